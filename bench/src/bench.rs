@@ -1,0 +1,160 @@
+//! One run: what was asked for, where it happens, and the rows so far.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{
+    Arguments, Result,
+    load::{Pace, Pool, Until, Work},
+    machine::{self, Machine},
+    process::{Server, free_address, sibling},
+    report::{Report, Row},
+    wire::Request,
+};
+
+/// The settings of a run and the rows it has produced.
+pub(crate) struct Bench {
+    pub(crate) pairs: usize,
+    pub(crate) window: Duration,
+    pub(crate) connections: usize,
+    pub(crate) tasks: u64,
+    pub(crate) peers: bool,
+    /// A run that only has to show that everything works.
+    pub(crate) quick: bool,
+    server: PathBuf,
+    scratch: TempDir,
+    rows: Vec<Row>,
+    left_out: Vec<String>,
+    machine: Machine,
+}
+
+impl Bench {
+    /// Prepares a run.
+    ///
+    /// # Errors
+    /// If the server is not built or the folder cannot be written to.
+    pub(crate) fn new(arguments: &Arguments, quick: bool) -> Result<Self> {
+        let server = match &arguments.server {
+            Some(path) if path.is_file() => path.clone(),
+            Some(path) => return Err(format!("--server {}: no such file", path.display()).into()),
+            None => sibling(
+                "conformance-server",
+                "cargo build --release -p conformance-server",
+            )?,
+        };
+        let parent = match &arguments.folder {
+            Some(folder) => folder.clone(),
+            None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bench"),
+        };
+        fs::create_dir_all(&parent)
+            .map_err(|error| format!("--folder {}: {error}", parent.display()))?;
+        if machine::in_memory(&parent) {
+            return Err(format!(
+                "{} lies in memory, where a flush costs nothing; give a folder on a disk with --folder",
+                parent.display()
+            )
+            .into());
+        }
+        let scratch = tempfile::Builder::new()
+            .prefix("run-")
+            .tempdir_in(parent.canonicalize()?)?;
+        Ok(Bench {
+            pairs: usize::from(arguments.pairs),
+            window: Duration::from_secs_f64(arguments.seconds),
+            connections: usize::from(arguments.connections),
+            tasks: u64::from(arguments.tasks),
+            peers: arguments.peers,
+            quick,
+            server,
+            machine: Machine::read(scratch.path()),
+            scratch,
+            rows: Vec::new(),
+            left_out: Vec::new(),
+        })
+    }
+
+    /// A folder on the measured disk that is removed at the end.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.scratch.path().join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// Starts Outlast's server on the store `outlast.db` in `folder`.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(crate) fn outlast(&self, folder: &Path) -> Result<Server> {
+        let address = free_address()?;
+        let mut command = Command::new(&self.server);
+        command
+            .arg("--listen")
+            .arg(address.to_string())
+            .arg("--store")
+            .arg(format!("sqlite:{}", folder.join("outlast.db").display()));
+        Server::start(command, address, &folder.join("server.log"))
+    }
+
+    /// Adds a row and prints it to standard error, for who is waiting.
+    pub(crate) fn row(&mut self, row: Row) {
+        eprintln!(
+            "  {} | {} | {} | {}",
+            row.what, row.outlast, row.beside, row.ratio
+        );
+        self.rows.push(row);
+    }
+
+    /// Says what was not measured, and why.
+    pub(crate) fn leave_out(&mut self, what: impl Into<String>) {
+        self.left_out.push(what.into());
+    }
+
+    /// The report of all rows.
+    pub(crate) fn finish(self) -> Report {
+        let method = format!(
+            "{} keep-alive connections; {} interleaved pairs of {:.0} s; each figure is the median \
+             (lowest–highest window).",
+            self.connections,
+            self.pairs,
+            self.window.as_secs_f64()
+        );
+        Report {
+            machine: self.machine,
+            method,
+            rows: self.rows,
+            left_out: self.left_out,
+        }
+    }
+}
+
+/// The work of creating tasks with the quick tool and polling each to its end.
+pub(crate) fn lifecycles(host: &str, pace: Pace) -> Work {
+    Work::Lifecycles {
+        create: Request::call(host, "add", json!({"a": 2, "b": 3}), true),
+        host: host.to_owned(),
+        pace,
+    }
+}
+
+/// Brings at least `count` tasks to their end and returns their ids.
+///
+/// # Errors
+/// The first wrong answer.
+pub(crate) async fn finished_tasks(
+    pool: &mut Pool,
+    server: &Server,
+    count: u64,
+) -> Result<Vec<String>> {
+    let work = lifecycles(&server.host(), Pace::Hot);
+    Ok(pool.run(&work, Until::Done(count)).await?.tasks)
+}

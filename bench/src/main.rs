@@ -1,0 +1,168 @@
+//! `bench` loads a release build of `conformance-server` and prints what it
+//! serves, beside what the same machine does without it.
+//!
+//! Nothing is asserted about time: a row is a measurement, and on another machine
+//! another one. What is asserted is that every answer was the right one.
+//!
+//! Two sides of a row are measured in interleaved windows whose order alternates,
+//! so that a machine that slows down in between slows both; figures are medians
+//! with their spread; and where loader and server share the cores, the server's
+//! CPU time a request says which of them was the limit.
+
+mod bench;
+mod disk;
+mod http;
+mod load;
+mod machine;
+mod pairs;
+mod peers;
+mod process;
+mod report;
+mod rows;
+mod stats;
+mod wire;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, ValueEnum};
+
+use crate::bench::Bench;
+
+/// An error with a sentence in it; every one of them ends the run.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
+
+/// Load a release build of Outlast and print what it serves.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Build first: cargo build --release -p outlast-bench -p conformance-server"
+)]
+struct Arguments {
+    /// What to measure.
+    #[arg(value_enum, required = true)]
+    what: Vec<What>,
+    /// The server to load, if not the conformance-server built beside this program.
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
+    /// Where the stores are put: the disk that is measured. Default: the target folder.
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Keep-alive connections of a loaded row.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=wire::RANGES as i64))]
+    connections: u16,
+    /// Interleaved pairs of windows a row.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    pairs: u16,
+    /// Seconds a window.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Finished tasks among which polls choose.
+    #[arg(long, default_value_t = 10_000)]
+    tasks: u32,
+    /// Measure FastMCP 4 and rmcp too; builds and starts them.
+    #[arg(long)]
+    peers: bool,
+    /// Write the rows as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the table to bench/results/.
+    #[arg(long)]
+    save: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Every row but `million`, in a few seconds: a check that all of them work.
+    Quick,
+    /// Every row.
+    All,
+    /// Plain calls beside a raw axum handler.
+    Calls,
+    /// Polls of finished tasks beside a raw axum handler.
+    Polls,
+    /// Whole lifecycles beside the disk and the peers.
+    Lifecycles,
+    /// One durable create beside one bare commit.
+    Create,
+    /// From the start of the process to the first connection.
+    Startup,
+    /// Memory and CPU time of a server that does nothing.
+    Idle,
+    /// After a kill, until the task goes on.
+    Resume,
+    /// A thousand watchers of one task.
+    Watchers,
+    /// A store with a million finished tasks.
+    Million,
+}
+
+const ALL: [What; 9] = [
+    What::Calls,
+    What::Polls,
+    What::Lifecycles,
+    What::Create,
+    What::Startup,
+    What::Idle,
+    What::Resume,
+    What::Watchers,
+    What::Million,
+];
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(mut arguments: Arguments) -> Result<()> {
+    if cfg!(debug_assertions) {
+        eprintln!("bench: this is a debug build; its figures say nothing about a release");
+    }
+    let quick = arguments.what.contains(&What::Quick);
+    if quick {
+        arguments.pairs = 1;
+        arguments.seconds = 1.0;
+        arguments.tasks = 1_000;
+    }
+    let rows: Vec<What> = ALL
+        .into_iter()
+        .filter(|row| {
+            arguments.what.contains(row)
+                || arguments.what.contains(&What::All)
+                || (quick && *row != What::Million)
+        })
+        .collect();
+    let mut bench = Bench::new(&arguments, quick)?;
+    for row in rows {
+        eprintln!("measuring: {}", format!("{row:?}").to_lowercase());
+        match row {
+            What::Calls => rows::calls::calls(&mut bench).await,
+            What::Polls => rows::calls::polls(&mut bench).await,
+            What::Lifecycles => rows::lifecycles::lifecycles(&mut bench).await,
+            What::Create => rows::create::create(&mut bench).await,
+            What::Startup => rows::startup::startup(&mut bench).await,
+            What::Idle => rows::startup::idle(&mut bench).await,
+            What::Resume => rows::resume::resume(&mut bench).await,
+            What::Watchers => rows::watchers::watchers(&mut bench).await,
+            What::Million => rows::million::million(&mut bench).await,
+            What::Quick | What::All => Ok(()),
+        }
+        .map_err(|error| format!("{}: {error}", format!("{row:?}").to_lowercase()))?;
+    }
+    let report = bench.finish();
+    print!("{}", report.markdown());
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
+    }
+    if arguments.save {
+        eprintln!("saved: {}", report.save()?.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! The rows of the table, one kind a file.
+
+pub(crate) mod calls;
+pub(crate) mod create;
+pub(crate) mod lifecycles;
+pub(crate) mod million;
+pub(crate) mod resume;
+pub(crate) mod startup;
+pub(crate) mod watchers;

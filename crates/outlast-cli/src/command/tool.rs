@@ -1,0 +1,485 @@
+//! A command tool as the engine runs it: start or adopt the run, follow it, return what came of it.
+//!
+//! A handler may be called again for the same task at any time: after a crash of the server, after a
+//! clean stop, after the store failed. It therefore begins by looking for a run of the task, and
+//! adopts what it finds; only where there is none does it make one. How far the output was taken
+//! over is stored together with the output itself, as the log's mark (the run's number and an offset
+//! in its log), so that no byte is stored twice and none is left out.
+//!
+//! A call that has no record yet keeps its output in memory; a quick command that is called
+//! synchronously costs the store nothing.
+//!
+//! A caller may ask for another time limit by `_meta`, `"outlast/timeoutMs"`: a number of
+//! milliseconds, at most the tool's `max_timeout`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_core::task::DEFAULT_RETENTION;
+use outlast_core::{Failure, FailureReason, Level, LogLine, RawJson, ToolResult};
+use outlast_engine::{BoxFuture, Cx, Error, ErrorKind, Handler, Result, TaskSupport, Tool};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::process::Child;
+use tokio::time::Instant;
+
+use super::expand::{Invocation, as_object, expand};
+use super::folder::{RunFolder, Spec, Started, Status, StopCause};
+use super::follow::{Followed, Follower};
+use super::progress::{ProgressReader, ProgressUpdate};
+use super::runs::Runs;
+use super::{orphans, outcome};
+use crate::config::CommandTool;
+
+/// The `_meta` key of a call that asks for another time limit.
+pub const TIMEOUT_KEY: &str = "outlast/timeoutMs";
+
+/// Output waits this long for more before it is stored.
+const BATCH: Duration = Duration::from_millis(200);
+
+/// Output is stored at once from this size on.
+const FULL: usize = 256 * 1024;
+
+/// The most output that a call without a record keeps in memory; more makes it have one.
+const UNSTORED: usize = 1024 * 1024;
+
+/// How often a shim is started for one run before that counts as impossible.
+const STARTS: u32 = 3;
+
+/// How often in a row, and in what distance, it is tried to look at a run.
+const TROUBLES: u32 = 120;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How often a repeatable command is run again after its shim was killed. Restarts of the machine
+/// do not count.
+const REPEATS: usize = 3;
+
+/// A mark of the log holds the run's number above and the offset below this bit.
+const OFFSET_BITS: u32 = 48;
+
+/// What holds for tools that do not say otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Defaults {
+    /// Task support.
+    pub task: TaskSupport,
+    /// How long a result is kept after the end.
+    pub retention: Duration,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            task: TaskSupport::Optional,
+            retention: DEFAULT_RETENTION,
+        }
+    }
+}
+
+/// Makes a command an engine's tool.
+///
+/// # Panics
+/// Never: a schema made of strings and numbers has a JSON form.
+#[must_use]
+pub fn tool(command: CommandTool, defaults: Defaults, runs: &Arc<Runs>) -> Tool {
+    let json = |value: &Value| RawJson::of(value).expect("a JSON value has a JSON form");
+    let task = command.task.unwrap_or(defaults.task);
+    let annotations = (!command.annotations.is_empty()).then(|| json(&json!(command.annotations)));
+    let handler = CommandHandler {
+        command: Arc::new(command.clone()),
+        runs: Arc::clone(runs),
+        is_logged: task != TaskSupport::Forbidden,
+    };
+    Tool {
+        title: command.title.clone(),
+        description: Some(command.description.clone()),
+        input_schema: json(&command.input_schema()),
+        annotations,
+        task,
+        version: command.version.clone(),
+        retention: command.retention.unwrap_or(defaults.retention),
+        // A server that dies under a command says nothing about the command, which goes on.
+        max_crashes: u32::MAX,
+        ..Tool::new(command.name, Arc::new(handler))
+    }
+}
+
+#[derive(Clone)]
+struct CommandHandler {
+    command: Arc<CommandTool>,
+    runs: Arc<Runs>,
+    /// Whether a call can have a record, and with it a log.
+    is_logged: bool,
+}
+
+impl Handler for CommandHandler {
+    fn check(&self, arguments: &RawJson) -> Result<(), String> {
+        self.expand(arguments).map(drop)
+    }
+
+    fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
+        let handler = self.clone();
+        Box::pin(async move { handler.run(&arguments, &cx).await })
+    }
+}
+
+/// How a run ended, for its handler.
+enum Ending {
+    Status(Status),
+    /// Gone without a status, or stopped by a signal from elsewhere.
+    Interrupted,
+    /// Cancelled before anything was started.
+    NeverStarted,
+}
+
+impl CommandHandler {
+    fn expand(&self, arguments: &RawJson) -> Result<Invocation, String> {
+        let arguments = as_object(&arguments.to_value()).map_err(|error| error.to_string())?;
+        expand(&self.command, &arguments).map_err(|error| error.to_string())
+    }
+
+    fn spec(&self, arguments: &RawJson, cx: &Cx) -> Result<Spec> {
+        #[derive(Default, Deserialize)]
+        struct Meta {
+            #[serde(rename = "outlast/timeoutMs")]
+            timeout_ms: Option<Value>,
+        }
+        let meta: Meta = cx
+            .request_meta()
+            .and_then(|meta| meta.to().ok())
+            .unwrap_or_default();
+        let asked = match meta.timeout_ms {
+            None | Some(Value::Null) => None,
+            Some(value) => Some(Duration::from_millis(value.as_u64().ok_or_else(|| {
+                Error::arguments(format!(
+                    "_meta[\"{TIMEOUT_KEY}\"] is {value}; allowed: a whole number of milliseconds"
+                ))
+            })?)),
+        };
+        let timeout = self.command.timeout_for(asked).map_err(Error::arguments)?;
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Ok(Spec {
+            timeout_ms: timeout.map(ms),
+            interrupt_grace_ms: ms(self.command.interrupt_grace),
+            terminate_grace_ms: ms(self.command.terminate_grace),
+            ..Spec::new(self.expand(arguments).map_err(Error::arguments)?)
+        })
+    }
+
+    async fn run(&self, arguments: &RawJson, cx: &Cx) -> Result<ToolResult> {
+        let task = cx.task_id();
+        let _following = self.runs.follow(task);
+        if cx.is_stored() {
+            // Something recorded in each attempt shows the engine that this task is not what brings
+            // the server down, so that others need not wait for its end.
+            for attempt in 2..=cx.attempt() {
+                cx.step(format!("attempt {attempt}"), || async { Ok(()) })
+                    .await?;
+            }
+        }
+        loop {
+            let (number, folder) = self.latest_or_new(arguments, cx).await?;
+            let mut run = Run::new(self, cx, number, folder);
+            match run.follow().await? {
+                Ending::Status(status) if status.stopped == Some(StopCause::Cancel) => {
+                    return Err(cx.cancelled_error());
+                }
+                Ending::NeverStarted => return Err(cx.cancelled_error()),
+                Ending::Status(status) => return run.result(&status),
+                Ending::Interrupted if self.may_repeat(cx)? => run.repeat(arguments).await?,
+                Ending::Interrupted => return Err(self.interrupted()),
+            }
+        }
+    }
+
+    /// The task's last run, or its first.
+    async fn latest_or_new(&self, arguments: &RawJson, cx: &Cx) -> Result<(u64, RunFolder)> {
+        if let Some((number, folder)) = self.runs.of(cx.task_id())?.pop_last() {
+            return Ok((number, folder));
+        }
+        Ok((1, self.create(1, arguments, cx).await?))
+    }
+
+    async fn create(&self, number: u64, arguments: &RawJson, cx: &Cx) -> Result<RunFolder> {
+        let spec = self.spec(arguments, cx)?;
+        let path = self.runs.path(cx.task_id(), number);
+        // Several waits for the disk.
+        let made = tokio::task::spawn_blocking(move || RunFolder::create(&path, &spec)).await?;
+        Ok(made.map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("the run cannot be written down: {error}"),
+            )
+        })?)
+    }
+
+    /// Whether an interrupted command is run again.
+    fn may_repeat(&self, cx: &Cx) -> Result<bool> {
+        if !self.command.repeatable {
+            return Ok(false);
+        }
+        let mut of_this_boot = 0;
+        for folder in self.runs.of(cx.task_id())?.values() {
+            if let Some(started) = folder.started()? {
+                of_this_boot += usize::from(started.command.is_of_this_boot()?);
+            }
+        }
+        Ok(of_this_boot <= REPEATS)
+    }
+
+    fn interrupted(&self) -> Error {
+        let why = if self.command.repeatable {
+            "it was run again too often"
+        } else {
+            "it is not declared repeatable, so it was not run again"
+        };
+        let message = format!(
+            "interrupted: the command vanished with its machine or was killed together with its \
+             shim; {why}; the log holds what it printed"
+        );
+        Error::failed(Failure::internal(FailureReason::Interrupted, message))
+    }
+}
+
+/// Waits for the end of a shim. Cancel safe.
+async fn ended(shim: &mut Option<Child>) {
+    if let Some(shim) = shim {
+        // How it ended stands in the folder.
+        let _ = shim.wait().await;
+    }
+}
+
+/// A run that is being followed.
+struct Run<'a> {
+    handler: &'a CommandHandler,
+    cx: &'a Cx,
+    number: u64,
+    folder: RunFolder,
+    progress: ProgressReader,
+    /// Output that is not in the store yet, and when it should be.
+    pending: Vec<u8>,
+    store_at: Option<Instant>,
+    /// How far the output has been read.
+    offset: u64,
+    shim: Option<Child>,
+    starts: u32,
+}
+
+impl<'a> Run<'a> {
+    fn new(handler: &'a CommandHandler, cx: &'a Cx, number: u64, folder: RunFolder) -> Self {
+        Self {
+            handler,
+            cx,
+            number,
+            folder,
+            progress: ProgressReader::new(handler.command.progress.clone()),
+            pending: Vec::new(),
+            store_at: None,
+            offset: 0,
+            shim: None,
+            starts: 0,
+        }
+    }
+
+    /// Follows the run to its end, starting it if nobody has.
+    async fn follow(&mut self) -> Result<Ending> {
+        let mark = if self.cx.is_stored() {
+            self.cx.log_mark().await?
+        } else {
+            None
+        };
+        self.offset = mark
+            .filter(|mark| mark >> OFFSET_BITS == self.number)
+            .map_or(0, |mark| mark & ((1 << OFFSET_BITS) - 1));
+        let mut follower = Follower::new(self.folder.clone(), self.offset);
+        let mut cancelled = false;
+        let mut troubles = 0;
+        let cx = self.cx;
+        loop {
+            let store_at = self.store_at;
+            let next = tokio::select! {
+                biased;
+                () = cx.cancelled(), if !cancelled => {
+                    cancelled = true;
+                    self.folder.request_cancel()?;
+                    continue;
+                }
+                () = tokio::time::sleep_until(store_at.unwrap_or_else(Instant::now)),
+                    if store_at.is_some() =>
+                {
+                    self.store(false).await?;
+                    continue;
+                }
+                // A shim of ours that ends is news at once; the follower would find out later.
+                () = ended(&mut self.shim), if self.shim.is_some() => {
+                    self.shim = None;
+                    continue;
+                }
+                next = follower.next() => next,
+            };
+            let next = match next {
+                Ok(next) => {
+                    troubles = 0;
+                    next
+                }
+                // A command of hours is not given up because the machine had no file descriptor
+                // left for a moment.
+                Err(error) if troubles < TROUBLES => {
+                    troubles += 1;
+                    let task = self.cx.task_id();
+                    tracing::warn!(%task, %error, "cannot follow a command; trying again");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match next {
+                Followed::Output(piece) => {
+                    self.offset = follower.offset();
+                    let update = self.progress.feed(&piece);
+                    self.tell(update);
+                    if self.handler.is_logged {
+                        self.pending.extend_from_slice(&piece);
+                        self.store_at.get_or_insert_with(|| Instant::now() + BATCH);
+                        if self.pending.len() >= FULL {
+                            self.store(self.pending.len() >= UNSTORED).await?;
+                        }
+                    }
+                }
+                Followed::NotStarted if cancelled => return Ok(Ending::NeverStarted),
+                Followed::NotStarted => self.start().await?,
+                Followed::Ended(status) => {
+                    self.take_over().await?;
+                    return Ok(match status.stopped {
+                        Some(StopCause::Signal) => Ending::Interrupted,
+                        _ => Ending::Status(status),
+                    });
+                }
+                Followed::Vanished(started) => {
+                    self.take_over().await?;
+                    self.bury(&started).await?;
+                    return Ok(Ending::Interrupted);
+                }
+            }
+        }
+    }
+
+    /// Starts a shim, unless one that was started is still on its way.
+    async fn start(&mut self) -> Result<()> {
+        if self.shim.is_some() {
+            // On its way. If it comes to nothing, its end is noticed.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            return Ok(());
+        }
+        if self.starts == STARTS {
+            return Err(Error::tool(format!(
+                "the command could not be started: {}",
+                self.folder.shim_says()
+            )));
+        }
+        self.starts += 1;
+        match self.handler.runs.launcher().launch(&self.folder) {
+            Ok(shim) => self.shim = Some(shim),
+            Err(error) if self.starts == STARTS => {
+                return Err(Error::tool(format!(
+                    "the command could not be started: {error}"
+                )));
+            }
+            // The machine has no process or no memory left just now.
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+        Ok(())
+    }
+
+    fn tell(&self, update: Option<ProgressUpdate>) {
+        let Some(update) = update else { return };
+        let progress = self.cx.progress();
+        if let Some(total) = update.total {
+            progress.total(total);
+        }
+        if let Some(message) = update.message {
+            progress.message(message);
+        }
+        if let Some(done) = update.done {
+            progress.done(done);
+        }
+    }
+
+    /// Stores the output that waits, together with how far it has been read. A call without a record
+    /// gets one only if `must`.
+    async fn store(&mut self, must: bool) -> Result<()> {
+        if !must && !self.cx.is_stored() {
+            self.store_at = Some(Instant::now() + BATCH);
+            return Ok(());
+        }
+        self.store_at = None;
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let line = LogLine {
+            level: Level::Info,
+            logger: String::new(),
+            text: std::mem::take(&mut self.pending),
+            mark: Some(self.number << OFFSET_BITS | self.offset),
+        };
+        self.cx.write_log(vec![line]).await.map(drop)
+    }
+
+    /// The output has ended: stores the rest and reads the last line.
+    async fn take_over(&mut self) -> Result<()> {
+        let update = self.progress.finish();
+        self.tell(update);
+        if self.cx.is_stored() {
+            self.store(true).await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sees to it that nothing of a vanished run is left.
+    async fn bury(&self, started: &Started) -> Result<()> {
+        let killed = orphans::kill(&self.folder, started).await?;
+        if killed > 0 {
+            let task = self.cx.task_id();
+            tracing::warn!(%task, killed, "a command's shim was killed; what it left is ended");
+        }
+        Ok(())
+    }
+
+    fn result(&self, status: &Status) -> Result<ToolResult> {
+        let timeout = self.folder.spec()?.timeout_ms.map(Duration::from_millis);
+        let whole = if self.cx.is_stored() {
+            format!("outlast tasks logs {}", self.cx.task_id())
+        } else {
+            String::new()
+        };
+        Ok(outcome::result(
+            status,
+            &self.folder.log_path(),
+            timeout,
+            &whole,
+        )?)
+    }
+
+    /// Makes the next run, with a word about it in the log.
+    async fn repeat(&self, arguments: &RawJson) -> Result<()> {
+        let number = self.number + 1;
+        if self.handler.is_logged {
+            let line = LogLine {
+                level: Level::Warning,
+                logger: "outlast".to_owned(),
+                text: b"the command was interrupted and is run again\n".to_vec(),
+                mark: Some(number << OFFSET_BITS),
+            };
+            self.cx.write_log(vec![line]).await?;
+        }
+        match self.handler.create(number, arguments, self.cx).await {
+            Ok(_) => Ok(()),
+            // The arguments were good once; what has changed is outside.
+            Err(error) if matches!(error.kind(), ErrorKind::Arguments(_)) => Err(Error::tool(
+                format!("the command cannot be run again: {error}"),
+            )),
+            Err(error) => Err(error),
+        }
+    }
+}

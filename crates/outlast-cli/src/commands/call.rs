@@ -1,0 +1,201 @@
+//! `outlast call`: calls a tool.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use clap::Args;
+use outlast_engine::TaskSupport;
+use outlast_mcp::client::{Client, TaskHandle, ToolInfo};
+use serde_json::{Map, Value, json};
+
+use super::client::address::{Address, Need};
+use super::client::bar::Bar;
+use super::client::exit::{self, Exit, Trouble};
+use super::client::{arguments, out, outcome, unless_interrupted};
+
+/// Call a tool
+///
+/// Without --task the call is waited for on its connection. With --task it becomes a task, whose id
+/// is printed; it goes on by itself, and `outlast tasks` looks after it. With --wait it is a task
+/// where the tool can be one, and waited for: Ctrl-C then ends the waiting and not the task.
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Call {
+    /// The tool
+    tool: String,
+
+    /// Arguments: key=value, converted as the tool's schema says; a key that is repeated makes an
+    /// array; key:=JSON for anything
+    #[arg(value_name = "KEY=VALUE")]
+    arguments: Vec<String>,
+
+    /// Arguments as a JSON object, or - to read it from standard input; KEY=VALUE wins over it
+    #[arg(long, value_name = "JSON")]
+    json_args: Option<String>,
+
+    /// Run it as a task
+    #[arg(long)]
+    task: bool,
+
+    /// Wait for the end of the task
+    #[arg(long, overrides_with = "no_wait")]
+    wait: bool,
+
+    /// Do not wait for the end of the task; implies --task
+    #[arg(long, overrides_with = "wait")]
+    no_wait: bool,
+
+    #[command(flatten)]
+    address: Address,
+}
+
+impl Call {
+    pub(super) fn run(self) -> ExitCode {
+        super::client::run(self.call())
+    }
+
+    async fn call(self) -> Result<Exit, Trouble> {
+        let base = self.base()?;
+        let bar = Bar::new(self.address.json);
+        let client = self.address.connect(Need::Answers, &bar).await?;
+        let done = self.on(&client, base, &bar).await;
+        bar.finish();
+        client.close().await;
+        done
+    }
+
+    async fn on(
+        &self,
+        client: &Client,
+        base: Map<String, Value>,
+        bar: &Bar,
+    ) -> Result<Exit, Trouble> {
+        let tool = self.find(client).await?;
+        let schema = tool.input_schema.to_value();
+        let arguments = arguments::from_words(&schema, base, &self.arguments)
+            .map_err(|error| Trouble::usage(format!("{}: {error}", tool.name)))?;
+        let server_has_tasks = client.server().await?.tasks;
+        let can_be_task = server_has_tasks && tool.task_support != Some(TaskSupport::Forbidden);
+        let as_task = self.task || self.no_wait || (self.wait && can_be_task);
+        if !as_task {
+            return self.plainly(client, arguments, bar).await;
+        }
+        if server_has_tasks && !can_be_task {
+            return Err(Trouble::usage(format!(
+                "{} does not run as a task; leave out --task",
+                tool.name
+            )));
+        }
+        let created = client.call_task(&self.tool, arguments).await;
+        let task = match created {
+            Ok(task) => task,
+            Err(outlast_mcp::client::ClientError::AnsweredAtOnce(result)) => {
+                return outcome::show(None, Ok(*result), self.address.json);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if self.wait {
+            return wait(&task, bar, self.address.json).await;
+        }
+        if self.address.json {
+            let status = task
+                .created()
+                .map_or("working", |info| info.status.as_str());
+            out::json(&json!({"taskId": task.id(), "status": status}));
+        } else {
+            out::line(task.id());
+        }
+        Ok(Exit::Ok)
+    }
+
+    async fn plainly(&self, client: &Client, arguments: Value, bar: &Bar) -> Result<Exit, Trouble> {
+        bar.start(&self.tool);
+        let reporting = bar.clone();
+        let call = client
+            .call(&self.tool, arguments)
+            .on_progress(move |progress| reporting.set(&progress, None));
+        let called = unless_interrupted(call.into_future()).await;
+        bar.finish();
+        match called {
+            Some(result) => outcome::show(None, result, self.address.json),
+            None => Err(Trouble::new(
+                Exit::Interrupted,
+                "interrupted; the call was given up. With --wait it would be a task and go on",
+            )),
+        }
+    }
+
+    async fn find(&self, client: &Client) -> Result<ToolInfo, Trouble> {
+        let tools = client.list_tools().await?;
+        if let Some(tool) = tools.iter().find(|tool| tool.name == self.tool) {
+            return Ok(tool.clone());
+        }
+        let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
+        let names = if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        };
+        Err(Trouble::new(
+            Exit::NotFound,
+            format!(
+                "the server has no tool {:?}; its tools are: {names}",
+                self.tool
+            ),
+        ))
+    }
+
+    /// The object the words are put into.
+    fn base(&self) -> Result<Map<String, Value>, Trouble> {
+        let text = match self.json_args.as_deref() {
+            None => return Ok(Map::new()),
+            Some("-") => {
+                let mut text = String::new();
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .map_err(|error| Trouble::usage(format!("standard input: {error}")))?;
+                text
+            }
+            Some(text) => text.to_owned(),
+        };
+        serde_json::from_str(&text)
+            .map_err(|error| Trouble::usage(format!("--json-args: not a JSON object: {error}")))
+    }
+}
+
+/// Waits for the end of a task, shows how far it is and then what came of it.
+pub(super) async fn wait(task: &TaskHandle, bar: &Bar, json: bool) -> Result<Exit, Trouble> {
+    // Said at once: whatever becomes of this program, the task can be found again.
+    out::complain(&format!("task {}", task.id()));
+    bar.start(short(task.id()));
+    let waiting = async {
+        let mut watch = task.watch();
+        while let Some(info) = watch.next().await {
+            let info = info?;
+            bar.set(&info.progress, info.message.as_deref());
+        }
+        task.result().await
+    };
+    let waited = unless_interrupted(waiting).await;
+    bar.finish();
+    match waited {
+        Some(outcome) => outcome::show(Some(task.id()), outcome, json),
+        None => {
+            let id = task.id();
+            if json {
+                out::json(&json!({"taskId": id, "status": "working"}));
+            }
+            Err(Trouble::new(
+                Exit::Interrupted,
+                format!(
+                    "no longer waiting; the task goes on.\n  outlast tasks watch {id}\n  outlast tasks result {id}\n  outlast tasks cancel {id}"
+                ),
+            ))
+        }
+    }
+}
+
+/// Enough of an id to tell one bar from another.
+pub(super) fn short(id: &str) -> &str {
+    id.split('-').next().unwrap_or(id)
+}

@@ -1,0 +1,223 @@
+//! Which server is meant, and the connection to it.
+//!
+//! Said on the command line, it is that one and no other. Said by nobody, it is the server on this
+//! machine: the one of the store that the configuration file in this folder names, through the
+//! store's socket, where tasks can be listed; else the address for HTTP.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use outlast_cli::config::{FILE_NAME, FileConfig};
+use outlast_mcp::client::{Client, ClientBuilder, ClientError, Protocol, Target};
+
+use super::bar::Bar;
+use super::exit::{Exit, Trouble};
+use super::prompt;
+
+/// Where a server listens when nobody says.
+const USUAL_ADDRESS: &str = "127.0.0.1:9876";
+
+/// Which server to talk to.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct Address {
+    /// The server at this address, http://HOST:PORT/mcp [env: OUTLAST_URL]
+    #[arg(long, value_name = "URL", global = true, conflicts_with_all = ["command", "store"])]
+    url: Option<String>,
+
+    /// The server of this store on this machine, sqlite:PATH [env: OUTLAST_STORE]
+    #[arg(long, value_name = "URL", global = true, conflicts_with = "command")]
+    store: Option<String>,
+
+    /// A server to start for this: a program and its arguments, up to the end of the line
+    #[arg(long, value_name = "PROGRAM", num_args = 1.., allow_hyphen_values = true, global = true)]
+    command: Option<Vec<String>>,
+
+    /// The configuration file whose server is meant if nothing else says [default: outlast.toml]
+    #[arg(
+        long,
+        short,
+        env = "OUTLAST_CONFIG",
+        value_name = "FILE",
+        global = true
+    )]
+    config: Option<PathBuf>,
+
+    /// An HTTP header for the server, "Name: value"; may be repeated
+    #[arg(long, value_name = "HEADER", global = true)]
+    header: Vec<String>,
+
+    /// The version of the protocol: auto, 2026-07-28, or 2025-11-25 (and what older ones a server
+    /// offers instead)
+    #[arg(long, value_name = "VERSION", default_value = "auto", value_parser = protocol, global = true)]
+    protocol: Protocol,
+
+    /// Print JSON: one document, or one on each line where there is no end in sight
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    match text {
+        "auto" => Ok(Protocol::Auto),
+        "2026-07-28" => Ok(Protocol::Modern),
+        "2025-11-25" => Ok(Protocol::Legacy),
+        _ => Err("write auto, 2026-07-28 or 2025-11-25".to_owned()),
+    }
+}
+
+/// What a subcommand needs of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Need {
+    /// Nothing in particular.
+    Any,
+    /// A list of tasks, which 2025-11-25 alone has.
+    TaskList,
+    /// Somebody at the terminal who answers the server's questions.
+    Answers,
+}
+
+impl Address {
+    /// Connects.
+    pub(crate) async fn connect(&self, need: Need, bar: &Bar) -> Result<Client, Trouble> {
+        let said = self.url.is_some() || self.store.is_some() || self.command.is_some();
+        if said {
+            return Ok(self.set_up(self.said()?, need, bar)?.connect().await?);
+        }
+        let mut tried = Vec::new();
+        for target in self.unsaid()? {
+            match self.set_up(target.clone(), need, bar)?.connect().await {
+                Err(ClientError::Connect { reason, .. }) => {
+                    tried.push(format!("{target}: {reason}"))
+                }
+                other => return Ok(other?),
+            }
+        }
+        let tried = tried.join("\n  ");
+        Err(Trouble::new(
+            Exit::NoConnection,
+            format!(
+                "no server found; start one with `outlast serve`, or say where it is with --url or \
+                 --store. Tried:\n  {tried}"
+            ),
+        ))
+    }
+
+    fn set_up(&self, target: Target, need: Need, bar: &Bar) -> Result<ClientBuilder, Trouble> {
+        let mut builder = Client::builder(target)
+            .name("outlast-cli", env!("CARGO_PKG_VERSION"))
+            .protocol(match (need, self.protocol) {
+                (Need::TaskList, Protocol::Auto) => Protocol::Legacy,
+                (_, protocol) => protocol,
+            });
+        for header in &self.header {
+            let (name, value) = header.split_once(':').ok_or_else(|| {
+                Trouble::usage(format!("--header {header:?}: write it as \"Name: value\""))
+            })?;
+            builder = builder.header(name.trim(), value.trim());
+        }
+        if need == Need::Answers && prompt::is_possible() {
+            let bar = bar.clone();
+            builder = builder.on_question(move |question| prompt::ask(question, bar.clone()));
+        }
+        Ok(builder)
+    }
+
+    /// The server the command line names.
+    fn said(&self) -> Result<Target, Trouble> {
+        if let Some(url) = &self.url {
+            return Ok(url.parse()?);
+        }
+        if let Some([program, arguments @ ..]) = self.command.as_deref() {
+            return Ok(Target::command(program, arguments));
+        }
+        socket(self.store.as_deref().unwrap_or_default())
+    }
+
+    /// The servers to look for when the command line names none, best first.
+    fn unsaid(&self) -> Result<Vec<Target>, Trouble> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if let Some(url) = variable("OUTLAST_URL") {
+            return Ok(vec![url.parse().map_err(|error| {
+                Trouble::usage(format!("OUTLAST_URL: {error}"))
+            })?]);
+        }
+        if let Some(store) = variable("OUTLAST_STORE") {
+            return Ok(vec![socket(&store)?]);
+        }
+        let file = self.config.clone().unwrap_or_else(|| FILE_NAME.into());
+        let mut targets = Vec::new();
+        let mut listen = None;
+        if self.config.is_some() || file.exists() {
+            let config =
+                FileConfig::load(&file).map_err(|error| Trouble::usage(error.to_string()))?;
+            if let Some(store) = &config.server.store {
+                targets.push(socket(store)?);
+            }
+            listen = config.server.listen;
+        }
+        let listen = listen
+            .as_deref()
+            .and_then(reachable)
+            .unwrap_or_else(|| USUAL_ADDRESS.to_owned());
+        targets.push(Target::url(format!("http://{listen}/mcp")));
+        Ok(targets)
+    }
+}
+
+/// The socket beside a store.
+fn socket(store: &str) -> Result<Target, Trouble> {
+    match store
+        .strip_prefix("sqlite:")
+        .filter(|path| !path.is_empty())
+    {
+        Some(path) => {
+            let mut socket = Path::new(path).as_os_str().to_owned();
+            socket.push(".sock");
+            Ok(Target::unix(PathBuf::from(socket)))
+        }
+        None => Err(Trouble::usage(format!(
+            "the store {store:?}: write sqlite:PATH"
+        ))),
+    }
+}
+
+/// The address a client connects to for one a server listens on; none for a port of its own choice.
+fn reachable(listen: &str) -> Option<String> {
+    let (host, port) = listen.rsplit_once(':')?;
+    if port == "0" {
+        return None;
+    }
+    let host = match host {
+        "0.0.0.0" | "" => "127.0.0.1",
+        "[::]" => "[::1]",
+        host => host,
+    };
+    Some(format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_to_listen_on_become_addresses_to_connect_to() {
+        assert_eq!(
+            reachable("127.0.0.1:7000").as_deref(),
+            Some("127.0.0.1:7000")
+        );
+        assert_eq!(reachable("0.0.0.0:1").as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(reachable("[::]:1").as_deref(), Some("[::1]:1"));
+        assert_eq!(reachable("127.0.0.1:0"), None);
+    }
+
+    #[test]
+    fn a_store_has_its_socket_beside_it() {
+        assert_eq!(
+            socket("sqlite:/a/b.db").unwrap().to_string(),
+            "unix:/a/b.db.sock"
+        );
+        assert!(socket("redis://x").is_err());
+        assert!(socket("sqlite:").is_err());
+    }
+}

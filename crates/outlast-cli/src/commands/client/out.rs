@@ -1,0 +1,84 @@
+//! Writing to the standard streams: a reader that goes away (`| head`) ends the program quietly, and
+//! nothing from a server reaches a terminal with control characters in it.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::Value;
+
+/// Writes to standard output.
+pub(crate) fn bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    finish(out.write_all(bytes).and_then(|()| out.flush()));
+}
+
+/// Writes a line to standard output.
+pub(crate) fn line(text: &str) {
+    let mut text = clean(text, io::stdout().is_terminal());
+    text.push('\n');
+    bytes(text.as_bytes());
+}
+
+/// Writes a line to standard error. It is lost if nobody reads it.
+pub(crate) fn complain(text: &str) {
+    let text = clean(text, io::stderr().is_terminal());
+    // There is nowhere left to say that this failed.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Writes a JSON document: readable on a terminal, on one line otherwise.
+pub(crate) fn json(document: &Value) {
+    let pretty = io::stdout().is_terminal();
+    let text = if pretty {
+        serde_json::to_string_pretty(document)
+    } else {
+        serde_json::to_string(document)
+    };
+    let mut text = text.expect("a JSON tree has a text");
+    text.push('\n');
+    bytes(text.as_bytes());
+}
+
+/// Writes a line of a stream of JSON documents.
+pub(crate) fn json_line(document: &Value) {
+    bytes(format!("{document}\n").as_bytes());
+}
+
+/// Without the characters that make a terminal do things, if it is one.
+pub(super) fn clean(text: &str, terminal: bool) -> String {
+    if !terminal {
+        return text.to_owned();
+    }
+    let safe = |c: char| {
+        if c.is_control() && !matches!(c, '\n' | '\t') {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    text.chars().map(safe).collect()
+}
+
+fn finish(written: io::Result<()>) {
+    match written {
+        Ok(()) => {}
+        // As a program killed by SIGPIPE would end.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(141),
+        Err(error) => {
+            complain(&format!(
+                "outlast: standard output cannot be written: {error}"
+            ));
+            std::process::exit(3);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_left_in_peace() {
+        assert_eq!(clean("a\u{1b}[2Jb\n\tc", true), "a\u{fffd}[2Jb\n\tc");
+        assert_eq!(clean("a\u{1b}[2Jb", false), "a\u{1b}[2Jb");
+    }
+}

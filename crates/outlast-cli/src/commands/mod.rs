@@ -1,0 +1,63 @@
+//! The subcommands of `outlast`, one file each.
+//!
+//! Every one returns an exit status that scripts can use: 0 for success, 2 for a wrong call or a
+//! wrong configuration, others as its own help says. Messages for people go to standard error, and
+//! what was asked for to standard output.
+
+mod call;
+mod check;
+mod client;
+mod init;
+mod serve;
+mod tasks;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A wrong call, or a configuration that cannot be used; nothing was started.
+const USAGE: u8 = 2;
+
+/// What a person reads who tries the program for the first time.
+const EXAMPLES: &str = "\
+Examples:
+  outlast init              write a sample configuration, outlast.toml
+  outlast check             tell what is wrong in it, if anything is
+  outlast serve             serve its tools at http://127.0.0.1:9876/mcp
+  outlast serve --stdio     be the command that an MCP client starts
+  outlast call count to=5   run one of its tools, with a progress bar
+
+Exit status: 0 for success, 2 for a wrong call or a configuration that cannot be used.";
+
+/// Runs commands and scripts as durable background tasks of an MCP server
+#[derive(Debug, Parser)]
+#[command(name = "outlast", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Outlast {
+    #[command(subcommand)]
+    subcommand: Subcommands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    Serve(Box<serve::Serve>),
+    Init(init::Init),
+    Check(check::Check),
+    Call(Box<call::Call>),
+    Tools(tools::Tools),
+    Tasks(tasks::Tasks),
+}
+
+impl Outlast {
+    /// Runs the subcommand to its end.
+    pub(crate) fn run(self) -> ExitCode {
+        match self.subcommand {
+            Subcommands::Serve(serve) => serve.run(),
+            Subcommands::Init(init) => init.run(),
+            Subcommands::Check(check) => check.run(),
+            Subcommands::Call(call) => call.run(),
+            Subcommands::Tools(tools) => tools.run(),
+            Subcommands::Tasks(tasks) => tasks.run(),
+        }
+    }
+}

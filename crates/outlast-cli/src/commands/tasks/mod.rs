@@ -1,0 +1,65 @@
+//! `outlast tasks`: looks after tasks, whoever created them.
+
+mod cancel;
+mod list;
+mod logs;
+mod result;
+mod show;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::client::address::{Address, Need};
+use super::client::bar::Bar;
+use super::client::exit::{self, Exit, Trouble};
+
+/// Look after tasks
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Tasks {
+    #[command(subcommand)]
+    verb: Verb,
+
+    #[command(flatten)]
+    address: Address,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    List(list::List),
+    Show(show::Show),
+    Watch(watch::Watch),
+    Result(result::Fetch),
+    Logs(logs::Logs),
+    Cancel(cancel::Cancel),
+}
+
+impl Tasks {
+    pub(super) fn run(self) -> ExitCode {
+        super::client::run(self.act())
+    }
+
+    async fn act(self) -> Result<Exit, Trouble> {
+        let json = self.address.json;
+        let bar = Bar::new(json);
+        let need = match &self.verb {
+            Verb::List(_) => Need::TaskList,
+            Verb::Watch(_) | Verb::Result(_) => Need::Answers,
+            _ => Need::Any,
+        };
+        let client = self.address.connect(need, &bar).await?;
+        let done = match self.verb {
+            Verb::List(list) => list.on(&client, json).await,
+            Verb::Show(show) => show.on(&client, json).await,
+            Verb::Watch(watch) => watch.on(&client, &bar, json).await,
+            Verb::Result(result) => result.on(&client, &bar, json).await,
+            Verb::Logs(logs) => logs.on(&client, json).await,
+            Verb::Cancel(cancel) => cancel.on(&client, json).await,
+        };
+        bar.finish();
+        client.close().await;
+        done
+    }
+}

@@ -1,0 +1,46 @@
+//! `outlast tasks show`.
+
+use clap::Args;
+use outlast_mcp::client::Client;
+
+use super::super::client::exit::{Exit, Trouble};
+use super::super::client::out;
+
+/// Show where a task stands
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The task
+    id: String,
+}
+
+impl Show {
+    pub(super) async fn on(self, client: &Client, as_json: bool) -> Result<Exit, Trouble> {
+        let task = client.task(self.id).status().await?;
+        if as_json {
+            out::json(&task.raw.to_value());
+            return Ok(Exit::Ok);
+        }
+        let mut lines = vec![
+            ("task", task.id),
+            ("status", task.status.as_str().to_owned()),
+        ];
+        lines.extend(task.tool.map(|tool| ("tool", tool)));
+        lines.extend(task.message.map(|message| ("message", message)));
+        if let Some(percent) = task.progress.percent() {
+            let (done, total) = (task.progress.done, task.progress.total.unwrap_or_default());
+            lines.push(("progress", format!("{percent:.0} % ({done} of {total})")));
+        }
+        lines.push(("created", task.created_at));
+        lines.push(("changed", task.last_updated_at));
+        if let Some(ttl) = task.ttl {
+            lines.push((
+                "kept for",
+                format!("{} s after its creation", ttl.as_secs()),
+            ));
+        }
+        for (name, value) in lines {
+            out::line(&format!("{name:10}{value}"));
+        }
+        Ok(Exit::Ok)
+    }
+}

@@ -1,0 +1,135 @@
+//! The configuration file, `outlast.toml`: what it may hold, and one clear message where it is wrong.
+//!
+//! A file is read completely or not at all: either every key is known, every value possible and
+//! every reference resolved, or [`ConfigError`] lists all that is wrong, each with its line and its
+//! key. Nothing is ever started from a file that is half understood. Relative paths in the file
+//! refer to the folder it is in, so that it means the same wherever the server is started from.
+//!
+#![doc = include_str!("reference.md")]
+
+mod argument;
+mod duration;
+mod problem;
+mod sample;
+mod section;
+mod server;
+mod template;
+mod tool;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+pub use argument::{Argument, Rules, Shape, Type};
+pub(crate) use argument::{name_of, whole};
+pub use duration::{format_duration, parse_duration};
+pub use problem::{ConfigError, Problem};
+pub use sample::{SAMPLE, write_sample};
+pub use server::ServerConfig;
+pub use template::{Piece, Template, Word};
+pub use tool::{CommandTool, INTERRUPT_GRACE, Program, TERMINATE_GRACE};
+
+use section::{Problems, Section};
+
+/// The name of the file that is looked for where none is named.
+pub const FILE_NAME: &str = "outlast.toml";
+
+/// A configuration file that makes sense.
+#[derive(Clone, Debug)]
+pub struct FileConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// What is in it, as it stands.
+    pub text: String,
+    /// The folder that it is in, which relative paths refer to.
+    pub folder: PathBuf,
+    /// `[server]`.
+    pub server: ServerConfig,
+    /// `[tools]`, in the order of the file.
+    pub tools: Vec<CommandTool>,
+}
+
+impl FileConfig {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] when it cannot be read, [`ConfigError::Invalid`] with everything that
+    /// is wrong in it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let absolute = std::path::absolute(path).map_err(read)?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        Self::parse(path, folder, &text)
+    }
+
+    /// Reads the text of a file. `path` names it in messages, and relative paths in it refer to
+    /// `folder`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with everything that is wrong.
+    pub fn parse(path: &Path, folder: &Path, text: &str) -> Result<Self, ConfigError> {
+        let problems = Problems::new(text);
+        let invalid = |problems| {
+            Err(ConfigError::Invalid {
+                path: path.to_owned(),
+                problems,
+            })
+        };
+        let document = match DeTable::parse(text) {
+            Ok(document) => document,
+            Err(error) => {
+                let message = error.message().replace('\n', "; ");
+                problems.note(
+                    error.span().unwrap_or_default(),
+                    "",
+                    format!("not TOML: {message}"),
+                );
+                return invalid(problems.into_sorted());
+            }
+        };
+        let root = Section::open(
+            String::new(),
+            0..0,
+            document.get_ref(),
+            &problems,
+            &["server", "tools"],
+            &[],
+        );
+        let server = server::read(&root, folder);
+        let mut tools = Vec::new();
+        if let Some((span, table)) = root.table("tools") {
+            let section = Section::free("tools".to_owned(), span, table, &problems);
+            for (name, span, node) in section.entries() {
+                tools.extend(tool::read(&section, name, span, node, folder));
+            }
+        }
+        let found = problems.into_sorted();
+        if !found.is_empty() {
+            return invalid(found);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            folder: folder.to_owned(),
+            server,
+            tools,
+        })
+    }
+}
+
+/// The path that `path`, as it stands in a file, means: below `folder` unless it is absolute, and
+/// without the `.` that a reader of messages does not need.
+fn resolve(folder: &Path, path: &str) -> PathBuf {
+    folder
+        .join(path)
+        .components()
+        .filter(|part| *part != std::path::Component::CurDir)
+        .collect()
+}

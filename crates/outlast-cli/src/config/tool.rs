@@ -1,0 +1,635 @@
+//! `[tools.NAME]`: a command or a script that is offered as a tool.
+//!
+//! What is read here is complete: every placeholder names an argument, every pattern compiles, every
+//! default is allowed. A tool that passes can only fail for what it is called with, or in its run.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use outlast_engine::TaskSupport;
+use serde_json::{Map, Value, json};
+use toml::de::DeValue;
+
+use super::argument::{self, Argument, Type, regex_message};
+use super::duration::format_duration;
+use super::problem::closest;
+use super::resolve;
+use super::section::{Node, Section, kind};
+use super::template::{Template, Word};
+use crate::command::expand;
+use crate::command::progress::{PatternError, ProgressPattern};
+
+pub(super) const KEYS: [&str; 19] = [
+    "title",
+    "description",
+    "version",
+    "command",
+    "shell",
+    "arguments",
+    "working_dir",
+    "env",
+    "timeout",
+    "max_timeout",
+    "interrupt_grace",
+    "terminate_grace",
+    "progress",
+    "task",
+    "retention",
+    "repeatable",
+    "annotations",
+    "log_file",
+    "artifacts",
+];
+
+/// Keys that have a meaning to come.
+const RESERVED: [(&str, &str); 2] = [
+    (
+        "log_file",
+        "reserved for a later version; what the command prints is the log today",
+    ),
+    (
+        "artifacts",
+        "reserved for a later version; print what callers need, or write it to a known path",
+    ),
+];
+
+const ANNOTATIONS: [&str; 4] = [
+    "readOnlyHint",
+    "destructiveHint",
+    "idempotentHint",
+    "openWorldHint",
+];
+
+/// Names of the helper tools that the server adds itself.
+const HELPERS: [&str; 6] = [
+    "task_wait",
+    "task_status",
+    "task_result",
+    "task_cancel",
+    "task_list",
+    "task_answer",
+];
+
+/// The longest time anything is kept or may run.
+pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Time a cancelled command has after SIGINT before SIGTERM follows.
+pub const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
+
+/// Time it has after SIGTERM before SIGKILL follows.
+pub const TERMINATE_GRACE: Duration = Duration::from_secs(5);
+
+/// The words for [`TaskSupport`] in the file.
+pub(super) const TASK_MODES: [(&str, TaskSupport); 3] = [
+    ("forbidden", TaskSupport::Forbidden),
+    ("optional", TaskSupport::Optional),
+    ("required", TaskSupport::Required),
+];
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// A program and its arguments, run without a shell.
+    Words(Vec<Word>),
+    /// A script for `/bin/sh`; arguments are in its environment as `ARG_NAME`.
+    Shell(String),
+}
+
+/// A command tool as the file describes it.
+#[derive(Clone, Debug)]
+pub struct CommandTool {
+    /// The name that callers use.
+    pub name: String,
+    /// A name for people.
+    pub title: Option<String>,
+    /// What the tool does. Models choose by it.
+    pub description: String,
+    /// The version recorded with each task.
+    pub version: String,
+    /// The typed arguments, in the order of the file.
+    pub arguments: Vec<Argument>,
+    /// What is run.
+    pub program: Program,
+    /// Additional environment variables.
+    pub env: Vec<(String, Template)>,
+    /// Where it runs. Absolute if the file's path was.
+    pub working_dir: PathBuf,
+    /// How long a run may take when the caller says nothing.
+    pub timeout: Option<Duration>,
+    /// The most a caller may ask for.
+    pub max_timeout: Option<Duration>,
+    /// From SIGINT to SIGTERM when a run is stopped.
+    pub interrupt_grace: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub terminate_grace: Duration,
+    /// Patterns that find progress in the output.
+    pub progress: Vec<ProgressPattern>,
+    /// Task support; `None` takes the server's default.
+    pub task: Option<TaskSupport>,
+    /// How long a result is kept after the end; `None` takes the server's default.
+    pub retention: Option<Duration>,
+    /// The command may be run again when it vanished with its machine.
+    pub repeatable: bool,
+    /// The hints for clients, under their names in the protocol.
+    pub annotations: BTreeMap<String, bool>,
+}
+
+impl CommandTool {
+    /// The JSON Schema (2020-12) of the arguments: an object that takes nothing else.
+    #[must_use]
+    pub fn input_schema(&self) -> Value {
+        let properties: Map<String, Value> = self
+            .arguments
+            .iter()
+            .map(|argument| (argument.name.clone(), argument.schema()))
+            .collect();
+        let required: Vec<&str> = self
+            .arguments
+            .iter()
+            .filter(|argument| argument.required)
+            .map(|argument| argument.name.as_str())
+            .collect();
+        let mut schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": false,
+        });
+        if !required.is_empty() {
+            schema["required"] = json!(required);
+        }
+        schema
+    }
+
+    /// The time limit of a run, given what its caller asked for.
+    ///
+    /// A caller may shorten the limit, and lengthen it up to `max_timeout`; a tool without either
+    /// limit takes up to 30 days.
+    ///
+    /// # Errors
+    /// A sentence that names the limit when the caller asked for more, or for no time at all.
+    pub fn timeout_for(&self, asked: Option<Duration>) -> Result<Option<Duration>, String> {
+        let Some(asked) = asked else {
+            return Ok(self.timeout);
+        };
+        let most = self.max_timeout.or(self.timeout).unwrap_or(LONGEST);
+        if asked.is_zero() || asked > most {
+            return Err(format!(
+                "a timeout of {} is not possible for {}; allowed: 1ms to {}",
+                format_duration(asked),
+                self.name,
+                format_duration(most)
+            ));
+        }
+        Ok(Some(asked))
+    }
+}
+
+/// Reads `[tools.NAME]`. `folder` is what relative paths refer to.
+pub(super) fn read(
+    parent: &Section<'_>,
+    name: &str,
+    key_span: Range<usize>,
+    node: Node<'_>,
+    folder: &Path,
+) -> Option<CommandTool> {
+    check_name(parent, name, key_span.clone());
+    let Some(table) = node.get_ref().as_table() else {
+        let message = format!(
+            "{} where a table is needed: [tools.{name}]",
+            kind(node.get_ref())
+        );
+        parent.wrong_at(node.span(), name, message);
+        return None;
+    };
+    let allowed = &KEYS[..KEYS.len() - RESERVED.len()];
+    let section = Section::open(
+        parent.key(name),
+        key_span,
+        table,
+        parent.problems(),
+        allowed,
+        &RESERVED,
+    );
+
+    let description = section.text("description");
+    if !section.has("description") {
+        section.wrong(
+            "description",
+            "missing; say what the tool does, models choose by it",
+        );
+    }
+    let arguments = read_arguments(&section, folder);
+    let working_dir = section
+        .text("working_dir")
+        .map_or_else(|| folder.to_owned(), |path| resolve(folder, &path));
+    let env = read_env(&section, &arguments);
+    let program = read_program(&section, &arguments, folder);
+    if let (Some(Program::Words(words)), false) = (&program, arguments.is_empty()) {
+        note_unused(&section, words, &env, &arguments);
+    }
+    let (timeout, max_timeout) = read_timeouts(&section);
+
+    let tool = CommandTool {
+        name: name.to_owned(),
+        title: section.text("title"),
+        description: description.unwrap_or_default(),
+        version: section.text("version").unwrap_or_else(|| "1".to_owned()),
+        arguments,
+        program: program?,
+        env,
+        working_dir,
+        timeout,
+        max_timeout,
+        interrupt_grace: up_to(&section, "interrupt_grace", Duration::from_secs(3600))
+            .unwrap_or(INTERRUPT_GRACE),
+        terminate_grace: up_to(&section, "terminate_grace", Duration::from_secs(3600))
+            .unwrap_or(TERMINATE_GRACE),
+        progress: read_progress(&section),
+        task: section.choice("task", &TASK_MODES),
+        retention: up_to(&section, "retention", LONGEST),
+        repeatable: section.boolean("repeatable").unwrap_or(false),
+        annotations: read_annotations(&section),
+    };
+    for argument in &tool.arguments {
+        if let Some(default) = &argument.default
+            && argument.check(default).is_ok()
+            && let Err(error) = expand::check_default(argument, default)
+        {
+            section.wrong(&format!("arguments.{}.default", argument.name), error);
+        }
+    }
+    Some(tool)
+}
+
+fn check_name(parent: &Section<'_>, name: &str, span: Range<usize>) {
+    let fits = !name.is_empty()
+        && name.len() <= 64
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    if !fits {
+        let message = "not a name for a tool; allowed: letters, digits, _, - and ., at most 64 \
+                       (clients refuse others)";
+        parent.wrong_at(span, name, message);
+    } else if HELPERS.contains(&name) {
+        parent.wrong_at(
+            span,
+            name,
+            "the server has a tool of this name itself; choose another",
+        );
+    }
+}
+
+fn read_arguments(section: &Section<'_>, folder: &Path) -> Vec<Argument> {
+    let Some((span, table)) = section.table("arguments") else {
+        return Vec::new();
+    };
+    let inner = Section::free(section.key("arguments"), span, table, section.problems());
+    let arguments: Vec<Argument> = inner
+        .entries()
+        .filter_map(|(name, span, node)| argument::read(&inner, name, span, node, folder))
+        .collect();
+    let mut variables = BTreeMap::new();
+    for argument in &arguments {
+        let variable = expand::variable(&argument.name);
+        if let Some(other) = variables.insert(variable.clone(), argument.name.clone()) {
+            inner.wrong(
+                &argument.name,
+                format!("arrives in shell scripts as {variable}, and so does {other}; rename one"),
+            );
+        }
+    }
+    arguments
+}
+
+fn read_env(section: &Section<'_>, arguments: &[Argument]) -> Vec<(String, Template)> {
+    let Some((span, table)) = section.table("env") else {
+        return Vec::new();
+    };
+    let inner = Section::free(section.key("env"), span, table, section.problems());
+    let mut env = Vec::new();
+    for (name, key_span, node) in inner.entries() {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            inner.wrong_at(key_span, name, "not a name for an environment variable");
+            continue;
+        }
+        if name.starts_with("OUTLAST_") {
+            let message = "commands see no OUTLAST_ variable; choose another name";
+            inner.wrong_at(key_span, name, message);
+            continue;
+        }
+        let Some(text) = node.get_ref().as_str() else {
+            let message = format!("{} where a string is needed", kind(node.get_ref()));
+            inner.wrong_at(node.span(), name, message);
+            continue;
+        };
+        match Template::parse(text) {
+            Ok(template) => {
+                check_placeholders(&inner, name, node.span(), template.arguments(), arguments);
+                for list in template.arguments().filter(|name| is_list(arguments, name)) {
+                    let message = format!("{list} is a list, and a variable holds one value");
+                    inner.wrong_at(node.span(), name, message);
+                }
+                env.push((name.to_owned(), template));
+            }
+            Err(message) => inner.wrong_at(node.span(), name, message),
+        }
+    }
+    env
+}
+
+fn read_program(section: &Section<'_>, arguments: &[Argument], folder: &Path) -> Option<Program> {
+    let shell = section.boolean("shell").unwrap_or(false);
+    let Some(node) = section.get("command") else {
+        let example = if shell {
+            "a script"
+        } else {
+            "a list such as [\"wc\", \"{file}\"]"
+        };
+        section.wrong("command", format!("missing; write {example}"));
+        return None;
+    };
+    match (node.get_ref(), shell) {
+        (DeValue::String(script), true) => read_script(section, script, arguments),
+        (DeValue::Array(items), false) => {
+            let words: Vec<Word> = items
+                .iter()
+                .filter_map(|item| read_word(section, item, arguments, true))
+                .collect();
+            if words.len() < items.len() {
+                return None;
+            }
+            read_words(section, words, folder)
+        }
+        (DeValue::String(_), false) => {
+            section.wrong(
+                "command",
+                "a string where a list is needed, for example [\"wc\", \"{file}\"]; a script for \
+                 the shell needs shell = true",
+            );
+            None
+        }
+        (DeValue::Array(_), true) => {
+            section.wrong(
+                "command",
+                "a list where shell = true needs a string, the script",
+            );
+            None
+        }
+        (other, _) => {
+            section.wrong(
+                "command",
+                format!("{} where a list of words is needed", kind(other)),
+            );
+            None
+        }
+    }
+}
+
+fn read_script(section: &Section<'_>, script: &str, arguments: &[Argument]) -> Option<Program> {
+    if script.trim().is_empty() || script.contains('\0') {
+        section.wrong("command", "not a script; write what /bin/sh is to run");
+        return None;
+    }
+    for argument in arguments {
+        let placeholder = format!("{{{}}}", argument.name);
+        // `${name}` is the shell's own, and names no argument of ours.
+        let spliced = script
+            .match_indices(&placeholder)
+            .any(|(at, _)| !script[..at].ends_with('$'));
+        if spliced {
+            section.wrong(
+                "command",
+                format!(
+                    "arguments are never spliced into a script; write \"${}\" instead of \
+                     {placeholder}",
+                    expand::variable(&argument.name)
+                ),
+            );
+        }
+    }
+    Some(Program::Shell(script.to_owned()))
+}
+
+fn read_words(section: &Section<'_>, mut words: Vec<Word>, folder: &Path) -> Option<Program> {
+    use super::template::Piece;
+    let Some(first) = words.first_mut() else {
+        section.wrong("command", "empty; write the program and its arguments");
+        return None;
+    };
+    match first {
+        Word::Template(Template(pieces)) if matches!(pieces.as_slice(), [Piece::Text(_)]) => {
+            // A program given by a relative path is found from the file, not from wherever the
+            // server was started.
+            if let [Piece::Text(program)] = pieces.as_mut_slice()
+                && program.contains('/')
+            {
+                *program = resolve(folder, program).to_string_lossy().into_owned();
+            }
+            Some(Program::Words(words))
+        }
+        _ => {
+            section.wrong(
+                "command",
+                "the first word is the program and must be fixed: no placeholder, not empty",
+            );
+            None
+        }
+    }
+}
+
+fn read_word(
+    section: &Section<'_>,
+    node: Node<'_>,
+    arguments: &[Argument],
+    groups: bool,
+) -> Option<Word> {
+    let span = node.span();
+    let note = |message: String| section.wrong_at(span.clone(), "command", message);
+    let word = match node.get_ref() {
+        DeValue::String(text) => Word::parse(text).map_err(note).ok()?,
+        DeValue::Array(items) if groups => {
+            let words: Option<Vec<Word>> = items
+                .iter()
+                .map(|item| read_word(section, item, arguments, false))
+                .collect();
+            let group = Word::Group(words?);
+            if group.arguments().is_empty() {
+                note("a group without a placeholder; write its words without the brackets".into());
+            }
+            group
+        }
+        DeValue::Array(_) => {
+            note("a group inside a group".into());
+            return None;
+        }
+        other => {
+            note(format!(
+                "{} in a list of words; write it in quotes",
+                kind(other)
+            ));
+            return None;
+        }
+    };
+    if !groups {
+        // The words of a group are checked with it.
+        return Some(word);
+    }
+    check_placeholders(
+        section,
+        "command",
+        span.clone(),
+        word.arguments().into_iter(),
+        arguments,
+    );
+    for argument in switches(&word) {
+        let known = arguments.iter().find(|known| known.name == argument);
+        if known.is_some_and(|known| known.is_list() || known.rules().ty != Type::Boolean) {
+            note(format!(
+                "{{{argument}:…}} is a switch, and {argument} is not a boolean"
+            ));
+        }
+    }
+    let mut lists: Vec<&str> = word.arguments();
+    lists.retain(|name| is_list(arguments, name));
+    if lists.iter().any(|name| *name != lists[0]) {
+        note("two lists in one word or group; it could not be repeated for both".into());
+    }
+    Some(word)
+}
+
+fn switches(word: &Word) -> Vec<&str> {
+    match word {
+        Word::Switch { argument, .. } => vec![argument],
+        Word::Template(_) => Vec::new(),
+        Word::Group(words) => words.iter().flat_map(switches).collect(),
+    }
+}
+
+fn is_list(arguments: &[Argument], name: &str) -> bool {
+    arguments
+        .iter()
+        .any(|argument| argument.name == name && argument.is_list())
+}
+
+fn check_placeholders<'n>(
+    section: &Section<'_>,
+    key: &str,
+    span: Range<usize>,
+    names: impl Iterator<Item = &'n str>,
+    arguments: &[Argument],
+) {
+    let known = || arguments.iter().map(|argument| argument.name.as_str());
+    for name in names.filter(|name| !known().any(|known| known == *name)) {
+        let guess = closest(name, known())
+            .map_or_else(String::new, |word| format!("; did you mean {{{word}}}?"));
+        let allowed = if arguments.is_empty() {
+            "the tool has no arguments".to_owned()
+        } else {
+            format!(
+                "allowed: {}",
+                known()
+                    .map(|n| format!("{{{n}}}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
+        };
+        let message =
+            format!("{{{name}}} is no argument of this tool{guess}; {allowed}; {{{{ for a brace");
+        section.wrong_at(span.clone(), key, message);
+    }
+}
+
+fn note_unused(
+    section: &Section<'_>,
+    words: &[Word],
+    env: &[(String, Template)],
+    arguments: &[Argument],
+) {
+    for argument in arguments {
+        let name = argument.name.as_str();
+        let used = words.iter().any(|word| word.arguments().contains(&name))
+            || env
+                .iter()
+                .any(|(_, value)| value.arguments().any(|other| other == name));
+        if !used {
+            section.wrong(
+                "command",
+                format!(
+                    "the argument {name} is used nowhere; write {{{name}}} into command or env"
+                ),
+            );
+        }
+    }
+}
+
+fn read_timeouts(section: &Section<'_>) -> (Option<Duration>, Option<Duration>) {
+    let timeout = up_to(section, "timeout", LONGEST);
+    let max_timeout = up_to(section, "max_timeout", LONGEST);
+    for (key, value) in [("timeout", timeout), ("max_timeout", max_timeout)] {
+        if value.is_some_and(|value| value.is_zero()) {
+            section.wrong(key, "no time at all; leave the key out for no limit");
+        }
+    }
+    if let Some((timeout, most)) = timeout.zip(max_timeout)
+        && timeout > most
+    {
+        let (timeout, most) = (format_duration(timeout), format_duration(most));
+        section.wrong(
+            "timeout",
+            format!("{timeout} is longer than max_timeout, {most}"),
+        );
+    }
+    (timeout, max_timeout)
+}
+
+/// A duration of at most `most`.
+pub(super) fn up_to(section: &Section<'_>, key: &str, most: Duration) -> Option<Duration> {
+    let duration = section.duration(key)?;
+    if duration > most {
+        section.wrong(
+            key,
+            format!(
+                "{} is too long; at most {}",
+                format_duration(duration),
+                format_duration(most)
+            ),
+        );
+    }
+    Some(duration)
+}
+
+fn read_progress(section: &Section<'_>) -> Vec<ProgressPattern> {
+    let mut patterns = Vec::new();
+    for (text, span) in section.strings("progress").unwrap_or_default() {
+        match ProgressPattern::new(&text) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(PatternError::Regex(error)) => {
+                section.wrong_at(span, "progress", regex_message(&error));
+            }
+            Err(error) => section.wrong_at(span, "progress", error.to_string()),
+        }
+    }
+    patterns
+}
+
+fn read_annotations(section: &Section<'_>) -> BTreeMap<String, bool> {
+    let Some((span, table)) = section.table("annotations") else {
+        return BTreeMap::new();
+    };
+    let inner = Section::open(
+        section.key("annotations"),
+        span,
+        table,
+        section.problems(),
+        &ANNOTATIONS,
+        &[],
+    );
+    ANNOTATIONS
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), inner.boolean(name)?)))
+        .collect()
+}

@@ -1,0 +1,324 @@
+//! `outlast call`, `tools` and `tasks` against a running server: what they print, and with which
+//! exit code they end.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, eventually, outlast};
+use crate::serve::Server;
+
+const TOOLS: &str = r#"
+[server]
+name = "client-test"
+listen = "127.0.0.1:0"
+store = "sqlite:outlast.db"
+task = "optional"
+
+[tools.echo]
+description = "Says it again."
+command = ["printf", "%s %s\n", "{word}", "{times}"]
+arguments.word = { type = "string", description = "What to say." }
+arguments.times = { type = "integer", description = "How often.", default = 1, minimum = 1 }
+
+[tools.fail]
+description = "Fails."
+command = ["sh", "-c", "echo reason >&2; exit 7"]
+
+[tools.bytes]
+description = "Prints what is no text."
+command = ["printf", '\377\376\n']
+
+[tools.long]
+description = "Takes its time."
+shell = true
+command = "echo begun; while [ ! -e go ]; do sleep 0.05; done; echo ended"
+"#;
+
+struct World {
+    rig: Rig,
+    _server: Server,
+    url: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let rig = Rig::new();
+        std::fs::write(rig.file("outlast.toml"), TOOLS).unwrap();
+        let server = Server::start(&rig);
+        let url = server.url.clone();
+        Self {
+            rig,
+            _server: server,
+            url,
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(outlast());
+        command
+            .args(arguments)
+            .current_dir(self.rig.file(""))
+            .env_remove("OUTLAST_URL")
+            .env_remove("OUTLAST_STORE");
+        command
+    }
+
+    /// Exit code, standard output, standard error.
+    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        said(self.command(arguments).output().unwrap())
+    }
+
+    /// Standard output as JSON.
+    fn json(&self, arguments: &[&str]) -> (i32, Value) {
+        let (code, out, err) = self.run(arguments);
+        let document = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+        (code, document)
+    }
+}
+
+fn said(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn calls_and_their_exit_codes() {
+    let world = World::new();
+    // Found through the store of the configuration file in this folder.
+    let (code, out, err) = world.run(&["call", "echo", "word=01", "times=2"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "01 2\n", ""));
+    let (code, out, _) = world.run(&[
+        "call",
+        "echo",
+        "--json-args",
+        r#"{"word":"x","times":5}"#,
+        "times:=3",
+    ]);
+    assert_eq!((code, out.as_str()), (0, "x 3\n"));
+    let (code, document) = world.json(&["call", "echo", "word=x", "--json", "--url", &world.url]);
+    assert_eq!((code, &document["status"]), (0, &json!("completed")));
+    assert_eq!(document["result"]["structuredContent"]["exit_code"], 0);
+
+    for (arguments, wanted, part) in [
+        (&["call", "fail"][..], 1, "reason"),
+        (&["call", "fail", "--wait"], 1, "reason"),
+        (&["call", "echo", "word"], 2, "key=value"),
+        (&["call", "echo", "wort=x"], 2, "it takes"),
+        (
+            &["call", "echo", "word=x", "times=many"],
+            2,
+            "not an integer",
+        ),
+        (&["call", "echo"], 2, "missing: word"),
+        (
+            &["call", "echo", "--json-args", "[]"],
+            2,
+            "not a JSON object",
+        ),
+        (&["call", "echo", "--header", "x"], 2, "Name: value"),
+        (&["call", "echo", "--url", "localhost"], 2, "http://"),
+        (&["call", "ecko"], 6, "bytes, echo, fail, long"),
+        (&["tasks", "show", "nothing"], 6, "nothing"),
+        (
+            &["tasks", "result", "00000000-0000-4000-8000-000000000000"],
+            6,
+            "not found",
+        ),
+        (&["tasks", "cancel", "nothing"], 6, "nothing"),
+        (&["tasks", "logs", "nothing"], 6, "not found"),
+        (
+            &["tasks", "list", "--url", &world.url],
+            3,
+            "does not list tasks",
+        ),
+        (
+            &["tools", "--url", "http://127.0.0.1:1/mcp"],
+            5,
+            "cannot connect",
+        ),
+        (
+            &["tools", "--store", "sqlite:/nowhere.db"],
+            5,
+            "cannot connect",
+        ),
+        (&["tools", "--command", "false"], 5, "ended"),
+        (&["tools", "nothing"], 6, "nothing"),
+    ] {
+        let (code, out, err) = world.run(arguments);
+        assert_eq!((code, out.as_str()), (wanted, ""), "{arguments:?}: {err}");
+        assert!(err.contains(part), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn arguments_can_come_from_standard_input() {
+    let world = World::new();
+    let mut child = world
+        .command(&["call", "echo", "--json-args", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(br#"{"word":"in"}"#)
+        .unwrap();
+    assert_eq!(said(child.wait_with_output().unwrap()).1, "in 1\n");
+}
+
+#[test]
+fn the_tools_are_listed() {
+    let world = World::new();
+    let (code, out, _) = world.run(&["tools"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("echo\n    Says it again.\n"), "{out}");
+    assert!(
+        out.contains("times=integer [default: 1]  How often."),
+        "{out}"
+    );
+    let (_, document) = world.json(&["tools", "long", "--json"]);
+    assert_eq!(document["tools"][0]["name"], "long");
+    assert_eq!(document["tools"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_life_of_a_task_from_the_shell() {
+    let world = World::new();
+    let (code, id, _) = world.run(&["call", "long", "--task"]);
+    let id = id.trim();
+    assert_eq!((code, id.len()), (0, 36));
+
+    let (_, shown) = world.json(&["tasks", "show", id, "--json"]);
+    assert_eq!(shown["status"], "working");
+    let (_, listed) = world.json(&["tasks", "list", "--json"]);
+    assert_eq!(listed["tasks"][0]["taskId"], id);
+    assert_eq!(listed["tasks"][0]["_meta"]["outlast/tool"], "long");
+    let (_, none) = world.json(&["tasks", "list", "--status", "failed", "--json"]);
+    assert_eq!(none["tasks"], json!([]));
+    eventually("the command has begun", || {
+        world
+            .run(&["tasks", "logs", id])
+            .1
+            .contains("begun")
+            .then_some(())
+    })
+    .await;
+
+    // Everybody who waits is told of the end.
+    let waiting: Vec<_> = [
+        &["tasks", "watch", id][..],
+        &["tasks", "result", id],
+        &["tasks", "logs", "-f", id],
+    ]
+    .into_iter()
+    .map(|arguments| {
+        let mut command = world.command(arguments);
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    })
+    .collect();
+    std::fs::write(world.rig.file("go"), "").unwrap();
+    let ends: Vec<_> = waiting
+        .into_iter()
+        .map(|child| said(child.wait_with_output().unwrap()))
+        .collect();
+    let [watched, result, logs] = &ends[..] else {
+        panic!("three")
+    };
+    assert!(
+        watched.0 == 0 && watched.1.contains("completed"),
+        "{watched:?}"
+    );
+    assert_eq!((result.0, result.1.as_str()), (0, "begun\nended\n"));
+    assert_eq!((logs.0, logs.1.as_str()), (0, "begun\nended\n"));
+    // As often as wanted, in either era, over either way.
+    for extra in [
+        &["--url", &world.url][..],
+        &["--protocol", "2025-11-25"],
+        &[],
+    ] {
+        let arguments = [&["tasks", "result", id], extra].concat();
+        assert_eq!(world.run(&arguments).1, "begun\nended\n", "{extra:?}");
+    }
+    let (code, out, _) = world.run(&["tasks", "cancel", id]);
+    assert!(code == 0 && out.contains("had completed"), "{out}");
+    assert_eq!(
+        world.run(&["tasks", "logs", id, "--offset", "6"]).1,
+        "ended\n"
+    );
+}
+
+#[test]
+fn a_log_is_printed_to_the_byte() {
+    let world = World::new();
+    let id = world.run(&["call", "bytes", "--task"]).1;
+    let logs = ["tasks", "logs", id.trim(), "--follow"];
+    for protocol in ["2026-07-28", "2025-11-25"] {
+        let arguments = [&logs[..], &["--protocol", protocol]].concat();
+        let printed = world.command(&arguments).output().unwrap();
+        assert_eq!(printed.stdout, b"\xff\xfe\n", "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_task_says_so() {
+    let world = World::new();
+    let (_, created) = world.json(&["call", "long", "--no-wait", "--json"]);
+    let id = created["taskId"].as_str().unwrap();
+    let (code, out, _) = world.run(&["tasks", "cancel", id]);
+    assert!(code == 0 && out.contains("cancelled"), "{out}");
+    let (code, document) = world.json(&["tasks", "result", id, "--json"]);
+    assert_eq!((code, &document["status"]), (4, &json!("cancelled")));
+    assert_eq!(world.run(&["tasks", "result", id]).0, 4);
+    assert_eq!(world.run(&["tasks", "watch", id]).0, 4);
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_the_waiting_and_not_the_task() {
+    let world = World::new();
+    let child = world
+        .command(&["call", "long", "--wait"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let id = eventually("there is a task", || {
+        let (_, listed) = world.json(&["tasks", "list", "--json"]);
+        listed["tasks"][0]["taskId"].as_str().map(str::to_owned)
+    })
+    .await;
+    // Sent until it is heard: the program may not listen for it yet when its task exists.
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    eventually("the program listens for interrupts", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:\t"))
+            .unwrap();
+        let caught = u64::from_str_radix(caught, 16).unwrap();
+        (caught & (1 << (Signal::INT.as_raw() - 1)) != 0).then_some(())
+    })
+    .await;
+    kill_process(pid, Signal::INT).unwrap();
+    let (code, out, err) = said(child.wait_with_output().unwrap());
+    assert_eq!((code, out.as_str()), (130, ""));
+    assert!(err.contains(&format!("outlast tasks watch {id}")), "{err}");
+    assert_eq!(
+        world.json(&["tasks", "show", &id, "--json"]).1["status"],
+        "working"
+    );
+    std::fs::write(world.rig.file("go"), "").unwrap();
+    assert_eq!(world.run(&["tasks", "result", &id]).1, "begun\nended\n");
+}

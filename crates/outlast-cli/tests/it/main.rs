@@ -1,0 +1,10 @@
+//! The `outlast` program from outside: what its processes do, seen through files and process ids.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod cli;
+mod client;
+mod rig;
+mod serve;
+mod shim;
+mod tool;

@@ -1,0 +1,622 @@
+//! Command tools in an engine: whole runs, servers that die under them, and what is left on disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_cli::command::{Defaults, Launcher, RunFolder, Runs, runs::Swept, tool};
+use outlast_cli::config::FileConfig;
+use outlast_core::machine::CancelMode;
+use outlast_core::testing::MemoryStore;
+use outlast_core::{
+    FailureReason, Outcome, Owner, RawJson, Reads, Store, Task, TaskId, ToolResult,
+};
+use outlast_engine::{CancelBy, Engine, Handle, NewCall, OnDrop, Tools};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, eventually, outlast, runs as is_running};
+
+/// A server without its surfaces: a runtime of its own, so that it can die like a process.
+struct Server {
+    runtime: Option<tokio::runtime::Runtime>,
+    store: Arc<MemoryStore>,
+    runs: Arc<Runs>,
+    handle: Handle,
+    engine: Option<Engine>,
+}
+
+impl Server {
+    async fn start(rig: &Rig, config: &str, store: Arc<MemoryStore>) -> Self {
+        let config = FileConfig::parse("outlast.toml".as_ref(), &rig.file(""), config)
+            .unwrap_or_else(|error| panic!("{error}"));
+        let runs = Runs::new(rig.file("db.runs"), Launcher::program(outlast()));
+        let tools = Tools::new(
+            config
+                .tools
+                .into_iter()
+                .map(|command| tool(command, Defaults::default(), &runs)),
+        )
+        .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
+            .tools(tools)
+            .persist_after(Duration::from_millis(100));
+        let engine = runtime.spawn(engine.start()).await.unwrap().unwrap();
+        Self {
+            handle: engine.handle(),
+            engine: Some(engine),
+            runtime: Some(runtime),
+            store,
+            runs,
+        }
+    }
+
+    async fn new(rig: &Rig, config: &str) -> Self {
+        Self::start(rig, config, Arc::default()).await
+    }
+
+    /// Dies at once, with everything in memory; returns what the disk holds.
+    fn kill(mut self) -> Arc<MemoryStore> {
+        let store = Arc::new(self.store.successor());
+        self.runtime.take().unwrap().shutdown_background();
+        store
+    }
+
+    fn call(&self, name: &str, arguments: &Value, meta: Option<&Value>) -> NewCall {
+        let tools = self.handle.tools();
+        let tool = Arc::clone(tools.get(name).expect("the tool exists"));
+        let mut call = NewCall::new(tool, RawJson::of(arguments).unwrap(), Owner::local());
+        call.request_meta = meta.map(|meta| RawJson::of(meta).unwrap());
+        call
+    }
+
+    async fn create(&self, name: &str, arguments: Value) -> TaskId {
+        let call = self.call(name, &arguments, None);
+        let handle = self.handle.clone();
+        self.on_server(async move { handle.create(call).await })
+            .await
+            .unwrap()
+            .id()
+    }
+
+    /// Runs a future where the server's own tasks belong.
+    async fn on_server<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        self.runtime.as_ref().unwrap().spawn(future).await.unwrap()
+    }
+
+    async fn finished(&self, id: TaskId) -> Arc<Task> {
+        let owner = Owner::local();
+        let waited = tokio::time::timeout(Duration::from_secs(60), self.handle.wait(&owner, id));
+        waited.await.expect("the task ends").unwrap()
+    }
+
+    /// The whole log.
+    async fn log(&self, id: TaskId) -> String {
+        let (mut text, mut offset) = (Vec::new(), 0);
+        loop {
+            let page = self.store.log_read(id, offset, 1 << 20).await.unwrap();
+            page.chunks
+                .iter()
+                .for_each(|chunk| text.extend(&chunk.text));
+            offset = page.next;
+            if page.next >= page.end {
+                return String::from_utf8(text).unwrap();
+            }
+        }
+    }
+
+    fn folder(&self, rig: &Rig, id: TaskId, number: u32) -> RunFolder {
+        RunFolder::open(&rig.file(&format!("db.runs/{id}/{number}"))).unwrap()
+    }
+
+    /// Sweeps until nothing is left to be done.
+    async fn sweep(&self) -> usize {
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        let mut removed = 0;
+        loop {
+            let swept: Swept = self.runs.sweep(&*self.store).await.unwrap();
+            removed += swept.removed;
+            if swept.left == 0 {
+                return removed;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "something is left for ever"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn completed(task: &Task) -> &ToolResult {
+    match task.outcome.as_deref() {
+        Some(Outcome::Completed(result)) => result,
+        other => panic!("not completed: {other:?}"),
+    }
+}
+
+fn text(result: &ToolResult) -> String {
+    result.content.to_value()[0]["text"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+fn structured(result: &ToolResult) -> Value {
+    result.structured.as_ref().unwrap().to_value()
+}
+
+/// The process id that the command wrote.
+async fn pid_in(rig: &Rig, name: &str) -> i32 {
+    eventually(name, || {
+        rig.lines(name).first().and_then(|pid| pid.parse().ok())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_task_runs_whole() {
+    let rig = Rig::new();
+    let server = Server::new(
+        &rig,
+        r#"
+[tools.count]
+description = "Counts."
+shell = true
+command = 'for i in 1 2 3; do echo "item $i of 3: $ARG_WORD"; done'
+progress = ['item (?P<done>\d+) of (?P<total>\d+): (?P<message>.*)']
+retention = "2h"
+annotations = { readOnlyHint = true }
+arguments.word = { type = "string", default = "x" }
+"#,
+    )
+    .await;
+    let id = server.create("count", json!({"word": "a b"})).await;
+    let task = server.finished(id).await;
+    let result = completed(&task);
+    let output = "item 1 of 3: a b\nitem 2 of 3: a b\nitem 3 of 3: a b\n";
+    assert_eq!((text(result).as_str(), result.is_error), (output, false));
+    assert_eq!(structured(result)["output"], output);
+    assert_eq!(structured(result)["exit_code"], 0);
+    assert_eq!(server.log(id).await, output);
+    let progress = &task.state.progress;
+    assert_eq!((progress.done, progress.total), (3.0, Some(3.0)));
+    assert_eq!(progress.message.as_deref(), Some("a b"));
+    assert_eq!(task.spec.retention, Duration::from_secs(7200));
+
+    assert_eq!(server.sweep().await, 1);
+    assert!(
+        !rig.file(&format!("db.runs/{id}")).exists(),
+        "nothing is left on the disk"
+    );
+}
+
+#[tokio::test]
+async fn failure_is_a_tool_error() {
+    let rig = Rig::new();
+    let config =
+        "[tools.f]\ndescription = \"d\"\ncommand = [\"sh\", \"-c\", \"echo why >&2; exit 3\"]";
+    let server = Server::new(&rig, config).await;
+    let id = server.create("f", json!({})).await;
+    let task = server.finished(id).await;
+    let result = completed(&task);
+    assert!(result.is_error);
+    assert_eq!(
+        text(result),
+        "the command failed with exit status 3; it printed:\nwhy\n"
+    );
+}
+
+#[tokio::test]
+async fn arguments_and_limits_are_checked() {
+    let rig = Rig::new();
+    let server = Server::new(
+        &rig,
+        r#"
+[tools.s]
+description = "d"
+command = ["sleep", "{n}"]
+timeout = "1m"
+max_timeout = "2m"
+arguments.n = { type = "integer", minimum = 0 }
+"#,
+    )
+    .await;
+    let call = server.call("s", &json!({"n": "x"}), None);
+    let refused = call.tool.handler.check(&call.arguments).unwrap_err();
+    assert_eq!(refused, "argument n must be an integer, not a string");
+    assert!(
+        call.tool
+            .handler
+            .check(&RawJson::of(&json!({"n": 1})).unwrap())
+            .is_ok()
+    );
+
+    for (meta, part) in [
+        (
+            json!({"outlast/timeoutMs": 1}),
+            "because its time limit of 1ms ran out",
+        ),
+        (json!({"outlast/timeoutMs": 120_001}), "allowed: 1ms to 2m"),
+        (
+            json!({"outlast/timeoutMs": "1s"}),
+            "a whole number of milliseconds",
+        ),
+        (json!({"outlast/timeoutMs": 0}), "allowed: 1ms to 2m"),
+    ] {
+        let call = server.call("s", &json!({"n": 600}), Some(&meta));
+        let handle = server.handle.clone();
+        let id = server
+            .on_server(async move { handle.create(call).await })
+            .await
+            .unwrap()
+            .id();
+        let task = server.finished(id).await;
+        let result = completed(&task);
+        assert!(
+            result.is_error && text(result).contains(part),
+            "{}",
+            text(result)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_chatty_command_survives_its_servers() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.chat]
+description = "Talks."
+shell = true
+command = '''
+echo once >> ledger
+i=0
+while [ $i -lt 60 ]; do
+    i=$((i + 1))
+    seq -f "$i %g" 1000
+    # Goes on only as far as the test allows.
+    while [ $i -ge 10 ] && ! [ -e go-$((i / 10)) ]; do sleep 0.01; done
+done
+exit 4
+'''
+"#;
+    let mut server = Server::new(&rig, config).await;
+    let id = server.create("chat", json!({})).await;
+    for step in 1..=5 {
+        // Dies with part of the output stored, and part of it not.
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while server.store.log_read(id, u64::MAX, 0).await.unwrap().end < step * 40_000 {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "no output in step {step}"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let store = server.kill();
+        std::fs::write(rig.file(&format!("go-{step}")), "").unwrap();
+        server = Server::start(&rig, config, store).await;
+    }
+    std::fs::write(rig.file("go-6"), "").unwrap();
+    let task = server.finished(id).await;
+    let result = completed(&task);
+    assert!(result.is_error && text(result).contains("exit status 4"));
+    let whole: String = (1..=60)
+        .flat_map(|i| (1..=1000).map(move |j| format!("{i} {j}\n")))
+        .collect();
+    assert_eq!(structured(result)["output_bytes"], whole.len());
+    let log = server.log(id).await;
+    assert_eq!(log.len(), whole.len());
+    assert!(log == whole, "the log differs");
+    assert_eq!(rig.lines("ledger"), ["once"]);
+    assert!(task.state.attempt > 1, "no server ever adopted it");
+    assert_eq!(server.sweep().await, 1);
+}
+
+#[tokio::test]
+async fn a_silent_command_ends_while_no_server_runs() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.quiet]
+description = "Says nothing."
+shell = true
+command = 'echo once >> ledger; while ! [ -e go ]; do sleep 0.01; done; echo done >> ledger'
+"#;
+    let server = Server::new(&rig, config).await;
+    let id = server.create("quiet", json!({})).await;
+    eventually("the command begins", || {
+        (!rig.lines("ledger").is_empty()).then_some(())
+    })
+    .await;
+    let store = server.kill();
+    std::fs::write(rig.file("go"), "").unwrap();
+    eventually("the command ends", || {
+        (rig.lines("ledger").len() == 2).then_some(())
+    })
+    .await;
+
+    let server = Server::start(&rig, config, store).await;
+    let task = server.finished(id).await;
+    let result = completed(&task);
+    assert_eq!(
+        (text(result).as_str(), result.is_error),
+        ("the command printed nothing", false)
+    );
+    assert_eq!(rig.lines("ledger"), ["once", "done"]);
+}
+
+#[tokio::test]
+async fn a_clean_stop_hands_the_command_over() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.quiet]
+description = "Waits."
+shell = true
+command = 'echo once >> ledger; while ! [ -e go ]; do sleep 0.01; done; echo end'
+"#;
+    let mut server = Server::new(&rig, config).await;
+    let id = server.create("quiet", json!({})).await;
+    eventually("the command begins", || {
+        (!rig.lines("ledger").is_empty()).then_some(())
+    })
+    .await;
+    let engine = server.engine.take().unwrap();
+    server
+        .on_server(engine.shutdown(Duration::ZERO))
+        .await
+        .unwrap();
+    let store = server.kill();
+
+    let server = Server::start(&rig, config, store).await;
+    std::fs::write(rig.file("go"), "").unwrap();
+    let task = server.finished(id).await;
+    assert_eq!(text(completed(&task)), "end\n");
+    assert_eq!(rig.lines("ledger"), ["once"]);
+}
+
+#[tokio::test]
+async fn an_interrupted_command_is_told_or_run_again() {
+    let config = |repeatable| {
+        format!(
+            r#"
+[tools.work]
+description = "Works."
+shell = true
+command = 'echo once >> ledger; echo $$ > pid; echo begin; while ! [ -e go ]; do sleep 0.01; done; echo end'
+repeatable = {repeatable}
+"#
+        )
+    };
+    for repeatable in [false, true] {
+        let rig = Rig::new();
+        let server = Server::new(&rig, &config(repeatable)).await;
+        let id = server.create("work", json!({})).await;
+        let pid = pid_in(&rig, "pid").await;
+        let started = server.folder(&rig, id, 1).started().unwrap().unwrap();
+        kill_process(Pid::from_raw(started.shim.pid).unwrap(), Signal::KILL).unwrap();
+        if repeatable {
+            eventually("the second run", || {
+                (rig.lines("ledger").len() == 2).then_some(())
+            })
+            .await;
+            std::fs::write(rig.file("go"), "").unwrap();
+            let task = server.finished(id).await;
+            assert_eq!(text(completed(&task)), "begin\nend\n");
+            assert_eq!(
+                server.log(id).await,
+                "begin\nthe command was interrupted and is run again\nbegin\nend\n"
+            );
+        } else {
+            let task = server.finished(id).await;
+            let Some(Outcome::Failed(failure)) = task.outcome.as_deref() else {
+                panic!("{:?}", task.outcome)
+            };
+            assert_eq!(failure.reason, FailureReason::Interrupted);
+            assert!(
+                failure.message.starts_with("interrupted: "),
+                "{}",
+                failure.message
+            );
+            assert_eq!(server.log(id).await, "begin\n", "the log is kept");
+            assert_eq!(rig.lines("ledger"), ["once"]);
+        }
+        assert!(!is_running(pid), "two copies at once");
+        assert_eq!(server.sweep().await, if repeatable { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn cancel_ends_the_whole_group_and_the_status_says_so() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.work]
+description = "Works."
+shell = true
+command = '''
+setsid sh -c 'trap "" INT TERM; echo $$ > grandchild; while :; do sleep 0.05; done' > /dev/null 2>&1 &
+echo $$ > pid; wait
+'''
+interrupt_grace = "100ms"
+terminate_grace = "100ms"
+"#;
+    let server = Server::new(&rig, config).await;
+    let id = server.create("work", json!({})).await;
+    let pids = [pid_in(&rig, "pid").await, pid_in(&rig, "grandchild").await];
+    let handle = server.handle.clone();
+    server
+        .on_server(async move {
+            handle
+                .cancel(
+                    &Owner::local(),
+                    id,
+                    Some("enough".into()),
+                    CancelBy::Request,
+                )
+                .await
+        })
+        .await
+        .unwrap();
+    let task = server.finished(id).await;
+    assert!(
+        matches!(task.outcome.as_deref(), Some(Outcome::Cancelled { .. })),
+        "{task:?}"
+    );
+    assert!(
+        !pids.iter().any(|pid| is_running(*pid)),
+        "cancelled, and still running"
+    );
+    assert_eq!(server.sweep().await, 1);
+}
+
+#[tokio::test]
+async fn a_task_cancelled_without_a_server_takes_its_command_along() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.work]
+description = "Works."
+shell = true
+command = 'echo $$ > pid; exec sleep 1000'
+"#;
+    let server = Server::new(&rig, config).await;
+    let id = server.create("work", json!({})).await;
+    let pid = pid_in(&rig, "pid").await;
+    let store = server.kill();
+    store.cancel(id, None, CancelMode::Force).await.unwrap();
+
+    let server = Server::start(&rig, config, store).await;
+    assert!(is_running(pid));
+    assert_eq!(server.sweep().await, 1);
+    assert!(!is_running(pid));
+}
+
+#[tokio::test]
+async fn a_quick_synchronous_call_leaves_nothing() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.inline]
+description = "d"
+command = ["echo", "inline"]
+task = "forbidden"
+
+[tools.optional]
+description = "d"
+command = ["echo", "optional"]
+
+[tools.slow]
+description = "d"
+shell = true
+command = 'echo first; while ! [ -e go ]; do sleep 0.01; done; echo last'
+"#;
+    let server = Server::new(&rig, config).await;
+    for name in ["inline", "optional"] {
+        let running =
+            server
+                .handle
+                .call(server.call(name, &json!({}), None), None, OnDrop::Continue);
+        let id = running.id();
+        let outcome = server.on_server(running).await;
+        let Outcome::Completed(result) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(text(&result), format!("{name}\n"));
+        if name == "inline" {
+            assert!(server.store.get(id).await.unwrap().is_none());
+        }
+    }
+    // A longer one is written down while it runs, with its output from the beginning on.
+    let running = server.handle.call(
+        server.call("slow", &json!({}), None),
+        None,
+        OnDrop::Continue,
+    );
+    let id = running.id();
+    let calling = server.runtime.as_ref().unwrap().spawn(running);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while server.store.get(id).await.unwrap().is_none() || server.log(id).await != "first\n" {
+        assert!(std::time::Instant::now() < deadline, "never stored");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    std::fs::write(rig.file("go"), "").unwrap();
+    assert!(matches!(calling.await.unwrap(), Outcome::Completed(_)));
+    assert_eq!(server.log(id).await, "first\nlast\n");
+
+    assert_eq!(server.sweep().await, 3);
+    assert_eq!(std::fs::read_dir(rig.file("db.runs")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_hundred_megabytes_are_counted_whole() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.yes]
+description = "Says yes."
+command = ["sh", "-c", "yes 0123456789abcde | head -c 100000000"]
+progress = ['(?P<message>abcde)']
+"#;
+    let server = Server::new(&rig, config).await;
+    let id = server.create("yes", json!({})).await;
+    let task = server.finished(id).await;
+    let result = completed(&task);
+    assert!(!result.is_error, "{}", text(result));
+    assert_eq!(structured(result)["output_bytes"], 100_000_000);
+    assert_eq!(structured(result)["truncated"], true);
+    let intro = text(result).lines().next().unwrap().to_owned();
+    assert!(
+        intro.contains("of 100000000 bytes of output; all of it: outlast tasks logs "),
+        "{intro}"
+    );
+    let page = server.store.log_read(id, u64::MAX, 0).await.unwrap();
+    assert_eq!(
+        page.end, 100_000_000,
+        "the offsets count what the limit of the log dropped"
+    );
+    assert_eq!(task.state.progress.message.as_deref(), Some("abcde"));
+}
+
+#[tokio::test]
+async fn many_commands_at_once() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.work]
+description = "Works."
+shell = true
+command = 'echo "$ARG_N" >> ledger; echo "out $ARG_N"; sleep 0.3; echo "err $ARG_N" >&2'
+arguments.n.type = "integer"
+"#;
+    let mut server = Server::new(&rig, config).await;
+    let mut ids = Vec::new();
+    for n in 0..30 {
+        ids.push(server.create("work", json!({ "n": n })).await);
+    }
+    // The server dies while most of them are under way.
+    eventually("some begin", || {
+        (rig.lines("ledger").len() >= 10).then_some(())
+    })
+    .await;
+    let store = server.kill();
+    server = Server::start(&rig, config, store).await;
+    for (n, id) in ids.iter().enumerate() {
+        let task = server.finished(*id).await;
+        assert_eq!(text(completed(&task)), format!("out {n}\nerr {n}\n"));
+        assert_eq!(server.log(*id).await, format!("out {n}\nerr {n}\n"));
+    }
+    let mut ledger = rig.lines("ledger");
+    ledger.sort_by_key(|line| line.parse::<u32>().unwrap());
+    let expected: Vec<_> = (0..30).map(|n| n.to_string()).collect();
+    assert_eq!(ledger, expected, "each once");
+    assert_eq!(server.sweep().await, 30);
+}

@@ -1,0 +1,89 @@
+//! Events: each visible change of a task, numbered without gaps.
+//!
+//! The number of an event is the version the task had after the change, so the first is 1 and there
+//! is exactly one event for each version (I6), written in the same atomic unit as the change.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::id::TaskId;
+use crate::progress::Progress;
+
+/// One visible change of one task.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// The task that changed.
+    pub task: TaskId,
+    /// 1, 2, 3 …: the task's version after the change.
+    pub number: u64,
+    /// When it changed, by the store's clock.
+    pub at: Timestamp,
+    /// What changed.
+    pub kind: EventKind,
+}
+
+/// What changed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The task exists.
+    Created,
+    /// Its time has come, or what it waited for has happened: it is ready to run again.
+    Queued,
+    /// A worker runs it.
+    Started {
+        /// Counts attempts from 1; an attempt that was suspended goes on under the same number.
+        attempt: u32,
+    },
+    /// Progress was reported.
+    Progress {
+        /// The new state of it, whole.
+        progress: Progress,
+    },
+    /// Questions were asked.
+    InputRequired {
+        /// Their keys.
+        keys: Vec<String>,
+    },
+    /// Questions were answered, or ran out of time.
+    InputAnswered {
+        /// Their keys.
+        keys: Vec<String>,
+    },
+    /// The task gave up its worker to wait.
+    Suspended,
+    /// The worker is gone; the task will run again.
+    Rescued {
+        /// What happened to the worker.
+        reason: RescueReason,
+    },
+    /// The worker was stopped cleanly and handed the task back.
+    Released,
+    /// The attempt failed and another will be made.
+    Retrying {
+        /// Why it failed.
+        message: String,
+        /// When the next attempt may start.
+        at: Timestamp,
+    },
+    /// Somebody asked for it to be cancelled; it is being stopped.
+    CancelRequested,
+    /// It has an outcome.
+    Finished {
+        /// `completed`, `failed` or `cancelled`, as the newer era says it.
+        status: crate::status::TaskStatus,
+    },
+}
+
+/// What took a running task from its worker.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RescueReason {
+    /// The server's process died without stopping cleanly.
+    Crash,
+    /// The machine was restarted.
+    Reboot,
+    /// The lease ran out: the worker was too slow, cut off or dead.
+    LeaseExpired,
+}

@@ -1,0 +1,40 @@
+//! The task model of Outlast: what a task is, how it may change, and what a store must keep.
+//!
+//! Everything here is free of input and output. A [`Task`] changes only through the verbs in
+//! [`machine`], each a pure function of the record, its arguments and the time; a [`Store`] applies
+//! such a verb inside one atomic unit and nothing else decides what a task may become. That is why
+//! one function can be tested to death and every store be compared with it.
+//!
+//! Who should depend on this crate: authors of a store. Everybody else depends on `outlast`.
+
+pub mod clock;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod input;
+pub mod journal;
+pub mod json;
+pub mod log;
+pub mod machine;
+pub mod outcome;
+pub mod progress;
+pub mod status;
+pub mod store;
+pub mod task;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use error::{Error, Result};
+pub use event::{Event, EventKind};
+pub use id::{Owner, TaskId, WorkerId};
+pub use input::{Answer, Input, InputRequest};
+pub use journal::{JournalEntry, JournalKind, Recorded};
+pub use json::RawJson;
+pub use log::{Level, LogChunk, LogLine, LogPage};
+pub use outcome::{Failure, FailureReason, Outcome, ToolResult};
+pub use progress::Progress;
+pub use status::{Era, Phase, TaskStatus};
+pub use store::{Reads, Side, Store};
+pub use task::{Lease, NewTask, Task, TaskSpec};

@@ -1,0 +1,173 @@
+//! What time does to a task: timers, deadlines, expired leases, the end of retention.
+//!
+//! One moment per record, [`Task::due_at`], says when something must be looked at again; one
+//! function, [`Task::due`], does what is due. A store needs one index over that moment and nothing
+//! else to keep every task moving.
+
+use crate::clock::Timestamp;
+use crate::event::{Event, EventKind, RescueReason};
+use crate::input::Answer;
+use crate::outcome::{Failure, FailureReason, Outcome};
+use crate::status::Phase;
+use crate::task::Task;
+
+/// What was due.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Due {
+    /// Nothing: the moment has not come.
+    Nothing,
+    /// Something changed; there may be more.
+    Changed(Vec<Event>),
+    /// The record is to be deleted, with everything that belongs to it.
+    Delete,
+}
+
+/// Why a running task is taken from its worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rescue {
+    /// What happened.
+    pub reason: RescueReason,
+    /// Whether this task alone can have caused it. Only then does a crash count against it.
+    pub to_blame: bool,
+}
+
+impl Rescue {
+    /// How `task` is taken back after the death of the process that ran it, one of `running` tasks of
+    /// which `suspects` were under suspicion already: the task is to blame only if no other can be.
+    pub fn after_death(reason: RescueReason, task: &Task, running: usize, suspects: usize) -> Self {
+        Self {
+            reason,
+            to_blame: running == 1 || (task.state.suspect && suspects == 1),
+        }
+    }
+}
+
+impl Task {
+    /// When this record must be looked at again. Every record has such a moment (I7).
+    pub fn due_at(&self) -> Timestamp {
+        let state = &self.state;
+        if let Some(expire_at) = state.expire_at {
+            return expire_at;
+        }
+        let questions = self
+            .open_inputs()
+            .filter_map(|input| input.request.expires_at);
+        let held = state.held.as_ref().map(|held| held.until);
+        let cancel = state.cancel.as_ref().map(|cancel| cancel.deadline);
+        let timer = state.awaiting.as_ref().and_then(|awaiting| awaiting.until);
+        questions
+            .chain(held)
+            .chain(cancel)
+            .chain(timer)
+            .chain(state.run_at)
+            .min()
+            .map_or(self.oldest(), |next| next.min(self.oldest()))
+    }
+
+    fn oldest(&self) -> Timestamp {
+        self.state.created_at + self.spec.max_age
+    }
+
+    /// Does what is due at `now`.
+    pub fn due(&mut self, now: Timestamp) -> Due {
+        if self.due_at() > now {
+            return Due::Nothing;
+        }
+        if self.is_finished() {
+            return Due::Delete;
+        }
+        if self.oldest() <= now {
+            let message = "the task reached its maximum age before it ended";
+            let failure = Failure::internal(FailureReason::Expired, message);
+            return Due::Changed(vec![self.take_over(Outcome::Failed(failure), now)]);
+        }
+        if let Some(cancel) = self
+            .state
+            .cancel
+            .as_ref()
+            .filter(|cancel| cancel.deadline <= now)
+        {
+            let reason = cancel.reason.clone();
+            return Due::Changed(vec![self.take_over(Outcome::Cancelled { reason }, now)]);
+        }
+        if self
+            .state
+            .held
+            .as_ref()
+            .is_some_and(|held| held.until <= now)
+        {
+            let rescue = Rescue {
+                reason: RescueReason::LeaseExpired,
+                to_blame: false,
+            };
+            return Due::Changed(vec![self.rescue(rescue, now)]);
+        }
+        let mut events = self.expire_questions(now);
+        match self.state.phase {
+            Phase::Scheduled if self.state.run_at.is_some_and(|run_at| run_at <= now) => {
+                self.requeue();
+                events.push(self.bump(now, EventKind::Queued));
+            }
+            Phase::Suspended => events.extend(self.wake(now)),
+            _ => {}
+        }
+        Due::Changed(events)
+    }
+
+    fn expire_questions(&mut self, now: Timestamp) -> Vec<Event> {
+        let mut keys = Vec::new();
+        for input in &mut self.state.inputs {
+            let expired = input
+                .request
+                .expires_at
+                .is_some_and(|expires_at| expires_at <= now);
+            if input.is_open() && expired {
+                input.answer = Some(Answer::Expired);
+                keys.push(input.request.key.clone());
+            }
+        }
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        self.state.updated_at = now;
+        vec![self.bump(now, EventKind::InputAnswered { keys })]
+    }
+
+    /// Takes a running task from a worker that is gone and makes it ready again; it keeps its place
+    /// in the order. A crash that this task alone can have caused counts against it, and the last
+    /// one allowed ends it. A cancelled task is not run again: it is cancelled.
+    ///
+    /// # Panics
+    /// If the task does not run.
+    pub fn rescue(&mut self, rescue: Rescue, now: Timestamp) -> Event {
+        assert_eq!(
+            self.state.phase,
+            Phase::Running,
+            "only a running task can be rescued"
+        );
+        if let Some(cancel) = &self.state.cancel {
+            let reason = cancel.reason.clone();
+            return self.take_over(Outcome::Cancelled { reason }, now);
+        }
+        if rescue.reason == RescueReason::Crash {
+            self.state.suspect = true;
+            self.state.crashes += u32::from(rescue.to_blame);
+            if self.state.crashes >= self.spec.max_crashes {
+                let message = format!(
+                    "the server process died {} times in a row while it ran this task",
+                    self.state.crashes
+                );
+                let failure = Failure::internal(FailureReason::Crashed, message);
+                return self.take_over(Outcome::Failed(failure), now);
+            }
+        }
+        self.state.epoch += 1;
+        self.requeue();
+        self.bump(
+            now,
+            EventKind::Rescued {
+                reason: rescue.reason,
+            },
+        )
+    }
+}

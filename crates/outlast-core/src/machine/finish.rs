@@ -1,0 +1,83 @@
+//! Finish: how an attempt ends.
+
+use super::LeaseLost;
+use crate::clock::Timestamp;
+use crate::event::{Event, EventKind};
+use crate::outcome::Outcome;
+use crate::status::Phase;
+use crate::task::{Lease, Task};
+
+/// The end of an attempt, as its worker reports it.
+#[derive(Clone, PartialEq, Debug)]
+pub enum AttemptEnd {
+    /// The task has its outcome.
+    Done(Outcome),
+    /// The attempt failed; another is to begin at `at`.
+    Retry {
+        /// Why it failed, in one sentence.
+        message: String,
+        /// Not before this moment.
+        at: Timestamp,
+    },
+    /// The worker stops and hands the task back; the attempt does not count.
+    Release,
+}
+
+impl Task {
+    /// Ends the attempt that runs under `lease`.
+    ///
+    /// Once a cancel was accepted the task ends cancelled, whatever the attempt brings: late results
+    /// are discarded (2025-11-25 tasks, "Task Cancellation"). Reporting the end of a finished task a
+    /// second time under the lease that ended it changes nothing and returns `None`, so that a
+    /// worker whose reply got lost may repeat itself.
+    ///
+    /// # Errors
+    /// [`LeaseLost`] if the task does not run under `lease`.
+    pub fn finish(
+        &mut self,
+        lease: &Lease,
+        end: AttemptEnd,
+        now: Timestamp,
+    ) -> Result<Option<Event>, LeaseLost> {
+        if self.was_ended_by(lease) {
+            return Ok(None);
+        }
+        self.fence(lease)?;
+        let nonce = lease.nonce;
+        if let Some(cancel) = &self.state.cancel {
+            let reason = cancel.reason.clone();
+            let event = self.end(Outcome::Cancelled { reason }, now);
+            self.state.ended_by = Some(nonce);
+            return Ok(Some(event));
+        }
+        Ok(Some(match end {
+            AttemptEnd::Done(outcome) => {
+                let event = self.end(outcome, now);
+                self.state.ended_by = Some(nonce);
+                event
+            }
+            AttemptEnd::Retry { message, at } => {
+                self.requeue();
+                self.state.errors += 1;
+                self.state.note = Some(message.clone());
+                self.state.updated_at = now;
+                if at > now {
+                    self.state.phase = Phase::Scheduled;
+                    self.state.run_at = Some(at);
+                }
+                self.bump(now, EventKind::Retrying { message, at })
+            }
+            AttemptEnd::Release => {
+                self.requeue();
+                self.state.resuming = true;
+                self.bump(now, EventKind::Released)
+            }
+        }))
+    }
+
+    fn was_ended_by(&self, lease: &Lease) -> bool {
+        self.is_finished()
+            && self.state.epoch == lease.epoch
+            && self.state.ended_by == Some(lease.nonce)
+    }
+}

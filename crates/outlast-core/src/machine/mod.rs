@@ -1,0 +1,134 @@
+//! The state machine: everything that can happen to a task, as pure functions.
+//!
+//! Each verb takes the record, its arguments and the time, and returns what changed. A verb that
+//! refuses leaves the record as it was. Nothing here reads a clock, a store or a random number, so
+//! every rule can be tested alone and every store be compared with it.
+//!
+//! The rules kept here: a write under a lease happens only while the task runs under that very lease
+//! (I1); finished is final (I2); every version has exactly one event (I6); every record has a moment
+//! at which something will happen to it ([`Task::due_at`], I7); a question's key is used once (I9).
+
+mod cancel;
+mod claim;
+mod due;
+mod finish;
+mod input;
+mod report;
+mod suspend;
+
+pub use cancel::{CancelMode, Cancelled};
+pub use due::{Due, Rescue};
+pub use finish::AttemptEnd;
+pub use input::Answered;
+pub use suspend::Suspended;
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::event::{Event, EventKind};
+use crate::outcome::Outcome;
+use crate::progress::Progress;
+use crate::status::{Phase, TaskStatus};
+use crate::task::{Lease, MAX_RETENTION, Task, TaskSpec, TaskState};
+
+/// The lease does not hold: the write must not happen (I1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeaseLost;
+
+impl Task {
+    /// A new task with its first event. `sequence` is its place in the store's order of creation.
+    pub fn create(spec: Arc<TaskSpec>, sequence: u64, now: Timestamp) -> (Self, Event) {
+        let run_at = spec.run_at.filter(|run_at| *run_at > now);
+        let mut task = Self {
+            state: TaskState {
+                phase: if run_at.is_some() {
+                    Phase::Scheduled
+                } else {
+                    Phase::Queued
+                },
+                version: 0,
+                sequence,
+                epoch: 0,
+                held: None,
+                ended_by: None,
+                attempt: 0,
+                errors: 0,
+                crashes: 0,
+                suspect: false,
+                resuming: false,
+                progress: Progress::default(),
+                note: None,
+                inputs: Vec::new(),
+                awaiting: None,
+                cancel: None,
+                created_at: now,
+                updated_at: now,
+                started_at: None,
+                run_at,
+                finished_at: None,
+                expire_at: None,
+            },
+            spec,
+            outcome: None,
+        };
+        let event = task.bump(now, EventKind::Created);
+        (task, event)
+    }
+
+    /// Whether the task runs under this very lease.
+    pub fn holds(&self, lease: &Lease) -> bool {
+        self.lease() == Some(*lease)
+    }
+
+    fn fence(&self, lease: &Lease) -> Result<(), LeaseLost> {
+        if self.holds(lease) {
+            Ok(())
+        } else {
+            Err(LeaseLost)
+        }
+    }
+
+    /// The only way to a new version, so that no version can lack its event.
+    fn bump(&mut self, now: Timestamp, kind: EventKind) -> Event {
+        self.state.version += 1;
+        Event {
+            task: self.id(),
+            number: self.state.version,
+            at: now,
+            kind,
+        }
+    }
+
+    /// Makes the task ready to be claimed again, at its old place in the order.
+    fn requeue(&mut self) {
+        self.state.phase = Phase::Queued;
+        self.state.held = None;
+        self.state.awaiting = None;
+        self.state.run_at = None;
+    }
+
+    /// Ends the task for good.
+    fn end(&mut self, outcome: Outcome, now: Timestamp) -> Event {
+        let status = TaskStatus::of(Some(&outcome), false, crate::status::Era::Modern);
+        self.state.phase = Phase::Finished;
+        self.state.held = None;
+        self.state.awaiting = None;
+        self.state.run_at = None;
+        self.state.updated_at = now;
+        self.state.finished_at = Some(now);
+        self.state.expire_at = Some(self.expiry(now));
+        self.outcome = Some(Arc::new(outcome));
+        self.bump(now, EventKind::Finished { status })
+    }
+
+    /// Retention counts from the end; what a caller asked for counts from the creation and can only
+    /// make the record live longer.
+    fn expiry(&self, finished_at: Timestamp) -> Timestamp {
+        let kept = finished_at + self.spec.retention;
+        let asked = self
+            .spec
+            .ttl
+            .map_or(kept, |ttl| self.state.created_at + ttl);
+        kept.max(asked).min(finished_at + MAX_RETENTION)
+    }
+}

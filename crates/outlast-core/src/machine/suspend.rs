@@ -1,0 +1,64 @@
+//! Suspend: a running task gives up its worker to wait.
+
+use super::LeaseLost;
+use crate::clock::Timestamp;
+use crate::event::{Event, EventKind};
+use crate::status::Phase;
+use crate::task::{Awaiting, Lease, Task};
+
+/// What came of a wish to suspend.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Suspended {
+    /// What the task wanted to wait for has already happened: it keeps its worker and its lease.
+    Resolved,
+    /// It waits and holds nothing.
+    Waiting(Event),
+}
+
+impl Awaiting {
+    /// Whether something waited for has happened.
+    fn is_resolved(&self, task: &Task, now: Timestamp) -> bool {
+        let answered = |key: &String| {
+            task.state
+                .inputs
+                .iter()
+                .any(|input| input.request.key == *key && !input.is_open())
+        };
+        self.until.is_some_and(|until| until <= now) || self.inputs.iter().any(answered)
+    }
+}
+
+impl Task {
+    /// Suspends the task, unless what it waits for has already happened. Looking and suspending are
+    /// one step, so no answer can fall between them.
+    ///
+    /// # Errors
+    /// [`LeaseLost`] if the task does not run under `lease`.
+    pub fn suspend(
+        &mut self,
+        lease: &Lease,
+        awaiting: Awaiting,
+        now: Timestamp,
+    ) -> Result<Suspended, LeaseLost> {
+        self.fence(lease)?;
+        // A cancelled task must not sleep through its cancellation.
+        if self.state.cancel.is_some() || awaiting.is_resolved(self, now) {
+            return Ok(Suspended::Resolved);
+        }
+        self.state.phase = Phase::Suspended;
+        self.state.held = None;
+        self.state.awaiting = Some(awaiting);
+        Ok(Suspended::Waiting(self.bump(now, EventKind::Suspended)))
+    }
+
+    /// Makes a suspended task ready if what it waits for has happened.
+    pub(super) fn wake(&mut self, now: Timestamp) -> Option<Event> {
+        let awaiting = self.state.awaiting.as_ref()?;
+        if !awaiting.is_resolved(self, now) {
+            return None;
+        }
+        self.requeue();
+        self.state.resuming = true;
+        Some(self.bump(now, EventKind::Queued))
+    }
+}

@@ -1,0 +1,429 @@
+//! What a store must do: three traits, each method one atomic unit.
+//!
+//! * [`Store`] changes tasks. Every change goes through a verb of [`crate::machine`]: the store loads
+//!   the record, applies the verb with the time of its own clock read once in that unit, and writes
+//!   record and events together, or nothing at all.
+//! * [`Reads`] only looks.
+//! * [`Side`] keeps what belongs to tasks but is not part of their state: logs and small records.
+//!
+//! Rules for every implementation:
+//!
+//! * A method that returned `Ok` has made its change durable as far as [`StoreInfo::durable`]
+//!   promises. A method that returned `Err` has changed nothing, with one exception: after
+//!   [`crate::Error::Store`] the outcome may be unknown, and every method is safe to call again.
+//! * A write that carries a [`Lease`] succeeds only if the task runs under it, also for logs (I1).
+//! * After the commit, and never before, the store tells its [`NoticeSink`]. Notices are hints: they
+//!   may be lost and repeated, and every reader reads the state again.
+//! * All methods may be called from any thread and dropped at any await: a dropped call either
+//!   happens as a whole or not at all, and leases that it would have returned are handed back, for
+//!   nobody could use them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::Result;
+use crate::event::{Event, RescueReason};
+use crate::id::{Owner, TaskId, WorkerId};
+use crate::input::{Answer, InputRequest};
+use crate::journal::{JournalEntry, JournalKind, Recorded};
+use crate::log::{LogLine, LogPage};
+use crate::machine::{Answered, AttemptEnd, CancelMode};
+use crate::progress::Progress;
+use crate::status::{Phase, TaskStatus};
+use crate::task::{Awaiting, Lease, NewTask, Task};
+
+/// What a store promises about itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct StoreInfo {
+    /// `sqlite`, `redis`, `memory`.
+    pub kind: &'static str,
+    /// Where it is, without secrets.
+    pub location: String,
+    /// Whether an acknowledged write survives `kill -9` of the process at any instruction.
+    pub durable: bool,
+}
+
+/// A hint that something happened, given after the commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// The task has reached at least this version, or was deleted.
+    Changed {
+        /// The task.
+        task: TaskId,
+        /// Its version.
+        version: u64,
+    },
+    /// The task's log has grown.
+    Logged(TaskId),
+    /// The running task is to stop, or has been taken from its worker.
+    Stop(TaskId),
+    /// A task became ready to be claimed.
+    Ready,
+    /// The earliest [`Task::due_at`] may have moved forward to this moment.
+    Due(Timestamp),
+}
+
+impl Notice {
+    /// What the change of a record from `before` to `after` is announced as: the same in every store.
+    pub fn between(before: &Task, after: &Task) -> Vec<Self> {
+        let task = after.id();
+        let mut notices = Vec::new();
+        if after.state.version != before.state.version {
+            notices.push(Self::Changed {
+                task,
+                version: after.state.version,
+            });
+        }
+        let stops = after.state.cancel.is_some() && before.state.cancel.is_none();
+        // A worker that lets go by itself keeps the epoch; taking a task from it moves the epoch on.
+        let taken = before.state.held.is_some() && after.state.epoch != before.state.epoch;
+        if stops || taken {
+            notices.push(Self::Stop(task));
+        }
+        if after.state.phase == Phase::Queued && before.state.phase != Phase::Queued {
+            notices.push(Self::Ready);
+        }
+        if after.due_at() < before.due_at() {
+            notices.push(Self::Due(after.due_at()));
+        }
+        notices
+    }
+}
+
+/// Where a store sends its notices.
+pub trait NoticeSink: Send + Sync + 'static {
+    /// Takes a notice. Called by the store's own thread: must not block.
+    fn notice(&self, notice: Notice);
+}
+
+/// The version of a tool that a worker can run: name and version.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ToolVersion {
+    /// The tool's name.
+    pub tool: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// Who claims, and on what terms.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClaimBy {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The tools it knows. It leaves every other task alone.
+    pub tools: Arc<BTreeSet<ToolVersion>>,
+    /// How long the lease runs before it must be renewed.
+    pub lease: Duration,
+    /// Whether it has room for a task that may have crashed a process: [`crate::task::TaskState::suspect`].
+    pub suspects: bool,
+}
+
+/// A task that was given to a worker, with everything that it needs to go on.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The record, running.
+    pub task: Arc<Task>,
+    /// The right to run it.
+    pub lease: Lease,
+    /// Everything recorded so far.
+    pub journal: Vec<JournalEntry>,
+}
+
+/// When a task that is being created may be claimed in the same unit (fusing).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClaimNow {
+    /// Only if it would be the next one for this worker anyway: it is due, and no ready task that
+    /// this worker could take stands before it.
+    IfNext(ClaimBy),
+    /// In any case: the task is already running in memory and is only now written down.
+    Running(ClaimBy),
+}
+
+/// What came of a creation.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The record.
+    pub task: Arc<Task>,
+    /// The lease, if it was claimed at once.
+    pub lease: Option<Lease>,
+}
+
+impl Created {
+    /// The reply to a creation whose task was there already. The lease is given back only to the
+    /// worker that holds it, so that one whose reply got lost may repeat itself. It must still look
+    /// whether it runs the task already: it may have claimed it in the meantime.
+    pub fn again(task: Arc<Task>, claim: Option<&ClaimNow>) -> Self {
+        let asks = claim.map(|claim| match claim {
+            ClaimNow::IfNext(by) | ClaimNow::Running(by) => by.worker,
+        });
+        let holds = task.state.held.as_ref().map(|held| held.worker);
+        let lease = task.lease().filter(|_| holds == asks);
+        Self { task, lease }
+    }
+}
+
+/// What a renewal says to the attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BeatReply {
+    /// Go on.
+    Held,
+    /// Go on, but stop soon: the task is being cancelled.
+    Cancelled,
+    /// Stop now: the lease is lost and nothing more can be written.
+    Lost,
+}
+
+/// What came of a suspension.
+#[derive(Clone, Debug)]
+pub enum SuspendReply {
+    /// What was to be waited for has already happened. The lease still holds; the record carries
+    /// the answers.
+    Resolved(Arc<Task>),
+    /// The task waits; the lease is gone.
+    Suspended,
+}
+
+/// What came of a cancel.
+#[derive(Clone, Debug)]
+pub enum CancelReply {
+    /// It had ended before, and stays as it was.
+    AlreadyFinished(Arc<Task>),
+    /// It is cancelled.
+    Cancelled(Arc<Task>),
+    /// It is being stopped.
+    Requested(Arc<Task>),
+}
+
+/// What came of the end of an attempt.
+#[derive(Clone, Debug)]
+pub struct FinishReply {
+    /// The record after it.
+    pub task: Arc<Task>,
+    /// A task claimed in the same unit, if one was asked for and there was one.
+    pub next: Option<Claimed>,
+}
+
+/// What a tick did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ticked {
+    /// Tasks whose time came.
+    pub changed: usize,
+    /// Records deleted at the end of their retention.
+    pub deleted: usize,
+    /// The next moment at which something is due, if there is one.
+    pub next: Option<Timestamp>,
+}
+
+/// What was left behind by the process that had the store before this one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Recovered {
+    /// Tasks that ran and are ready again.
+    pub rescued: usize,
+    /// Tasks that had crashed too often and have failed.
+    pub failed: usize,
+}
+
+/// Changes of tasks.
+#[async_trait]
+pub trait Store: Reads + Side {
+    /// What this store promises.
+    fn info(&self) -> StoreInfo;
+
+    /// The store's clock: the one whose reading each unit passes to the state machine.
+    fn clock(&self) -> Arc<dyn Clock>;
+
+    /// Sends all later notices to `sink`. Called once, before anything else.
+    fn subscribe(&self, sink: Arc<dyn NoticeSink>);
+
+    /// Takes back every task that runs under a worker that cannot be alive. A store that serves one
+    /// process at a time knows at start that all of them are; one for many processes takes back
+    /// expired leases only. Called once, before the first claim of `worker`.
+    ///
+    /// A crash counts against a task only if that task alone can have caused it: it was the only one
+    /// running, or the only suspect.
+    async fn recover(&self, worker: WorkerId) -> Result<Recovered>;
+
+    /// Writes a new task with its first event, and claims it in the same unit if `claim` allows.
+    ///
+    /// Repeating a creation with the same id returns the task as it is: see [`Created::again`]. With
+    /// [`ClaimNow::Running`] a task whose `run_at` lies ahead is created unclaimed all the same.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`] only; the arguments have been checked before.
+    async fn create(&self, task: NewTask, claim: Option<ClaimNow>) -> Result<Created>;
+
+    /// Gives up to `limit` ready tasks to a worker, in the order of priority (larger first), then
+    /// creation (I4).
+    async fn claim(&self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>>;
+
+    /// Renews leases to `length` from now; one reply for each, in order. Never fails for a single one.
+    async fn heartbeat(&self, leases: Vec<Lease>, length: Duration) -> Result<Vec<BeatReply>>;
+
+    /// Records progress.
+    ///
+    /// # Errors
+    /// [`crate::Error::LeaseLost`].
+    async fn report(&self, lease: &Lease, progress: Progress) -> Result<()>;
+
+    /// Records a journal entry, once (I8): if one with the same kind and name is there, it is
+    /// returned and the new one forgotten. A new entry ends the count of crashes.
+    ///
+    /// # Errors
+    /// [`crate::Error::LeaseLost`]; [`crate::Error::JournalMismatch`] if the entry that is there has
+    /// another input hash.
+    async fn journal_put(
+        &self,
+        lease: &Lease,
+        kind: JournalKind,
+        name: &str,
+        input_hash: Option<u64>,
+        recorded: Recorded,
+    ) -> Result<JournalEntry>;
+
+    /// Asks questions without giving up the worker. Returns the record, which carries the answers
+    /// of questions that were asked before.
+    ///
+    /// # Errors
+    /// [`crate::Error::LeaseLost`].
+    async fn ask(&self, lease: &Lease, questions: Vec<InputRequest>) -> Result<Arc<Task>>;
+
+    /// Gives up the worker until something of `awaiting` happens, unless it already has.
+    ///
+    /// # Errors
+    /// [`crate::Error::LeaseLost`].
+    async fn suspend(&self, lease: &Lease, awaiting: Awaiting) -> Result<SuspendReply>;
+
+    /// Ends an attempt, and claims the next task in the same unit if `next` is given. The same end
+    /// may be reported twice.
+    ///
+    /// # Errors
+    /// [`crate::Error::LeaseLost`].
+    async fn finish(
+        &self,
+        lease: &Lease,
+        end: AttemptEnd,
+        next: Option<&ClaimBy>,
+    ) -> Result<FinishReply>;
+
+    /// Takes answers to questions. Keys that are not open are ignored and reported.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`].
+    async fn answer(&self, task: TaskId, answers: BTreeMap<String, Answer>) -> Result<Answered>;
+
+    /// Cancels a task. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`].
+    async fn cancel(
+        &self,
+        task: TaskId,
+        reason: Option<String>,
+        mode: CancelMode,
+    ) -> Result<CancelReply>;
+
+    /// Deletes a finished task with everything that belongs to it. `false` if it has not ended.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`].
+    async fn delete(&self, task: TaskId) -> Result<bool>;
+
+    /// Does what is due now, for at most `budget` tasks: timers, deadlines, expired leases, the end
+    /// of retention. A lease of `me` is renewed rather than taken back: whoever asks is alive. Any
+    /// process may call it; it is idempotent.
+    async fn tick(&self, me: WorkerId, lease: Duration, budget: usize) -> Result<Ticked>;
+
+    /// Waits until every write accepted so far is durable, and closes the store. Later calls fail.
+    async fn close(&self) -> Result<()>;
+}
+
+/// Which tasks to list.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Filter {
+    /// Only this owner's. `None` lists everybody's and is for operators.
+    pub owner: Option<Owner>,
+    /// Only of this tool.
+    pub tool: Option<String>,
+    /// Only in these phases; empty means all.
+    pub phases: Vec<Phase>,
+    /// Only with these statuses, as the newer era says them; empty means all.
+    pub statuses: Vec<TaskStatus>,
+}
+
+/// Some tasks, the latest created first.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The tasks.
+    pub tasks: Vec<Arc<Task>>,
+    /// The sequence of the last task shown; ask again from there. `None` on the last page.
+    pub next: Option<u64>,
+}
+
+/// Counts over the whole store.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Stats {
+    /// Tasks by phase.
+    pub phases: BTreeMap<String, u64>,
+}
+
+/// Looks at tasks. Every method sees all changes acknowledged before it was called.
+#[async_trait]
+pub trait Reads: Send + Sync + 'static {
+    /// The record, with its outcome. `None` if it was never created, was deleted, or is past its
+    /// [`crate::task::TaskState::expire_at`].
+    async fn get(&self, task: TaskId) -> Result<Option<Arc<Task>>>;
+
+    /// The tasks that match, the latest created first, below the sequence `before`, at most `limit`.
+    async fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Page>;
+
+    /// The events with numbers above `after`, in order, at most `limit`. Empty for an unknown task.
+    async fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Event>>;
+
+    /// Everything recorded for the task, in the order of recording.
+    async fn journal(&self, task: TaskId) -> Result<Vec<JournalEntry>>;
+
+    /// The log from `offset`, at most about `limit` bytes and at least one chunk if there is one.
+    async fn log_read(&self, task: TaskId, offset: u64, limit: usize) -> Result<LogPage>;
+
+    /// Counts.
+    async fn stats(&self) -> Result<Stats>;
+}
+
+/// Keeps what belongs to tasks and to the server but is no part of a task's state.
+#[async_trait]
+pub trait Side: Send + Sync + 'static {
+    /// Appends lines to the task's log and returns where it ends then. Not an event.
+    ///
+    /// # Errors
+    /// [`crate::Error::LeaseLost`].
+    async fn log_append(&self, lease: &Lease, lines: Vec<LogLine>) -> Result<u64>;
+
+    /// Puts a small record under (space, key), replacing what is there, until `expires_at`.
+    async fn record_put(
+        &self,
+        space: &str,
+        key: &str,
+        value: Vec<u8>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<()>;
+
+    /// Puts a small record unless one is there; returns the one that is there then.
+    async fn record_init(&self, space: &str, key: &str, value: Vec<u8>) -> Result<Vec<u8>>;
+
+    /// The record under (space, key), unless it has expired.
+    async fn record_get(&self, space: &str, key: &str) -> Result<Option<Vec<u8>>>;
+}
+
+/// The cause a store of one process gives to the tasks it finds running at its start.
+pub fn cause_at_start(same_boot: bool) -> RescueReason {
+    if same_boot {
+        RescueReason::Crash
+    } else {
+        RescueReason::Reboot
+    }
+}

@@ -1,0 +1,309 @@
+//! The record of a task: what was asked ([`TaskSpec`]) and what has become of it ([`Task`]).
+//!
+//! The specification never changes after creation; it is shared, not copied. Everything that moves
+//! stands in [`Task`] and is changed by the verbs of [`crate::machine`] alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::id::{Owner, TaskId, WorkerId};
+use crate::input::Input;
+use crate::json::RawJson;
+use crate::outcome::Outcome;
+use crate::progress::Progress;
+use crate::status::{Era, Phase, TaskStatus};
+
+/// How long a finished task is kept where nothing else is said.
+pub const DEFAULT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest a finished task is kept, whatever a client asks for.
+pub const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How old a task may grow before it must have ended, where nothing else is said.
+pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How many crashes in a row, without a new journal entry between them, end a task.
+pub const DEFAULT_MAX_CRASHES: u32 = 3;
+
+/// What was asked for. Written once.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// The task's name.
+    pub id: TaskId,
+    /// The tool to run.
+    pub tool: String,
+    /// The version of the tool that was asked for.
+    pub tool_version: String,
+    /// The arguments, a JSON object.
+    pub arguments: RawJson,
+    /// Whom it belongs to.
+    pub owner: Owner,
+    /// Who called: the client's name, version and capabilities as it declared them. Later questions
+    /// are gated by these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<RawJson>,
+    /// The call's `_meta`, as it came; without transport headers, so without secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_meta: Option<RawJson>,
+    /// Where progress of this task is to be sent besides the record: the older era's session and
+    /// progress token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<ReplyTo>,
+    /// Answers that were collected before the task existed, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub first_answers: BTreeMap<String, RawJson>,
+    /// Larger runs earlier; first in, first out inside one priority.
+    #[serde(default)]
+    pub priority: i16,
+    /// Not before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Timestamp>,
+    /// How long the caller asked to be able to read the task, from its creation. A floor, never a
+    /// deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Duration>,
+    /// How long the finished task is kept.
+    pub retention: Duration,
+    /// How old it may grow before it must have ended.
+    pub max_age: Duration,
+    /// How many crashes in a row end it.
+    pub max_crashes: u32,
+    /// Free words to find it by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Seeds whatever the handler draws at random, so that a replay draws the same.
+    pub seed: u64,
+}
+
+/// The older era's return address for progress notifications.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReplyTo {
+    /// The session that holds the token.
+    pub session: String,
+    /// The token, a string or a number.
+    pub progress_token: Option<RawJson>,
+}
+
+/// A task to be created: a [`TaskSpec`] and nothing more, for the store adds the time and the order.
+pub type NewTask = TaskSpec;
+
+impl TaskSpec {
+    /// A specification with the defaults of this crate.
+    pub fn new(tool: impl Into<String>, arguments: RawJson) -> Self {
+        let id = TaskId::random();
+        // Not a secret: any number that differs from task to task will do.
+        let seed = u64::from_le_bytes(
+            *id.as_bytes()
+                .first_chunk()
+                .expect("an id has sixteen bytes"),
+        );
+        Self {
+            id,
+            tool: tool.into(),
+            tool_version: "1".into(),
+            arguments,
+            owner: Owner::local(),
+            client: None,
+            request_meta: None,
+            reply_to: None,
+            first_answers: BTreeMap::new(),
+            priority: 0,
+            run_at: None,
+            ttl: None,
+            retention: DEFAULT_RETENTION,
+            max_age: DEFAULT_MAX_AGE,
+            max_crashes: DEFAULT_MAX_CRASHES,
+            labels: BTreeMap::new(),
+            seed,
+        }
+    }
+}
+
+/// The expiring, fenced right to run one task. Every write on behalf of an attempt carries it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Lease {
+    /// The task.
+    pub task: TaskId,
+    /// Counts the leases and forced takeovers of the task.
+    pub epoch: u64,
+    /// Random, so that not even a store that lost its last writes can mistake one lease for another.
+    pub nonce: u64,
+}
+
+/// Who holds a running task, and until when.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Held {
+    /// The worker.
+    pub worker: WorkerId,
+    /// See [`Lease::nonce`].
+    pub nonce: u64,
+    /// The rescuer takes the task back at this moment unless the lease is renewed before.
+    pub until: Timestamp,
+}
+
+/// A request to stop a running task.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CancelRequest {
+    /// What the one who cancelled gave as the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When the task is written off as cancelled even if its worker has not answered.
+    pub deadline: Timestamp,
+}
+
+/// What a suspended task waits for. Any one of it wakes the task.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Awaiting {
+    /// Keys of questions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<String>,
+    /// A timer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// The whole record of a task.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Task {
+    /// What was asked for.
+    pub spec: Arc<TaskSpec>,
+    /// Everything that changes, except the outcome.
+    pub state: TaskState,
+    /// How it ended. `Some` exactly in [`Phase::Finished`].
+    pub outcome: Option<Arc<Outcome>>,
+}
+
+/// The changing part of a record.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TaskState {
+    /// Where it stands.
+    pub phase: Phase,
+    /// Counts visible changes; the number of the last event.
+    pub version: u64,
+    /// The order of creation in this store. Kept by every resume and promotion.
+    pub sequence: u64,
+    /// Counts leases and forced takeovers.
+    pub epoch: u64,
+    /// `Some` exactly in [`Phase::Running`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// The nonce of the lease under which the task ended, so that the end may be reported twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<u64>,
+    /// Attempts begun. An attempt that was suspended and goes on is the same one.
+    pub attempt: u32,
+    /// Attempts that ended with an error and were followed by another.
+    #[serde(default)]
+    pub errors: u32,
+    /// Crashes since the last new journal entry.
+    #[serde(default)]
+    pub crashes: u32,
+    /// Several tasks went down in one crash and this was one of them: it must run without another
+    /// suspect beside it until it is cleared.
+    #[serde(default)]
+    pub suspect: bool,
+    /// The next claim goes on with the attempt instead of counting a new one.
+    #[serde(default)]
+    pub resuming: bool,
+    /// The latest progress.
+    #[serde(default, skip_serializing_if = "Progress::is_empty")]
+    pub progress: Progress,
+    /// A sentence about the state that does not come from progress: why it waits, why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Every question of its life, answered ones too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Input>,
+    /// `Some` exactly in [`Phase::Suspended`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaiting: Option<Awaiting>,
+    /// Set once somebody has asked to stop it while it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelRequest>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// The last change of status, message, progress or input: the wire's `lastUpdatedAt`.
+    pub updated_at: Timestamp,
+    /// When it first ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// Not to be claimed before this moment; in [`Phase::Scheduled`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// When it will be deleted. `None` until it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_at: Option<Timestamp>,
+}
+
+impl Task {
+    /// The task's name.
+    pub fn id(&self) -> TaskId {
+        self.spec.id
+    }
+
+    /// Whether it has an outcome.
+    pub fn is_finished(&self) -> bool {
+        self.state.phase == Phase::Finished
+    }
+
+    /// The status shown to clients of `era`.
+    pub fn status(&self, era: Era) -> TaskStatus {
+        TaskStatus::of(
+            self.outcome.as_deref(),
+            self.open_inputs().next().is_some(),
+            era,
+        )
+    }
+
+    /// The questions that wait for an answer.
+    pub fn open_inputs(&self) -> impl Iterator<Item = &Input> {
+        self.state.inputs.iter().filter(|input| input.is_open())
+    }
+
+    /// One sentence for people about where it stands; the wire's `statusMessage`.
+    pub fn status_message(&self) -> Option<String> {
+        match self.outcome.as_deref() {
+            Some(Outcome::Failed(failure)) => Some(failure.message.clone()),
+            Some(Outcome::Cancelled { reason }) => {
+                Some(reason.clone().unwrap_or_else(|| "cancelled".into()))
+            }
+            Some(Outcome::Completed(result)) if result.is_error => {
+                result.headline().or_else(|| self.state.note.clone())
+            }
+            Some(Outcome::Completed(_)) => self
+                .state
+                .note
+                .clone()
+                .or_else(|| self.state.progress.message.clone()),
+            None if self.state.cancel.is_some() => Some("cancelling".into()),
+            None => self
+                .state
+                .progress
+                .line()
+                .or_else(|| self.state.note.clone()),
+        }
+    }
+
+    /// How long the record can be read, from its creation: the wire's `ttl`. `None` until the end.
+    pub fn ttl(&self) -> Option<Duration> {
+        self.state
+            .expire_at
+            .map(|expire_at| expire_at.since(self.state.created_at))
+    }
+
+    /// The lease under which it runs, if it runs.
+    pub fn lease(&self) -> Option<Lease> {
+        self.state.held.as_ref().map(|held| Lease {
+            task: self.id(),
+            epoch: self.state.epoch,
+            nonce: held.nonce,
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! Lists, filters and counts.
+
+use std::time::Duration;
+
+use super::rig::{Rig, of, spec};
+use crate::clock::Clock;
+use crate::id::{Owner, TaskId};
+use crate::status::{Phase, TaskStatus};
+use crate::store::{Filter, Page, Stats};
+use crate::task::{DEFAULT_RETENTION, TaskSpec};
+
+fn ids(page: &Page) -> Vec<TaskId> {
+    page.tasks.iter().map(|task| task.id()).collect()
+}
+
+async fn list(rig: &Rig, filter: &Filter, before: Option<u64>, limit: usize) -> Page {
+    rig.store.list(filter, before, limit).await.expect("a list")
+}
+
+pub(super) async fn the_latest_comes_first(rig: Rig) -> Rig {
+    let mut created = Vec::new();
+    for _ in 0..5 {
+        created.insert(0, rig.create().await);
+    }
+    let page = list(&rig, &Filter::default(), None, 100).await;
+    assert_eq!(ids(&page), created);
+    assert_eq!(page.next, None);
+    for task in &page.tasks {
+        assert_eq!(*task, rig.task(task.id()).await, "whole records");
+    }
+    let page = list(&rig, &Filter::default(), None, 5).await;
+    assert_eq!(page.next, None, "nothing is left");
+    rig
+}
+
+pub(super) async fn pages_join_while_tasks_come(rig: Rig) -> Rig {
+    let mut created = Vec::new();
+    for _ in 0..10 {
+        created.insert(0, rig.create().await);
+    }
+    let (mut joined, mut before) = (Vec::new(), None);
+    loop {
+        let page = list(&rig, &Filter::default(), before, 3).await;
+        joined.extend(ids(&page));
+        rig.create().await;
+        match page.next {
+            Some(next) => before = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(joined, created, "no gap, no repeat, nothing new");
+    rig
+}
+
+pub(super) async fn filters_choose(rig: Rig) -> Rig {
+    let owned = |owner: &str, tool: &str| TaskSpec {
+        owner: Owner::new(owner),
+        ..of(tool)
+    };
+    let waiting = rig.suspended("q").await;
+    let finished = rig.finished(spec()).await;
+    let (running, _) = rig.run().await;
+    let queued = rig.create().await;
+    let other = rig.create_spec(of("other")).await.task.id();
+    let foreign = rig.create_spec(owned("ann", "other")).await.task.id();
+    let run_at = Some(rig.clock.now() + Duration::from_secs(1));
+    let scheduled = rig
+        .create_spec(TaskSpec {
+            run_at,
+            ..owned("ann", "tool")
+        })
+        .await
+        .task
+        .id();
+    let local = || Some(Owner::local());
+    let cases = [
+        (
+            Filter::default(),
+            vec![
+                scheduled, foreign, other, queued, running, finished, waiting,
+            ],
+        ),
+        (
+            Filter {
+                owner: local(),
+                ..Filter::default()
+            },
+            vec![other, queued, running, finished, waiting],
+        ),
+        (
+            Filter {
+                owner: Some(Owner::new("ann")),
+                phases: vec![Phase::Queued],
+                ..Filter::default()
+            },
+            vec![foreign],
+        ),
+        (
+            Filter {
+                tool: Some("other".into()),
+                ..Filter::default()
+            },
+            vec![foreign, other],
+        ),
+        (
+            Filter {
+                phases: vec![Phase::Running, Phase::Suspended, Phase::Scheduled],
+                ..Filter::default()
+            },
+            vec![scheduled, running, waiting],
+        ),
+        (
+            Filter {
+                phases: vec![Phase::Finished, Phase::Running],
+                ..Filter::default()
+            },
+            vec![running, finished],
+        ),
+        (
+            Filter {
+                statuses: vec![TaskStatus::InputRequired],
+                ..Filter::default()
+            },
+            vec![waiting],
+        ),
+        (
+            Filter {
+                owner: local(),
+                tool: Some("tool".into()),
+                statuses: vec![TaskStatus::Working, TaskStatus::Completed],
+                ..Filter::default()
+            },
+            vec![queued, running, finished],
+        ),
+        (
+            Filter {
+                owner: Some(Owner::new("nobody")),
+                ..Filter::default()
+            },
+            vec![],
+        ),
+    ];
+    for (filter, expected) in cases {
+        let page = list(&rig, &filter, None, 100).await;
+        assert_eq!(ids(&page), expected, "{filter:?}");
+        let mut joined = Vec::new();
+        let mut before = None;
+        loop {
+            let page = list(&rig, &filter, before, 1).await;
+            joined.extend(ids(&page));
+            match page.next {
+                Some(next) => before = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(joined, expected, "one at a time: {filter:?}");
+    }
+    rig
+}
+
+pub(super) async fn a_page_of_nothing(rig: Rig) -> Rig {
+    let empty = list(&rig, &Filter::default(), None, 10).await;
+    assert!(empty.tasks.is_empty() && empty.next.is_none());
+    rig.create().await;
+    let none = list(&rig, &Filter::default(), None, 0).await;
+    assert!(none.tasks.is_empty() && none.next.is_none());
+    let before = list(&rig, &Filter::default(), Some(0), 10).await;
+    assert!(before.tasks.is_empty());
+    let all = list(&rig, &Filter::default(), Some(u64::MAX), 10).await;
+    assert_eq!(all.tasks.len(), 1);
+    rig
+}
+
+pub(super) async fn what_has_expired_is_not_listed(rig: Rig) -> Rig {
+    let old = rig.finished(spec()).await;
+    rig.advance(Duration::from_secs(1));
+    let new = rig.finished(spec()).await;
+    rig.advance(DEFAULT_RETENTION - Duration::from_secs(1));
+    let page = list(&rig, &Filter::default(), None, 1).await;
+    assert_eq!(ids(&page), [new]);
+    assert_eq!(page.next, None, "{old} has expired");
+    rig
+}
+
+pub(super) async fn counts_follow_every_change(rig: Rig) -> Rig {
+    let counted = async |expected: &[(Phase, u64)]| {
+        let phases = expected
+            .iter()
+            .map(|(phase, count)| (phase.as_str().to_owned(), *count))
+            .collect();
+        assert_eq!(rig.store.stats().await.unwrap(), Stats { phases });
+    };
+    counted(&[]).await;
+    let (_, lease) = rig.run().await;
+    rig.suspended("q").await;
+    rig.create().await;
+    rig.create().await;
+    counted(&[
+        (Phase::Running, 1),
+        (Phase::Suspended, 1),
+        (Phase::Queued, 2),
+    ])
+    .await;
+    let task = rig.finish(&lease).await;
+    counted(&[
+        (Phase::Finished, 1),
+        (Phase::Suspended, 1),
+        (Phase::Queued, 2),
+    ])
+    .await;
+    rig.store.delete(task.id()).await.unwrap();
+    counted(&[(Phase::Suspended, 1), (Phase::Queued, 2)]).await;
+    rig
+}

@@ -1,0 +1,254 @@
+//! The conformance suite: what every store must do, by one entry point.
+//!
+//! [`conformance`] runs every case against a fresh store and reports all that failed by name, so no
+//! store can adopt a part of it. After each case the invariants that hold for every store at every
+//! moment are checked over all its tasks. A case never sleeps: time is a [`ManualClock`].
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "these are tests, though the compiler takes them for a library"
+)]
+
+mod cancel;
+mod claim;
+mod create;
+mod event;
+mod finish;
+mod invariant;
+mod lease;
+mod list;
+mod log;
+mod notice;
+mod question;
+mod record;
+mod recover;
+mod reopen;
+mod retention;
+mod rig;
+mod step;
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use async_trait::async_trait;
+
+use crate::store::Store;
+use crate::testing::ManualClock;
+pub use invariant::check_invariants;
+use rig::Rig;
+
+/// A kind of store, to be made as often as the suite wants one.
+#[async_trait]
+pub trait Fixture: Send + Sync + 'static {
+    /// A new, empty store that reads `clock`.
+    async fn fresh(&self, clock: Arc<ManualClock>) -> Arc<dyn Store>;
+
+    /// The same store as the next process finds it after this one ended without a word.
+    ///
+    /// `store` is the only reference that the suite still has. It may have been closed.
+    async fn reopen(&self, store: Arc<dyn Store>, clock: Arc<ManualClock>) -> Reopened;
+}
+
+/// What a store is after its process.
+pub enum Reopened {
+    /// There again, as the next process sees it.
+    Next(Arc<dyn Store>),
+    /// Gone with its process: the store as it was given.
+    Never(Arc<dyn Store>),
+}
+
+type Case = fn(Rig) -> Pin<Box<dyn Future<Output = Rig> + Send>>;
+
+macro_rules! cases {
+    ($($module:ident { $($name:ident),+ $(,)? })+) => {
+        const CASES: &[(&str, Case)] = &[$($((
+            concat!(stringify!($module), "::", stringify!($name)),
+            |rig| Box::pin($module::$name(rig)),
+        )),+),+];
+    };
+}
+
+cases! {
+    create {
+        a_new_task_is_queued_with_its_first_event,
+        a_task_with_a_later_time_waits_for_it,
+        everything_asked_for_is_kept,
+        creating_twice_returns_the_task_as_it_is,
+        a_repeated_creation_gives_the_lease_to_its_worker_alone,
+        a_fused_creation_takes_its_turn,
+        a_fused_creation_waits_behind_ready_tasks,
+        a_fused_creation_passes_tasks_of_others,
+        a_fused_creation_of_an_unknown_tool_stays_ready,
+        a_running_creation_is_always_claimed,
+        a_running_creation_with_a_later_time_is_not,
+        fusing_changes_no_order,
+    }
+    claim {
+        priority_comes_before_age,
+        the_limit_is_kept,
+        unknown_tools_and_versions_are_left_alone,
+        nothing_ready_gives_nothing,
+        a_claim_brings_journal_and_answers,
+        what_comes_back_keeps_its_place,
+        more_ready_tasks_than_any_page,
+        claimers_at_once_never_share_a_task,
+        claimers_on_threads_never_share_a_task,
+        a_dropped_claim_strands_nothing,
+        a_reply_that_nobody_takes_strands_nothing,
+        a_dropped_creation_strands_nothing,
+    }
+    lease {
+        a_stale_lease_changes_nothing,
+        a_lease_with_another_nonce_changes_nothing,
+        a_heartbeat_extends_the_lease,
+        a_heartbeat_answers_for_each_lease,
+        an_expired_lease_is_taken_back,
+        the_slow_worker_cannot_overwrite_its_successor,
+        a_process_keeps_its_own_leases,
+    }
+    finish {
+        every_outcome_is_kept_to_the_letter,
+        a_large_result_is_kept,
+        the_same_end_may_be_reported_twice,
+        finished_is_final,
+        the_next_task_comes_with_the_end,
+        a_retry_runs_again_at_its_time,
+        a_release_counts_no_attempt,
+        progress_never_goes_back,
+    }
+    step {
+        an_entry_is_written_once,
+        kinds_and_names_are_apart,
+        another_input_is_a_mismatch,
+        entries_keep_their_order,
+        a_new_entry_ends_the_count_of_crashes,
+    }
+    question {
+        an_answer_before_the_suspension_resolves_it,
+        an_answer_wakes_a_suspended_task,
+        some_answers_are_enough_and_others_stay_open,
+        the_first_answer_wins,
+        late_and_unknown_answers_are_ignored,
+        a_question_runs_out_of_time,
+        the_same_key_is_the_same_question,
+        a_timer_wakes_a_suspended_task,
+        a_past_timer_does_not_suspend,
+        nobody_answers_a_task_that_is_not_there,
+    }
+    cancel {
+        what_does_not_run_is_cancelled_at_once,
+        a_running_task_is_asked_first,
+        by_force_a_running_task_is_cancelled_at_once,
+        a_finished_task_stays_as_it_is,
+        repeating_it_is_harmless,
+        a_result_that_comes_too_late_is_discarded,
+        the_deadline_ends_what_does_not_stop,
+        a_cancelled_task_does_not_suspend,
+        a_cancelled_task_is_not_run_again,
+        nobody_cancels_a_task_that_is_not_there,
+    }
+    recover {
+        what_ran_is_ready_again_in_its_old_place,
+        a_lone_task_is_to_blame,
+        several_tasks_become_suspects,
+        suspects_run_one_at_a_time,
+        the_only_suspect_is_to_blame,
+        its_own_tasks_are_left_alone,
+    }
+    retention {
+        a_finished_task_is_kept_and_then_gone,
+        a_ttl_is_a_floor,
+        nothing_is_kept_for_ever,
+        unfinished_tasks_do_not_expire,
+        an_old_task_fails,
+        a_tick_keeps_to_its_budget,
+        a_tick_says_when_to_come_back,
+        deleting_takes_everything_along,
+        only_finished_tasks_are_deleted,
+        a_place_is_never_given_twice,
+    }
+    event {
+        events_are_numbered_without_gaps,
+        pages_of_events_join,
+        an_unknown_task_has_no_events,
+    }
+    log {
+        offsets_count_bytes,
+        pages_join_without_gap_or_repeat,
+        the_last_mark_is_kept,
+        long_text_becomes_pieces,
+        the_first_and_the_last_half_are_kept,
+        an_unknown_task_has_no_log,
+    }
+    list {
+        the_latest_comes_first,
+        pages_join_while_tasks_come,
+        filters_choose,
+        a_page_of_nothing,
+        what_has_expired_is_not_listed,
+        counts_follow_every_change,
+    }
+    notice {
+        changes_are_announced_after_they_are_made,
+        ready_tasks_are_announced,
+        moments_are_announced,
+        stops_are_announced,
+        logs_and_deletions_are_announced,
+    }
+    record {
+        records_are_put_replaced_and_expire,
+        the_first_to_init_wins,
+        an_expired_record_is_no_record,
+    }
+    reopen {
+        everything_is_there_again,
+        what_was_ready_is_ready_in_order,
+        a_lease_of_the_last_process_can_be_taken_back,
+        a_closed_store_answers_nothing,
+    }
+}
+
+/// Runs every case of the suite against stores of `fixture`.
+///
+/// # Panics
+/// If a case fails; the message names all that did. What each had to say was printed before.
+pub async fn conformance(fixture: impl Fixture) {
+    let fixture: Arc<dyn Fixture> = Arc::new(fixture);
+    let mut failed = Vec::new();
+    for (name, case) in CASES {
+        let rig = Rig::new(Arc::clone(&fixture)).await;
+        let passed = survives(async move {
+            let rig = case(rig).await;
+            rig.check().await;
+        });
+        if passed.await {
+            println!("ok      {name}");
+        } else {
+            println!("FAILED  {name}");
+            failed.push(*name);
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "{} of {} cases failed: {failed:#?}",
+        failed.len(),
+        CASES.len()
+    );
+}
+
+/// Whether `future` ends without a panic.
+async fn survives(future: impl Future<Output = ()> + Send) -> bool {
+    let mut future = Box::pin(future);
+    poll_fn(move |cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => Poll::Ready(true),
+            Err(_) => Poll::Ready(false),
+        }
+    })
+    .await
+}

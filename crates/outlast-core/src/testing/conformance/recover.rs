@@ -1,0 +1,154 @@
+//! What a dead process left behind.
+
+use super::rig::{Rig, json, spec};
+use crate::event::{EventKind, RescueReason};
+use crate::id::{TaskId, WorkerId};
+use crate::journal::{JournalKind, Recorded};
+use crate::outcome::{FailureReason, Outcome};
+use crate::status::Phase;
+use crate::store::{ClaimBy, Recovered};
+use crate::task::TaskSpec;
+
+async fn recover(rig: &Rig) -> Recovered {
+    rig.store
+        .recover(WorkerId::random())
+        .await
+        .expect("a recovery")
+}
+
+async fn claim_by_another(rig: &Rig, limit: usize) -> Vec<TaskId> {
+    let by = ClaimBy {
+        worker: WorkerId::random(),
+        ..rig.by()
+    };
+    let claimed = rig.store.claim(&by, limit).await.expect("a claim");
+    claimed.iter().map(|one| one.task.id()).collect()
+}
+
+pub(super) async fn what_ran_is_ready_again_in_its_old_place(rig: Rig) -> Rig {
+    let first = rig.create().await;
+    let second = rig.create().await;
+    let claimed = rig.claim_one().await;
+    assert_eq!(claimed.task.id(), first);
+    let recovered = recover(&rig).await;
+    assert_eq!((recovered.rescued, recovered.failed), (1, 0));
+    let last = rig.events(first).await.pop().unwrap();
+    let reason = RescueReason::Crash;
+    assert_eq!(last.kind, EventKind::Rescued { reason });
+    assert!(!rig.task(first).await.holds(&claimed.lease));
+    assert_eq!(rig.claim_all().await, [first, second]);
+    assert_eq!(rig.task(first).await.state.attempt, 2);
+    rig
+}
+
+pub(super) async fn a_lone_task_is_to_blame(rig: Rig) -> Rig {
+    let id = rig
+        .create_spec(TaskSpec {
+            max_crashes: 2,
+            ..spec()
+        })
+        .await
+        .task
+        .id();
+    assert_eq!(claim_by_another(&rig, 1).await, [id]);
+    assert_eq!(recover(&rig).await.rescued, 1);
+    assert_eq!(rig.task(id).await.state.crashes, 1);
+    assert_eq!(claim_by_another(&rig, 1).await, [id]);
+    let recovered = recover(&rig).await;
+    assert_eq!((recovered.rescued, recovered.failed), (0, 1));
+    let task = rig.task(id).await;
+    let Some(Outcome::Failed(failure)) = task.outcome.as_deref() else {
+        panic!("it failed");
+    };
+    assert_eq!(failure.reason, FailureReason::Crashed);
+    assert_eq!(recover(&rig).await, Recovered::default(), "nothing is left");
+    rig
+}
+
+pub(super) async fn several_tasks_become_suspects(rig: Rig) -> Rig {
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(rig.create().await);
+    }
+    assert_eq!(claim_by_another(&rig, 4).await, ids);
+    assert_eq!(recover(&rig).await.rescued, 4);
+    for id in &ids {
+        let task = rig.task(*id).await;
+        assert!(task.state.suspect);
+        assert_eq!(task.state.crashes, 0, "none can be blamed");
+        assert_eq!(task.state.phase, Phase::Queued);
+    }
+    rig
+}
+
+pub(super) async fn suspects_run_one_at_a_time(rig: Rig) -> Rig {
+    let mut suspects = Vec::new();
+    for _ in 0..3 {
+        suspects.push(rig.create().await);
+    }
+    claim_by_another(&rig, 3).await;
+    recover(&rig).await;
+    let mut clear = Vec::new();
+    for _ in 0..3 {
+        clear.push(rig.create().await);
+    }
+    let without = ClaimBy {
+        suspects: false,
+        ..rig.by()
+    };
+    let claimed = rig.store.claim(&without, 1).await.unwrap();
+    assert_eq!(claimed[0].task.id(), clear[0], "there is a suspect already");
+    let ids: Vec<_> = rig
+        .claim(10)
+        .await
+        .iter()
+        .map(|one| one.task.id())
+        .collect();
+    assert_eq!(ids, [suspects[0], clear[1], clear[2]]);
+    // The next one comes with the end of the first, if there is room for a suspect then.
+    let lease = rig.task(suspects[0]).await.lease().expect("it runs");
+    let reply = rig
+        .store
+        .finish(&lease, super::rig::done(""), Some(&without))
+        .await
+        .unwrap();
+    assert!(reply.next.is_none());
+    assert_eq!(rig.claim_one().await.task.id(), suspects[1]);
+    rig
+}
+
+pub(super) async fn the_only_suspect_is_to_blame(rig: Rig) -> Rig {
+    let suspect = rig.create().await;
+    let other = rig.create().await;
+    claim_by_another(&rig, 2).await;
+    recover(&rig).await;
+    assert_eq!(claim_by_another(&rig, 2).await, [suspect]);
+    let bystander = rig.create().await;
+    assert_eq!(claim_by_another(&rig, 1).await.len(), 1);
+    recover(&rig).await;
+    let crashes = async |id| rig.task(id).await.state.crashes;
+    // Two suspects ran by two claims, so neither can be blamed.
+    assert_eq!((crashes(suspect).await, crashes(other).await), (0, 0));
+    // Clear one of them; then the other is the only one.
+    let claimed = rig.claim_one().await;
+    assert_eq!(claimed.task.id(), suspect);
+    let value = Recorded::Value(json("1"));
+    rig.store
+        .journal_put(&claimed.lease, JournalKind::Step, "s", None, value)
+        .await
+        .unwrap();
+    assert!(!rig.task(suspect).await.state.suspect);
+    assert_eq!(claim_by_another(&rig, 1).await, [other]);
+    recover(&rig).await;
+    assert_eq!((crashes(suspect).await, crashes(other).await), (0, 1));
+    assert_eq!(crashes(bystander).await, 0);
+    rig
+}
+
+pub(super) async fn its_own_tasks_are_left_alone(rig: Rig) -> Rig {
+    let (_, lease) = rig.run().await;
+    let recovered = rig.store.recover(rig.worker).await.unwrap();
+    assert_eq!(recovered, Recovered::default());
+    rig.finish(&lease).await;
+    rig
+}

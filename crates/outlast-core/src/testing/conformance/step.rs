@@ -1,0 +1,139 @@
+//! The journal: what happened once.
+
+use super::rig::{Rig, json};
+use crate::error::Error;
+use crate::id::WorkerId;
+use crate::journal::{JournalKind, Recorded};
+use crate::store::ClaimBy;
+use crate::task::Lease;
+
+fn value(text: &str) -> Recorded {
+    Recorded::Value(json(text))
+}
+
+async fn put(rig: &Rig, lease: &Lease, name: &str, text: &str) -> Recorded {
+    rig.store
+        .journal_put(lease, JournalKind::Step, name, None, value(text))
+        .await
+        .expect("its lease holds")
+        .recorded
+}
+
+pub(super) async fn an_entry_is_written_once(rig: Rig) -> Rig {
+    let (id, lease) = rig.run().await;
+    let version = rig.task(id).await.state.version;
+    assert_eq!(put(&rig, &lease, "a", "1").await, value("1"));
+    assert_eq!(put(&rig, &lease, "a", "2").await, value("1"), "I8");
+    let failed = Recorded::Error(json(r#"{"code": -1}"#));
+    let entry = rig
+        .store
+        .journal_put(
+            &lease,
+            JournalKind::Step,
+            "b",
+            Some(u64::MAX),
+            failed.clone(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(entry.recorded, failed);
+    let journal = rig.store.journal(id).await.unwrap();
+    assert_eq!(journal.len(), 2);
+    assert_eq!(journal[0].recorded, value("1"));
+    assert_eq!(journal[1], entry);
+    let task = rig.finish(&lease).await;
+    assert_eq!(task.state.version, version + 1, "entries are no events");
+    assert_eq!(rig.store.journal(id).await.unwrap(), journal);
+    rig
+}
+
+pub(super) async fn kinds_and_names_are_apart(rig: Rig) -> Rig {
+    let (first, lease) = rig.run().await;
+    let kinds = [
+        JournalKind::Step,
+        JournalKind::Sleep,
+        JournalKind::Ask,
+        JournalKind::Value,
+    ];
+    let long = "n".repeat(5000);
+    for name in ["", "a", "A", "a ", "ä", "a\0b", &long] {
+        for kind in kinds {
+            let text = format!("[{name:?}, {:?}]", kind.as_str()).replace("\\0", "0");
+            let entry = rig
+                .store
+                .journal_put(&lease, kind, name, None, value(&text))
+                .await
+                .unwrap();
+            assert_eq!(entry.recorded, value(&text));
+            assert_eq!((entry.kind, entry.name.as_str()), (kind, name));
+        }
+    }
+    assert_eq!(rig.store.journal(first).await.unwrap().len(), 28);
+    let (second, lease) = rig.run().await;
+    put(&rig, &lease, "a", "0").await;
+    assert_eq!(rig.store.journal(second).await.unwrap().len(), 1);
+    rig
+}
+
+pub(super) async fn another_input_is_a_mismatch(rig: Rig) -> Rig {
+    let (id, lease) = rig.run().await;
+    let kind = JournalKind::Step;
+    let put = async |hash| {
+        rig.store
+            .journal_put(&lease, kind, "a", hash, value("1"))
+            .await
+    };
+    put(Some(1)).await.unwrap();
+    for hash in [Some(2), None] {
+        let error = put(hash).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::JournalMismatch { task, name, .. } if *task == id && name == "a"),
+            "{error:?}"
+        );
+    }
+    put(Some(1)).await.unwrap();
+    assert_eq!(rig.store.journal(id).await.unwrap().len(), 1);
+    rig
+}
+
+pub(super) async fn entries_keep_their_order(rig: Rig) -> Rig {
+    let (id, lease) = rig.run().await;
+    let (_, other) = rig.run().await;
+    let names: Vec<String> = (0..60).map(|n| format!("{}", n * 7919 % 60)).collect();
+    for name in &names {
+        put(&rig, &lease, name, "null").await;
+        put(&rig, &other, name, "null").await;
+    }
+    let journal = rig.store.journal(id).await.unwrap();
+    let kept: Vec<_> = journal.into_iter().map(|entry| entry.name).collect();
+    assert_eq!(kept, names);
+    rig
+}
+
+pub(super) async fn a_new_entry_ends_the_count_of_crashes(rig: Rig) -> Rig {
+    let (id, _) = rig.run().await;
+    for round in 0..5 {
+        // One crash more than are forgiven in a row, if they were in a row.
+        for _ in 0..2 {
+            rig.store.recover(WorkerId::random()).await.unwrap();
+            let by = ClaimBy {
+                worker: WorkerId::random(),
+                ..rig.by()
+            };
+            rig.store.claim(&by, 1).await.unwrap();
+        }
+        let task = rig.task(id).await;
+        assert_eq!(task.state.crashes, 2);
+        let lease = task.lease().expect("it runs");
+        put(&rig, &lease, &format!("step {round}"), "null").await;
+        let task = rig.task(id).await;
+        assert_eq!((task.state.crashes, task.state.suspect), (0, false));
+        // What was recorded before is nothing new.
+        rig.store.recover(WorkerId::random()).await.unwrap();
+        let lease = rig.claim_one().await.lease;
+        put(&rig, &lease, &format!("step {round}"), "null").await;
+        assert_eq!(rig.task(id).await.state.crashes, 1);
+        put(&rig, &lease, &format!("more {round}"), "null").await;
+    }
+    rig
+}

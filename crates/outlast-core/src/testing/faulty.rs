@@ -1,0 +1,300 @@
+//! A store that fails on demand.
+//!
+//! It passes every call on to another store, except that it can be told to fail the n-th call, to do
+//! it and lose the reply, or to delay it: what a network or a full disk does to a real one. Counting
+//! covers every method that may fail.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::id::{TaskId, WorkerId};
+use crate::input::{Answer, InputRequest};
+use crate::journal::{JournalEntry, JournalKind, Recorded};
+use crate::log::{LogLine, LogPage};
+use crate::machine::{Answered, AttemptEnd, CancelMode};
+use crate::progress::Progress;
+use crate::store::{
+    BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, NoticeSink,
+    Page, Reads, Recovered, Side, Stats, Store, StoreInfo, SuspendReply, Ticked,
+};
+use crate::task::{Awaiting, Lease, NewTask, Task};
+
+/// What happens to a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// It fails and does nothing.
+    Fail,
+    /// It is done, and its reply is lost: the caller sees a failure.
+    LoseReply,
+    /// It waits until [`FaultyStore::release`].
+    Delay,
+}
+
+/// A store around another one, with faults.
+pub struct FaultyStore {
+    inner: Arc<dyn Store>,
+    faults: Mutex<Faults>,
+}
+
+#[derive(Default)]
+struct Faults {
+    /// Calls made so far.
+    calls: u64,
+    /// Faults by the number of the call.
+    planned: BTreeMap<u64, Fault>,
+    /// Faults by the name of a method, for its next calls.
+    named: BTreeMap<&'static str, VecDeque<Fault>>,
+    /// Counts releases; a delayed call goes on when it changes.
+    released: u64,
+    waiting: Vec<Waker>,
+}
+
+impl FaultyStore {
+    /// A store that passes everything on to `inner`.
+    pub fn new(inner: Arc<dyn Store>) -> Self {
+        Self {
+            inner,
+            faults: Mutex::default(),
+        }
+    }
+
+    /// Plans a fault for a call, counted from 1 and from now.
+    pub fn on_call(&self, number: u64, fault: Fault) {
+        let mut faults = self.faults();
+        let at = faults.calls + number;
+        faults.planned.insert(at, fault);
+    }
+
+    /// Plans a fault for the next call of the method with this name that has none yet.
+    pub fn on_next(&self, method: &'static str, fault: Fault) {
+        let mut faults = self.faults();
+        faults.named.entry(method).or_default().push_back(fault);
+    }
+
+    /// How many calls there were.
+    pub fn calls(&self) -> u64 {
+        self.faults().calls
+    }
+
+    /// Lets all delayed calls go on.
+    pub fn release(&self) {
+        let mut faults = self.faults();
+        faults.released += 1;
+        let waiting = std::mem::take(&mut faults.waiting);
+        drop(faults);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().expect("no holder panics")
+    }
+
+    async fn call<T>(
+        &self,
+        method: &'static str,
+        call: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let (fault, released) = {
+            let mut faults = self.faults();
+            faults.calls += 1;
+            let number = faults.calls;
+            let named = faults.named.get_mut(method).and_then(VecDeque::pop_front);
+            let planned = faults.planned.remove(&number);
+            (planned.or(named), faults.released)
+        };
+        match fault {
+            None => call.await,
+            Some(Fault::Fail) => Err(fault_error(method, "failed")),
+            Some(Fault::LoseReply) => {
+                call.await?;
+                Err(fault_error(method, "lost its reply"))
+            }
+            Some(Fault::Delay) => {
+                self.until_release(released).await;
+                call.await
+            }
+        }
+    }
+
+    async fn until_release(&self, seen: u64) {
+        std::future::poll_fn(|cx| {
+            let mut faults = self.faults();
+            if faults.released != seen {
+                return Poll::Ready(());
+            }
+            faults.waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+fn fault_error(method: &str, what: &str) -> Error {
+    Error::unavailable(
+        format!("the store {what} in {method}, as the test wants it"),
+        "a planned fault",
+    )
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    fn info(&self) -> StoreInfo {
+        self.inner.info()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.inner.clock()
+    }
+
+    fn subscribe(&self, sink: Arc<dyn NoticeSink>) {
+        self.inner.subscribe(sink);
+    }
+
+    async fn recover(&self, worker: WorkerId) -> Result<Recovered> {
+        self.call("recover", self.inner.recover(worker)).await
+    }
+
+    async fn create(&self, task: NewTask, claim: Option<ClaimNow>) -> Result<Created> {
+        self.call("create", self.inner.create(task, claim)).await
+    }
+
+    async fn claim(&self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>> {
+        self.call("claim", self.inner.claim(by, limit)).await
+    }
+
+    async fn heartbeat(&self, leases: Vec<Lease>, length: Duration) -> Result<Vec<BeatReply>> {
+        self.call("heartbeat", self.inner.heartbeat(leases, length))
+            .await
+    }
+
+    async fn report(&self, lease: &Lease, progress: Progress) -> Result<()> {
+        self.call("report", self.inner.report(lease, progress))
+            .await
+    }
+
+    async fn journal_put(
+        &self,
+        lease: &Lease,
+        kind: JournalKind,
+        name: &str,
+        input_hash: Option<u64>,
+        recorded: Recorded,
+    ) -> Result<JournalEntry> {
+        let call = self
+            .inner
+            .journal_put(lease, kind, name, input_hash, recorded);
+        self.call("journal_put", call).await
+    }
+
+    async fn ask(&self, lease: &Lease, questions: Vec<InputRequest>) -> Result<Arc<Task>> {
+        self.call("ask", self.inner.ask(lease, questions)).await
+    }
+
+    async fn suspend(&self, lease: &Lease, awaiting: Awaiting) -> Result<SuspendReply> {
+        self.call("suspend", self.inner.suspend(lease, awaiting))
+            .await
+    }
+
+    async fn finish(
+        &self,
+        lease: &Lease,
+        end: AttemptEnd,
+        next: Option<&ClaimBy>,
+    ) -> Result<FinishReply> {
+        self.call("finish", self.inner.finish(lease, end, next))
+            .await
+    }
+
+    async fn answer(&self, task: TaskId, answers: BTreeMap<String, Answer>) -> Result<Answered> {
+        self.call("answer", self.inner.answer(task, answers)).await
+    }
+
+    async fn cancel(
+        &self,
+        task: TaskId,
+        reason: Option<String>,
+        mode: CancelMode,
+    ) -> Result<CancelReply> {
+        self.call("cancel", self.inner.cancel(task, reason, mode))
+            .await
+    }
+
+    async fn delete(&self, task: TaskId) -> Result<bool> {
+        self.call("delete", self.inner.delete(task)).await
+    }
+
+    async fn tick(&self, me: WorkerId, lease: Duration, budget: usize) -> Result<Ticked> {
+        self.call("tick", self.inner.tick(me, lease, budget)).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.call("close", self.inner.close()).await
+    }
+}
+
+#[async_trait]
+impl Reads for FaultyStore {
+    async fn get(&self, task: TaskId) -> Result<Option<Arc<Task>>> {
+        self.call("get", self.inner.get(task)).await
+    }
+
+    async fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Page> {
+        self.call("list", self.inner.list(filter, before, limit))
+            .await
+    }
+
+    async fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Event>> {
+        self.call("events", self.inner.events(task, after, limit))
+            .await
+    }
+
+    async fn journal(&self, task: TaskId) -> Result<Vec<JournalEntry>> {
+        self.call("journal", self.inner.journal(task)).await
+    }
+
+    async fn log_read(&self, task: TaskId, offset: u64, limit: usize) -> Result<LogPage> {
+        self.call("log_read", self.inner.log_read(task, offset, limit))
+            .await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.call("stats", self.inner.stats()).await
+    }
+}
+
+#[async_trait]
+impl Side for FaultyStore {
+    async fn log_append(&self, lease: &Lease, lines: Vec<LogLine>) -> Result<u64> {
+        self.call("log_append", self.inner.log_append(lease, lines))
+            .await
+    }
+
+    async fn record_put(
+        &self,
+        space: &str,
+        key: &str,
+        value: Vec<u8>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<()> {
+        let call = self.inner.record_put(space, key, value, expires_at);
+        self.call("record_put", call).await
+    }
+
+    async fn record_init(&self, space: &str, key: &str, value: Vec<u8>) -> Result<Vec<u8>> {
+        self.call("record_init", self.inner.record_init(space, key, value))
+            .await
+    }
+
+    async fn record_get(&self, space: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        self.call("record_get", self.inner.record_get(space, key))
+            .await
+    }
+}

@@ -1,0 +1,698 @@
+//! The memory store: the state machine behind one mutex.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::error::{Error, Result};
+use crate::event::{Event, RescueReason};
+use crate::id::{TaskId, WorkerId};
+use crate::input::{Answer, InputRequest};
+use crate::journal::{JournalEntry, JournalKind, Recorded};
+use crate::log::{LOG_LIMIT, LOG_PIECE, LogChunk, LogLine, LogPage};
+use crate::machine::{
+    Answered, AttemptEnd, CancelMode, Cancelled, Due, LeaseLost, Rescue, Suspended,
+};
+use crate::progress::Progress;
+use crate::status::{Era, Phase};
+use crate::store::{
+    BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, Notice,
+    NoticeSink, Page, Reads, Recovered, Side, Stats, Store, StoreInfo, SuspendReply, Ticked,
+    ToolVersion,
+};
+use crate::task::{Awaiting, Lease, NewTask, Task};
+
+/// A store that keeps everything in memory. For tests only.
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    sink: OnceLock<Arc<dyn NoticeSink>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    tasks: HashMap<TaskId, Kept>,
+    sequence: u64,
+    nonce: u64,
+    records: HashMap<(String, String), (Vec<u8>, Option<Timestamp>)>,
+    closed: bool,
+    notices: Vec<Notice>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    task: Arc<Task>,
+    events: Vec<Event>,
+    journal: Vec<JournalEntry>,
+    log: Vec<LogChunk>,
+    log_end: u64,
+    mark: Option<u64>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new(Arc::new(SystemClock::new()))
+    }
+}
+
+impl MemoryStore {
+    /// An empty store that reads `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            sink: OnceLock::new(),
+            inner: Mutex::default(),
+        }
+    }
+
+    /// The store as the next process would find it after a crash of this one: the same records,
+    /// nobody subscribed. Writes to this one do not reach the other.
+    pub fn successor(&self) -> Self {
+        let inner = self.lock();
+        let inner = Inner {
+            tasks: inner.tasks.clone(),
+            sequence: inner.sequence,
+            nonce: inner.nonce,
+            records: inner.records.clone(),
+            closed: false,
+            notices: Vec::new(),
+        };
+        Self {
+            clock: Arc::clone(&self.clock),
+            sink: OnceLock::new(),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// One atomic unit: runs `work` under the lock, then gives the notices.
+    fn unit<T>(&self, work: impl FnOnce(&mut Inner, Timestamp) -> Result<T>) -> Result<T> {
+        let mut inner = self.lock();
+        if inner.closed {
+            return Err(Error::broken("the task store is closed"));
+        }
+        let result = work(&mut inner, self.clock.now());
+        let notices = std::mem::take(&mut inner.notices);
+        drop(inner);
+        if let Some(sink) = self.sink.get() {
+            for notice in notices {
+                sink.notice(notice);
+            }
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no unit panics halfway")
+    }
+}
+
+impl Inner {
+    /// Applies a verb to a task and keeps what came of it.
+    fn change<T>(
+        &mut self,
+        id: TaskId,
+        verb: impl FnOnce(&mut Task) -> Result<(T, Vec<Event>)>,
+    ) -> Result<(T, Arc<Task>)> {
+        let kept = self.tasks.get_mut(&id).ok_or(Error::NotFound(id))?;
+        let mut task = Task::clone(&kept.task);
+        let (value, events) = verb(&mut task)?;
+        self.notices.extend(Notice::between(&kept.task, &task));
+        kept.task = Arc::new(task);
+        kept.events.extend(events);
+        Ok((value, Arc::clone(&kept.task)))
+    }
+
+    fn under_lease<T>(
+        &mut self,
+        lease: &Lease,
+        verb: impl FnOnce(&mut Task) -> Result<(T, Vec<Event>), LeaseLost>,
+    ) -> Result<(T, Arc<Task>)> {
+        let lost = || Error::LeaseLost(lease.task);
+        self.change(lease.task, |task| verb(task).map_err(|LeaseLost| lost()))
+            .map_err(|error| match error {
+                Error::NotFound(_) => lost(),
+                other => other,
+            })
+    }
+
+    /// Ready tasks this worker could take, in the order of claiming.
+    fn ready(&self, by: &ClaimBy) -> Vec<TaskId> {
+        let mut ready: Vec<_> = self
+            .tasks
+            .values()
+            .map(|kept| &kept.task)
+            .filter(|task| task.state.phase == Phase::Queued && knows(by, task))
+            .map(|task| {
+                (
+                    -i32::from(task.spec.priority),
+                    task.state.sequence,
+                    task.state.suspect,
+                    task.id(),
+                )
+            })
+            .collect();
+        ready.sort_unstable();
+        // Of several suspects only the first may run.
+        let mut room = by.suspects;
+        ready
+            .into_iter()
+            .filter(|(_, _, suspect, _)| !suspect || std::mem::take(&mut room))
+            .map(|(.., id)| id)
+            .collect()
+    }
+
+    fn claim_one(&mut self, id: TaskId, by: &ClaimBy, now: Timestamp) -> Result<Claimed> {
+        self.nonce += 1;
+        let nonce = self.nonce;
+        let (lease, task) = self.change(id, |task| {
+            let claimed = task.claim(by.worker, nonce, by.lease, now);
+            let (lease, event) = claimed.expect("only queued tasks are ready");
+            Ok((lease, vec![event]))
+        })?;
+        let journal = self.tasks[&id].journal.clone();
+        Ok(Claimed {
+            task,
+            lease,
+            journal,
+        })
+    }
+}
+
+fn knows(by: &ClaimBy, task: &Task) -> bool {
+    by.tools.contains(&ToolVersion {
+        tool: task.spec.tool.clone(),
+        version: task.spec.tool_version.clone(),
+    })
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn info(&self) -> StoreInfo {
+        StoreInfo {
+            kind: "memory",
+            location: "memory".into(),
+            durable: false,
+        }
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    fn subscribe(&self, sink: Arc<dyn NoticeSink>) {
+        assert!(self.sink.set(sink).is_ok(), "a store has one sink");
+    }
+
+    async fn recover(&self, worker: WorkerId) -> Result<Recovered> {
+        self.unit(|inner, now| {
+            let running: Vec<_> = inner
+                .tasks
+                .values()
+                .filter(|kept| {
+                    kept.task
+                        .state
+                        .held
+                        .as_ref()
+                        .is_some_and(|held| held.worker != worker)
+                })
+                .map(|kept| Arc::clone(&kept.task))
+                .collect();
+            let suspects = running.iter().filter(|task| task.state.suspect).count();
+            let mut recovered = Recovered::default();
+            for task in &running {
+                let rescue =
+                    Rescue::after_death(RescueReason::Crash, task, running.len(), suspects);
+                let (_, task) =
+                    inner.change(task.id(), |task| Ok(((), vec![task.rescue(rescue, now)])))?;
+                if task.is_finished() {
+                    recovered.failed += 1;
+                } else {
+                    recovered.rescued += 1;
+                }
+            }
+            Ok(recovered)
+        })
+    }
+
+    async fn create(&self, task: NewTask, claim: Option<ClaimNow>) -> Result<Created> {
+        self.unit(|inner, now| {
+            if let Some(kept) = inner.tasks.get(&task.id) {
+                return Ok(Created::again(Arc::clone(&kept.task), claim.as_ref()));
+            }
+            inner.sequence += 1;
+            let (task, event) = Task::create(Arc::new(task), inner.sequence, now);
+            let id = task.id();
+            inner.notices.push(Notice::Changed {
+                task: id,
+                version: task.state.version,
+            });
+            inner.notices.push(Notice::Due(task.due_at()));
+            let queued = task.state.phase == Phase::Queued;
+            let task = Arc::new(task);
+            let kept = Kept {
+                task: Arc::clone(&task),
+                events: vec![event],
+                journal: Vec::new(),
+                log: Vec::new(),
+                log_end: 0,
+                mark: None,
+            };
+            inner.tasks.insert(id, kept);
+            let by = match &claim {
+                Some(ClaimNow::Running(by)) if queued => Some(by),
+                Some(ClaimNow::IfNext(by)) if inner.ready(by).first() == Some(&id) => Some(by),
+                _ => None,
+            };
+            match by {
+                Some(by) => {
+                    let claimed = inner.claim_one(id, by, now)?;
+                    Ok(Created {
+                        task: claimed.task,
+                        lease: Some(claimed.lease),
+                    })
+                }
+                None => {
+                    if queued {
+                        inner.notices.push(Notice::Ready);
+                    }
+                    Ok(Created { task, lease: None })
+                }
+            }
+        })
+    }
+
+    async fn claim(&self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>> {
+        self.unit(|inner, now| {
+            let ready = inner.ready(by);
+            ready
+                .into_iter()
+                .take(limit)
+                .map(|id| inner.claim_one(id, by, now))
+                .collect()
+        })
+    }
+
+    async fn heartbeat(&self, leases: Vec<Lease>, length: Duration) -> Result<Vec<BeatReply>> {
+        self.unit(|inner, now| {
+            Ok(leases
+                .iter()
+                .map(|lease| {
+                    let renewed = inner.under_lease(lease, |task| {
+                        Ok((task.renew(lease, length, now)?, Vec::new()))
+                    });
+                    match renewed {
+                        Ok((true, _)) => BeatReply::Cancelled,
+                        Ok((false, _)) => BeatReply::Held,
+                        Err(_) => BeatReply::Lost,
+                    }
+                })
+                .collect())
+        })
+    }
+
+    async fn report(&self, lease: &Lease, progress: Progress) -> Result<()> {
+        self.unit(|inner, now| {
+            inner.under_lease(lease, |task| {
+                Ok(((), task.report(lease, progress, now)?.into_iter().collect()))
+            })?;
+            Ok(())
+        })
+    }
+
+    async fn journal_put(
+        &self,
+        lease: &Lease,
+        kind: JournalKind,
+        name: &str,
+        input_hash: Option<u64>,
+        recorded: Recorded,
+    ) -> Result<JournalEntry> {
+        self.unit(|inner, now| {
+            let kept = inner
+                .tasks
+                .get(&lease.task)
+                .ok_or(Error::LeaseLost(lease.task))?;
+            if !kept.task.holds(lease) {
+                return Err(Error::LeaseLost(lease.task));
+            }
+            let there = kept
+                .journal
+                .iter()
+                .find(|entry| entry.kind == kind && entry.name == name);
+            if let Some(entry) = there {
+                if entry.input_hash != input_hash {
+                    let (task, name) = (lease.task, name.to_owned());
+                    return Err(Error::JournalMismatch { task, kind, name });
+                }
+                return Ok(entry.clone());
+            }
+            inner.under_lease(lease, |task| Ok((task.journaled(lease)?, Vec::new())))?;
+            let entry = JournalEntry {
+                kind,
+                name: name.to_owned(),
+                input_hash,
+                recorded,
+                at: now,
+            };
+            let kept = inner.tasks.get_mut(&lease.task).expect("found above");
+            kept.journal.push(entry.clone());
+            Ok(entry)
+        })
+    }
+
+    async fn ask(&self, lease: &Lease, questions: Vec<InputRequest>) -> Result<Arc<Task>> {
+        self.unit(|inner, now| {
+            let ((), task) = inner.under_lease(lease, |task| {
+                Ok(((), task.ask(lease, questions, now)?.into_iter().collect()))
+            })?;
+            Ok(task)
+        })
+    }
+
+    async fn suspend(&self, lease: &Lease, awaiting: Awaiting) -> Result<SuspendReply> {
+        self.unit(|inner, now| {
+            let (suspended, task) =
+                inner.under_lease(lease, |task| match task.suspend(lease, awaiting, now)? {
+                    Suspended::Resolved => Ok((false, Vec::new())),
+                    Suspended::Waiting(event) => Ok((true, vec![event])),
+                })?;
+            Ok(if suspended {
+                SuspendReply::Suspended
+            } else {
+                SuspendReply::Resolved(task)
+            })
+        })
+    }
+
+    async fn finish(
+        &self,
+        lease: &Lease,
+        end: AttemptEnd,
+        next: Option<&ClaimBy>,
+    ) -> Result<FinishReply> {
+        self.unit(|inner, now| {
+            let ((), task) = inner.under_lease(lease, |task| {
+                Ok(((), task.finish(lease, end, now)?.into_iter().collect()))
+            })?;
+            let first = next.and_then(|by| Some((*inner.ready(by).first()?, by)));
+            let next = first
+                .map(|(id, by)| inner.claim_one(id, by, now))
+                .transpose()?;
+            Ok(FinishReply { task, next })
+        })
+    }
+
+    async fn answer(&self, task: TaskId, answers: BTreeMap<String, Answer>) -> Result<Answered> {
+        self.unit(|inner, now| {
+            let (answered, _) = inner.change(task, |task| {
+                let answered = task.answer(answers, now);
+                let events = answered.events.clone();
+                Ok((answered, events))
+            })?;
+            Ok(answered)
+        })
+    }
+
+    async fn cancel(
+        &self,
+        task: TaskId,
+        reason: Option<String>,
+        mode: CancelMode,
+    ) -> Result<CancelReply> {
+        self.unit(|inner, now| {
+            let (cancelled, task) = inner.change(task, |task| {
+                let cancelled = task.cancel(reason, mode, now);
+                let events = match &cancelled {
+                    Cancelled::AlreadyFinished | Cancelled::Requested(None) => Vec::new(),
+                    Cancelled::Now(event) | Cancelled::Requested(Some(event)) => {
+                        vec![event.clone()]
+                    }
+                };
+                Ok((cancelled, events))
+            })?;
+            Ok(match cancelled {
+                Cancelled::AlreadyFinished => CancelReply::AlreadyFinished(task),
+                Cancelled::Now(_) => CancelReply::Cancelled(task),
+                Cancelled::Requested(_) => CancelReply::Requested(task),
+            })
+        })
+    }
+
+    async fn delete(&self, task: TaskId) -> Result<bool> {
+        self.unit(|inner, _| {
+            let kept = inner.tasks.get(&task).ok_or(Error::NotFound(task))?;
+            let finished = kept.task.is_finished();
+            if finished {
+                let version = kept.task.state.version;
+                inner.tasks.remove(&task);
+                inner.notices.push(Notice::Changed { task, version });
+            }
+            Ok(finished)
+        })
+    }
+
+    async fn tick(&self, me: WorkerId, lease: Duration, budget: usize) -> Result<Ticked> {
+        self.unit(|inner, now| {
+            let mut ticked = Ticked::default();
+            let mut due: Vec<_> = inner
+                .tasks
+                .values()
+                .map(|kept| &kept.task)
+                .map(|task| (task.due_at(), task.state.sequence, task.id()))
+                .filter(|(due_at, ..)| *due_at <= now)
+                .collect();
+            due.sort_unstable();
+            for (.., id) in due.into_iter().take(budget) {
+                let (done, task) = inner.change(id, |task| {
+                    let own = task.lease().filter(|_| {
+                        task.state
+                            .held
+                            .as_ref()
+                            .is_some_and(|held| held.worker == me)
+                    });
+                    if let Some(own) = own {
+                        task.renew(&own, lease, now).expect("its own lease");
+                    }
+                    let due = task.due(now);
+                    let events = match &due {
+                        Due::Changed(events) => events.clone(),
+                        Due::Nothing | Due::Delete => Vec::new(),
+                    };
+                    Ok((due, events))
+                })?;
+                match done {
+                    Due::Nothing => {}
+                    Due::Changed(_) => ticked.changed += 1,
+                    Due::Delete => {
+                        let version = task.state.version;
+                        inner.tasks.remove(&id);
+                        inner.notices.push(Notice::Changed { task: id, version });
+                        ticked.deleted += 1;
+                    }
+                }
+            }
+            ticked.next = inner.tasks.values().map(|kept| kept.task.due_at()).min();
+            Ok(ticked)
+        })
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.lock().closed = true;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Reads for MemoryStore {
+    async fn get(&self, task: TaskId) -> Result<Option<Arc<Task>>> {
+        self.unit(|inner, now| {
+            let kept = inner.tasks.get(&task);
+            Ok(kept
+                .map(|kept| Arc::clone(&kept.task))
+                .filter(|task| task.state.expire_at.is_none_or(|expire_at| expire_at > now)))
+        })
+    }
+
+    async fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Page> {
+        self.unit(|inner, now| {
+            let mut tasks: Vec<_> = inner
+                .tasks
+                .values()
+                .map(|kept| &kept.task)
+                .filter(|task| filter.matches(task))
+                .filter(|task| before.is_none_or(|before| task.state.sequence < before))
+                .filter(|task| task.state.expire_at.is_none_or(|expire_at| expire_at > now))
+                .cloned()
+                .collect();
+            tasks.sort_unstable_by_key(|task| std::cmp::Reverse(task.state.sequence));
+            let more = tasks.len() > limit;
+            tasks.truncate(limit);
+            let next = tasks
+                .last()
+                .map(|task| task.state.sequence)
+                .filter(|_| more);
+            Ok(Page { tasks, next })
+        })
+    }
+
+    async fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Event>> {
+        self.unit(|inner, _| {
+            let events = inner.tasks.get(&task).map(|kept| kept.events.as_slice());
+            let later = events
+                .unwrap_or_default()
+                .iter()
+                .filter(|event| event.number > after);
+            Ok(later.take(limit).cloned().collect())
+        })
+    }
+
+    async fn journal(&self, task: TaskId) -> Result<Vec<JournalEntry>> {
+        self.unit(|inner, _| {
+            Ok(inner
+                .tasks
+                .get(&task)
+                .map(|kept| kept.journal.clone())
+                .unwrap_or_default())
+        })
+    }
+
+    async fn log_read(&self, task: TaskId, offset: u64, limit: usize) -> Result<LogPage> {
+        self.unit(|inner, _| {
+            let Some(kept) = inner.tasks.get(&task) else {
+                return Ok(LogPage::default());
+            };
+            let mut page = LogPage {
+                next: offset,
+                end: kept.log_end,
+                mark: kept.mark,
+                ..LogPage::default()
+            };
+            let mut bytes = 0;
+            for chunk in kept.log.iter().filter(|chunk| chunk.end() > offset) {
+                if bytes >= limit && !page.chunks.is_empty() {
+                    break;
+                }
+                let mut chunk = chunk.clone();
+                if chunk.offset < offset {
+                    let skipped = usize::try_from(offset - chunk.offset).expect("within the chunk");
+                    chunk.text.drain(..skipped);
+                    chunk.offset = offset;
+                }
+                bytes += chunk.text.len();
+                page.next = chunk.end();
+                page.chunks.push(chunk);
+            }
+            Ok(page)
+        })
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.unit(|inner, _| {
+            let mut stats = Stats::default();
+            for kept in inner.tasks.values() {
+                *stats
+                    .phases
+                    .entry(kept.task.state.phase.as_str().into())
+                    .or_default() += 1;
+            }
+            Ok(stats)
+        })
+    }
+}
+
+impl Filter {
+    /// Whether a task is one of those asked for.
+    pub fn matches(&self, task: &Task) -> bool {
+        self.owner
+            .as_ref()
+            .is_none_or(|owner| task.spec.owner == *owner)
+            && self
+                .tool
+                .as_ref()
+                .is_none_or(|tool| task.spec.tool == *tool)
+            && (self.phases.is_empty() || self.phases.contains(&task.state.phase))
+            && (self.statuses.is_empty() || self.statuses.contains(&task.status(Era::Modern)))
+    }
+}
+
+#[async_trait]
+impl Side for MemoryStore {
+    async fn log_append(&self, lease: &Lease, lines: Vec<LogLine>) -> Result<u64> {
+        self.unit(|inner, now| {
+            let kept = inner
+                .tasks
+                .get_mut(&lease.task)
+                .filter(|kept| kept.task.holds(lease));
+            let kept = kept.ok_or(Error::LeaseLost(lease.task))?;
+            for line in lines {
+                let LogLine {
+                    level,
+                    logger,
+                    text,
+                    mark,
+                } = line;
+                for piece in text.chunks(LOG_PIECE) {
+                    let offset = kept.log_end;
+                    kept.log_end += piece.len() as u64;
+                    kept.log.push(LogChunk {
+                        offset,
+                        at: now,
+                        level,
+                        logger: logger.clone(),
+                        text: piece.to_vec(),
+                    });
+                }
+                kept.mark = mark.or(kept.mark);
+            }
+            if kept.log_end > LOG_LIMIT {
+                let (head, tail) = (LOG_LIMIT / 2, kept.log_end - LOG_LIMIT / 2);
+                kept.log
+                    .retain(|chunk| chunk.offset < head || chunk.end() > tail);
+            }
+            inner.notices.push(Notice::Logged(lease.task));
+            Ok(inner.tasks[&lease.task].log_end)
+        })
+    }
+
+    async fn record_put(
+        &self,
+        space: &str,
+        key: &str,
+        value: Vec<u8>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<()> {
+        self.unit(|inner, _| {
+            inner
+                .records
+                .insert((space.into(), key.into()), (value, expires_at));
+            Ok(())
+        })
+    }
+
+    async fn record_init(&self, space: &str, key: &str, value: Vec<u8>) -> Result<Vec<u8>> {
+        self.unit(|inner, now| {
+            let key = (space.to_owned(), key.to_owned());
+            let expired = |expires_at: Option<Timestamp>| expires_at.is_some_and(|at| at <= now);
+            if inner
+                .records
+                .get(&key)
+                .is_some_and(|record| expired(record.1))
+            {
+                inner.records.remove(&key);
+            }
+            Ok(inner.records.entry(key).or_insert((value, None)).0.clone())
+        })
+    }
+
+    async fn record_get(&self, space: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        self.unit(|inner, now| {
+            let record = inner.records.get(&(space.into(), key.into()));
+            Ok(record
+                .filter(|(_, expires_at)| expires_at.is_none_or(|expires_at| expires_at > now))
+                .map(|(value, _)| value.clone()))
+        })
+    }
+}

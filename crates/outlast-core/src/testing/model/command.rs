@@ -1,0 +1,462 @@
+//! What can be done to a store, drawn at random from a small world: few tasks, names and times, so
+//! that commands meet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::id::{Owner, TaskId, WorkerId};
+use crate::input::{Answer, InputRequest};
+use crate::journal::{JournalKind, Recorded};
+use crate::json::RawJson;
+use crate::log::{Level, LogLine};
+use crate::machine::{AttemptEnd, CancelMode};
+use crate::outcome::{Failure, FailureReason, Outcome, ToolResult};
+use crate::progress::Progress;
+use crate::status::{Phase, TaskStatus};
+use crate::store::{ClaimBy, Filter, ToolVersion};
+use crate::task::{Awaiting, TaskSpec};
+use crate::testing::Random;
+
+/// How many tasks the world has.
+pub(super) const TASKS: u64 = 9;
+
+const TOOLS: [&str; 3] = ["a", "b", "unknown"];
+const KEYS: [&str; 4] = ["k", "l", "m", "n"];
+const WORKERS: u64 = 2;
+
+/// One command. Numbers stand for tasks and for recent leases.
+#[derive(Clone, Debug)]
+pub(super) enum Command {
+    Create {
+        task: u64,
+        shape: Box<Shape>,
+        claim: Option<(bool, By)>,
+    },
+    Claim {
+        by: By,
+        limit: usize,
+    },
+    Heartbeat {
+        leases: Vec<u64>,
+        length: Duration,
+    },
+    Report {
+        lease: u64,
+        progress: Progress,
+    },
+    JournalPut {
+        lease: u64,
+        kind: JournalKind,
+        name: &'static str,
+        hash: Option<u64>,
+        recorded: Recorded,
+    },
+    Ask {
+        lease: u64,
+        questions: Vec<(&'static str, Option<Duration>)>,
+    },
+    Suspend {
+        lease: u64,
+        inputs: Vec<&'static str>,
+        until: Option<Duration>,
+    },
+    Finish {
+        lease: u64,
+        end: End,
+        next: Option<By>,
+    },
+    Answer {
+        task: u64,
+        answers: BTreeMap<String, Answer>,
+    },
+    Cancel {
+        task: u64,
+        reason: Option<String>,
+        mode: CancelMode,
+    },
+    Delete {
+        task: u64,
+    },
+    Tick {
+        me: u64,
+        budget: usize,
+    },
+    Recover {
+        worker: u64,
+    },
+    LogAppend {
+        lease: u64,
+        lines: Vec<LogLine>,
+    },
+    LogRead {
+        task: u64,
+        offset: u64,
+        limit: usize,
+    },
+    Events {
+        task: u64,
+        after: u64,
+        limit: usize,
+    },
+    List {
+        filter: Filter,
+        before: Option<u64>,
+        limit: usize,
+    },
+    RecordPut {
+        key: &'static str,
+        value: u8,
+        expires: Option<Duration>,
+    },
+    RecordInit {
+        key: &'static str,
+        value: u8,
+    },
+    RecordGet {
+        key: &'static str,
+    },
+    Advance {
+        by: Duration,
+    },
+    Reopen,
+}
+
+/// The parts of a call that matter to a store.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    tool: &'static str,
+    version: &'static str,
+    owner: &'static str,
+    priority: i16,
+    run_in: Option<Duration>,
+    ttl: Option<Duration>,
+    retention: Duration,
+    max_age: Duration,
+    max_crashes: u32,
+}
+
+/// Who claims.
+#[derive(Clone, Debug)]
+pub(super) struct By {
+    worker: u64,
+    tools: u64,
+    suspects: bool,
+}
+
+/// The end of an attempt; times count from the moment of the command.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    Done(Outcome),
+    Retry(Duration),
+    Release,
+}
+
+/// The task with this number.
+pub(super) fn task_id(number: u64) -> TaskId {
+    TaskId::from_bytes(numbered(b't', number))
+}
+
+/// The worker with this number.
+pub(super) fn worker_id(number: u64) -> WorkerId {
+    WorkerId::from_bytes(numbered(b'w', number))
+}
+
+fn numbered(kind: u8, number: u64) -> [u8; 16] {
+    let mut bytes = [kind; 16];
+    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+impl By {
+    pub(super) fn claim_by(&self) -> ClaimBy {
+        let known = [("a", "1"), ("a", "2"), ("b", "1")];
+        let tools = known
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| self.tools & (1 << index) != 0)
+            .map(|(_, (tool, version))| ToolVersion {
+                tool: (*tool).into(),
+                version: (*version).into(),
+            });
+        ClaimBy {
+            worker: worker_id(self.worker),
+            tools: Arc::new(tools.collect()),
+            lease: LEASE,
+            suspects: self.suspects,
+        }
+    }
+
+    fn draw(random: &mut Random) -> Self {
+        Self {
+            worker: random.below(WORKERS),
+            tools: random.pick(&[7, 7, 7, 1, 4, 6, 0]),
+            suspects: !random.one_in(3),
+        }
+    }
+}
+
+/// How long leases run in this world.
+pub(super) const LEASE: Duration = Duration::from_secs(30);
+
+impl Shape {
+    pub(super) fn spec(&self, task: u64, now: Timestamp) -> TaskSpec {
+        TaskSpec {
+            id: task_id(task),
+            tool_version: self.version.into(),
+            owner: Owner::new(self.owner),
+            priority: self.priority,
+            run_at: self.run_in.map(|wait| now + wait),
+            ttl: self.ttl,
+            retention: self.retention,
+            max_age: self.max_age,
+            max_crashes: self.max_crashes,
+            seed: task,
+            ..TaskSpec::new(self.tool, RawJson::empty_object())
+        }
+    }
+
+    fn draw(random: &mut Random) -> Self {
+        let day = Duration::from_secs(24 * 60 * 60);
+        Self {
+            tool: random.pick(&["a", "a", "a", "b", TOOLS[2]]),
+            version: if random.one_in(5) { "2" } else { "1" },
+            owner: if random.one_in(5) { "ann" } else { "local" },
+            priority: random.pick(&[0, 0, 0, 1, -1, i16::MAX]),
+            run_in: random.one_in(5).then(|| moment(random)),
+            ttl: random.one_in(4).then(|| moment(random)),
+            retention: if random.one_in(3) {
+                moment(random)
+            } else {
+                day
+            },
+            max_age: if random.one_in(4) {
+                moment(random)
+            } else {
+                30 * day
+            },
+            max_crashes: random.pick(&[1, 2, 3]),
+        }
+    }
+}
+
+impl End {
+    pub(super) fn at(&self, now: Timestamp) -> AttemptEnd {
+        match self {
+            Self::Done(outcome) => AttemptEnd::Done(outcome.clone()),
+            Self::Retry(wait) => AttemptEnd::Retry {
+                message: "once more".into(),
+                at: now + *wait,
+            },
+            Self::Release => AttemptEnd::Release,
+        }
+    }
+
+    fn draw(random: &mut Random) -> Self {
+        match random.below(8) {
+            0 => Self::Release,
+            1 => Self::Retry(moment(random)),
+            2 => Self::Done(Outcome::Failed(Failure::internal(
+                FailureReason::Error,
+                "no",
+            ))),
+            3 => Self::Done(Outcome::Cancelled { reason: None }),
+            4 => Self::Done(Outcome::Completed(ToolResult::error("no"))),
+            _ => Self::Done(Outcome::Completed(ToolResult::text("yes"))),
+        }
+    }
+}
+
+/// Lengths of time that meet: leases, patience, retention and clock steps are drawn from the same.
+fn moment(random: &mut Random) -> Duration {
+    let millis = [0, 1, 999, 1000, 29_999, 30_000, 30_001, 60_000, 3_600_000];
+    Duration::from_millis(random.pick(&millis))
+}
+
+fn keys(random: &mut Random, most: u64) -> Vec<&'static str> {
+    (0..random.below(most + 1))
+        .map(|_| random.pick(&KEYS))
+        .collect()
+}
+
+fn value(random: &mut Random) -> RawJson {
+    RawJson::of(&random.below(3)).expect("a number is JSON")
+}
+
+impl Command {
+    /// A random command.
+    pub(super) fn draw(random: &mut Random) -> Self {
+        let task = random.below(TASKS);
+        let lease = random.below(4);
+        match random.below(100) {
+            0..18 => Self::Create {
+                task,
+                shape: Box::new(Shape::draw(random)),
+                claim: (!random.one_in(3)).then(|| (random.one_in(6), By::draw(random))),
+            },
+            18..32 => Self::Claim {
+                by: By::draw(random),
+                limit: random.pick(&[1, 1, 1, 2, 5, 0]),
+            },
+            32..35 => Self::Heartbeat {
+                leases: (0..random.below(4)).map(|_| random.below(6)).collect(),
+                length: moment(random),
+            },
+            35..39 => Self::Report {
+                lease,
+                progress: Progress {
+                    done: f64::from(u32::try_from(random.below(5)).expect("small")) / 3.0,
+                    total: random.one_in(2).then_some(0.1),
+                    message: random.one_in(3).then(|| "at work".into()),
+                },
+            },
+            39..44 => Self::JournalPut {
+                lease,
+                kind: random.pick(&[JournalKind::Step, JournalKind::Value]),
+                name: random.pick(&KEYS),
+                hash: random.one_in(4).then(|| random.below(2)),
+                recorded: if random.one_in(4) {
+                    Recorded::Error(value(random))
+                } else {
+                    Recorded::Value(value(random))
+                },
+            },
+            44..48 => Self::Ask {
+                lease,
+                questions: keys(random, 3)
+                    .into_iter()
+                    .map(|key| (key, random.one_in(2).then(|| moment(random))))
+                    .collect(),
+            },
+            48..53 => Self::Suspend {
+                lease,
+                inputs: keys(random, 2),
+                until: random.one_in(3).then(|| moment(random)),
+            },
+            53..62 => Self::Finish {
+                lease,
+                end: End::draw(random),
+                next: random.one_in(2).then(|| By::draw(random)),
+            },
+            62..67 => Self::Answer {
+                task,
+                answers: keys(random, 3)
+                    .into_iter()
+                    .map(|key| (key.to_owned(), Answer::Given(value(random))))
+                    .collect(),
+            },
+            67..71 => Self::Cancel {
+                task,
+                reason: random.one_in(2).then(|| "enough".into()),
+                mode: if random.one_in(2) {
+                    CancelMode::Force
+                } else {
+                    CancelMode::Ask(moment(random))
+                },
+            },
+            71..73 => Self::Delete { task },
+            73..79 => Self::Tick {
+                me: random.below(WORKERS + 1),
+                budget: random.pick(&[1, 2, 100]),
+            },
+            79..81 => Self::Recover {
+                worker: random.below(WORKERS + 1),
+            },
+            81..85 => Self::LogAppend {
+                lease,
+                lines: (0..random.below(3))
+                    .map(|_| LogLine {
+                        level: random.pick(&Level::ALL),
+                        logger: random.pick(&["", "stdout"]).into(),
+                        text: vec![b'.'; random.index(9)],
+                        mark: random.one_in(2).then(|| random.below(9)),
+                    })
+                    .collect(),
+            },
+            85..87 => Self::LogRead {
+                task,
+                offset: random.below(20),
+                limit: random.index(12),
+            },
+            87..88 => Self::Events {
+                task,
+                after: random.below(6),
+                limit: random.index(6),
+            },
+            88..91 => Self::List {
+                filter: filter(random),
+                before: random.one_in(3).then(|| random.below(12)),
+                limit: random.index(6),
+            },
+            91..92 => Self::RecordPut {
+                key: random.pick(&KEYS[..2]),
+                value: u8::try_from(random.below(9)).expect("small"),
+                expires: random.one_in(2).then(|| moment(random)),
+            },
+            92..93 => Self::RecordInit {
+                key: random.pick(&KEYS[..2]),
+                value: u8::try_from(random.below(9)).expect("small"),
+            },
+            93..94 => Self::RecordGet {
+                key: random.pick(&KEYS[..2]),
+            },
+            94..99 => Self::Advance { by: moment(random) },
+            _ => Self::Reopen,
+        }
+    }
+}
+
+fn filter(random: &mut Random) -> Filter {
+    let phases = [
+        Phase::Scheduled,
+        Phase::Queued,
+        Phase::Running,
+        Phase::Suspended,
+        Phase::Finished,
+    ];
+    let statuses = [
+        TaskStatus::Working,
+        TaskStatus::InputRequired,
+        TaskStatus::Completed,
+        TaskStatus::Failed,
+        TaskStatus::Cancelled,
+    ];
+    Filter {
+        owner: random
+            .one_in(3)
+            .then(|| Owner::new(random.pick(&["ann", "local"]))),
+        tool: random.one_in(3).then(|| random.pick(&TOOLS).to_owned()),
+        phases: (0..random.below(3)).map(|_| random.pick(&phases)).collect(),
+        statuses: (0..random.below(3))
+            .map(|_| random.pick(&statuses))
+            .collect(),
+    }
+}
+
+/// The questions of an `Ask` at the time `now`.
+pub(super) fn questions(
+    keys: &[(&'static str, Option<Duration>)],
+    now: Timestamp,
+) -> Vec<InputRequest> {
+    keys.iter()
+        .map(|(key, wait)| InputRequest {
+            key: (*key).into(),
+            method: "elicitation/create".into(),
+            params: RawJson::empty_object(),
+            expires_at: wait.map(|wait| now + wait),
+        })
+        .collect()
+}
+
+/// The wish of a `Suspend` at the time `now`.
+pub(super) fn awaiting(
+    inputs: &[&'static str],
+    until: Option<Duration>,
+    now: Timestamp,
+) -> Awaiting {
+    Awaiting {
+        inputs: inputs.iter().map(|key| (*key).to_owned()).collect(),
+        until: until.map(|wait| now + wait),
+    }
+}

@@ -1,0 +1,372 @@
+//! Two stores in step.
+//!
+//! Everything they answer is compared, and after each command everything that can be read. Nonces are
+//! the one thing in which stores must differ; they are translated by the leases that both gave.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::command::{self, Command, LEASE, TASKS, task_id, worker_id};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::id::TaskId;
+use crate::journal::JournalEntry;
+use crate::log::LogPage;
+use crate::store::{CancelReply, ClaimNow, Claimed, Filter, Store, SuspendReply};
+use crate::task::{Lease, Task};
+use crate::testing::conformance::{Fixture, Reopened, check_invariants};
+use crate::testing::{ManualClock, MemoryStore};
+
+/// The model and the store under test.
+pub(super) struct Pair {
+    clock: Arc<ManualClock>,
+    model: MemoryStore,
+    tested: Arc<dyn Store>,
+    fixture: Arc<dyn Fixture>,
+    /// Leases that both gave, in the order of giving: the model's and the other's.
+    leases: Vec<(Lease, Lease)>,
+    /// The model's nonce for one of the other.
+    nonces: BTreeMap<u64, u64>,
+    /// What the model had for a task when it was compared last.
+    compared: BTreeMap<u64, Details>,
+}
+
+/// Everything that is kept for a task beside its record.
+type Details = (Vec<Event>, Vec<JournalEntry>, LogPage);
+
+/// What a store answered, taken apart.
+#[derive(Debug, Default)]
+struct Reply {
+    /// All that holds no nonce.
+    text: String,
+    tasks: Vec<Arc<Task>>,
+    leases: Vec<Lease>,
+    journals: Vec<Vec<JournalEntry>>,
+}
+
+impl Reply {
+    fn of(value: impl Debug) -> Self {
+        Self {
+            text: format!("{value:?}"),
+            ..Self::default()
+        }
+    }
+
+    fn task(self, task: Arc<Task>) -> Self {
+        let mut reply = self;
+        reply.tasks.push(task);
+        reply
+    }
+
+    fn claimed(self, claimed: impl IntoIterator<Item = Claimed>) -> Self {
+        let mut reply = self;
+        for one in claimed {
+            reply.tasks.push(one.task);
+            reply.leases.push(one.lease);
+            reply.journals.push(one.journal);
+        }
+        reply
+    }
+}
+
+impl Pair {
+    /// Runs the commands against fresh stores.
+    pub(super) async fn run(
+        fixture: &Arc<dyn Fixture>,
+        commands: &[Command],
+    ) -> Result<(), String> {
+        let clock = Arc::new(ManualClock::default());
+        let mut pair = Self {
+            model: MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>),
+            tested: fixture.fresh(Arc::clone(&clock)).await,
+            fixture: Arc::clone(fixture),
+            clock,
+            leases: Vec::new(),
+            nonces: BTreeMap::new(),
+            compared: BTreeMap::new(),
+        };
+        for command in commands {
+            pair = pair
+                .step(command)
+                .await
+                .map_err(|difference| format!("{command:?}\n{difference}"))?;
+        }
+        pair.compared.clear();
+        pair.compare_all().await?;
+        check_invariants(&pair.model).await;
+        check_invariants(&*pair.tested).await;
+        Ok(())
+    }
+
+    async fn step(mut self, command: &Command) -> Result<Self, String> {
+        match command {
+            Command::Advance { by } => self.clock.advance(*by),
+            Command::Reopen => {
+                let clock = Arc::clone(&self.clock);
+                self.tested = match self.fixture.reopen(self.tested, clock).await {
+                    Reopened::Next(store) | Reopened::Never(store) => store,
+                };
+            }
+            _ => {
+                let model = self.apply(&self.model, command, |(lease, _)| lease).await;
+                let tested = self.apply(&*self.tested, command, |(_, lease)| lease).await;
+                self.compare(model, tested)?;
+            }
+        }
+        self.compare_all().await?;
+        Ok(self)
+    }
+
+    /// The lease with this number, the latest being 0; one that nobody has where there is none.
+    fn lease(&self, number: u64, side: fn((Lease, Lease)) -> Lease) -> Lease {
+        let known = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.leases.len().checked_sub(number + 1));
+        known.map_or(
+            Lease {
+                task: task_id(number),
+                epoch: 1,
+                nonce: 0,
+            },
+            |index| side(self.leases[index]),
+        )
+    }
+
+    async fn apply(
+        &self,
+        store: &dyn Store,
+        command: &Command,
+        side: fn((Lease, Lease)) -> Lease,
+    ) -> Reply {
+        let now = self.clock.now();
+        let lease = |number: &u64| self.lease(*number, side);
+        match command {
+            Command::Create { task, shape, claim } => {
+                let claim = claim.as_ref().map(|(running, by)| match running {
+                    true => ClaimNow::Running(by.claim_by()),
+                    false => ClaimNow::IfNext(by.claim_by()),
+                });
+                match store.create(shape.spec(*task, now), claim).await {
+                    Ok(created) => Reply {
+                        leases: created.lease.into_iter().collect(),
+                        ..Reply::default()
+                    }
+                    .task(created.task),
+                    Err(error) => Reply::of(error),
+                }
+            }
+            Command::Claim { by, limit } => match store.claim(&by.claim_by(), *limit).await {
+                Ok(claimed) => Reply::default().claimed(claimed),
+                Err(error) => Reply::of(error),
+            },
+            Command::Heartbeat { leases, length } => {
+                let leases = leases.iter().map(lease).collect();
+                Reply::of(store.heartbeat(leases, *length).await)
+            }
+            Command::Report {
+                lease: at,
+                progress,
+            } => Reply::of(store.report(&lease(at), progress.clone()).await),
+            Command::JournalPut {
+                lease: at,
+                kind,
+                name,
+                hash,
+                recorded,
+            } => Reply::of(
+                store
+                    .journal_put(&lease(at), *kind, name, *hash, recorded.clone())
+                    .await,
+            ),
+            Command::Ask {
+                lease: at,
+                questions,
+            } => match store
+                .ask(&lease(at), command::questions(questions, now))
+                .await
+            {
+                Ok(task) => Reply::default().task(task),
+                Err(error) => Reply::of(error),
+            },
+            Command::Suspend {
+                lease: at,
+                inputs,
+                until,
+            } => match store
+                .suspend(&lease(at), command::awaiting(inputs, *until, now))
+                .await
+            {
+                Ok(SuspendReply::Resolved(task)) => Reply::of("resolved").task(task),
+                Ok(SuspendReply::Suspended) => Reply::of("suspended"),
+                Err(error) => Reply::of(error),
+            },
+            Command::Finish {
+                lease: at,
+                end,
+                next,
+            } => {
+                let next = next.as_ref().map(command::By::claim_by);
+                match store.finish(&lease(at), end.at(now), next.as_ref()).await {
+                    Ok(reply) => Reply::default().task(reply.task).claimed(reply.next),
+                    Err(error) => Reply::of(error),
+                }
+            }
+            Command::Answer { task, answers } => {
+                Reply::of(store.answer(task_id(*task), answers.clone()).await)
+            }
+            Command::Cancel { task, reason, mode } => {
+                match store.cancel(task_id(*task), reason.clone(), *mode).await {
+                    Ok(CancelReply::AlreadyFinished(task)) => Reply::of("finished").task(task),
+                    Ok(CancelReply::Cancelled(task)) => Reply::of("cancelled").task(task),
+                    Ok(CancelReply::Requested(task)) => Reply::of("requested").task(task),
+                    Err(error) => Reply::of(error),
+                }
+            }
+            Command::Delete { task } => Reply::of(store.delete(task_id(*task)).await),
+            Command::Tick { me, budget } => {
+                Reply::of(store.tick(worker_id(*me), LEASE, *budget).await)
+            }
+            Command::Recover { worker } => Reply::of(store.recover(worker_id(*worker)).await),
+            Command::LogAppend { lease: at, lines } => {
+                Reply::of(store.log_append(&lease(at), lines.clone()).await)
+            }
+            Command::LogRead {
+                task,
+                offset,
+                limit,
+            } => Reply::of(store.log_read(task_id(*task), *offset, *limit).await),
+            Command::Events { task, after, limit } => {
+                Reply::of(store.events(task_id(*task), *after, *limit).await)
+            }
+            Command::List {
+                filter,
+                before,
+                limit,
+            } => match store.list(filter, *before, *limit).await {
+                Ok(page) => Reply {
+                    tasks: page.tasks,
+                    ..Reply::of(page.next)
+                },
+                Err(error) => Reply::of(error),
+            },
+            Command::RecordPut {
+                key,
+                value,
+                expires,
+            } => {
+                let expires_at = expires.map(|wait| now + wait);
+                Reply::of(store.record_put("s", key, vec![*value], expires_at).await)
+            }
+            Command::RecordInit { key, value } => {
+                Reply::of(store.record_init("s", key, vec![*value]).await)
+            }
+            Command::RecordGet { key } => Reply::of(store.record_get("s", key).await),
+            Command::Advance { .. } | Command::Reopen => unreachable!("not sent to a store"),
+        }
+    }
+
+    fn compare(&mut self, model: Reply, tested: Reply) -> Result<(), String> {
+        same("the reply", &model.text, &tested.text)?;
+        let names = |leases: &[Lease]| -> Vec<(TaskId, u64)> {
+            leases
+                .iter()
+                .map(|lease| (lease.task, lease.epoch))
+                .collect()
+        };
+        same("the leases", &names(&model.leases), &names(&tested.leases))?;
+        for (ours, theirs) in model.leases.into_iter().zip(tested.leases) {
+            let known = self.nonces.insert(theirs.nonce, ours.nonce);
+            if known.is_some_and(|known| known != ours.nonce) {
+                return Err(format!("the nonce of {theirs:?} was used before"));
+            }
+            if !self.leases.contains(&(ours, theirs)) {
+                self.leases.push((ours, theirs));
+            }
+        }
+        self.compare_tasks("the records in the reply", &model.tasks, &tested.tasks)?;
+        same("the journals", &model.journals, &tested.journals)
+    }
+
+    fn compare_tasks(
+        &self,
+        what: &str,
+        model: &[Arc<Task>],
+        tested: &[Arc<Task>],
+    ) -> Result<(), String> {
+        let model: Vec<Task> = model.iter().map(|task| Task::clone(task)).collect();
+        let tested: Vec<Task> = tested.iter().map(|task| self.translate(task)).collect();
+        same(what, &model, &tested)
+    }
+
+    /// The record with the model's nonces.
+    fn translate(&self, task: &Task) -> Task {
+        let mut task = task.clone();
+        let translate = |nonce: u64| self.nonces.get(&nonce).copied().unwrap_or(u64::MAX);
+        if let Some(held) = &mut task.state.held {
+            held.nonce = translate(held.nonce);
+        }
+        task.state.ended_by = task.state.ended_by.map(translate);
+        task
+    }
+
+    /// Everything that can be read.
+    async fn compare_all(&mut self) -> Result<(), String> {
+        let model: &dyn Store = &self.model;
+        let tested = &*self.tested;
+        same(
+            "the counts",
+            &model.stats().await.ok(),
+            &tested.stats().await.ok(),
+        )?;
+        let all = Filter::default();
+        let lists = [
+            model.list(&all, None, 100).await,
+            tested.list(&all, None, 100).await,
+        ];
+        let [Ok(ours), Ok(theirs)] = lists else {
+            return Err("a list failed".into());
+        };
+        self.compare_tasks("the list", &ours.tasks, &theirs.tasks)?;
+        for number in 0..TASKS {
+            let id = task_id(number);
+            let records = [model.get(id).await, tested.get(id).await];
+            let [Ok(ours), Ok(theirs)] = records else {
+                return Err(format!("reading task {number} failed"));
+            };
+            let (ours, theirs) = (Vec::from_iter(ours), Vec::from_iter(theirs));
+            self.compare_tasks("the record", &ours, &theirs)?;
+            let ours = details(model, id).await.map_err(failed)?;
+            // Reading all of it after each command would take most of the time; what the model
+            // left alone is compared at the end.
+            if self.compared.get(&number) != Some(&ours) {
+                let theirs = details(tested, id).await.map_err(failed)?;
+                same("events, journal and log", &ours, &theirs)?;
+                self.compared.insert(number, ours);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn details(store: &dyn Store, id: TaskId) -> Result<Details> {
+    Ok((
+        store.events(id, 0, usize::MAX).await?,
+        store.journal(id).await?,
+        store.log_read(id, 0, usize::MAX).await?,
+    ))
+}
+
+fn failed(error: Error) -> String {
+    format!("a read failed: {error}")
+}
+
+fn same<T: PartialEq + Debug>(what: &str, model: &T, tested: &T) -> Result<(), String> {
+    if model == tested {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} differ:\n  model:  {model:?}\n  tested: {tested:?}"
+    ))
+}

@@ -1,0 +1,383 @@
+//! The pure state machine under chance: whatever is done to a record, the invariants hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_core::event::{EventKind, RescueReason};
+use outlast_core::id::WorkerId;
+use outlast_core::input::{Answer, InputRequest};
+use outlast_core::machine::{AttemptEnd, CancelMode, Cancelled, Due, Rescue, Suspended};
+use outlast_core::status::Phase;
+use outlast_core::task::{Awaiting, Lease, MAX_RETENTION};
+use outlast_core::testing::{Random, count, seed};
+use outlast_core::{
+    Event, FailureReason, Outcome, Progress, RawJson, Task, TaskSpec, Timestamp, ToolResult,
+};
+
+const KEYS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// A record, everything that ever happened to it, and every lease ever given on it.
+struct World {
+    task: Task,
+    now: Timestamp,
+    events: Vec<Event>,
+    leases: Vec<Lease>,
+    asked: BTreeSet<String>,
+    answers: BTreeMap<String, Answer>,
+    nonce: u64,
+}
+
+impl World {
+    fn new(random: &mut Random) -> Self {
+        let now = Timestamp::from_millis(1_000_000);
+        let mut spec = TaskSpec::new("tool", RawJson::empty_object());
+        spec.run_at = random.one_in(4).then(|| now + moment(random));
+        spec.ttl = random.one_in(3).then(|| moment(random));
+        spec.retention = if random.one_in(9) {
+            Duration::MAX
+        } else {
+            moment(random)
+        };
+        spec.max_age = if random.one_in(4) {
+            moment(random)
+        } else {
+            Duration::from_secs(1 << 40)
+        };
+        spec.max_crashes = u32::try_from(random.below(4)).expect("small");
+        let (task, event) = Task::create(Arc::new(spec), 1, now);
+        Self {
+            task,
+            now,
+            events: vec![event],
+            leases: Vec::new(),
+            asked: BTreeSet::new(),
+            answers: BTreeMap::new(),
+            nonce: 0,
+        }
+    }
+
+    /// A lease: often the present one, else an old or a made-up one.
+    fn lease(&self, random: &mut Random) -> Lease {
+        match (self.task.lease(), random.below(6)) {
+            (Some(lease), 0..4) => lease,
+            (_, 4) if !self.leases.is_empty() => random.pick(&self.leases),
+            _ => Lease {
+                task: self.task.id(),
+                epoch: random.below(5),
+                nonce: random.below(3),
+            },
+        }
+    }
+
+    /// One random verb. Returns its events.
+    fn step(&mut self, random: &mut Random) -> Vec<Event> {
+        let now = self.now;
+        let before = self.task.clone();
+        let lease = self.lease(random);
+        let held = before.lease() == Some(lease);
+        let verb = random.below(12);
+        let mut refused = false;
+        let mut fenced = |result: Result<Vec<Event>, _>| match result {
+            Ok(events) => {
+                assert!(held, "I1: only under the present lease");
+                events
+            }
+            Err(outlast_core::machine::LeaseLost) => {
+                assert!(!held, "the present lease is never refused");
+                refused = true;
+                Vec::new()
+            }
+        };
+        let task = &mut self.task;
+        let events = match verb {
+            0 | 1 => {
+                self.nonce += 1;
+                let claimed = task.claim(WorkerId::random(), self.nonce, moment(random), now);
+                assert_eq!(claimed.is_some(), before.state.phase == Phase::Queued);
+                claimed
+                    .map(|(lease, event)| {
+                        assert!(task.holds(&lease));
+                        assert!(!self.leases.contains(&lease));
+                        self.leases.push(lease);
+                        event
+                    })
+                    .into_iter()
+                    .collect()
+            }
+            2 => fenced(task.renew(&lease, moment(random), now).map(|_| Vec::new())),
+            3 => {
+                let progress = Progress {
+                    done: random.pick(&[0.0, 1.0, 2.5, -1.0, f64::NAN, f64::INFINITY]),
+                    total: random.one_in(2).then_some(random.pick(&[4.0, f64::NAN])),
+                    message: random.one_in(2).then(|| "m".to_owned()),
+                };
+                fenced(task.report(&lease, progress, now).map(Vec::from_iter))
+            }
+            4 => fenced(task.journaled(&lease).map(|()| Vec::new())),
+            5 => {
+                let questions: Vec<_> = (0..random.below(3))
+                    .map(|_| InputRequest {
+                        key: random.pick(&KEYS).to_owned(),
+                        method: "elicitation/create".into(),
+                        params: RawJson::empty_object(),
+                        expires_at: random.one_in(2).then(|| now + moment(random)),
+                    })
+                    .collect();
+                fenced(task.ask(&lease, questions, now).map(Vec::from_iter))
+            }
+            6 => {
+                let awaiting = Awaiting {
+                    inputs: (0..random.below(3))
+                        .map(|_| random.pick(&KEYS).to_owned())
+                        .collect(),
+                    until: random.one_in(2).then(|| now + moment(random)),
+                };
+                let suspended = task.suspend(&lease, awaiting, now);
+                fenced(suspended.map(|suspended| match suspended {
+                    Suspended::Resolved => Vec::new(),
+                    Suspended::Waiting(event) => vec![event],
+                }))
+            }
+            7 => {
+                let end = match random.below(4) {
+                    0 => AttemptEnd::Release,
+                    1 => AttemptEnd::Retry {
+                        message: "again".into(),
+                        at: now + moment(random),
+                    },
+                    _ => AttemptEnd::Done(Outcome::Completed(ToolResult::text("x"))),
+                };
+                match task.finish(&lease, end, now) {
+                    // The end may be reported again under the lease that ended it.
+                    Ok(None) => {
+                        assert!(before.is_finished() && before.state.ended_by == Some(lease.nonce));
+                        Vec::new()
+                    }
+                    other => fenced(other.map(Vec::from_iter)),
+                }
+            }
+            8 => {
+                let answers: BTreeMap<_, _> = (0..random.below(3))
+                    .map(|_| {
+                        let given = RawJson::of(&random.below(9)).expect("JSON");
+                        (random.pick(&KEYS).to_owned(), Answer::Given(given))
+                    })
+                    .collect();
+                let answered = task.answer(answers.clone(), now);
+                for key in &answered.accepted {
+                    assert!(self.asked.contains(key), "never asked");
+                    assert!(!self.answers.contains_key(key), "the first answer wins");
+                    self.answers.insert(key.clone(), answers[key].clone());
+                }
+                assert_eq!(
+                    answered.accepted.len() + answered.ignored.len(),
+                    answers.len()
+                );
+                answered.events
+            }
+            9 => {
+                let mode = if random.one_in(2) {
+                    CancelMode::Force
+                } else {
+                    CancelMode::Ask(moment(random))
+                };
+                match task.cancel(Some("r".into()), mode, now) {
+                    Cancelled::AlreadyFinished => {
+                        assert!(before.is_finished());
+                        Vec::new()
+                    }
+                    Cancelled::Now(event) => vec![event],
+                    Cancelled::Requested(event) => {
+                        assert_eq!(task.state.phase, Phase::Running);
+                        event.into_iter().collect()
+                    }
+                }
+            }
+            10 if before.state.phase == Phase::Running => {
+                let reason = random.pick(&[
+                    RescueReason::Crash,
+                    RescueReason::Reboot,
+                    RescueReason::LeaseExpired,
+                ]);
+                let rescue = Rescue::after_death(reason, task, 1 + random.index(2), 1);
+                let event = task.rescue(rescue, now);
+                let crashed = reason == RescueReason::Crash && rescue.to_blame;
+                let counted = task.state.crashes > before.state.crashes;
+                assert!(
+                    !counted || crashed,
+                    "only a crash it is to blame for counts"
+                );
+                vec![event]
+            }
+            _ => {
+                let due = task.due(now);
+                if before.due_at() > now {
+                    assert_eq!(due, Due::Nothing);
+                }
+                match due {
+                    Due::Nothing => Vec::new(),
+                    Due::Changed(events) => {
+                        assert!(!events.is_empty(), "I7: what is due is done");
+                        events
+                    }
+                    Due::Delete => {
+                        assert!(before.state.expire_at.is_some_and(|at| at <= now));
+                        Vec::new()
+                    }
+                }
+            }
+        };
+        if refused {
+            assert_eq!(self.task, before, "a refusal changes nothing");
+        }
+        if before.is_finished() {
+            assert_eq!(self.task, before, "I2: finished is final");
+            assert!(events.is_empty());
+        }
+        self.check(&before, &events);
+        events
+    }
+
+    fn check(&mut self, before: &Task, events: &[Event]) {
+        let (task, state) = (&self.task, &self.task.state);
+        for event in events {
+            assert_eq!(event.number, self.events.len() as u64 + 1, "I6: no gap");
+            assert_eq!((event.task, event.at), (task.id(), self.now));
+            if let EventKind::InputRequired { keys } = &event.kind {
+                for key in keys {
+                    assert!(self.asked.insert(key.clone()), "I9: a key is used once");
+                }
+            }
+            self.events.push(event.clone());
+        }
+        assert_eq!(
+            state.version,
+            self.events.len() as u64,
+            "I6: one event a version"
+        );
+        assert_eq!(task.outcome.is_some(), state.phase == Phase::Finished);
+        assert_eq!(state.held.is_some(), state.phase == Phase::Running);
+        assert_eq!(state.awaiting.is_some(), state.phase == Phase::Suspended);
+        assert_eq!(state.expire_at.is_some(), state.phase == Phase::Finished);
+        assert!(state.phase != Phase::Scheduled || state.run_at.is_some());
+        assert!(state.epoch >= before.state.epoch, "epochs only grow");
+        assert!(state.attempt >= before.state.attempt);
+        assert!(state.progress.done >= before.state.progress.done);
+        assert!(state.progress.done.is_finite());
+        assert_eq!(state.sequence, 1, "I4: the place is kept");
+        assert_eq!(*task.spec, *before.spec);
+        if let Some(expire_at) = state.expire_at {
+            let ended = state.finished_at.expect("it has ended");
+            assert!(expire_at >= ended + task.spec.retention.min(MAX_RETENTION));
+            assert!(expire_at <= ended + MAX_RETENTION);
+        }
+        for input in &state.inputs {
+            let key = &input.request.key;
+            if let (Some(Answer::Given(_)), Some(answer)) = (&input.answer, self.answers.get(key)) {
+                assert_eq!(input.answer.as_ref(), Some(answer), "answers never change");
+            }
+        }
+        // What is stored and read again is the same record.
+        let text = serde_json::to_string(state).expect("JSON");
+        let again: outlast_core::task::TaskState =
+            serde_json::from_str(&text).expect("its own text");
+        assert_eq!(&again, state, "{text}");
+    }
+}
+
+fn moment(random: &mut Random) -> Duration {
+    let millis = [0, 1, 999, 1000, 30_000, 3_600_000];
+    Duration::from_millis(random.pick(&millis))
+}
+
+#[test]
+fn invariants_hold_under_any_sequence_of_verbs() {
+    let first = seed();
+    let cases = count("OUTLAST_MACHINE_CASES", 3000);
+    println!("OUTLAST_SEED={first}, {cases} cases");
+    for seed in first..first + cases {
+        let mut random = Random::new(seed);
+        let run = || {
+            let mut world = World::new(&mut random);
+            for _ in 0..80 {
+                world.step(&mut random);
+                if random.one_in(3) {
+                    world.now = world.now + moment(&mut random);
+                }
+            }
+        };
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        assert!(result.is_ok(), "failed with OUTLAST_SEED={seed}");
+    }
+}
+
+/// I7: left alone, every record ends and is deleted, whatever happened to it before.
+#[test]
+fn everything_ends_when_it_is_left_alone() {
+    let first = seed();
+    println!("OUTLAST_SEED={first}");
+    for seed in first..first + 500 {
+        let mut random = Random::new(seed);
+        let mut world = World::new(&mut random);
+        for _ in 0..random.below(60) {
+            world.step(&mut random);
+            world.now = world.now + moment(&mut random);
+        }
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            assert!(
+                looks < 50,
+                "no end with OUTLAST_SEED={seed}: {:?}",
+                world.task
+            );
+            world.now = world.now.max(world.task.due_at());
+            match world.task.due(world.now) {
+                Due::Delete => break,
+                Due::Nothing => panic!("its moment has come (OUTLAST_SEED={seed})"),
+                Due::Changed(events) => world.events.extend(events),
+            }
+        }
+        assert!(world.task.is_finished());
+    }
+}
+
+#[test]
+fn crashes_in_a_row_end_a_task_and_a_journal_entry_forgives_them() {
+    let now = Timestamp::from_millis(0);
+    let mut spec = TaskSpec::new("tool", RawJson::empty_object());
+    spec.max_crashes = 2;
+    let (mut task, _) = Task::create(Arc::new(spec), 1, now);
+    let crash = |task: &mut Task| {
+        let claimed = task.claim(WorkerId::random(), 1, Duration::from_secs(30), now);
+        let (lease, _) = claimed.expect("it is queued");
+        (lease, Rescue::after_death(RescueReason::Crash, task, 1, 0))
+    };
+    for _ in 0..5 {
+        let (_, rescue) = crash(&mut task);
+        task.rescue(rescue, now);
+        let (lease, rescue) = crash(&mut task);
+        task.journaled(&lease).unwrap();
+        task.rescue(rescue, now);
+        assert_eq!(task.state.crashes, 1);
+        let (lease, rescue) = crash(&mut task);
+        task.journaled(&lease).unwrap();
+        task.rescue(
+            Rescue {
+                to_blame: false,
+                ..rescue
+            },
+            now,
+        );
+        assert_eq!(task.state.crashes, 0);
+    }
+    for _ in 0..2 {
+        let (_, rescue) = crash(&mut task);
+        task.rescue(rescue, now);
+    }
+    let Some(Outcome::Failed(failure)) = task.outcome.as_deref() else {
+        panic!("it failed");
+    };
+    assert_eq!(failure.reason, FailureReason::Crashed);
+}

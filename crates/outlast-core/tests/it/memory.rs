@@ -1,0 +1,25 @@
+//! The memory store passes the suite that it is the model of.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use outlast_core::Store;
+use outlast_core::testing::{Fixture, ManualClock, MemoryStore, Reopened, block_on, conformance};
+
+struct Memory;
+
+#[async_trait]
+impl Fixture for Memory {
+    async fn fresh(&self, clock: Arc<ManualClock>) -> Arc<dyn Store> {
+        Arc::new(MemoryStore::new(clock))
+    }
+
+    async fn reopen(&self, store: Arc<dyn Store>, _: Arc<ManualClock>) -> Reopened {
+        Reopened::Never(store)
+    }
+}
+
+#[test]
+fn passes_the_conformance_suite() {
+    block_on(conformance(Memory));
+}

@@ -1,0 +1,329 @@
+//! The driver: polls a handler and does everything around it until the run has an ending.
+//!
+//! One loop, one place where a run can end. Beside the handler runs at most one errand at a time
+//! (store progress and log, write the record down, read it again), so that storing never holds up
+//! the work. The engine suspends only when the handler waits for slots alone: no step in flight, no
+//! errand under way, and the hot wait is over.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use outlast_core::store::SuspendReply;
+use outlast_core::{Failure, FailureReason, Level, Outcome, ToolResult};
+use tokio::time::sleep_until;
+
+use crate::BoxFuture;
+use crate::error::{Error, ErrorKind, Result, from_store};
+use crate::progress::Tell;
+use crate::run::Run;
+use crate::unwind::CatchUnwind;
+
+/// How often the log is stored while it grows.
+const LOG_EVERY: Duration = Duration::from_millis(250);
+
+/// How a run ended.
+pub(crate) enum Ending {
+    /// The task has an outcome.
+    Outcome(Outcome),
+    /// The attempt failed and another is to be made.
+    Again {
+        /// Why it failed.
+        message: String,
+        /// How long to wait.
+        wait: Duration,
+    },
+    /// The worker stops; the task is to be handed back.
+    Released,
+    /// The task waits in the store.
+    Suspended,
+    /// The lease is gone; nothing can be written.
+    Lost,
+}
+
+/// Drives `handler` to its ending.
+pub(crate) async fn drive(
+    run: &Arc<Run>,
+    handler: BoxFuture<'static, Result<ToolResult>>,
+) -> Ending {
+    let mut handler = pin!(CatchUnwind(handler));
+    // A quick tool is done at its first poll and pays for nothing else.
+    let first = std::future::poll_fn(|cx| Poll::Ready(handler.as_mut().poll(cx))).await;
+    if let Poll::Ready(returned) = first {
+        return settle(run, ending_of(run, returned)).await;
+    }
+    let started = tokio::time::Instant::now();
+    let mut errand: Option<BoxFuture<'static, Result<()>>> = None;
+    let mut grace: Option<tokio::time::Instant> = None;
+    let mut log_at: Option<tokio::time::Instant> = None;
+    let mut pause: Option<tokio::time::Instant> = None;
+    let settings = &run.shared.settings;
+    loop {
+        let now = tokio::time::Instant::now();
+        let mut wake: Option<tokio::time::Instant> = None;
+        let mut earlier = |at: tokio::time::Instant| {
+            wake = Some(wake.map_or(at, |wake| wake.min(at)));
+        };
+
+        if run.cancel.is_cancelled() && grace.is_none() {
+            let patient = run.cancel_observed.load(Ordering::Acquire) || run.waits.must_stay_hot();
+            grace = Some(if patient {
+                now + settings.cancel_grace
+            } else {
+                now
+            });
+            run.waits.filled.notify_waiters();
+        }
+        if let Some(end) = grace {
+            if end <= now {
+                break Ending::Outcome(Outcome::Cancelled { reason: None });
+            }
+            earlier(end);
+        }
+
+        if let Some(timeout) = run.timeout {
+            let end = started + timeout;
+            if end <= now {
+                break timed_out(run, timeout);
+            }
+            earlier(end);
+        }
+
+        if errand.is_none() && pause.is_none_or(|pause| pause <= now) {
+            pause = None;
+            if run.look_again.swap(false, Ordering::AcqRel) {
+                errand = Some(Box::pin(read_again(Arc::clone(run))));
+            } else if run.is_storable() && run.lease().is_none() {
+                let due = started + settings.persist_after;
+                if due <= now {
+                    let run = Arc::clone(run);
+                    errand = Some(Box::pin(async move { run.persist().await.map(drop) }));
+                } else {
+                    earlier(due);
+                }
+            }
+            let mut tell = false;
+            match run.progress.tell(now.into_std()) {
+                Tell::Nothing => {}
+                Tell::Later(at) => earlier(tokio::time::Instant::from_std(at)),
+                Tell::Now => tell = true,
+            }
+            if run.lease().is_some() && !run.log.is_empty() {
+                let at = *log_at.get_or_insert(now + LOG_EVERY);
+                if at <= now { tell = true } else { earlier(at) }
+            }
+            if tell && errand.is_none() {
+                log_at = None;
+                errand = Some(Box::pin(flush(Arc::clone(run))));
+            }
+        } else if let Some(pause) = pause {
+            earlier(pause);
+        }
+
+        if errand.is_none()
+            && grace.is_none()
+            && !run.step_in_flight()
+            && !run.waits.must_stay_hot()
+            && let Some(since) = run.waits.waiting_since()
+        {
+            let due = since + settings.hot_wait;
+            if due <= now {
+                match suspend(run).await {
+                    Ok(true) => break Ending::Suspended,
+                    // Something has happened: the handler finds it when it is polled below.
+                    Ok(false) => continue_polling(run),
+                    Err(error) => {
+                        if let Some(ending) = ending_of_error(run, &error) {
+                            break ending;
+                        }
+                        pause = Some(now + Duration::from_millis(200));
+                    }
+                }
+                earlier(now + Duration::from_millis(200));
+            } else {
+                earlier(due);
+            }
+        }
+
+        tokio::select! {
+            biased;
+            () = run.lost.cancelled() => break Ending::Lost,
+            returned = &mut handler => {
+                // The errand may be writing the record down: it must be known before the end.
+                if let Some(errand) = errand.take() {
+                    let _ = errand.await;
+                }
+                break ending_of(run, returned);
+            }
+            done = async { errand.as_mut().expect("checked").await }, if errand.is_some() => {
+                errand = None;
+                if let Err(error) = done {
+                    if let ErrorKind::LeaseLost = error.kind() {
+                        break Ending::Lost;
+                    }
+                    tracing::warn!(task = %run.spec.id, %error, "could not store; trying again");
+                    pause = Some(tokio::time::Instant::now() + Duration::from_secs(1));
+                }
+            }
+            () = run.release.cancelled() => break Ending::Released,
+            () = run.cancel.cancelled(), if grace.is_none() => {}
+            () = run.poke.notified() => {}
+            () = async { sleep_until(wake.expect("checked")).await }, if wake.is_some() => {}
+        }
+    }
+    .pipe(|ending| settle(run, ending))
+    .await
+}
+
+/// Lets `loop { … }.pipe(f)` read in the order in which things happen.
+trait Pipe: Sized {
+    fn pipe<T>(self, then: impl FnOnce(Self) -> T) -> T {
+        then(self)
+    }
+}
+
+impl Pipe for Ending {}
+
+fn continue_polling(run: &Run) {
+    run.waits.filled.notify_waiters();
+}
+
+/// The last words of a run: progress and log are stored before its ending is.
+async fn settle(run: &Arc<Run>, ending: Ending) -> Ending {
+    if matches!(ending, Ending::Lost) {
+        return ending;
+    }
+    if matches!(ending, Ending::Outcome(_)) && run.is_replay() {
+        let unasked = run.unasked();
+        if !unasked.is_empty() {
+            let names = unasked.join(", ");
+            run.log.push(
+                Level::Warning,
+                "outlast",
+                &format!("recorded, but not asked for in the last run: {names}"),
+            );
+        }
+    }
+    if run.lease().is_none() {
+        if let Some(observer) = &run.observer
+            && let Some(progress) = run.progress.take(Instant::now())
+        {
+            observer.progress(&progress);
+        }
+        return ending;
+    }
+    loop {
+        match flush(Arc::clone(run)).await {
+            Ok(()) => return ending,
+            Err(error) => match error.kind() {
+                ErrorKind::LeaseLost => return Ending::Lost,
+                ErrorKind::Store(store) if store.is_retryable() => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                _ => return ending,
+            },
+        }
+    }
+}
+
+/// An attempt that took too long is retried like any other error.
+fn timed_out(run: &Run, timeout: Duration) -> Ending {
+    let message = format!("the attempt took longer than {timeout:?}");
+    if let Some(ending) = ending_of_error(run, &Error::tool(&message)) {
+        return ending;
+    }
+    Ending::Outcome(Outcome::Failed(Failure::internal(
+        FailureReason::Timeout,
+        message,
+    )))
+}
+
+fn ending_of(run: &Run, returned: Result<Result<ToolResult>, String>) -> Ending {
+    match returned {
+        Ok(Ok(result)) => Ending::Outcome(Outcome::Completed(result)),
+        Ok(Err(error)) => {
+            ending_of_error(run, &error).unwrap_or_else(|| Ending::Outcome(error.into_outcome()))
+        }
+        Err(panic) => {
+            tracing::error!(task = %run.spec.id, tool = run.spec.tool, %panic, "a tool panicked");
+            let message = format!("the tool panicked: {panic}");
+            Ending::Outcome(Outcome::Failed(Failure::internal(
+                FailureReason::Panic,
+                message,
+            )))
+        }
+    }
+}
+
+/// The ending that follows from an error without looking at what it says: the engine's own errors,
+/// and errors after which the attempt is repeated.
+fn ending_of_error(run: &Run, error: &Error) -> Option<Ending> {
+    match error.kind() {
+        ErrorKind::LeaseLost => Some(Ending::Lost),
+        ErrorKind::Store(store) if store.is_retryable() && run.lease().is_some() => {
+            Some(Ending::Again {
+                message: error.to_string(),
+                wait: Duration::from_secs(1),
+            })
+        }
+        _ if !run.is_storable() => None,
+        _ => {
+            let wait = error.wait_before_retry(run.retry.as_ref(), run.errors + 1)?;
+            Some(Ending::Again {
+                message: error.to_string(),
+                wait,
+            })
+        }
+    }
+}
+
+/// Stores what the run has reported since the last time, and tells the observer.
+async fn flush(run: Arc<Run>) -> Result<()> {
+    let progress = run.progress.take(Instant::now());
+    if let (Some(progress), Some(observer)) = (&progress, &run.observer) {
+        observer.progress(progress);
+    }
+    let Some(lease) = run.lease() else {
+        return Ok(());
+    };
+    let store = run.store();
+    if let Some(progress) = progress {
+        store.report(&lease, progress).await.map_err(from_store)?;
+    }
+    let lines = run.log.drain();
+    if !lines.is_empty() {
+        store.log_append(&lease, lines).await.map_err(from_store)?;
+    }
+    Ok(())
+}
+
+async fn read_again(run: Arc<Run>) -> Result<()> {
+    match run.store().get(run.spec.id).await.map_err(from_store)? {
+        Some(task) => run.learn(&task),
+        None if run.lease().is_some() => run.lost.cancel(),
+        None => {}
+    }
+    Ok(())
+}
+
+/// Gives up the worker; `false` if something waited for has already happened.
+async fn suspend(run: &Arc<Run>) -> Result<bool> {
+    flush(Arc::clone(run)).await?;
+    let Some(lease) = run.lease() else {
+        return Ok(false);
+    };
+    match run
+        .store()
+        .suspend(&lease, run.waits.awaiting())
+        .await
+        .map_err(from_store)?
+    {
+        SuspendReply::Suspended => Ok(true),
+        SuspendReply::Resolved(task) => {
+            run.learn(&task);
+            Ok(false)
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! The context: the one object a handler gets.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use outlast_core::{
+    Answer, InputRequest, JournalKind, Level, LogLine, Owner, RawJson, Recorded, TaskId, Timestamp,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::blocking::BlockingCx;
+use crate::error::{Error, ErrorKind, Result, from_store};
+use crate::progress::ProgressReporter;
+use crate::run::Run;
+use crate::step::{self, Step};
+use crate::wait::For;
+
+/// What a handler can do besides its own work: report, log, record steps, ask, wait, notice that it
+/// is cancelled. Cheap to clone.
+///
+/// The same in a task, in a synchronous call and in a test. A handler is run again from its top after
+/// a crash and after each wait that took long; then recorded steps return at once, and progress and
+/// log lines that were already told are swallowed. Code between steps runs again every time and must
+/// have no effects.
+#[derive(Clone)]
+pub struct Cx {
+    pub(crate) run: Arc<Run>,
+}
+
+impl Cx {
+    /// The id of the task. A synchronous call that has not been written down has one too; it can be
+    /// looked up once something was recorded.
+    pub fn task_id(&self) -> TaskId {
+        self.run.spec.id
+    }
+
+    /// Whether the call has a record by now: it survives this process. One that has none may get one
+    /// at any time.
+    pub fn is_stored(&self) -> bool {
+        self.run.lease().is_some()
+    }
+
+    /// Counts from 1; more after a crash or an error that was retried. Suspending does not count.
+    pub fn attempt(&self) -> u32 {
+        self.run.attempt
+    }
+
+    /// Whom the task belongs to.
+    pub fn owner(&self) -> &Owner {
+        &self.run.spec.owner
+    }
+
+    /// The client's name, version and capabilities, as it declared them when it called.
+    pub fn client(&self) -> Option<&RawJson> {
+        self.run.spec.client.as_ref()
+    }
+
+    /// The call's `_meta`, as it came.
+    pub fn request_meta(&self) -> Option<&RawJson> {
+        self.run.spec.request_meta.as_ref()
+    }
+
+    /// The answer to a question that was asked before the task existed.
+    pub fn first_answer(&self, key: &str) -> Option<&RawJson> {
+        self.run.spec.first_answers.get(key)
+    }
+
+    /// The application's own state of type `T`, if the server was given one.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.run.shared.state.get()
+    }
+
+    /// Reports progress.
+    pub fn progress(&self) -> ProgressReporter {
+        ProgressReporter {
+            run: Arc::clone(&self.run),
+        }
+    }
+
+    /// Logs a line. Never fails and never waits; see [`Cx::write_log`] for output that must not be
+    /// dropped.
+    pub fn log(&self, level: Level, text: impl AsRef<str>) {
+        self.log_as(level, "", text);
+    }
+
+    /// Logs a line in the name of `logger`.
+    pub fn log_as(&self, level: Level, logger: &str, text: impl AsRef<str>) {
+        let Some(line) = self.run.log.push(level, logger, text.as_ref()) else {
+            return;
+        };
+        if let Some(observer) = &self.run.observer {
+            observer.log(&line);
+        }
+        self.run.poke.notify_one();
+    }
+
+    /// Logs at level debug.
+    pub fn debug(&self, text: impl AsRef<str>) {
+        self.log(Level::Debug, text);
+    }
+
+    /// Logs at level info.
+    pub fn info(&self, text: impl AsRef<str>) {
+        self.log(Level::Info, text);
+    }
+
+    /// Logs at level warning.
+    pub fn warning(&self, text: impl AsRef<str>) {
+        self.log(Level::Warning, text);
+    }
+
+    /// Logs at level error.
+    pub fn error(&self, text: impl AsRef<str>) {
+        self.log(Level::Error, text);
+    }
+
+    /// Appends bytes to the log and waits until they are stored, so that a fast writer is slowed
+    /// down instead of losing output. Returns once they are durable.
+    ///
+    /// # Errors
+    /// The lease is lost, the store failed, or the run has no record.
+    ///
+    /// # Cancel safety
+    /// A dropped call has stored all of the bytes or none.
+    pub async fn write_log(&self, lines: Vec<LogLine>) -> Result<u64> {
+        let lease = self.run.must_persist("write_log").await?;
+        if let Some(observer) = &self.run.observer {
+            lines.iter().for_each(|line| observer.log(line));
+        }
+        self.run
+            .store()
+            .log_append(&lease, lines)
+            .await
+            .map_err(from_store)
+    }
+
+    /// The last mark stored with this task's log: how far [`Cx::write_log`] got before a crash.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn log_mark(&self) -> Result<Option<u64>> {
+        let page = self.run.store().log_read(self.task_id(), u64::MAX, 0).await;
+        Ok(page.map_err(from_store)?.mark)
+    }
+
+    /// Resolves when the task is being cancelled. A handler that has called this gets time to stop
+    /// by itself; one that has not is dropped at its next await.
+    ///
+    /// Cancel safe.
+    pub async fn cancelled(&self) {
+        self.run.cancel_observed.store(true, Ordering::Release);
+        self.run.cancel.cancelled().await;
+    }
+
+    /// Whether the task is being cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.run.cancel_observed.store(true, Ordering::Release);
+        self.run.cancel.is_cancelled()
+    }
+
+    /// Does `work`, an `Fn() -> impl Future<Output = Result<T>> + Send`, once in the life of the task
+    /// and records what it returned: the value, or the error. Retries, a time limit and a declared
+    /// input can be set on the returned [`Step`] before it is awaited. A later run of the handler gets what was recorded and does not do the work.
+    ///
+    /// The work may still happen twice if the process dies between the work and the record; use
+    /// [`Cx::key`] as an idempotency key where that matters. A name is used once in a run of the
+    /// handler. Steps may run side by side.
+    ///
+    /// ```
+    /// # use outlast_engine::{Cx, Result};
+    /// # async fn fetch(_: &str) -> Result<String> { Ok(String::new()) }
+    /// # async fn handler(cx: Cx) -> Result<usize> {
+    /// let mut bytes = 0;
+    /// for url in ["https://a.example", "https://b.example"] {
+    ///     let page: String = cx.step(format!("fetch {url}"), || fetch(url)).await?;
+    ///     bytes += page.len();
+    /// }
+    /// # Ok(bytes) }
+    /// ```
+    ///
+    /// # Errors
+    /// What the work returned, now or when it was recorded; a name used twice; a call inside another
+    /// step; a record that does not fit `T` any more; a lost lease; a store that failed.
+    ///
+    /// # Cancel safety
+    /// A dropped step has recorded nothing, or all of it.
+    pub fn step<F>(&self, name: impl Into<String>, work: F) -> Step<'_, F> {
+        Step {
+            run: &self.run,
+            name: name.into(),
+            work,
+            retry: None,
+            timeout: None,
+            input: Ok(None),
+        }
+    }
+
+    /// A text that is the same in every attempt of this step and differs from all others: an
+    /// idempotency key for systems outside.
+    pub fn key(&self, step: &str) -> String {
+        format!("{}/{step}", self.task_id())
+    }
+
+    /// The time, drawn once under `name`: a later run of the handler sees the same moment.
+    ///
+    /// # Errors
+    /// As [`Cx::step`].
+    pub async fn now(&self, name: &str) -> Result<Timestamp> {
+        let clock = self.run.store().clock();
+        self.value(name, move || clock.now()).await
+    }
+
+    /// A random number, drawn once under `name`.
+    ///
+    /// # Errors
+    /// As [`Cx::step`].
+    pub async fn random(&self, name: &str) -> Result<u64> {
+        self.value(name, || {
+            let id = TaskId::random();
+            u64::from_le_bytes(
+                *id.as_bytes()
+                    .first_chunk()
+                    .expect("an id has sixteen bytes"),
+            )
+        })
+        .await
+    }
+
+    async fn value<T, F>(&self, name: &str, draw: F) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce() -> T,
+    {
+        step::outside_step("a drawn value")?;
+        if let Some(entry) = self.run.take_name(JournalKind::Value, name)? {
+            return step::recorded_value(name, &entry);
+        }
+        let drawn = draw();
+        if !self.run.is_storable() {
+            return Ok(drawn);
+        }
+        let recorded = Recorded::Value(RawJson::of(&drawn).map_err(Error::from)?);
+        let entry = step::record(&self.run, JournalKind::Value, name, None, recorded).await?;
+        step::recorded_value(name, &entry)
+    }
+
+    /// Waits for `duration`, counted from the first time this wait is reached. A long wait gives up
+    /// the worker; the task goes on at the right moment also after a restart.
+    ///
+    /// # Errors
+    /// As [`Cx::step`].
+    pub async fn sleep(&self, name: impl Into<String>, duration: Duration) -> Result<()> {
+        let until = self.run.store().clock().now() + duration;
+        self.sleep_until(name, until).await
+    }
+
+    /// Waits until `until`. The moment given the first time counts.
+    ///
+    /// # Errors
+    /// As [`Cx::step`].
+    pub async fn sleep_until(&self, name: impl Into<String>, until: Timestamp) -> Result<()> {
+        step::outside_step("sleep")?;
+        let name = name.into();
+        let until = match self.run.take_name(JournalKind::Sleep, &name)? {
+            Some(entry) => step::recorded_value(&name, &entry)?,
+            None if !self.run.is_storable() => until,
+            None => {
+                let recorded = Recorded::Value(RawJson::of(&until).map_err(Error::from)?);
+                let entry =
+                    step::record(&self.run, JournalKind::Sleep, &name, None, recorded).await?;
+                step::recorded_value(&name, &entry)?
+            }
+        };
+        let clock = self.run.store().clock();
+        let _waiting = self.run.waits.register(For::Moment(until));
+        self.run.poke.notify_one();
+        loop {
+            let filled = self.run.waits.filled.notified();
+            self.stop_waiting_if_cancelled()?;
+            let now = clock.now();
+            if now >= until {
+                return Ok(());
+            }
+            tokio::select! {
+                () = filled => {}
+                () = tokio::time::sleep(until.since(now)) => {}
+            }
+        }
+    }
+
+    /// Asks whoever is allowed to answer, and waits. `request` is an `elicitation/create`,
+    /// `sampling/createMessage` or `roots/list` request; its key is unique for the life of the task.
+    /// Returns the raw response, or that nobody answered in time.
+    ///
+    /// # Errors
+    /// As [`Cx::step`]; and the run is not a task.
+    pub async fn ask_raw(&self, request: InputRequest) -> Result<Answer> {
+        let mut answers = self.ask_all(vec![request]).await?;
+        Ok(answers.pop().expect("one answer for one question"))
+    }
+
+    /// Asks several questions at once and waits for all answers, which come in the order of the
+    /// questions.
+    ///
+    /// # Errors
+    /// As [`Cx::ask_raw`].
+    pub async fn ask_all(&self, requests: Vec<InputRequest>) -> Result<Vec<Answer>> {
+        step::outside_step("ask")?;
+        let keys: Vec<String> = requests.iter().map(|request| request.key.clone()).collect();
+        for key in &keys {
+            self.run.take_name(JournalKind::Ask, key)?;
+        }
+        let lease = self.run.must_persist("ask").await?;
+        let task = self
+            .run
+            .store()
+            .ask(&lease, requests)
+            .await
+            .map_err(from_store)?;
+        self.run.learn(&task);
+        let _waiting: Vec<_> = keys
+            .iter()
+            .filter(|key| self.run.answer_to(key).is_none())
+            .map(|key| self.run.waits.register(For::Answer(key.clone())))
+            .collect();
+        self.run.poke.notify_one();
+        loop {
+            let filled = self.run.waits.filled.notified();
+            self.stop_waiting_if_cancelled()?;
+            let answers: Option<Vec<Answer>> =
+                keys.iter().map(|key| self.run.answer_to(key)).collect();
+            if let Some(answers) = answers {
+                return Ok(answers);
+            }
+            filled.await;
+        }
+    }
+
+    /// A handler that is given time to stop by itself must not spend it waiting.
+    fn stop_waiting_if_cancelled(&self) -> Result<()> {
+        if self.run.cancel.is_cancelled() {
+            Err(self.cancelled_error())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// This context for code that blocks its thread.
+    pub fn blocking(&self) -> BlockingCx {
+        BlockingCx::new(self.clone())
+    }
+
+    /// The error of a handler that stops because the task is being cancelled.
+    pub fn cancelled_error(&self) -> Error {
+        Error::new(ErrorKind::Cancelled)
+    }
+}

@@ -1,0 +1,337 @@
+//! The engine of one process: its settings, its parts, its start and its end.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use outlast_core::store::{ClaimBy, Notice, NoticeSink, Recovered};
+use outlast_core::{Store, TaskId, WorkerId};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::handle::Handle;
+use crate::heart::Heart;
+use crate::hub::Hub;
+use crate::run::Run;
+use crate::slots::Slots;
+use crate::state::StateMap;
+use crate::tool::Tools;
+use crate::worker;
+
+/// What can be set about an engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) slots: usize,
+    pub(crate) lease: Duration,
+    pub(crate) hot_wait: Duration,
+    pub(crate) persist_after: Duration,
+    pub(crate) cancel_grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            slots: 64,
+            lease: Duration::from_secs(30),
+            hot_wait: Duration::from_secs(5),
+            persist_after: Duration::from_secs(1),
+            cancel_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What all parts of an engine share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) worker: WorkerId,
+    pub(crate) settings: Settings,
+    pub(crate) state: StateMap,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) runs: Runs,
+    pub(crate) slots: Slots,
+    /// Something may be ready to be claimed.
+    pub(crate) ready: Notify,
+    /// Something is due before the heart would look again.
+    pub(crate) due: Notify,
+    /// When the heart looks again, in milliseconds by the store's clock.
+    pub(crate) looks_at: AtomicI64,
+    /// No more claims.
+    pub(crate) stopping: CancellationToken,
+    /// Every run of this process, so that the end can wait for them.
+    pub(crate) running: TaskTracker,
+    /// A task that may have crashed a process runs here.
+    pub(crate) suspect: AtomicBool,
+    tools: RwLock<Tools>,
+}
+
+impl Shared {
+    pub(crate) fn tools(&self) -> Tools {
+        self.tools
+            .read()
+            .expect("nothing panics under this lock")
+            .clone()
+    }
+
+    /// On what terms this worker claims.
+    pub(crate) fn claim_by(&self, suspects: bool) -> ClaimBy {
+        ClaimBy {
+            worker: self.worker,
+            tools: self
+                .tools
+                .read()
+                .expect("nothing panics under this lock")
+                .versions(),
+            lease: self.settings.lease,
+            suspects: suspects && !self.suspect.load(Ordering::Acquire),
+        }
+    }
+}
+
+/// The runs of this process that have a record.
+#[derive(Default)]
+pub(crate) struct Runs {
+    inner: Mutex<RunTable>,
+}
+
+#[derive(Default)]
+struct RunTable {
+    runs: HashMap<TaskId, Arc<Run>>,
+    /// Tasks that were to be stopped before their run was entered here.
+    stopped_early: HashSet<TaskId>,
+}
+
+/// Stops that come for tasks of other processes are forgotten beyond this number.
+const EARLY_STOPS: usize = 1024;
+
+impl Runs {
+    fn lock(&self) -> std::sync::MutexGuard<'_, RunTable> {
+        self.inner.lock().expect("nothing panics under this lock")
+    }
+
+    pub(crate) fn insert(&self, run: Arc<Run>) {
+        let mut table = self.lock();
+        if table.stopped_early.remove(&run.spec.id) {
+            run.look_again();
+        }
+        table.runs.insert(run.spec.id, run);
+    }
+
+    /// Removes this very run; another run of the same task stays.
+    pub(crate) fn remove(&self, run: &Arc<Run>) {
+        let mut table = self.lock();
+        if table
+            .runs
+            .get(&run.spec.id)
+            .is_some_and(|known| Arc::ptr_eq(known, run))
+        {
+            table.runs.remove(&run.spec.id);
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Run>> {
+        self.lock().runs.values().cloned().collect()
+    }
+
+    fn stop(&self, task: TaskId) {
+        let mut table = self.lock();
+        match table.runs.get(&task) {
+            Some(run) => run.look_again(),
+            None if table.stopped_early.len() < EARLY_STOPS => {
+                table.stopped_early.insert(task);
+            }
+            None => table.stopped_early.clear(),
+        }
+    }
+
+    fn changed(&self, task: TaskId) {
+        if let Some(run) = self.lock().runs.get(&task)
+            && run.waits.waiting_since().is_some()
+        {
+            run.look_again();
+        }
+    }
+}
+
+impl NoticeSink for Shared {
+    fn notice(&self, notice: Notice) {
+        match notice {
+            Notice::Changed { task, version } => {
+                self.hub
+                    .announce(task, |seen| seen.version = seen.version.max(version));
+                self.runs.changed(task);
+            }
+            Notice::Logged(task) => self.hub.announce(task, |seen| seen.logged += 1),
+            Notice::Stop(task) => self.runs.stop(task),
+            Notice::Ready => self.ready.notify_one(),
+            // Nearly every change moves some moment; hardly any is nearer than the heart's next look.
+            Notice::Due(at) if at.as_millis() < self.looks_at.load(Ordering::Acquire) => {
+                self.due.notify_one();
+            }
+            Notice::Due(_) => {}
+        }
+    }
+}
+
+/// Builds an [`Engine`].
+pub struct EngineBuilder {
+    store: Arc<dyn Store>,
+    tools: Tools,
+    state: StateMap,
+    settings: Settings,
+}
+
+impl EngineBuilder {
+    /// The tools to run.
+    #[must_use]
+    pub fn tools(mut self, tools: Tools) -> Self {
+        self.tools = tools;
+        self
+    }
+
+    /// The application's state for the handlers.
+    #[must_use]
+    pub fn state(mut self, state: StateMap) -> Self {
+        self.state = state;
+        self
+    }
+
+    /// How many attempts run at a time; at least 1. Default 64.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.settings.slots = slots.max(1);
+        self
+    }
+
+    /// How long a lease runs. It is renewed after a third of it. Default 30 s.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = lease;
+        self
+    }
+
+    /// How long a waiting handler keeps its worker before it is suspended. Default 5 s.
+    #[must_use]
+    pub fn hot_wait(mut self, hot_wait: Duration) -> Self {
+        self.settings.hot_wait = hot_wait;
+        self
+    }
+
+    /// After how long a synchronous call of a tool that may be a task is written down. Default 1 s.
+    #[must_use]
+    pub fn persist_after(mut self, persist_after: Duration) -> Self {
+        self.settings.persist_after = persist_after;
+        self
+    }
+
+    /// How long a handler that looks at its cancellation may take to stop. Default 10 s.
+    #[must_use]
+    pub fn cancel_grace(mut self, cancel_grace: Duration) -> Self {
+        self.settings.cancel_grace = cancel_grace;
+        self
+    }
+
+    /// Takes over what an earlier process left behind and starts to work.
+    ///
+    /// # Errors
+    /// The store failed.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn start(self) -> Result<Engine, outlast_core::Error> {
+        let slots = Slots::new(self.settings.slots);
+        let shared = Arc::new(Shared {
+            worker: WorkerId::random(),
+            hub: Arc::default(),
+            runs: Runs::default(),
+            slots,
+            ready: Notify::new(),
+            due: Notify::new(),
+            looks_at: AtomicI64::new(i64::MIN),
+            stopping: CancellationToken::new(),
+            running: TaskTracker::new(),
+            suspect: AtomicBool::new(false),
+            tools: RwLock::new(self.tools),
+            store: self.store,
+            state: self.state,
+            settings: self.settings,
+        });
+        shared
+            .store
+            .subscribe(Arc::clone(&shared) as Arc<dyn NoticeSink>);
+        let recovered = shared.store.recover(shared.worker).await?;
+        let heart = Heart::start(Arc::clone(&shared))?;
+        let worker = tokio::spawn(worker::claim_loop(Arc::clone(&shared)));
+        Ok(Engine {
+            shared,
+            heart,
+            worker,
+            recovered,
+        })
+    }
+}
+
+/// A running engine. Dropping it without [`Engine::shutdown`] is like a crash: running tasks are
+/// taken up by the next process.
+pub struct Engine {
+    shared: Arc<Shared>,
+    heart: Heart,
+    worker: tokio::task::JoinHandle<()>,
+    recovered: Recovered,
+}
+
+impl Engine {
+    /// Begins an engine over `store`.
+    pub fn builder(store: Arc<dyn Store>) -> EngineBuilder {
+        EngineBuilder {
+            store,
+            tools: Tools::default(),
+            state: StateMap::default(),
+            settings: Settings::default(),
+        }
+    }
+
+    /// How surfaces and applications reach the tasks.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// What the process before this one left running.
+    pub fn recovered(&self) -> Recovered {
+        self.recovered
+    }
+
+    /// Makes the engine look at once at what is due, for clocks that are moved by hand.
+    pub fn run_due(&self) {
+        self.shared.due.notify_one();
+    }
+
+    /// Stops cleanly: claims nothing more, lets running handlers end for up to `grace`, hands back
+    /// the rest without counting the attempt, and closes the store.
+    ///
+    /// # Errors
+    /// The store could not be closed cleanly; nothing acknowledged is lost.
+    pub async fn shutdown(self, grace: Duration) -> Result<(), outlast_core::Error> {
+        let shared = self.shared;
+        shared.stopping.cancel();
+        shared.slots.close();
+        let _ = self.worker.await;
+        shared.running.close();
+        if tokio::time::timeout(grace, shared.running.wait())
+            .await
+            .is_err()
+        {
+            shared
+                .runs
+                .all()
+                .iter()
+                .for_each(|run| run.release.cancel());
+            shared.running.wait().await;
+        }
+        self.heart.stop();
+        shared.store.close().await
+    }
+}

@@ -1,0 +1,469 @@
+//! The handle: how every surface, and an application's own code, reaches tasks.
+//!
+//! All methods that look at a task take the owner who asks. Another owner's task is not found, in
+//! the same words as one that never was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_core::machine::{Answered, CancelMode};
+use outlast_core::store::{CancelReply, ClaimNow, Claimed, Filter, Page, StoreInfo};
+use outlast_core::task::ReplyTo;
+use outlast_core::{
+    Answer, Error, Event, Failure, FailureReason, JournalEntry, LogPage, Outcome, Owner, RawJson,
+    Store, Task, TaskId, TaskSpec, Timestamp,
+};
+
+use crate::attempt::{Ending, drive};
+use crate::engine::Shared;
+use crate::hub::Subscription;
+use crate::observer::Observer;
+use crate::run::{Origin, Run};
+use crate::running::{OnDrop, Running};
+use crate::tool::{TaskSupport, Tool, Tools};
+use crate::worker;
+
+/// A call of a tool, checked by the surface it came through as far as that surface's rules go.
+///
+/// The arguments must have passed [`crate::Handler::check`]: nothing that a tool refuses is stored.
+#[derive(Clone)]
+pub struct NewCall {
+    /// The tool.
+    pub tool: Arc<Tool>,
+    /// Its arguments, a JSON object.
+    pub arguments: RawJson,
+    /// Who calls.
+    pub owner: Owner,
+    /// See [`TaskSpec::client`].
+    pub client: Option<RawJson>,
+    /// See [`TaskSpec::request_meta`].
+    pub request_meta: Option<RawJson>,
+    /// See [`TaskSpec::reply_to`].
+    pub reply_to: Option<ReplyTo>,
+    /// See [`TaskSpec::first_answers`].
+    pub first_answers: BTreeMap<String, RawJson>,
+    /// See [`TaskSpec::ttl`].
+    pub ttl: Option<Duration>,
+    /// See [`TaskSpec::priority`].
+    pub priority: i16,
+    /// See [`TaskSpec::run_at`].
+    pub run_at: Option<Timestamp>,
+    /// See [`TaskSpec::labels`].
+    pub labels: BTreeMap<String, String>,
+}
+
+impl NewCall {
+    /// A call of `tool` by `owner` with nothing else said.
+    pub fn new(tool: Arc<Tool>, arguments: RawJson, owner: Owner) -> Self {
+        Self {
+            tool,
+            arguments,
+            owner,
+            client: None,
+            request_meta: None,
+            reply_to: None,
+            first_answers: BTreeMap::new(),
+            ttl: None,
+            priority: 0,
+            run_at: None,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    fn into_spec(self) -> TaskSpec {
+        TaskSpec {
+            tool_version: self.tool.version.clone(),
+            owner: self.owner,
+            client: self.client,
+            request_meta: self.request_meta,
+            reply_to: self.reply_to,
+            first_answers: self.first_answers,
+            ttl: self.ttl,
+            priority: self.priority,
+            run_at: self.run_at,
+            labels: self.labels,
+            retention: self.tool.retention,
+            max_crashes: self.tool.max_crashes.max(1),
+            ..TaskSpec::new(self.tool.name.clone(), self.arguments)
+        }
+    }
+}
+
+/// How a surface wants a task to be cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CancelBy {
+    /// Return when the request is recorded; the task ends when its worker has stopped, after 30 s at
+    /// the latest (2026-07-28, REST, command line).
+    Request,
+    /// Return when the task is cancelled: wait for the worker this long, then write it off
+    /// (2025-11-25: the answer must say `cancelled`).
+    Wait(Duration),
+}
+
+/// How long a worker may take to stop before its task is written off as cancelled.
+const CANCEL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Reaches the tasks of an engine. Cheap to clone; stays usable until the engine has shut down.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Handle {
+    fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// The store beneath, for what belongs to a surface and not to a task: its keys and records.
+    pub fn side(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.shared.store)
+    }
+
+    /// What the store promises.
+    pub fn store_info(&self) -> StoreInfo {
+        self.store().info()
+    }
+
+    /// The time by the store's clock.
+    pub fn now(&self) -> Timestamp {
+        self.store().clock().now()
+    }
+
+    /// The tools on offer.
+    pub fn tools(&self) -> Tools {
+        self.shared.tools()
+    }
+
+    /// Creates a task. When this returns, the task is stored: it survives this process. It runs as
+    /// soon as a worker has a slot.
+    ///
+    /// # Errors
+    /// The store failed; then it is unknown whether the task exists.
+    ///
+    /// # Cancel safety
+    /// A dropped call creates the task or does not; a task that exists is run.
+    pub async fn create(&self, call: NewCall) -> Result<Arc<Task>, Error> {
+        let shared = Arc::clone(&self.shared);
+        // On a task of its own: a caller that goes away between the commit and the start must not
+        // leave a claimed task behind that nobody runs.
+        let created = tokio::spawn(async move {
+            let slot = shared.slots.try_take();
+            let claim = slot
+                .as_ref()
+                .map(|_| ClaimNow::IfNext(shared.claim_by(false)));
+            let created = shared.store.create(call.into_spec(), claim).await?;
+            if let (Some(lease), Some(slot)) = (created.lease, slot) {
+                let task = Arc::clone(&created.task);
+                worker::start(
+                    &shared,
+                    Claimed {
+                        task,
+                        lease,
+                        journal: Vec::new(),
+                    },
+                    slot,
+                );
+            }
+            Ok(created.task)
+        });
+        created.await.unwrap_or_else(|error| {
+            Err(Error::unavailable(
+                "the server is stopping; try again",
+                error,
+            ))
+        })
+    }
+
+    /// Calls a tool synchronously. A tool that may be a task is written down at the first thing that
+    /// must not be lost, or after a second; then the outcome is stored before it is returned.
+    pub fn call(
+        &self,
+        call: NewCall,
+        observer: Option<Arc<dyn Observer>>,
+        on_drop: OnDrop,
+    ) -> Running {
+        let tool = Arc::clone(&call.tool);
+        let origin = match tool.task {
+            TaskSupport::Forbidden => Origin::Unstored,
+            TaskSupport::Optional | TaskSupport::Required => Origin::Lazy,
+        };
+        let spec = Arc::new(call.into_spec());
+        let run = Run::new(
+            Arc::clone(&self.shared),
+            &tool,
+            spec,
+            origin,
+            observer,
+            None,
+        );
+        let future = Box::pin(synchronous(self.clone(), Arc::clone(&run), tool));
+        Running {
+            run,
+            future: Some(future),
+            on_drop,
+            begun: false,
+        }
+    }
+
+    /// The task, as it stands now.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if `owner` has no such task; or the store failed.
+    pub async fn get(&self, owner: &Owner, id: TaskId) -> Result<Arc<Task>, Error> {
+        let task = self.store().get(id).await?;
+        task.filter(|task| task.spec.owner == *owner)
+            .ok_or(Error::NotFound(id))
+    }
+
+    /// The owner's tasks, the latest created first, below the sequence `before`.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn list(
+        &self,
+        owner: &Owner,
+        filter: Filter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let filter = Filter {
+            owner: Some(owner.clone()),
+            ..filter
+        };
+        self.store().list(&filter, before, limit).await
+    }
+
+    /// Begins to watch a task.
+    ///
+    /// # Errors
+    /// As [`Handle::get`].
+    pub async fn watch(&self, owner: &Owner, id: TaskId) -> Result<Watch, Error> {
+        // Subscribe, then read: what changes in between is announced.
+        let subscription = self.shared.hub.subscribe(id);
+        let task = self.get(owner, id).await?;
+        Ok(Watch {
+            subscription,
+            handle: self.clone(),
+            owner: owner.clone(),
+            task,
+        })
+    }
+
+    /// Waits until the task has ended.
+    ///
+    /// # Errors
+    /// As [`Handle::get`]; also if the task is deleted meanwhile.
+    ///
+    /// # Cancel safety
+    /// A dropped wait changes nothing.
+    pub async fn wait(&self, owner: &Owner, id: TaskId) -> Result<Arc<Task>, Error> {
+        let mut watch = self.watch(owner, id).await?;
+        while !watch.task().is_finished() {
+            watch.changed().await?;
+        }
+        Ok(Arc::clone(watch.task()))
+    }
+
+    /// Cancels a task. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// As [`Handle::get`].
+    pub async fn cancel(
+        &self,
+        owner: &Owner,
+        id: TaskId,
+        reason: Option<String>,
+        by: CancelBy,
+    ) -> Result<CancelReply, Error> {
+        let mut watch = self.watch(owner, id).await?;
+        let ask = CancelMode::Ask(CANCEL_DEADLINE);
+        let reply = self.store().cancel(id, reason.clone(), ask).await?;
+        let CancelBy::Wait(patience) = by else {
+            return Ok(reply);
+        };
+        if !matches!(reply, CancelReply::Requested(_)) {
+            return Ok(reply);
+        }
+        let stopped = async {
+            while !watch.task().is_finished() {
+                watch.changed().await?;
+            }
+            Ok(CancelReply::Cancelled(Arc::clone(watch.task())))
+        };
+        match tokio::time::timeout(patience, stopped).await {
+            Ok(stopped) => stopped,
+            Err(_) => match self.store().cancel(id, reason, CancelMode::Force).await? {
+                // It stopped at the last moment, and because it was cancelled.
+                CancelReply::AlreadyFinished(task) => Ok(CancelReply::Cancelled(task)),
+                reply => Ok(reply),
+            },
+        }
+    }
+
+    /// Answers questions of a task. Keys that are not open are ignored and reported.
+    ///
+    /// # Errors
+    /// As [`Handle::get`].
+    pub async fn answer(
+        &self,
+        owner: &Owner,
+        id: TaskId,
+        answers: BTreeMap<String, RawJson>,
+    ) -> Result<Answered, Error> {
+        self.get(owner, id).await?;
+        let answers = answers
+            .into_iter()
+            .map(|(key, answer)| (key, Answer::Given(answer)))
+            .collect();
+        self.store().answer(id, answers).await
+    }
+
+    /// Deletes a finished task with everything that belongs to it; `false` if it has not ended.
+    ///
+    /// # Errors
+    /// As [`Handle::get`].
+    pub async fn delete(&self, owner: &Owner, id: TaskId) -> Result<bool, Error> {
+        self.get(owner, id).await?;
+        self.store().delete(id).await
+    }
+
+    /// The events of a task with numbers above `after`.
+    ///
+    /// # Errors
+    /// As [`Handle::get`].
+    pub async fn events(
+        &self,
+        owner: &Owner,
+        id: TaskId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, Error> {
+        self.get(owner, id).await?;
+        self.store().events(id, after, limit).await
+    }
+
+    /// What the task has recorded.
+    ///
+    /// # Errors
+    /// As [`Handle::get`].
+    pub async fn journal(&self, owner: &Owner, id: TaskId) -> Result<Vec<JournalEntry>, Error> {
+        self.get(owner, id).await?;
+        self.store().journal(id).await
+    }
+
+    /// The log of a task from `offset`.
+    ///
+    /// # Errors
+    /// As [`Handle::get`].
+    pub async fn log(
+        &self,
+        owner: &Owner,
+        id: TaskId,
+        offset: u64,
+        limit: usize,
+    ) -> Result<LogPage, Error> {
+        self.get(owner, id).await?;
+        self.store().log_read(id, offset, limit).await
+    }
+
+    /// How many tasks are unfinished.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn unfinished(&self) -> Result<u64, Error> {
+        let stats = self.store().stats().await?;
+        let unfinished = stats
+            .phases
+            .iter()
+            .filter(|(phase, _)| *phase != "finished");
+        Ok(unfinished.map(|(_, count)| count).sum())
+    }
+
+    /// Resolves when the engine has begun to shut down.
+    pub async fn stopping(&self) {
+        self.shared.stopping.cancelled().await;
+    }
+}
+
+/// Watches one task: sees its present state and is told of each later one, though not of each in
+/// between.
+pub struct Watch {
+    subscription: Subscription,
+    handle: Handle,
+    owner: Owner,
+    task: Arc<Task>,
+}
+
+impl Watch {
+    /// The task as last seen.
+    pub fn task(&self) -> &Arc<Task> {
+        &self.task
+    }
+
+    /// Waits for a change of the task or of its log, and returns the task.
+    ///
+    /// # Errors
+    /// As [`Handle::get`]; also once the task has been deleted.
+    ///
+    /// # Cancel safety
+    /// A dropped wait loses nothing: the next one sees the change.
+    pub async fn changed(&mut self) -> Result<&Arc<Task>, Error> {
+        self.subscription.changed().await;
+        self.task = self.handle.get(&self.owner, self.task.id()).await?;
+        Ok(&self.task)
+    }
+}
+
+/// The whole life of a synchronous call.
+async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome {
+    let shared = Arc::clone(&handle.shared);
+    let handler = worker::start_handler(&tool.handler, &run);
+    let ending = drive(&run, handler).await;
+    if matches!(ending, Ending::Again { .. }) {
+        // The next attempt is the store's to make. Without a record the error is the answer.
+        let _ = run.persist().await;
+    }
+    let Some(lease) = run.settled_lease().await else {
+        return unstored_outcome(ending);
+    };
+    let released = matches!(ending, Ending::Released);
+    let reported = match worker::attempt_end(&shared, ending) {
+        Some(end) => worker::report_end(&shared, &lease, end, None).await,
+        None => None,
+    };
+    shared.runs.remove(&run);
+    if let Some(outcome) = reported.and_then(|(task, _)| task.outcome.clone()) {
+        return Outcome::clone(&outcome);
+    }
+    let id = run.spec.id;
+    let stopping = || {
+        gone(&format!(
+            "the server is stopping; the call goes on as task {id}"
+        ))
+    };
+    if released {
+        return stopping();
+    }
+    // Suspended or taken over: the task goes on elsewhere and ends in the store.
+    tokio::select! {
+        waited = handle.wait(&run.spec.owner, id) => match waited {
+            Ok(task) => task.outcome.as_deref().cloned().unwrap_or_else(stopping),
+            Err(error) => gone(&error.to_string()),
+        },
+        () = handle.stopping() => stopping(),
+    }
+}
+
+fn unstored_outcome(ending: Ending) -> Outcome {
+    match ending {
+        Ending::Outcome(outcome) => outcome,
+        Ending::Again { message, .. } => gone(&message),
+        Ending::Released => gone("the server is stopping; call again"),
+        Ending::Suspended | Ending::Lost => gone("the call was taken from this process"),
+    }
+}
+
+fn gone(message: &str) -> Outcome {
+    Outcome::Failed(Failure::internal(FailureReason::Error, message))
+}

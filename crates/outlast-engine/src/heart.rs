@@ -1,0 +1,136 @@
+//! The heart: renews leases and does what is due, on a thread that no handler can block.
+//!
+//! The thread has a small runtime of its own, so leases are renewed even while every worker thread
+//! of the application is stuck in a handler. It sleeps until the next renewal or the next due
+//! moment, whichever is first, and costs nothing in between. It renews before it looks at what has
+//! expired, and the store never takes a lease from the one who ticks.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use outlast_core::Timestamp;
+use outlast_core::store::BeatReply;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Shared;
+
+/// Tasks that one tick may touch, so that a flood of due tasks does not hold up the writer.
+const BUDGET: usize = 256;
+/// How long the heart waits when the store does not answer.
+const BACKOFF: Duration = Duration::from_secs(1);
+/// The longest sleep, in case a moment was missed: a backstop, not a schedule.
+const LONGEST: Duration = Duration::from_secs(60);
+
+pub(crate) struct Heart {
+    stop: CancellationToken,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Heart {
+    pub(crate) fn start(shared: Arc<Shared>) -> Result<Self, outlast_core::Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| {
+                outlast_core::Error::unavailable("cannot start the heart's runtime", error)
+            })?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name("outlast-heart".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = stopped.cancelled() => {}
+                        () = beat(&shared) => {}
+                    }
+                });
+            })
+            .map_err(|error| {
+                outlast_core::Error::unavailable("cannot start the heart's thread", error)
+            })?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    pub(crate) fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Heart {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn beat(shared: &Shared) {
+    let every = shared.settings.lease / 3;
+    let mut renew_at = Instant::now() + every;
+    loop {
+        if Instant::now() >= renew_at {
+            renew(shared).await;
+            renew_at = Instant::now() + every;
+        }
+        let next = match shared
+            .store
+            .tick(shared.worker, shared.settings.lease, BUDGET)
+            .await
+        {
+            Ok(ticked) => ticked.next,
+            Err(error) => {
+                tracing::warn!(%error, "could not look at what is due; trying again");
+                tokio::time::sleep(BACKOFF).await;
+                continue;
+            }
+        };
+        let sleep = until(shared, next);
+        let looks_at = shared.store.clock().now() + sleep;
+        shared
+            .looks_at
+            .store(looks_at.as_millis(), Ordering::Release);
+        let wake = renew_at.min(Instant::now() + sleep);
+        tokio::select! {
+            () = tokio::time::sleep_until(wake) => {}
+            () = shared.due.notified() => {}
+        }
+    }
+}
+
+/// How long to sleep until `next`.
+fn until(shared: &Shared, next: Option<Timestamp>) -> Duration {
+    next.map_or(LONGEST, |next| {
+        next.since(shared.store.clock().now()).min(LONGEST)
+    })
+}
+
+/// Renews the leases of all runs and passes on what the store says about each.
+async fn renew(shared: &Shared) {
+    let runs = shared.runs.all();
+    let (runs, leases): (Vec<_>, Vec<_>) = runs
+        .into_iter()
+        .filter_map(|run| run.lease().map(|lease| (run, lease)))
+        .unzip();
+    if leases.is_empty() {
+        return;
+    }
+    match shared.store.heartbeat(leases, shared.settings.lease).await {
+        Ok(replies) => {
+            for (run, reply) in runs.iter().zip(replies) {
+                match reply {
+                    BeatReply::Held => {}
+                    BeatReply::Cancelled => run.cancel.cancel(),
+                    BeatReply::Lost => run.lost.cancel(),
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "could not renew leases; trying again"),
+    }
+}

@@ -1,0 +1,46 @@
+//! The engine: runs tools as durable tasks.
+//!
+//! An [`Engine`] owns the worker and the heart of one process over one [`Store`](outlast_core::Store);
+//! a cheap [`Handle`] is how every surface (MCP, REST, command line, an application's own code)
+//! creates, watches and cancels tasks. A [`Handler`] gets one object, the context [`Cx`].
+//!
+//! Execution is at least once, recording is exactly once: a handler may be run again from its top
+//! after a crash, and what it did in [`Cx::step`] is not done again once it was recorded.
+
+mod attempt;
+mod blocking;
+mod context;
+mod engine;
+mod error;
+mod handle;
+mod heart;
+mod hub;
+mod log;
+mod observer;
+mod progress;
+mod retry;
+mod run;
+mod running;
+mod slots;
+mod state;
+mod step;
+mod tool;
+mod unwind;
+mod wait;
+mod worker;
+
+pub use blocking::BlockingCx;
+pub use context::Cx;
+pub use engine::{Engine, EngineBuilder};
+pub use error::{Error, ErrorKind, Result};
+pub use handle::{CancelBy, Handle, NewCall, Watch};
+pub use observer::Observer;
+pub use progress::{Over, ProgressReporter};
+pub use retry::Retry;
+pub use running::{OnDrop, Running};
+pub use state::StateMap;
+pub use step::Step;
+pub use tool::{AskFirst, Handler, TaskSupport, Tool, Tools};
+
+/// A future on the heap, as handlers return it.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,120 @@
+//! What a run has logged and its driver has not stored yet.
+//!
+//! Logging never fails a handler and never blocks it: lines go into a buffer of a stated size, which
+//! the driver empties at least every quarter of a second. What does not fit is dropped and counted,
+//! and the count is logged where the lines would have been. A handler that must not lose a byte, as
+//! one that copies a command's output, writes with back-pressure instead (`Cx::write_log`).
+
+use std::sync::{Mutex, MutexGuard};
+
+use outlast_core::{Level, LogLine};
+
+/// Bytes that may wait for the store.
+const LIMIT: usize = 1024 * 1024;
+
+#[derive(Default)]
+pub(crate) struct LogBuffer {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    lines: Vec<LogLine>,
+    bytes: usize,
+    dropped: u64,
+    /// Lines logged by this entry so far.
+    count: u64,
+    /// Lines of earlier entries, which a replay logs again and which are not stored again.
+    replayed: u64,
+}
+
+impl LogBuffer {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("nothing panics under this lock")
+    }
+
+    /// The first `count` lines of this entry are repetitions.
+    pub(crate) fn swallow(&self, count: u64) {
+        self.lock().replayed = count;
+    }
+
+    /// Takes a line; returns it if it is not a repetition, so that observers hear it too.
+    pub(crate) fn push(&self, level: Level, logger: &str, text: &str) -> Option<LogLine> {
+        let mut inner = self.lock();
+        inner.count += 1;
+        if inner.count <= inner.replayed {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(text.len() + 1);
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(b'\n');
+        let mark = Some(inner.count);
+        let line = LogLine {
+            level,
+            logger: logger.to_owned(),
+            text: bytes,
+            mark,
+        };
+        if inner.bytes + line.text.len() > LIMIT {
+            inner.dropped += 1;
+        } else {
+            inner.bytes += line.text.len();
+            inner.lines.push(line.clone());
+        }
+        Some(line)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        let inner = self.lock();
+        inner.lines.is_empty() && inner.dropped == 0
+    }
+
+    /// Everything that waits, with a line about what was dropped.
+    pub(crate) fn drain(&self) -> Vec<LogLine> {
+        let mut inner = self.lock();
+        inner.bytes = 0;
+        let mut lines = std::mem::take(&mut inner.lines);
+        let dropped = std::mem::take(&mut inner.dropped);
+        if dropped > 0 {
+            lines.push(LogLine {
+                level: Level::Warning,
+                logger: "outlast".into(),
+                text: format!("{dropped} log lines were dropped: logged faster than stored\n")
+                    .into_bytes(),
+                mark: Some(inner.count),
+            });
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_counted() {
+        let log = LogBuffer::default();
+        let line = "x".repeat(LIMIT / 2);
+        for _ in 0..4 {
+            log.push(Level::Info, "", &line);
+        }
+        let stored = log.drain();
+        assert_eq!(stored.len(), 2, "one line and the note");
+        let note = String::from_utf8(stored[1].text.clone()).unwrap();
+        assert!(note.starts_with("3 log lines were dropped"), "{note}");
+        assert!(log.is_empty());
+    }
+
+    #[test]
+    fn a_replay_repeats_nothing() {
+        let log = LogBuffer::default();
+        log.swallow(2);
+        let stored: Vec<_> = ["a", "b", "c"]
+            .iter()
+            .filter_map(|text| log.push(Level::Info, "", text))
+            .collect();
+        assert_eq!(stored.len(), 1);
+        assert_eq!(stored[0].mark, Some(3));
+    }
+}

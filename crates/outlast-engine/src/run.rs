@@ -1,0 +1,288 @@
+//! One run of a handler: what its context and the one who drives it share.
+//!
+//! A run starts in one of three ways. *Unstored* runs (tools that are never tasks) have no record at
+//! all. *Lazy* runs (a synchronous call of a tool that may be a task) get their record, already
+//! running, at the first thing that must not be lost. *Leased* runs were claimed from the store.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use outlast_core::store::{ClaimNow, Claimed};
+use outlast_core::{Answer, Input, JournalEntry, JournalKind, Lease, Store, Task, TaskSpec};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Shared;
+use crate::error::{Error, ErrorKind, Result, from_store};
+use crate::log::LogBuffer;
+use crate::observer::Observer;
+use crate::progress::ProgressCell;
+use crate::retry::Retry;
+use crate::slots::Slot;
+use crate::tool::Tool;
+use crate::wait::Waits;
+
+/// How a run came to be.
+pub(crate) enum Origin {
+    Unstored,
+    Lazy,
+    Leased(Box<Claimed>),
+}
+
+pub(crate) struct Run {
+    pub(crate) spec: Arc<TaskSpec>,
+    pub(crate) attempt: u32,
+    /// Errors of earlier attempts.
+    pub(crate) errors: u32,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    /// May become a task: everything but `Origin::Unstored`.
+    storable: bool,
+    lease: OnceLock<Lease>,
+    /// Held while the record of a lazy run is written. `true` once the run has ended without one: from
+    /// then on it must not get one, for nobody would finish it.
+    writing: tokio::sync::Mutex<bool>,
+    /// What was recorded before this entry, and in it.
+    journal: Mutex<HashMap<(JournalKind, String), JournalEntry>>,
+    /// Names used in this entry: a second use is a mistake of the code.
+    used: Mutex<HashSet<(JournalKind, String)>>,
+    answers: Mutex<HashMap<String, Answer>>,
+    pub(crate) progress: ProgressCell,
+    pub(crate) log: LogBuffer,
+    /// Somebody asked for the task to be stopped.
+    pub(crate) cancel: CancellationToken,
+    /// The handler has looked at the token, so it gets time to stop by itself.
+    pub(crate) cancel_observed: AtomicBool,
+    /// The lease is lost.
+    pub(crate) lost: CancellationToken,
+    /// The worker stops: hand the task back.
+    pub(crate) release: CancellationToken,
+    pub(crate) waits: Waits,
+    pub(crate) steps_in_flight: AtomicUsize,
+    /// Tells the driver that there is something to do.
+    pub(crate) poke: Notify,
+    /// The record has changed in a way that concerns the run: the driver must read it.
+    pub(crate) look_again: AtomicBool,
+    /// Kept as long as a thread runs this handler.
+    pub(crate) slot: Mutex<Option<Slot>>,
+}
+
+impl Run {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        tool: &Tool,
+        spec: Arc<TaskSpec>,
+        origin: Origin,
+        observer: Option<Arc<dyn Observer>>,
+        slot: Option<Slot>,
+    ) -> Arc<Self> {
+        let storable = !matches!(origin, Origin::Unstored);
+        let claimed = match origin {
+            Origin::Leased(claimed) => Some(claimed),
+            Origin::Unstored | Origin::Lazy => None,
+        };
+        let task = claimed.as_ref().map(|claimed| &claimed.task);
+        let run = Self {
+            attempt: task.map_or(1, |task| task.state.attempt),
+            errors: task.map_or(0, |task| task.state.errors),
+            retry: tool.retry,
+            timeout: tool.timeout,
+            progress: ProgressCell::new(
+                task.map(|task| task.state.progress.clone())
+                    .unwrap_or_default(),
+            ),
+            answers: Mutex::new(task.map(|task| answers_of(task)).unwrap_or_default()),
+            lease: claimed
+                .as_ref()
+                .map(|claimed| claimed.lease.into())
+                .unwrap_or_default(),
+            writing: tokio::sync::Mutex::default(),
+            journal: Mutex::new(
+                claimed
+                    .map(|claimed| claimed.journal)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|entry| ((entry.kind, entry.name.clone()), entry))
+                    .collect(),
+            ),
+            used: Mutex::default(),
+            log: LogBuffer::default(),
+            cancel: CancellationToken::new(),
+            cancel_observed: AtomicBool::new(false),
+            lost: CancellationToken::new(),
+            release: CancellationToken::new(),
+            waits: Waits::default(),
+            steps_in_flight: AtomicUsize::new(0),
+            poke: Notify::new(),
+            look_again: AtomicBool::new(false),
+            slot: Mutex::new(slot),
+            spec,
+            shared,
+            observer,
+            storable,
+        };
+        Arc::new(run)
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// The lease, if there is a record already.
+    pub(crate) fn lease(&self) -> Option<Lease> {
+        self.lease.get().copied()
+    }
+
+    pub(crate) fn is_storable(&self) -> bool {
+        self.storable
+    }
+
+    /// Whether this entry found something to replay.
+    pub(crate) fn is_replay(&self) -> bool {
+        !lock(&self.journal).is_empty()
+    }
+
+    /// The lease of the record, which is written now if there is none. `None` for a run that can
+    /// never have one.
+    ///
+    /// Cancel safe: writing goes on in a task of its own, so a record can never be left behind that
+    /// its run does not know.
+    pub(crate) async fn persist(self: &Arc<Self>) -> Result<Option<Lease>> {
+        if let Some(lease) = self.lease() {
+            return Ok(Some(lease));
+        }
+        if !self.storable {
+            return Ok(None);
+        }
+        let run = Arc::clone(self);
+        let written = tokio::spawn(async move { run.write_down().await }).await;
+        written
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::LeaseLost)))
+            .map(Some)
+    }
+
+    async fn write_down(self: &Arc<Self>) -> Result<Lease> {
+        let ended = self.writing.lock().await;
+        if let Some(lease) = self.lease() {
+            return Ok(lease);
+        }
+        if *ended {
+            return Err(Error::new(ErrorKind::LeaseLost));
+        }
+        let by = self.shared.claim_by(false);
+        let spec = TaskSpec::clone(&self.spec);
+        let created = self.store().create(spec, Some(ClaimNow::Running(by))).await;
+        let lease = created.map_err(from_store)?.lease;
+        let lease = lease.ok_or_else(|| Error::new(ErrorKind::LeaseLost))?;
+        // The lease first: whoever finds the run in the table may ask for it.
+        self.lease
+            .set(lease)
+            .expect("only one writes, under the lock");
+        self.shared.runs.insert(Arc::clone(self));
+        if let Some(observer) = &self.observer {
+            observer.stored(self.spec.id);
+        }
+        Ok(lease)
+    }
+
+    /// Ends the chance to get a record, and returns the lease of the one there is.
+    pub(crate) async fn settled_lease(&self) -> Option<Lease> {
+        if self.storable && self.lease().is_none() {
+            *self.writing.lock().await = true;
+        }
+        self.lease()
+    }
+
+    /// The lease of a run that must have a record; `what` asked for it.
+    pub(crate) async fn must_persist(self: &Arc<Self>, what: &'static str) -> Result<Lease> {
+        self.persist()
+            .await?
+            .ok_or_else(|| Error::new(ErrorKind::NotATask(what)))
+    }
+
+    /// Takes a name of a slot for this entry and returns what is recorded under it.
+    ///
+    /// # Errors
+    /// The name was used before in this entry.
+    pub(crate) fn take_name(&self, kind: JournalKind, name: &str) -> Result<Option<JournalEntry>> {
+        let key = (kind, name.to_owned());
+        let journal = lock(&self.journal);
+        let recorded = journal.get(&key).cloned();
+        let other = [JournalKind::Step, JournalKind::Sleep, JournalKind::Value]
+            .into_iter()
+            .find(|other| *other != kind && journal.contains_key(&(*other, name.to_owned())));
+        drop(journal);
+        if let Some(other) = other {
+            return Err(Error::new(ErrorKind::Journal(format!(
+                "{name:?} is recorded as a {} and is now used as a {}: the code has changed under \
+                 the task",
+                other.as_str(),
+                kind.as_str()
+            ))));
+        }
+        if !lock(&self.used).insert(key) {
+            return Err(Error::new(ErrorKind::Journal(format!(
+                "the {} name {name:?} was used twice in one run; names must differ, for example \
+                 by the number of the item",
+                kind.as_str()
+            ))));
+        }
+        Ok(recorded)
+    }
+
+    /// Remembers an entry that this run wrote.
+    pub(crate) fn remember(&self, entry: JournalEntry) {
+        lock(&self.journal).insert((entry.kind, entry.name.clone()), entry);
+    }
+
+    /// Recorded entries that this entry never asked for.
+    pub(crate) fn unasked(&self) -> Vec<String> {
+        let used = lock(&self.used);
+        let journal = lock(&self.journal);
+        journal
+            .keys()
+            .filter(|key| !used.contains(*key))
+            .map(|(kind, name)| format!("{} {name:?}", kind.as_str()))
+            .collect()
+    }
+
+    pub(crate) fn answer_to(&self, key: &str) -> Option<Answer> {
+        lock(&self.answers).get(key).cloned()
+    }
+
+    /// Takes over what the record knows.
+    pub(crate) fn learn(&self, task: &Task) {
+        if self.lease().is_some_and(|lease| !task.holds(&lease)) {
+            self.lost.cancel();
+            return;
+        }
+        *lock(&self.answers) = answers_of(task);
+        if task.state.cancel.is_some() {
+            self.cancel.cancel();
+        }
+        self.waits.filled.notify_waiters();
+    }
+
+    /// Makes the driver read the record.
+    pub(crate) fn look_again(&self) {
+        self.look_again.store(true, Ordering::Release);
+        self.poke.notify_one();
+    }
+
+    pub(crate) fn step_in_flight(&self) -> bool {
+        self.steps_in_flight.load(Ordering::Acquire) > 0
+    }
+}
+
+fn answers_of(task: &Task) -> HashMap<String, Answer> {
+    let answered = |input: &Input| Some((input.request.key.clone(), input.answer.clone()?));
+    task.state.inputs.iter().filter_map(answered).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics under this lock")
+}

@@ -1,0 +1,86 @@
+//! A synchronous call: a run whose caller waits for it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use outlast_core::{Outcome, TaskId};
+
+use crate::BoxFuture;
+use crate::run::Run;
+
+/// What happens to a synchronous call whose caller goes away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnDrop {
+    /// It goes on: going away is not cancelling (2025-11-25 transports, "Sending Messages").
+    Continue,
+    /// It is cancelled: closing the stream is cancelling (2026-07-28 Streamable HTTP).
+    Cancel,
+}
+
+/// A synchronous call under way. Resolves to its outcome.
+///
+/// Nothing runs before it is polled. A call that is dropped before its end goes on or is cancelled,
+/// as [`OnDrop`] says; its record, if it has one by then, comes to its end in either case.
+#[must_use = "nothing runs before it is polled"]
+pub struct Running {
+    pub(crate) run: Arc<Run>,
+    pub(crate) future: Option<BoxFuture<'static, Outcome>>,
+    pub(crate) on_drop: OnDrop,
+    pub(crate) begun: bool,
+}
+
+impl Running {
+    /// The id the call has if it is written down.
+    pub fn id(&self) -> TaskId {
+        self.run.spec.id
+    }
+
+    /// Whether the call has a record: it survives this process and can be looked up by its id.
+    pub fn is_stored(&self) -> bool {
+        self.run.lease().is_some()
+    }
+
+    /// Cancels the call because its caller said so, in whichever era.
+    pub fn cancel(mut self) {
+        self.on_drop = OnDrop::Cancel;
+    }
+
+    /// Lets the call go on by itself and hands it to nobody.
+    pub fn detach(mut self) {
+        self.on_drop = OnDrop::Continue;
+    }
+}
+
+impl Future for Running {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.begun = true;
+        let future = self.future.as_mut().expect("not polled after its end");
+        let outcome = std::task::ready!(future.as_mut().poll(cx));
+        self.future = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(future) = self.future.take().filter(|_| self.begun) else {
+            return;
+        };
+        if self.on_drop == OnDrop::Cancel {
+            self.run.cancel.cancel();
+        }
+        // The driver brings it to its end, also when that end is a cancellation.
+        let tracker = self.run.shared.running.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            tracker.spawn_on(
+                async move {
+                    let _ = future.await;
+                },
+                &runtime,
+            );
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Slots: how many attempts one process runs at a time.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The slots of a worker.
+#[derive(Clone)]
+pub(crate) struct Slots {
+    semaphore: Arc<Semaphore>,
+}
+
+/// A taken slot; free again when the last clone is dropped. Cloned into the thread of a blocking
+/// handler, which cannot be stopped and so keeps its slot after the task has ended.
+#[derive(Clone)]
+pub(crate) struct Slot {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Slots {
+    pub(crate) fn new(count: usize) -> Self {
+        Self {
+            semaphore: Arc::new(Semaphore::new(count)),
+        }
+    }
+
+    /// A slot, if one is free.
+    pub(crate) fn try_take(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.semaphore).try_acquire_owned().ok()?;
+        Some(Slot {
+            _permit: Arc::new(permit),
+        })
+    }
+
+    /// Waits for a slot. Cancel safe. `None` once the worker has stopped.
+    pub(crate) async fn take(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.semaphore).acquire_owned().await.ok()?;
+        Some(Slot {
+            _permit: Arc::new(permit),
+        })
+    }
+
+    /// No slot is given any more.
+    pub(crate) fn close(&self) {
+        self.semaphore.close();
+    }
+}

@@ -1,0 +1,186 @@
+//! What can be run: tools, their handlers, and the set a server offers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_core::store::ToolVersion;
+use outlast_core::task::{DEFAULT_MAX_CRASHES, DEFAULT_RETENTION};
+use outlast_core::{InputRequest, RawJson, ToolResult};
+use serde::{Deserialize, Serialize};
+
+use crate::BoxFuture;
+use crate::context::Cx;
+use crate::error::Result;
+use crate::retry::Retry;
+
+/// Whether a tool may, must or must not run as a task, in the words of both eras.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskSupport {
+    /// Runs inline; nothing is stored.
+    #[default]
+    Forbidden,
+    /// Runs as a task for callers that can have one, and synchronously for others.
+    Optional,
+    /// Runs as a task or not at all.
+    Required,
+}
+
+impl TaskSupport {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forbidden => "forbidden",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        }
+    }
+}
+
+/// The code of a tool.
+///
+/// A handler may be called again for the same task: after a crash, after an error that is retried,
+/// after a suspension. What must not happen twice belongs into [`Cx::step`].
+pub trait Handler: Send + Sync + 'static {
+    /// Says whether the arguments can be run, before anything is stored. The sentence names the
+    /// argument and what is allowed.
+    ///
+    /// # Errors
+    /// The arguments do not fit.
+    fn check(&self, arguments: &RawJson) -> Result<(), String>;
+
+    /// Runs the tool. The future may be dropped at any await: when the task is cancelled, suspends,
+    /// or is handed to another worker.
+    fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>>;
+}
+
+/// Asks questions before a task exists: arguments in, questions out. The answers reach the handler
+/// by [`Cx::first_answer`].
+pub type AskFirst = Arc<dyn Fn(&RawJson) -> Result<Vec<InputRequest>> + Send + Sync>;
+
+/// A tool as a server offers it.
+#[derive(Clone)]
+pub struct Tool {
+    /// Unique within a server.
+    pub name: String,
+    /// For people.
+    pub title: Option<String>,
+    /// For the model.
+    pub description: Option<String>,
+    /// The JSON Schema of the arguments, an object.
+    pub input_schema: RawJson,
+    /// The JSON Schema of the structured result.
+    pub output_schema: Option<RawJson>,
+    /// The protocol's `annotations` object.
+    pub annotations: Option<RawJson>,
+    /// The tool's own `_meta` object.
+    pub meta: Option<RawJson>,
+    /// Whether it runs as a task.
+    pub task: TaskSupport,
+    /// The version of the code, as far as running tasks care. Two versions that differ here are two
+    /// tools to a worker.
+    pub version: String,
+    /// Versions whose unfinished tasks this code can finish.
+    pub accepts: Vec<String>,
+    /// How long a finished task is kept.
+    pub retention: Duration,
+    /// How many crashes in a row, without a new journal entry, end a task.
+    pub max_crashes: u32,
+    /// Whether and how an attempt that ended with an error is followed by another.
+    pub retry: Option<Retry>,
+    /// How long one attempt may take. Waiting in the store does not count.
+    pub timeout: Option<Duration>,
+    /// Questions to be answered before the task exists.
+    pub ask_first: Option<AskFirst>,
+    /// The code.
+    pub handler: Arc<dyn Handler>,
+}
+
+impl Tool {
+    /// A tool without arguments that never runs as a task; set the fields you need.
+    pub fn new(name: impl Into<String>, handler: Arc<dyn Handler>) -> Self {
+        Self {
+            name: name.into(),
+            title: None,
+            description: None,
+            input_schema: RawJson::parse(r#"{"type":"object","properties":{}}"#)
+                .expect("a constant"),
+            output_schema: None,
+            annotations: None,
+            meta: None,
+            task: TaskSupport::Forbidden,
+            version: "1".into(),
+            accepts: Vec::new(),
+            retention: DEFAULT_RETENTION,
+            max_crashes: DEFAULT_MAX_CRASHES,
+            retry: None,
+            timeout: None,
+            ask_first: None,
+            handler,
+        }
+    }
+}
+
+/// The tools of a server, by name. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Tools {
+    by_name: Arc<BTreeMap<String, Arc<Tool>>>,
+    versions: Arc<BTreeSet<ToolVersion>>,
+}
+
+impl Tools {
+    /// The set of these tools.
+    ///
+    /// # Errors
+    /// Two tools have the same name, or a name is empty; the sentence says which.
+    pub fn new(tools: impl IntoIterator<Item = Tool>) -> Result<Self, String> {
+        let mut by_name = BTreeMap::new();
+        let mut versions = BTreeSet::new();
+        for tool in tools {
+            if tool.name.is_empty() {
+                return Err("a tool has an empty name".into());
+            }
+            let known = std::iter::once(&tool.version).chain(&tool.accepts);
+            versions.extend(known.map(|v| ToolVersion {
+                tool: tool.name.clone(),
+                version: v.clone(),
+            }));
+            if let Some(other) = by_name.insert(tool.name.clone(), Arc::new(tool)) {
+                return Err(format!(
+                    "two tools are named {:?}; names must differ",
+                    other.name
+                ));
+            }
+        }
+        Ok(Self {
+            by_name: Arc::new(by_name),
+            versions: Arc::new(versions),
+        })
+    }
+
+    /// The tool with this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Tool>> {
+        self.by_name.get(name)
+    }
+
+    /// All tools in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Tool>> {
+        self.by_name.values()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// The names and versions a worker with these tools can run.
+    pub(crate) fn versions(&self) -> Arc<BTreeSet<ToolVersion>> {
+        Arc::clone(&self.versions)
+    }
+}

@@ -1,0 +1,96 @@
+//! Waiting: slots of the journal that are filled from outside.
+//!
+//! A handler that waits registers what it waits for. For a short while it waits hot, holding its
+//! worker; then the driver suspends the task and drops the handler, which is run again from its top
+//! when there is something to go on with.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use outlast_core::Timestamp;
+use outlast_core::task::Awaiting;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+#[derive(Default)]
+pub(crate) struct Waits {
+    pending: Mutex<Pending>,
+    /// Tells the waiting slots to look again.
+    pub(crate) filled: Notify,
+    /// The handler cannot be dropped, so the task cannot be suspended.
+    hot: AtomicBool,
+}
+
+#[derive(Default)]
+struct Pending {
+    next: u64,
+    slots: Vec<(u64, For, Instant)>,
+}
+
+/// What a slot waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum For {
+    Answer(String),
+    Moment(Timestamp),
+}
+
+/// A slot that waits, until it is dropped.
+pub(crate) struct Waiting<'a> {
+    waits: &'a Waits,
+    number: u64,
+}
+
+impl Waits {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().expect("nothing panics under this lock")
+    }
+
+    pub(crate) fn register(&self, what: For) -> Waiting<'_> {
+        let mut pending = self.lock();
+        let number = pending.next;
+        pending.next += 1;
+        pending.slots.push((number, what, Instant::now()));
+        Waiting {
+            waits: self,
+            number,
+        }
+    }
+
+    /// From now on every wait holds its worker.
+    pub(crate) fn keep_hot(&self) {
+        self.hot.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn must_stay_hot(&self) -> bool {
+        self.hot.load(Ordering::Acquire)
+    }
+
+    /// Since when everything that waits has been waiting; `None` if nothing does.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        self.lock().slots.iter().map(|(_, _, since)| *since).max()
+    }
+
+    /// Everything waited for, as the store wants to hear it.
+    pub(crate) fn awaiting(&self) -> Awaiting {
+        let mut awaiting = Awaiting::default();
+        for (_, what, _) in &self.lock().slots {
+            match what {
+                For::Answer(key) => awaiting.inputs.push(key.clone()),
+                For::Moment(moment) => {
+                    let earliest = awaiting.until.map_or(*moment, |until| until.min(*moment));
+                    awaiting.until = Some(earliest);
+                }
+            }
+        }
+        awaiting
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.waits
+            .lock()
+            .slots
+            .retain(|(number, ..)| *number != self.number);
+    }
+}

@@ -1,0 +1,178 @@
+//! The worker: claims ready tasks while slots are free, and runs each to the end of its attempt.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use outlast_core::machine::AttemptEnd;
+use outlast_core::store::Claimed;
+use outlast_core::{Error, Failure, FailureReason, Lease, Outcome, Task};
+
+use crate::attempt::{Ending, drive};
+use crate::context::Cx;
+use crate::engine::Shared;
+use crate::run::{Origin, Run};
+use crate::slots::Slot;
+
+/// How long the worker waits when the store does not answer.
+const BACKOFF: Duration = Duration::from_millis(500);
+
+/// Claims until the engine stops. Every turn is: wait for a slot, claim, and if nothing was ready,
+/// wait for a notice; a notice that came before the wait is not lost.
+pub(crate) async fn claim_loop(shared: Arc<Shared>) {
+    loop {
+        let slot = tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            slot = shared.slots.take() => slot,
+        };
+        let Some(slot) = slot else { return };
+        let claimed = shared.store.claim(&shared.claim_by(true), 1).await;
+        match claimed {
+            Ok(claimed) if claimed.is_empty() => {
+                drop(slot);
+                tokio::select! {
+                    () = shared.stopping.cancelled() => return,
+                    () = shared.ready.notified() => {}
+                }
+            }
+            Ok(claimed) => {
+                for claimed in claimed {
+                    if claimed.task.state.suspect {
+                        shared.suspect.store(true, Ordering::Release);
+                    }
+                    start(&shared, claimed, slot.clone());
+                }
+            }
+            Err(error) => {
+                drop(slot);
+                tracing::warn!(%error, "could not claim; trying again");
+                tokio::time::sleep(BACKOFF).await;
+            }
+        }
+    }
+}
+
+/// Runs a claimed task, and those that are claimed with its end, on a tokio task of their own.
+pub(crate) fn start(shared: &Arc<Shared>, claimed: Claimed, slot: Slot) {
+    let shared = Arc::clone(shared);
+    let tracker = shared.running.clone();
+    tracker.spawn(async move {
+        let mut next = Some(claimed);
+        while let Some(claimed) = next.take() {
+            let suspect = claimed.task.state.suspect;
+            next = attempt(&shared, claimed, &slot).await;
+            if suspect {
+                shared.suspect.store(false, Ordering::Release);
+                // Another suspect may have been passed over meanwhile.
+                shared.ready.notify_one();
+            }
+        }
+    });
+}
+
+/// One attempt, from its claim to what the store knows of its end. Returns the next task.
+async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<Claimed> {
+    let task = Arc::clone(&claimed.task);
+    let lease = claimed.lease;
+    let Some(tool) = shared.tools().get(&task.spec.tool).cloned() else {
+        // The set of tools changed between the claim and now: somebody else will know it.
+        return end(shared, &lease, AttemptEnd::Release).await;
+    };
+    let run = Run::new(
+        Arc::clone(shared),
+        &tool,
+        Arc::clone(&task.spec),
+        Origin::Leased(Box::new(claimed)),
+        None,
+        Some(slot.clone()),
+    );
+    if task.state.version > 2 {
+        // Not its first entry: what was logged before is not logged again.
+        if let Ok(page) = shared.store.log_read(task.id(), u64::MAX, 0).await {
+            run.log.swallow(page.mark.unwrap_or(0));
+        }
+    }
+    shared.runs.insert(Arc::clone(&run));
+    let handler = start_handler(&tool.handler, &run);
+    let ending = drive(&run, handler).await;
+    let next = match attempt_end(shared, ending) {
+        Some(attempt_end) => end(shared, &lease, attempt_end).await,
+        None => None,
+    };
+    shared.runs.remove(&run);
+    next
+}
+
+/// Calls the handler, which may panic before it has returned a future.
+pub(crate) fn start_handler(
+    handler: &Arc<dyn crate::tool::Handler>,
+    run: &Arc<Run>,
+) -> crate::BoxFuture<'static, crate::error::Result<outlast_core::ToolResult>> {
+    let handler = Arc::clone(handler);
+    let cx = Cx {
+        run: Arc::clone(run),
+    };
+    let arguments = run.spec.arguments.clone();
+    // Inside the future, so that a panic of the call itself is caught like any other.
+    Box::pin(async move { handler.call(arguments, cx).await })
+}
+
+/// What the store is told about an ending; `None` if it knows already.
+pub(crate) fn attempt_end(shared: &Shared, ending: Ending) -> Option<AttemptEnd> {
+    match ending {
+        Ending::Outcome(outcome) => Some(AttemptEnd::Done(outcome)),
+        Ending::Again { message, wait } => {
+            let at = shared.store.clock().now() + wait;
+            Some(AttemptEnd::Retry { message, at })
+        }
+        Ending::Released => Some(AttemptEnd::Release),
+        Ending::Suspended | Ending::Lost => None,
+    }
+}
+
+/// Reports the end of an attempt until the store has it, and takes the next task with it.
+pub(crate) async fn end(
+    shared: &Arc<Shared>,
+    lease: &Lease,
+    attempt_end: AttemptEnd,
+) -> Option<Claimed> {
+    let by = (!shared.stopping.is_cancelled()).then(|| shared.claim_by(false));
+    report_end(shared, lease, attempt_end, by.as_ref())
+        .await
+        .and_then(|(_, next)| next)
+}
+
+/// Reports the end of an attempt until the store has it. `None` if the lease was lost.
+pub(crate) async fn report_end(
+    shared: &Arc<Shared>,
+    lease: &Lease,
+    mut attempt_end: AttemptEnd,
+    by: Option<&outlast_core::store::ClaimBy>,
+) -> Option<(Arc<Task>, Option<Claimed>)> {
+    let mut wait = Duration::from_millis(50);
+    loop {
+        match shared.store.finish(lease, attempt_end.clone(), by).await {
+            Ok(reply) => return Some((reply.task, reply.next)),
+            Err(Error::LeaseLost(task)) => {
+                tracing::debug!(%task, "the task was ended or taken over by somebody else");
+                return None;
+            }
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(task = %lease.task, %error, "could not store the end; trying again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(2));
+            }
+            Err(error) => {
+                // Not worth repeating as it is: the record must still end, and say why.
+                tracing::error!(task = %lease.task, %error, "could not store the outcome");
+                let message = format!("the outcome could not be stored: {error}");
+                let failure = Failure::internal(FailureReason::Error, message);
+                let failed = AttemptEnd::Done(Outcome::Failed(failure));
+                if attempt_end == failed || matches!(attempt_end, AttemptEnd::Release) {
+                    return None;
+                }
+                attempt_end = failed;
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Synchronous calls: unstored, lazy, dropped.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use outlast_core::testing::MemoryStore;
+use outlast_core::{Error, Outcome, Owner, Progress, TaskId};
+use outlast_engine::{Observer, OnDrop, TaskSupport, Tool};
+use tokio::sync::Notify;
+
+use crate::support::{builder, call, engine, eventually, finished, text, tool};
+
+#[derive(Default)]
+struct Hears {
+    progress: Mutex<Vec<f64>>,
+    stored: Notify,
+}
+
+impl Observer for Hears {
+    fn progress(&self, progress: &Progress) {
+        self.progress.lock().unwrap().push(progress.done);
+    }
+
+    fn stored(&self, _: TaskId) {
+        self.stored.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn a_quick_call_stores_nothing() {
+    let engine = engine(tool(async |_| Ok("quick".into()))).await;
+    let handle = engine.handle();
+    let running = handle.call(call(&handle), None, OnDrop::Cancel);
+    let id = running.id();
+    assert!(matches!(running.await, Outcome::Completed(_)));
+    let found = handle.get(&Owner::local(), id).await;
+    assert!(matches!(found, Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn a_slow_call_is_written_down_and_goes_on_without_its_caller() {
+    let go = Arc::new(Notify::new());
+    let wait = Arc::clone(&go);
+    let work = tool(move |_| {
+        let wait = Arc::clone(&wait);
+        async move {
+            wait.notified().await;
+            Ok("slow".into())
+        }
+    });
+    let store = Arc::new(MemoryStore::default());
+    let engine = builder(&store, work)
+        .persist_after(Duration::ZERO)
+        .start()
+        .await
+        .unwrap();
+    let handle = engine.handle();
+    let hears = Arc::new(Hears::default());
+    let mut running = handle.call(
+        call(&handle),
+        Some(Arc::clone(&hears) as Arc<_>),
+        OnDrop::Continue,
+    );
+    let id = running.id();
+    tokio::select! {
+        _ = &mut running => panic!("it waits"),
+        () = hears.stored.notified() => {}
+    }
+    drop(running);
+    go.notify_one();
+    assert_eq!(text(&*finished(&handle, id).await), "slow");
+}
+
+#[tokio::test]
+async fn a_dropped_call_of_the_newer_era_is_cancelled() {
+    let work = tool(async |_| {
+        std::future::pending::<()>().await;
+        Ok(String::new())
+    });
+    let store = Arc::new(MemoryStore::default());
+    let engine = builder(&store, work)
+        .persist_after(Duration::ZERO)
+        .start()
+        .await
+        .unwrap();
+    let handle = engine.handle();
+    let hears = Arc::new(Hears::default());
+    let mut running = handle.call(
+        call(&handle),
+        Some(Arc::clone(&hears) as Arc<_>),
+        OnDrop::Cancel,
+    );
+    let id = running.id();
+    tokio::select! {
+        _ = &mut running => panic!("it waits"),
+        () = hears.stored.notified() => {}
+    }
+    drop(running);
+    let task = eventually(&handle, id, |task| task.is_finished()).await;
+    assert!(matches!(
+        task.outcome.as_deref(),
+        Some(Outcome::Cancelled { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_step_writes_the_call_down_and_its_outcome_is_stored_first() {
+    let engine = engine(tool(async |cx| {
+        cx.step("a", || async { Ok("kept".to_owned()) }).await
+    }))
+    .await;
+    let handle = engine.handle();
+    let running = handle.call(call(&handle), None, OnDrop::Cancel);
+    let id = running.id();
+    let outcome = running.await;
+    let task = handle.get(&Owner::local(), id).await.unwrap();
+    assert_eq!(task.outcome.as_deref(), Some(&outcome));
+}
+
+#[tokio::test]
+async fn a_call_that_suspends_still_answers_its_caller() {
+    let engine = engine(tool(async |cx| {
+        cx.sleep("short", Duration::from_millis(5)).await?;
+        Ok("awake".into())
+    }))
+    .await;
+    let handle = engine.handle();
+    let outcome = handle.call(call(&handle), None, OnDrop::Cancel).await;
+    assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_tool_that_is_never_a_task_runs_its_steps_unrecorded() {
+    let inline = Tool {
+        task: TaskSupport::Forbidden,
+        ..tool(async |cx| {
+            cx.progress().total(2).inc(1);
+            let one: u32 = cx.step("one", || async { Ok(1) }).await?;
+            cx.progress().inc(1);
+            Ok(one.to_string())
+        })
+    };
+    let engine = engine(inline).await;
+    let handle = engine.handle();
+    let hears = Arc::new(Hears::default());
+    let running = handle.call(
+        call(&handle),
+        Some(Arc::clone(&hears) as Arc<_>),
+        OnDrop::Cancel,
+    );
+    let id = running.id();
+    assert!(matches!(running.await, Outcome::Completed(_)));
+    assert!(handle.get(&Owner::local(), id).await.is_err());
+    assert_eq!(hears.progress.lock().unwrap().last(), Some(&2.0));
+}
+
+#[tokio::test]
+async fn a_context_that_outlives_its_call_leaves_no_record_behind() {
+    let kept: Arc<Mutex<Option<outlast_engine::Cx>>> = Arc::default();
+    let keep = Arc::clone(&kept);
+    let engine = engine(tool(move |cx| {
+        *keep.lock().unwrap() = Some(cx);
+        async { Ok("done".into()) }
+    }))
+    .await;
+    let handle = engine.handle();
+    let running = handle.call(call(&handle), None, OnDrop::Cancel);
+    let id = running.id();
+    running.await;
+    let cx = kept.lock().unwrap().take().unwrap();
+    assert!(cx.step("late", || async { Ok(1) }).await.is_err());
+    assert!(handle.get(&Owner::local(), id).await.is_err());
+}

@@ -1,0 +1,11 @@
+//! The engine over the memory store: every promise of the context and the handle, in process.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod calls;
+mod cancel;
+mod lifecycle;
+mod replay;
+mod retries;
+mod support;
+mod waiting;

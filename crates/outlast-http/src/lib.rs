@@ -1,0 +1,13 @@
+//! Outlast over HTTP: everything that listens on the one port.
+//!
+//! [`bind`] takes the port and says in a sentence why it cannot; [`HttpServer`] serves MCP on `/mcp`
+//! and, beside it, the routes of an axum router. Every accepted socket has TCP_NODELAY set: event
+//! streams lose nine tenths of their rate without it.
+
+mod bind;
+mod body;
+mod serve;
+
+pub use bind::{BindError, bind};
+pub use body::Body;
+pub use serve::HttpServer;

@@ -1,0 +1,202 @@
+//! The server on a real socket.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use outlast_core::testing::MemoryStore;
+use outlast_core::{RawJson, Store, ToolResult};
+use outlast_engine::{BoxFuture, Cx, Engine, Handler, TaskSupport, Tool, Tools};
+use outlast_http::{HttpServer, bind};
+use outlast_mcp::{Config, Server};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// Never ends by itself.
+struct Endless;
+
+impl Handler for Endless {
+    fn check(&self, _arguments: &RawJson) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn call(
+        &self,
+        _arguments: RawJson,
+        cx: Cx,
+    ) -> BoxFuture<'static, outlast_engine::Result<ToolResult>> {
+        Box::pin(async move {
+            cx.cancelled().await;
+            Ok(ToolResult::text("stopped"))
+        })
+    }
+}
+
+struct Listening {
+    address: SocketAddr,
+    stop: CancellationToken,
+    served: tokio::task::JoinHandle<()>,
+    _engine: Engine,
+}
+
+async fn listening() -> Listening {
+    let tool = Tool {
+        task: TaskSupport::Optional,
+        ..Tool::new("endless", Arc::new(Endless))
+    };
+    let engine = Engine::builder(Arc::new(MemoryStore::default()) as Arc<dyn Store>)
+        .tools(Tools::new([tool]).unwrap())
+        .start()
+        .await
+        .unwrap();
+    let server = Server::new(engine.handle(), Config::new("test", "1"))
+        .await
+        .unwrap();
+    let (listener, address) = bind("127.0.0.1:0").await.unwrap();
+    let stop = CancellationToken::new();
+    let routes = Router::new().route("/hello", get(|| async { "hello" }));
+    let http = HttpServer::with_routes(&server, routes);
+    let served = tokio::spawn(http.serve(listener, stop.clone().cancelled_owned()));
+    Listening {
+        address,
+        stop,
+        served,
+        _engine: engine,
+    }
+}
+
+fn discover() -> String {
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}});
+    json!({"jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": {"_meta": meta}})
+        .to_string()
+}
+
+async fn post(address: SocketAddr, headers: &str, body: &str) -> (String, BufReader<TcpStream>) {
+    send(address, "POST /mcp", headers, body).await
+}
+
+/// Sends a request and reads the head of the response.
+async fn send(
+    address: SocketAddr,
+    line: &str,
+    headers: &str,
+    body: &str,
+) -> (String, BufReader<TcpStream>) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let text = format!(
+        "{line} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\n{headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let read = tokio::time::timeout(Duration::from_secs(30), reader.read_line(&mut head));
+        assert!(
+            read.await.unwrap().unwrap() > 0,
+            "the head broke off: {head}"
+        );
+    }
+    (head, reader)
+}
+
+async fn body(head: &str, reader: &mut BufReader<TcpStream>) -> Value {
+    let length = head
+        .lines()
+        .find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length: ")?
+                .parse()
+                .ok()
+        })
+        .unwrap_or(0_usize);
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes).await.unwrap();
+    serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into())
+}
+
+#[tokio::test]
+async fn mcp_and_other_routes_share_the_port() {
+    let server = listening().await;
+    let message = discover();
+    let headers = "mcp-protocol-version: 2026-07-28\r\nmcp-method: server/discover\r\n";
+    let (head, mut reader) = post(server.address, headers, &message).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(
+        body(&head, &mut reader).await["result"]["resultType"],
+        "complete"
+    );
+    let (head, mut reader) = send(server.address, "GET /hello", "", "").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(body(&head, &mut reader).await, "hello");
+    let (head, _) = send(server.address, "GET /nothing", "", "").await;
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+}
+
+#[tokio::test]
+async fn a_clean_stop_ends_streams_and_answers_those_who_wait() {
+    let server = listening().await;
+    let initialize = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}});
+    let (head, _reader) = post(server.address, "", &initialize.to_string()).await;
+    let session = head
+        .lines()
+        .find_map(|line| line.strip_prefix("mcp-session-id: "))
+        .unwrap();
+    let session = format!("mcp-session-id: {session}\r\n");
+    let create = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "endless", "arguments": {}, "task": {}}});
+    let (head, mut reader) = post(server.address, &session, &create.to_string()).await;
+    let task = body(&head, &mut reader).await["result"]["task"]["taskId"].clone();
+    let result =
+        json!({"jsonrpc": "2.0", "id": 2, "method": "tasks/result", "params": {"taskId": task}});
+    let result = result.to_string();
+    let waiting = post(server.address, &session, &result);
+    let stopping = async {
+        // The wait must be under way: then a second one with its id is refused.
+        loop {
+            let cancel = json!({"jsonrpc": "2.0", "id": 2, "method": "tasks/cancel", "params": {"taskId": "x"}});
+            let (head, mut reader) = post(server.address, &session, &cancel.to_string()).await;
+            if body(&head, &mut reader).await["error"]["code"] == -32600 {
+                break;
+            }
+        }
+        server.stop.cancel();
+    };
+    let ((head, mut reader), ()) = tokio::join!(waiting, stopping);
+    let answer = body(&head, &mut reader).await;
+    assert_eq!(answer["error"]["code"], -32603, "{answer}");
+    let served = tokio::time::timeout(Duration::from_secs(30), server.served).await;
+    served.expect("an end in time").unwrap();
+    assert!(
+        TcpStream::connect(server.address).await.is_err(),
+        "nobody listens any more"
+    );
+}
+
+#[tokio::test]
+async fn half_a_request_disturbs_nobody() {
+    let server = listening().await;
+    let mut half = TcpStream::connect(server.address).await.unwrap();
+    half.write_all(b"POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
+        .await
+        .unwrap();
+    let mut noise = TcpStream::connect(server.address).await.unwrap();
+    noise
+        .write_all(b"\x00\x01\x02 nonsense\r\n\r\n")
+        .await
+        .unwrap();
+    drop(half);
+    let message = discover();
+    let headers = "mcp-protocol-version: 2026-07-28\r\nmcp-method: server/discover\r\n";
+    let (head, _) = post(server.address, headers, &message).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+}

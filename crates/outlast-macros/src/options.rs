@@ -1,0 +1,150 @@
+//! What stands in the brackets of `#[tool(…)]`.
+
+use proc_macro2::Span;
+use syn::meta::ParseNestedMeta;
+use syn::parse::Parser;
+use syn::{LitBool, LitInt, LitStr, Path, Result, Token};
+
+use crate::duration;
+
+/// Everything that may be written, for error messages.
+const ALLOWED: &str = "task, name, title, description, version, accepts, retention, timeout, \
+                       retries, max_crashes, ask_first, read_only, destructive, idempotent, open_world, crate";
+
+/// The three words of `task = "…"`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TaskWord {
+    Forbidden,
+    Optional,
+    Required,
+}
+
+/// The parsed options; `None` and empty where nothing is said.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) task: Option<TaskWord>,
+    pub(crate) name: Option<LitStr>,
+    pub(crate) title: Option<LitStr>,
+    pub(crate) description: Option<LitStr>,
+    pub(crate) version: Option<LitStr>,
+    pub(crate) accepts: Vec<LitStr>,
+    pub(crate) retention_ms: Option<u64>,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) retries: Option<LitInt>,
+    pub(crate) max_crashes: Option<LitInt>,
+    pub(crate) ask_first: Option<Path>,
+    pub(crate) read_only: Option<bool>,
+    pub(crate) destructive: Option<bool>,
+    pub(crate) idempotent: Option<bool>,
+    pub(crate) open_world: Option<bool>,
+    pub(crate) krate: Option<Path>,
+}
+
+impl Options {
+    pub(crate) fn parse(attribute: proc_macro2::TokenStream) -> Result<Self> {
+        let mut options = Self::default();
+        let mut seen: Vec<String> = Vec::new();
+        let parser = syn::meta::parser(|meta| {
+            let word = meta
+                .path
+                .get_ident()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            if seen.contains(&word) {
+                return Err(meta.error(format!("`{word}` is given twice")));
+            }
+            options.option(&word, &meta)?;
+            seen.push(word);
+            Ok(())
+        });
+        parser.parse2(attribute)?;
+        options.check_together()?;
+        Ok(options)
+    }
+
+    fn option(&mut self, word: &str, meta: &ParseNestedMeta<'_>) -> Result<()> {
+        match word {
+            "task" => self.task = Some(task_word(meta)?),
+            "name" => self.name = Some(tool_name(meta)?),
+            "title" => self.title = Some(meta.value()?.parse()?),
+            "description" => self.description = Some(meta.value()?.parse()?),
+            "version" => self.version = Some(meta.value()?.parse()?),
+            "accepts" => self.accepts = strings(meta)?,
+            "retention" => self.retention_ms = Some(milliseconds(meta)?),
+            "timeout" => self.timeout_ms = Some(milliseconds(meta)?),
+            "retries" => self.retries = Some(meta.value()?.parse()?),
+            "max_crashes" => self.max_crashes = Some(meta.value()?.parse()?),
+            "ask_first" => self.ask_first = Some(meta.value()?.parse()?),
+            "read_only" => self.read_only = Some(flag(meta)?),
+            "destructive" => self.destructive = Some(flag(meta)?),
+            "idempotent" => self.idempotent = Some(flag(meta)?),
+            "open_world" => self.open_world = Some(flag(meta)?),
+            "crate" => self.krate = Some(meta.value()?.call(Path::parse_mod_style)?),
+            _ => return Err(meta.error(format!("unknown option; allowed: {ALLOWED}"))),
+        }
+        Ok(())
+    }
+
+    /// What cannot stand together.
+    fn check_together(&self) -> Result<()> {
+        if self.ask_first.is_some() && self.task == Some(TaskWord::Forbidden) {
+            return Err(syn::Error::new(
+                Span::call_site(),
+                "`ask_first` asks before a task exists, and this tool is never a task; write \
+                 #[tool(task, ask_first = …)]",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn task_word(meta: &ParseNestedMeta<'_>) -> Result<TaskWord> {
+    if !meta.input.peek(Token![=]) {
+        return Ok(TaskWord::Optional);
+    }
+    let word: LitStr = meta.value()?.parse()?;
+    match word.value().as_str() {
+        "forbidden" => Ok(TaskWord::Forbidden),
+        "optional" => Ok(TaskWord::Optional),
+        "required" => Ok(TaskWord::Required),
+        _ => Err(syn::Error::new(
+            word.span(),
+            "write \"optional\" (the same as `task` alone), \"required\" or \"forbidden\"",
+        )),
+    }
+}
+
+/// Tool names are compared by clients of every kind; 2025-11-25 tools, "Tool Names".
+fn tool_name(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
+    let name: LitStr = meta.value()?.parse()?;
+    let text = name.value();
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if text.is_empty() || text.len() > 128 || !text.chars().all(fits) {
+        return Err(syn::Error::new(
+            name.span(),
+            "a tool's name has 1 to 128 characters: letters, digits, `_`, `-` and `.`",
+        ));
+    }
+    Ok(name)
+}
+
+fn strings(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
+    let inner;
+    let value = meta.value()?;
+    syn::bracketed!(inner in value);
+    let list = inner.parse_terminated(|input| input.parse::<LitStr>(), Token![,])?;
+    Ok(list.into_iter().collect())
+}
+
+fn milliseconds(meta: &ParseNestedMeta<'_>) -> Result<u64> {
+    let text: LitStr = meta.value()?.parse()?;
+    duration::parse_ms(&text.value()).ok_or_else(|| syn::Error::new(text.span(), duration::ALLOWED))
+}
+
+/// `read_only` alone, or `read_only = true`.
+fn flag(meta: &ParseNestedMeta<'_>) -> Result<bool> {
+    if !meta.input.peek(Token![=]) {
+        return Ok(true);
+    }
+    Ok(meta.value()?.parse::<LitBool>()?.value)
+}

@@ -1,0 +1,377 @@
+//! The client itself: one server, its tools and its tasks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use outlast_core::{Era, RawJson};
+use serde::{Deserialize, Serialize};
+
+use super::answering::Answering;
+use super::call::{Call, CallTask};
+use super::error::ClientError;
+use super::handle::TaskHandle;
+use super::headers::{self, Mirrored};
+use super::inbox::Inbox;
+use super::link::{Answer, Link};
+use super::options::{ClientBuilder, Options};
+use super::params::Params;
+use super::question::Answerer;
+use super::session::{Ask, Connection, ServerInfo, Session};
+use super::target::Target;
+use super::task_info::{Snapshot, TaskInfo};
+use super::tool_info::ToolInfo;
+use crate::jsonrpc::code;
+
+/// A client of one server. Cheap to clone; all clones share one connection.
+///
+/// Dropping the last clone ends the connection; [`Client::close`] does so in good order and waits
+/// for a server that was started as a command to end.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connection: Connection,
+    timeout: Option<Duration>,
+    answering: Answering,
+    /// Which arguments of which tools are repeated in headers, as last listed.
+    mirrored: Mutex<HashMap<String, Vec<Mirrored>>>,
+    /// Whether the server has refused to send news of tasks.
+    no_news: AtomicBool,
+}
+
+/// A page of a list of tasks.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct TaskPage {
+    /// The tasks.
+    pub tasks: Vec<TaskInfo>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListPage {
+    #[serde(default)]
+    tools: Vec<RawJson>,
+    #[serde(default)]
+    tasks: Vec<RawJson>,
+    #[serde(default)]
+    next_cursor: Option<String>,
+}
+
+impl Client {
+    /// Connects to a server, in whichever era it speaks.
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::connect`].
+    pub async fn connect(target: Target) -> Result<Self, ClientError> {
+        Self::builder(target).connect().await
+    }
+
+    /// A client to be set up before it connects.
+    pub fn builder(target: Target) -> ClientBuilder {
+        ClientBuilder::new(target)
+    }
+
+    pub(super) async fn open(target: Target, options: Options) -> Result<Self, ClientError> {
+        let timeout = options.timeout;
+        let connection = Connection::new(target, options);
+        connection
+            .session()
+            .await
+            .map_err(|error| connection.error("initialize", error, false))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                connection,
+                timeout,
+                answering: Answering::default(),
+                mirrored: Mutex::default(),
+                no_news: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// What the server said about itself, and which version is spoken with it.
+    ///
+    /// # Errors
+    /// The connection was lost and the server cannot be reached.
+    pub async fn server(&self) -> Result<ServerInfo, ClientError> {
+        Ok(self.session().await?.info.clone())
+    }
+
+    /// The tools of the server, all pages.
+    ///
+    /// # Errors
+    /// The server cannot be reached, refuses, or sends what is no list.
+    pub async fn list_tools(&self) -> Result<Vec<ToolInfo>, ClientError> {
+        let session = self.session().await?;
+        let repeats = session.era() == Era::Modern && matches!(session.link, Link::Http(_));
+        let mut tools = Vec::new();
+        let mut mirrored = HashMap::new();
+        let mut cursor = None;
+        loop {
+            let page = self.page("tools/list", cursor).await?;
+            for raw in page.tools {
+                let tool = ToolInfo::read(raw, session.info.protocol.has_legacy_tasks())
+                    .map_err(|reason| self.not_protocol("tools/list", &reason))?;
+                if repeats {
+                    match headers::mirrored(&tool.input_schema) {
+                        Ok(marks) => mirrored.insert(tool.name.clone(), marks),
+                        Err(reason) => {
+                            // 2026-07-28 "Custom Headers from Tool Parameters": left out, and said.
+                            tracing::warn!(tool = tool.name, reason, "a tool is left out");
+                            continue;
+                        }
+                    };
+                }
+                tools.push(tool);
+            }
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                *self.mirrored_lock() = mirrored;
+                return Ok(tools);
+            }
+        }
+    }
+
+    /// Calls a tool and waits for its result. `arguments` is anything that serialises to an object;
+    /// `()` for none.
+    ///
+    /// A tool that runs only as a task is run as one, and waited for.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the call.
+    pub fn call<A: Serialize>(&self, tool: impl Into<String>, arguments: A) -> Call {
+        Call::new(
+            self.clone(),
+            tool.into(),
+            super::params::arguments(&arguments),
+        )
+    }
+
+    /// Calls a tool as a task. The future ends as soon as the task exists; it then lives by itself.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped the task may exist all the same, and nobody knows its id.
+    pub fn call_task<A: Serialize>(&self, tool: impl Into<String>, arguments: A) -> CallTask {
+        CallTask::new(
+            self.clone(),
+            tool.into(),
+            super::params::arguments(&arguments),
+        )
+    }
+
+    /// The task with this id, which may have been created by another client, in another process or
+    /// in the other era. Nothing is sent until something is asked of it.
+    pub fn task(&self, id: impl Into<String>) -> TaskHandle {
+        TaskHandle::new(self.clone(), id.into(), None, None)
+    }
+
+    /// A page of the list of tasks, for servers that have one ([`ServerInfo::task_list`]): in
+    /// 2025-11-25 those that can tell their callers apart, in 2026-07-28 none.
+    ///
+    /// # Errors
+    /// [`ClientError::Unsupported`] if the server has no list, and as for every request.
+    pub async fn task_page(&self, cursor: Option<String>) -> Result<TaskPage, ClientError> {
+        if !self.session().await?.info.task_list {
+            return Err(ClientError::Unsupported(format!(
+                "{} does not list tasks over this connection; ask for one by its id",
+                self.inner.connection.target()
+            )));
+        }
+        let page = self.page("tasks/list", cursor).await?;
+        let read = |raw| {
+            Snapshot::read(raw)
+                .map(|snapshot| snapshot.info)
+                .map_err(|reason| self.not_protocol("tasks/list", &reason))
+        };
+        let tasks = page.tasks.into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(TaskPage {
+            tasks,
+            next: page.next_cursor,
+        })
+    }
+
+    /// The whole list of tasks; see [`Client::task_page`].
+    ///
+    /// # Errors
+    /// As [`Client::task_page`].
+    pub async fn list_tasks(&self) -> Result<Vec<TaskInfo>, ClientError> {
+        let mut tasks = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = self.task_page(cursor).await?;
+            tasks.extend(page.tasks);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(tasks);
+            }
+        }
+    }
+
+    /// Sends a request this client has no name for, once, and returns its result as it came.
+    ///
+    /// # Errors
+    /// The parameters are no object; the server cannot be reached or refuses.
+    pub async fn request<P: Serialize>(
+        &self,
+        method: &str,
+        params: &P,
+    ) -> Result<RawJson, ClientError> {
+        let ask = Ask {
+            repeat: false,
+            ..Ask::quick(method, Params::of(params)?)
+        };
+        self.inner.connection.ask(&ask).await
+    }
+
+    /// Ends the connection in good order: the session over HTTP, the child process of a command. The
+    /// tasks of a server that keeps them go on.
+    pub async fn close(&self) {
+        self.inner.connection.close().await;
+    }
+
+    // ---- for the other files -------------------------------------------------------------------
+
+    pub(super) async fn session(&self) -> Result<Arc<Session>, ClientError> {
+        let connection = &self.inner.connection;
+        connection
+            .session()
+            .await
+            .map_err(|error| connection.error("initialize", error, false))
+    }
+
+    pub(super) async fn answer(&self, ask: &Ask) -> Result<Answer, ClientError> {
+        self.inner.connection.answer(ask).await
+    }
+
+    pub(super) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inner.connection.inbox
+    }
+
+    pub(super) fn next_id(&self) -> i64 {
+        self.inner.connection.next_id()
+    }
+
+    pub(super) fn target(&self) -> String {
+        self.inner.connection.target().to_string()
+    }
+
+    pub(super) fn answerer(&self) -> Option<Arc<dyn Answerer>> {
+        self.inbox().answerer().cloned()
+    }
+
+    pub(super) fn answering(&self) -> &Answering {
+        &self.inner.answering
+    }
+
+    pub(super) fn no_news(&self) -> bool {
+        self.inner.no_news.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_no_news(&self) {
+        self.inner.no_news.store(true, Ordering::Relaxed);
+    }
+
+    /// A request about a task: repeated if need be, answered soon.
+    pub(super) async fn about_task(
+        &self,
+        method: &str,
+        id: &str,
+        params: Params,
+    ) -> Result<RawJson, ClientError> {
+        let ask = Ask {
+            timeout: self.inner.timeout,
+            ..Ask::quick(method, params.with("taskId", id)).about(id)
+        };
+        self.answer(&ask).await?.map_err(|error| {
+            // On a request whose parameters are right this code means the id (2025-11-25 tasks
+            // "Error Handling", SEP-2663 "Error Handling").
+            if error.code == code::INVALID_PARAMS {
+                ClientError::TaskNotFound {
+                    id: id.to_owned(),
+                    reason: error.message.into_owned(),
+                }
+            } else {
+                ClientError::Refused {
+                    method: method.to_owned(),
+                    error,
+                }
+            }
+        })
+    }
+
+    /// Looks at a task.
+    pub(super) async fn look(&self, id: &str) -> Result<Snapshot, ClientError> {
+        let raw = self.about_task("tasks/get", id, Params::default()).await?;
+        Snapshot::read(raw).map_err(|reason| self.not_protocol("tasks/get", &reason))
+    }
+
+    /// Answers one question of a task.
+    pub(super) async fn update(
+        &self,
+        id: &str,
+        key: &str,
+        answer: RawJson,
+    ) -> Result<(), ClientError> {
+        let params = Params::default().with("inputResponses", &BTreeMap::from([(key, answer)]));
+        self.about_task("tasks/update", id, params).await.map(drop)
+    }
+
+    /// The headers for a call of `tool`. Known once the tools were listed.
+    pub(super) fn headers_for(&self, tool: &str, arguments: &RawJson) -> Vec<(String, String)> {
+        let mirrored = self.mirrored_lock();
+        mirrored
+            .get(tool)
+            .map_or_else(Vec::new, |marks| headers::of_arguments(marks, arguments))
+    }
+
+    /// Whether the tools were listed, so that their headers are known.
+    pub(super) fn knows_headers_of(&self, tool: &str) -> bool {
+        self.mirrored_lock().contains_key(tool)
+    }
+
+    pub(super) fn not_protocol(&self, method: &str, reason: &str) -> ClientError {
+        ClientError::Protocol {
+            target: self.target(),
+            reason: format!("{method}: {reason}"),
+        }
+    }
+
+    fn mirrored_lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Mirrored>>> {
+        self.inner
+            .mirrored
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn page(&self, method: &str, cursor: Option<String>) -> Result<ListPage, ClientError> {
+        let mut params = Params::default();
+        if let Some(cursor) = &cursor {
+            params = params.with("cursor", cursor);
+        }
+        let ask = Ask {
+            timeout: self.inner.timeout,
+            ..Ask::quick(method, params)
+        };
+        let raw = self.inner.connection.ask(&ask).await?;
+        let page: ListPage = raw
+            .to()
+            .map_err(|error| self.not_protocol(method, &error.to_string()))?;
+        if page.next_cursor.is_some() && page.next_cursor == cursor {
+            return Err(self.not_protocol(method, "the next page is the same one again"));
+        }
+        Ok(page)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.target())
+    }
+}

@@ -1,0 +1,172 @@
+//! A task as a server shows it, read from the object of either era.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use outlast_core::{Progress, RawJson, TaskStatus};
+use serde::Deserialize;
+
+use super::question::Request;
+use crate::jsonrpc::RpcError;
+
+/// What a server says about a task at one moment.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct TaskInfo {
+    /// The id. Whoever holds it, and may, can look at the task.
+    pub id: String,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// What it is doing, or why it ended, for people.
+    pub message: Option<String>,
+    /// How far it is. Empty where the server gives no figures: the protocol has a field for none.
+    pub progress: Progress,
+    /// The tool, where the server says so.
+    pub tool: Option<String>,
+    /// When it was created, as the server wrote it.
+    pub created_at: String,
+    /// When it last changed, as the server wrote it.
+    pub last_updated_at: String,
+    /// How long after its creation it is kept, where that is settled.
+    pub ttl: Option<Duration>,
+    /// How long the server wants callers to wait between two looks.
+    pub poll_interval: Option<Duration>,
+    /// All of it as it came.
+    pub raw: RawJson,
+}
+
+/// A task with what its status calls for. The newer era sends both together; in the older one the
+/// payload is empty and has its own request.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub(super) info: TaskInfo,
+    pub(super) result: Option<RawJson>,
+    pub(super) error: Option<RpcError>,
+    pub(super) questions: BTreeMap<String, Request>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    task_id: String,
+    status: TaskStatus,
+    #[serde(default)]
+    status_message: Option<String>,
+    #[serde(default)]
+    created_at: String,
+    #[serde(default)]
+    last_updated_at: String,
+    #[serde(default)]
+    ttl: Option<f64>,
+    #[serde(default)]
+    ttl_ms: Option<f64>,
+    #[serde(default)]
+    poll_interval: Option<f64>,
+    #[serde(default)]
+    poll_interval_ms: Option<f64>,
+    #[serde(default, rename = "_meta")]
+    meta: Option<Meta>,
+    #[serde(default)]
+    result: Option<RawJson>,
+    #[serde(default)]
+    error: Option<RpcError>,
+    #[serde(default)]
+    input_requests: BTreeMap<String, Request>,
+}
+
+/// What this project's server adds.
+#[derive(Default, Deserialize)]
+struct Meta {
+    #[serde(default, rename = "outlast/progress")]
+    progress: Option<Progress>,
+    #[serde(default, rename = "outlast/tool")]
+    tool: Option<String>,
+}
+
+impl Snapshot {
+    /// Reads a Task object, with or without a payload.
+    ///
+    /// # Errors
+    /// It is none; the text says why.
+    pub(super) fn read(raw: RawJson) -> Result<Self, String> {
+        let wire: Wire = super::params::object(&raw, "a task")?;
+        let meta = wire.meta.unwrap_or_default();
+        let info = TaskInfo {
+            id: wire.task_id,
+            status: wire.status,
+            message: wire.status_message.filter(|message| !message.is_empty()),
+            progress: meta.progress.unwrap_or_default(),
+            tool: meta.tool,
+            created_at: wire.created_at,
+            last_updated_at: wire.last_updated_at,
+            ttl: wire.ttl_ms.or(wire.ttl).and_then(millis),
+            poll_interval: wire
+                .poll_interval_ms
+                .or(wire.poll_interval)
+                .and_then(millis),
+            raw,
+        };
+        Ok(Self {
+            info,
+            result: wire.result,
+            error: wire.error,
+            questions: wire.input_requests,
+        })
+    }
+}
+
+/// A duration a server gave in milliseconds. Nonsense is no answer.
+fn millis(value: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(value / 1_000.0).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Snapshot, String> {
+        Snapshot::read(RawJson::parse(json).unwrap())
+    }
+
+    #[test]
+    fn both_eras_are_read() {
+        let older = read(
+            r#"{"taskId":"a","status":"working","statusMessage":"step 1","createdAt":"2026-01-01T00:00:00Z","lastUpdatedAt":"x","ttl":60000,"pollInterval":1000}"#,
+        )
+        .unwrap()
+        .info;
+        assert_eq!(
+            (older.status, older.message.as_deref()),
+            (TaskStatus::Working, Some("step 1"))
+        );
+        assert_eq!(
+            (older.ttl, older.poll_interval),
+            (Some(Duration::from_secs(60)), Some(Duration::from_secs(1)))
+        );
+        let newer = read(
+            r#"{"resultType":"complete","taskId":"a","status":"input_required","createdAt":"","lastUpdatedAt":"","ttlMs":null,"pollIntervalMs":250,
+               "inputRequests":{"k":{"method":"elicitation/create","params":{"message":"?"}}},
+               "_meta":{"outlast/progress":{"done":9,"total":20,"percent":45,"message":"x"}}}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (newer.info.ttl, newer.info.poll_interval),
+            (None, Some(Duration::from_millis(250)))
+        );
+        assert_eq!(newer.info.progress.percent(), Some(45.0));
+        assert_eq!(newer.questions["k"].method, "elicitation/create");
+    }
+
+    #[test]
+    fn what_is_no_task_is_refused() {
+        assert!(read("{}").is_err());
+        assert!(read(r#"{"taskId":"a","status":"sleeping"}"#).is_err());
+        assert_eq!(
+            read(r#"{"taskId":"a","status":"failed","ttl":-5}"#)
+                .unwrap()
+                .info
+                .ttl,
+            None
+        );
+    }
+}

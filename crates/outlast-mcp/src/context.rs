@@ -1,0 +1,124 @@
+//! What a method knows about the request it serves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_core::{Owner, TaskId};
+use serde_json::value::RawValue;
+
+use crate::jsonrpc::{RpcError, begin_response, end_response, string};
+use crate::protocol::{Capabilities, ModernMeta, Params, Version};
+use crate::server::Inner;
+use crate::session::{Flight, Outlet, Session};
+use crate::wire::Object;
+
+/// How a request came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Transport {
+    Http,
+    Lines,
+}
+
+/// After this long a response over HTTP becomes a stream with signs of life in it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One request, understood as far as all methods have in common.
+pub(crate) struct Context<'a> {
+    pub(crate) server: &'a Arc<Inner>,
+    pub(crate) id: &'a RawValue,
+    pub(crate) params: Params<'a>,
+    pub(crate) meta: ModernMeta<'a>,
+    pub(crate) version: Version,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) owner: &'a Owner,
+    pub(crate) transport: Transport,
+    /// The session of the older era; `None` in the newer one, and before the handshake.
+    pub(crate) session: Option<&'a Arc<Session>>,
+    /// Where messages go that belong to this request.
+    pub(crate) outlet: Outlet,
+    /// Told when the client ends this request.
+    pub(crate) flight: Option<&'a Flight>,
+}
+
+/// The response to a request, whole.
+pub(crate) type Reply = Result<Vec<u8>, RpcError>;
+
+impl Context<'_> {
+    /// A response whose result `write` writes, with room for `room` bytes.
+    pub(crate) fn reply(&self, room: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = begin_response(self.id.get(), room);
+        write(&mut out);
+        end_response(&mut out);
+        out
+    }
+
+    /// A response whose result is an object.
+    pub(crate) fn reply_object(&self, write: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+        self.reply(384, |out| write(&mut Object::new(out)))
+    }
+
+    /// A response of the newer era that says nothing but that it is one.
+    pub(crate) fn acknowledge(&self) -> Vec<u8> {
+        self.reply_object(|object| {
+            object
+                .raw("resultType", r#""complete""#)
+                .raw("_meta", self.server.meta.as_str());
+        })
+    }
+
+    /// The task the request is about.
+    ///
+    /// # Errors
+    /// It is missing or not a string; or it is no id of ours, which is the same as an unknown one.
+    pub(crate) fn task_id(&self) -> Result<TaskId, RpcError> {
+        let raw = self
+            .params
+            .task_id
+            .ok_or_else(|| RpcError::invalid_params(r#""taskId" is missing"#))?;
+        let text =
+            string(raw).ok_or_else(|| RpcError::invalid_params(r#""taskId" must be a string"#))?;
+        text.parse().map_err(|_| unknown_task(&text))
+    }
+
+    /// Refuses a request of the newer era that did not declare the tasks extension. Before anything
+    /// is looked up (SEP-2663, "Errors").
+    pub(crate) fn require_tasks(&self) -> Result<(), RpcError> {
+        if self.capabilities.tasks {
+            Ok(())
+        } else {
+            Err(missing_tasks())
+        }
+    }
+
+    /// Whether the client has ended this request.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.flight.is_some_and(Flight::is_cancelled)
+    }
+}
+
+/// There is no such task for this caller.
+pub(crate) fn unknown_task(id: &str) -> RpcError {
+    RpcError::invalid_params(format!("task {id:?} not found"))
+}
+
+/// The request needs the tasks extension.
+pub(crate) fn missing_tasks() -> RpcError {
+    let data = r#"{"requiredCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#;
+    RpcError::new(
+        crate::jsonrpc::code::MISSING_CAPABILITY,
+        "this needs the extension \"io.modelcontextprotocol/tasks\" in the request's client capabilities",
+    )
+    .with_data(outlast_core::RawJson::parse(data).expect("a constant"))
+}
+
+/// A store's error as the protocol says it: one table.
+pub(crate) fn from_store(error: outlast_core::Error) -> RpcError {
+    match error {
+        outlast_core::Error::NotFound(id) => unknown_task(&id.to_string()),
+        outlast_core::Error::Invalid(message) => RpcError::invalid_params(message),
+        error => {
+            tracing::error!(%error, "a request failed");
+            RpcError::internal(error.to_string())
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `GET` and `DELETE`: the stream of a session, and its end. Older era only.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::request::Parts;
+use outlast_core::Owner;
+
+use super::body::Body;
+use super::headers;
+use super::post::find_session;
+use super::service::Done;
+use crate::context::from_store;
+use crate::jsonrpc::RpcError;
+use crate::protocol::Version;
+use crate::server::Inner;
+use crate::session::{Outlet, StreamKind, lasting};
+
+/// Opens the stream of a session, or goes on with one that broke off.
+pub(super) async fn open(server: Arc<Inner>, owner: Owner, parts: Parts) -> Done {
+    if is_modern(&parts) {
+        return Done::empty(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    if !headers::accepts(&parts.headers, &["text/event-stream"]) {
+        let error = RpcError::invalid_request("send Accept: text/event-stream");
+        return Done::error(StatusCode::NOT_ACCEPTABLE, None, &error);
+    }
+    let session = match find_session(&server, &owner, &parts).await {
+        Ok(session) => session,
+        Err(refusal) => return refusal.into_done(None),
+    };
+    let resumed = match last_event(&parts) {
+        None => None,
+        Some((name, after)) => match session.resume_stream(name, after) {
+            None => lasting::resume(&server, &session, name, after).await,
+            resumed => resumed,
+        },
+    };
+    // What cannot be resumed begins anew: the client finds the rest by asking for its tasks.
+    let events = resumed.unwrap_or_else(|| session.open_stream(StreamKind::General));
+    if events.stream.is_general() {
+        session.add_general(Outlet::Stream(Arc::clone(&events.stream)));
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { server.couriers.opened(&server, &owner).await });
+    }
+    Done {
+        stream: Some(Body::session(events)),
+        ..Done::empty(StatusCode::OK)
+    }
+}
+
+/// Ends a session.
+pub(super) async fn end(server: Arc<Inner>, owner: Owner, parts: Parts) -> Done {
+    if is_modern(&parts) {
+        return Done::empty(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let session = match find_session(&server, &owner, &parts).await {
+        Ok(session) => session,
+        Err(refusal) => return refusal.into_done(None),
+    };
+    let id = parts
+        .headers
+        .get(&headers::SESSION)
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default();
+    match server.sessions.end(server.side(), id, &session).await {
+        Ok(()) => Done::empty(StatusCode::NO_CONTENT),
+        Err(error) => Done::error(StatusCode::INTERNAL_SERVER_ERROR, None, &from_store(error)),
+    }
+}
+
+fn is_modern(parts: &Parts) -> bool {
+    let version = parts.headers.get(&headers::VERSION);
+    version.is_some_and(|version| version.as_bytes() >= Version::V2026_07_28.as_str().as_bytes())
+}
+
+/// The stream and the number in `Last-Event-ID`.
+fn last_event(parts: &Parts) -> Option<(&str, u64)> {
+    let id = parts.headers.get("last-event-id")?.to_str().ok()?;
+    let (name, number) = id.rsplit_once('.')?;
+    Some((name, number.parse().ok()?))
+}

@@ -1,0 +1,384 @@
+//! `POST`: one message in.
+
+use std::sync::Arc;
+
+use bytes::Buf;
+use http::StatusCode;
+use http::request::Parts;
+use outlast_core::Owner;
+use outlast_core::status::Era;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::headers;
+use super::read::{self, Unread};
+use super::service::Done;
+use crate::context::{Context, Transport, from_store};
+use crate::exchange::Exchange;
+use crate::jsonrpc::{Message, Request, RpcError, batch, batch_response, code, string};
+use crate::methods::initialize;
+use crate::protocol::{Capabilities, ModernMeta, Params, Version};
+use crate::serve::{self, Answer};
+use crate::server::Inner;
+use crate::session::{Lookup, Outlet, Session};
+
+pub(super) async fn handle<B>(
+    server: Arc<Inner>,
+    owner: Owner,
+    parts: Parts,
+    body: B,
+    exchange: Arc<Exchange>,
+) -> Done
+where
+    B: http_body::Body,
+    B::Data: Buf,
+{
+    if !headers::is_json(&parts.headers) {
+        return refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body must be JSON; send Content-Type: application/json",
+        );
+    }
+    if !headers::accepts(&parts.headers, &["application/json", "text/event-stream"]) {
+        return refused(
+            StatusCode::NOT_ACCEPTABLE,
+            "send Accept: application/json, text/event-stream",
+        );
+    }
+    let limit = server.config.message_limit;
+    let body = match read::whole(body, limit).await {
+        Ok(body) => body,
+        Err(Unread::TooLong) => {
+            return refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the message is longer than {limit} bytes"),
+            );
+        }
+        Err(Unread::TooSlow) => {
+            return refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+        }
+        Err(Unread::Broken) => {
+            return refused(
+                StatusCode::BAD_REQUEST,
+                "the body could not be read to its end",
+            );
+        }
+    };
+    let post = Post {
+        server: &server,
+        owner: &owner,
+        parts: &parts,
+        exchange: &exchange,
+    };
+    match Message::parse(&body) {
+        Ok(Message::Request(request)) => post.request(&request).await,
+        Ok(message) => post.other(&message).await,
+        Err(malformed) => {
+            if let Some(messages) = post.takes_batches().await.then(|| batch(&body)).flatten() {
+                // Rare and large: kept out of the future that every request is.
+                return Box::pin(post.batch(&messages)).await;
+            }
+            let id = malformed.id.map(RawValue::get);
+            Done::error(StatusCode::BAD_REQUEST, id, &malformed.error)
+        }
+    }
+}
+
+fn refused(status: StatusCode, message: impl Into<std::borrow::Cow<'static, str>>) -> Done {
+    Done::error(status, None, &RpcError::invalid_request(message))
+}
+
+/// What a message came with.
+struct Post<'a> {
+    server: &'a Arc<Inner>,
+    owner: &'a Owner,
+    parts: &'a Parts,
+    exchange: &'a Arc<Exchange>,
+}
+
+impl Post<'_> {
+    async fn request(&self, request: &Request<'_>) -> Done {
+        let id = request.id.get();
+        let understood = Params::parse(request.params).and_then(|params| {
+            let meta = ModernMeta::parse(params.meta)?;
+            Ok((params, meta))
+        });
+        let (params, meta) = match understood {
+            Ok(understood) => understood,
+            Err(error) => {
+                let status = if self.header_is_modern() {
+                    StatusCode::BAD_REQUEST
+                } else {
+                    StatusCode::OK
+                };
+                return Done::error(status, Some(id), &error);
+            }
+        };
+        let modern = meta.version.is_some()
+            || self.header_is_modern()
+            || request.method == "server/discover";
+        if modern {
+            self.modern(request, params, meta).await
+        } else if request.method == "initialize" {
+            self.initialize(request, &params)
+        } else {
+            self.legacy(request, params, meta).await
+        }
+    }
+
+    /// Dates in this form are ordered like their texts.
+    fn header_is_modern(&self) -> bool {
+        let version = self.parts.headers.get(&headers::VERSION);
+        version
+            .is_some_and(|version| version.as_bytes() >= Version::V2026_07_28.as_str().as_bytes())
+    }
+
+    async fn modern(
+        &self,
+        request: &Request<'_>,
+        params: Params<'_>,
+        meta: ModernMeta<'_>,
+    ) -> Done {
+        let id = request.id.get();
+        let declared = headers::check(&self.parts.headers, &request.method, &params, &meta)
+            .and_then(|()| self.check_params(request, &params))
+            .and_then(|()| serve::declared(&meta));
+        let (version, capabilities) = match declared {
+            Ok(declared) => declared,
+            Err(error) => return Done::error(StatusCode::BAD_REQUEST, Some(id), &error),
+        };
+        let cx = self.context(request, params, meta, version, capabilities, None);
+        match serve::answer(&request.method, cx, None).await {
+            Answer::Result(response) => Done::message(StatusCode::OK, response),
+            Answer::Error(error) => Done::error(modern_status(error.code), Some(id), &error),
+            Answer::Nothing => Done::empty(StatusCode::ACCEPTED),
+        }
+    }
+
+    fn check_params(&self, request: &Request<'_>, params: &Params<'_>) -> Result<(), RpcError> {
+        #[derive(Deserialize)]
+        struct Arguments<'a> {
+            #[serde(borrow, default)]
+            arguments: Option<&'a RawValue>,
+        }
+        if request.method != "tools/call" || self.server.param_headers.is_empty() {
+            return Ok(());
+        }
+        let Some(tool) = params.name.and_then(string) else {
+            return Ok(());
+        };
+        let Arguments { arguments } = params.read()?;
+        self.server
+            .param_headers
+            .check(&self.parts.headers, &tool, arguments)
+    }
+
+    fn initialize(&self, request: &Request<'_>, params: &Params<'_>) -> Done {
+        let made = initialize::handle(self.server, request.id, params, self.owner, Transport::Http);
+        match made {
+            Ok((response, session)) => {
+                let id = session.identity.seal(&self.server.sealer);
+                self.server.sessions.insert(&id, &session);
+                Done {
+                    session: Some(id),
+                    ..Done::message(StatusCode::OK, response)
+                }
+            }
+            Err(error) => Done::error(StatusCode::OK, Some(request.id.get()), &error),
+        }
+    }
+
+    async fn legacy(
+        &self,
+        request: &Request<'_>,
+        params: Params<'_>,
+        meta: ModernMeta<'_>,
+    ) -> Done {
+        let id = request.id.get();
+        let session = match find_session(self.server, self.owner, self.parts).await {
+            Ok(session) => session,
+            Err(refusal) => return refusal.into_done(Some(id)),
+        };
+        self.exchange.belongs_to(&session);
+        let version = session.identity.version;
+        let capabilities = session.identity.capabilities;
+        let cx = self.context(request, params, meta, version, capabilities, Some(&session));
+        match serve::answer(&request.method, cx, Some(&session.in_flight)).await {
+            Answer::Nothing => Done::empty(StatusCode::ACCEPTED),
+            answer => {
+                let response = answer.into_response(id).expect("the other case is above");
+                Done::message(StatusCode::OK, response)
+            }
+        }
+    }
+
+    /// Whether the session's version knows batches.
+    async fn takes_batches(&self) -> bool {
+        self.parts.headers.contains_key(&headers::SESSION)
+            && find_session(self.server, self.owner, self.parts)
+                .await
+                .is_ok_and(|session| session.identity.version.has_batches())
+    }
+
+    /// Serves the messages of a batch one after the other.
+    async fn batch(&self, messages: &[&RawValue]) -> Done {
+        let mut responses = Vec::new();
+        for message in messages {
+            let done = match Message::parse(message.get().as_bytes()) {
+                Ok(Message::Request(request)) => self.request(&request).await,
+                Ok(message) => self.other(&message).await,
+                Err(malformed) => {
+                    let id = malformed.id.map(RawValue::get);
+                    Done::error(StatusCode::OK, id, &malformed.error)
+                }
+            };
+            if !done.message.is_empty() {
+                responses.push(done.message);
+            }
+        }
+        match batch_response(&responses) {
+            Some(response) => Done::message(StatusCode::OK, response),
+            None => Done::empty(StatusCode::ACCEPTED),
+        }
+    }
+
+    fn context<'c>(
+        &'c self,
+        request: &'c Request<'_>,
+        params: Params<'c>,
+        meta: ModernMeta<'c>,
+        version: Version,
+        capabilities: Capabilities,
+        session: Option<&'c Arc<Session>>,
+    ) -> Context<'c> {
+        Context {
+            server: self.server,
+            id: request.id,
+            params,
+            meta,
+            version,
+            capabilities,
+            owner: self.owner,
+            transport: Transport::Http,
+            session,
+            outlet: Outlet::Exchange(Arc::clone(self.exchange)),
+            flight: None,
+        }
+    }
+
+    /// A notification or a response.
+    async fn other(&self, message: &Message<'_>) -> Done {
+        let has_session = self.parts.headers.contains_key(&headers::SESSION);
+        let modern = self.header_is_modern() || (!has_session && declares_version(message));
+        if modern {
+            return match message {
+                // This revision defines none over HTTP; those that come change nothing.
+                Message::Notification(_) => Done::empty(StatusCode::ACCEPTED),
+                _ => refused(
+                    StatusCode::BAD_REQUEST,
+                    "this version sends no requests to clients, so it takes no responses",
+                ),
+            };
+        }
+        let session = match find_session(self.server, self.owner, self.parts).await {
+            Ok(session) => session,
+            Err(refusal) => return refusal.into_done(None),
+        };
+        match message {
+            Message::Notification(notification) => {
+                serve::notified(notification, Some(&session.in_flight));
+            }
+            Message::Response(response) => {
+                serve::responded(self.server, &session, response).await;
+            }
+            Message::Request(_) => unreachable!("requests are served elsewhere"),
+        }
+        Done::empty(StatusCode::ACCEPTED)
+    }
+}
+
+fn declares_version(message: &Message<'_>) -> bool {
+    let Message::Notification(notification) = message else {
+        return false;
+    };
+    let Ok(params) = Params::parse(notification.params) else {
+        return false;
+    };
+    ModernMeta::parse(params.meta).is_ok_and(|meta| meta.version.is_some())
+}
+
+/// The HTTP status that goes with an error in the newer era: one table.
+fn modern_status(error: i64) -> StatusCode {
+    match error {
+        code::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        code::HEADER_MISMATCH
+        | code::MISSING_CAPABILITY
+        | code::UNSUPPORTED_VERSION
+        | code::INVALID_REQUEST
+        | code::PARSE_ERROR => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
+    }
+}
+
+/// Why there is no session for a request.
+pub(super) struct Refusal {
+    status: StatusCode,
+    error: RpcError,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, message: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            error: RpcError::invalid_request(message),
+        }
+    }
+
+    pub(super) fn into_done(self, id: Option<&str>) -> Done {
+        Done::error(self.status, id, &self.error)
+    }
+}
+
+/// The session a request of the older era belongs to.
+pub(super) async fn find_session(
+    server: &Arc<Inner>,
+    owner: &Owner,
+    parts: &Parts,
+) -> Result<Arc<Session>, Refusal> {
+    let Some(id) = parts.headers.get(&headers::SESSION) else {
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "the header Mcp-Session-Id is missing; call initialize first, or send stateless \
+             requests of 2026-07-28",
+        ));
+    };
+    if let Some(version) = parts.headers.get(&headers::VERSION) {
+        let version = version.to_str().ok().and_then(Version::parse);
+        if version.is_none_or(|version| version.era() != Era::Legacy) {
+            return Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "the header MCP-Protocol-Version names a version that is not spoken in a session",
+            ));
+        }
+    }
+    let unknown = || {
+        Refusal::new(
+            StatusCode::NOT_FOUND,
+            "this session is unknown or has ended; call initialize",
+        )
+    };
+    let id = id.to_str().map_err(|_| unknown())?;
+    let store = server.side();
+    let found = server
+        .sessions
+        .lookup(&server.sealer, store, server.handle.now(), id, owner)
+        .await;
+    match found {
+        Ok(Lookup::Found(session)) => Ok(session),
+        Ok(Lookup::Unknown) => Err(unknown()),
+        Err(error) => Err(Refusal {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            error: from_store(error),
+        }),
+    }
+}

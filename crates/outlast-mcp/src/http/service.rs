@@ -1,0 +1,236 @@
+//! The service: one request in, one response out, whichever of the two forms it takes.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use outlast_core::Owner;
+
+use super::body::Body;
+use super::guard::Guard;
+use super::{get, post};
+use crate::exchange::{Exchange, Opened};
+use crate::jsonrpc::{RpcError, error_response};
+use crate::server::{Inner, OwnerOf, Server};
+
+/// Serves a request to its end.
+pub(crate) type Handler = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// A request served.
+pub(crate) struct Done {
+    pub(super) status: StatusCode,
+    /// The id of a session that has just been opened.
+    pub(super) session: Option<String>,
+    /// One message, or nothing.
+    pub(super) message: Vec<u8>,
+    /// Instead of a message: a stream of a session.
+    pub(super) stream: Option<Body>,
+}
+
+impl Done {
+    pub(super) fn message(status: StatusCode, message: Vec<u8>) -> Self {
+        Self {
+            status,
+            session: None,
+            message,
+            stream: None,
+        }
+    }
+
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self::message(status, Vec::new())
+    }
+
+    pub(super) fn error(status: StatusCode, id: Option<&str>, error: &RpcError) -> Self {
+        Self::message(status, error_response(id, error))
+    }
+
+    pub(crate) fn into_message(self) -> Bytes {
+        self.message.into()
+    }
+}
+
+/// MCP over Streamable HTTP, as a tower service. Mount it on one path; it looks at methods and
+/// headers, not at the path.
+///
+/// Cheap to clone. A response's future or body that is dropped tells the server that the client is
+/// gone.
+#[derive(Clone)]
+pub struct HttpService(Arc<Shared>);
+
+struct Shared {
+    server: Arc<Inner>,
+    owner_of: OwnerOf,
+    guard: Guard,
+}
+
+impl HttpService {
+    /// The service for a server without users: everything belongs to [`Owner::local`].
+    pub fn new(server: &Server) -> Self {
+        let local = Owner::local();
+        Self::with_owners(server, Arc::new(move |_| local.clone()))
+    }
+
+    /// The service for a server that tells its users apart by the head of the request.
+    pub fn with_owners(server: &Server, owner_of: OwnerOf) -> Self {
+        let guard = Guard::new(&server.0.config);
+        Self(Arc::new(Shared {
+            server: Arc::clone(&server.0),
+            owner_of,
+            guard,
+        }))
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for HttpService
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Buf + Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = HttpFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> HttpFuture {
+        let (parts, body) = request.into_parts();
+        if let Err(problem) = self.0.guard.check(&parts) {
+            let error = RpcError::invalid_request(problem);
+            return HttpFuture::ready(Done::error(StatusCode::FORBIDDEN, None, &error));
+        }
+        let server = Arc::clone(&self.0.server);
+        let owner = (self.0.owner_of)(&parts);
+        let exchange = Arc::<Exchange>::default();
+        let handler: Handler = match parts.method {
+            Method::POST => Box::pin(post::handle(
+                server,
+                owner,
+                parts,
+                body,
+                Arc::clone(&exchange),
+            )),
+            Method::GET => Box::pin(get::open(server, owner, parts)),
+            Method::DELETE => Box::pin(get::end(server, owner, parts)),
+            _ => return HttpFuture::ready(Done::empty(StatusCode::METHOD_NOT_ALLOWED)),
+        };
+        HttpFuture {
+            state: State::Working { handler, exchange },
+        }
+    }
+}
+
+/// The response to come.
+#[must_use = "nothing happens before it is polled"]
+pub struct HttpFuture {
+    state: State,
+}
+
+enum State {
+    Ready(Option<Done>),
+    Working {
+        handler: Handler,
+        exchange: Arc<Exchange>,
+    },
+}
+
+impl HttpFuture {
+    fn ready(done: Done) -> Self {
+        Self {
+            state: State::Ready(Some(done)),
+        }
+    }
+}
+
+impl Future for HttpFuture {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (handler, exchange) = match &mut self.state {
+            State::Ready(done) => {
+                let done = done.take().expect("not polled after its end");
+                return Poll::Ready(Ok(response(done)));
+            }
+            State::Working { handler, exchange } => (handler, exchange),
+        };
+        if let Poll::Ready(done) = handler.as_mut().poll(cx) {
+            let opened = exchange.take_opened();
+            self.state = State::Ready(None);
+            return Poll::Ready(Ok(match opened {
+                None => response(done),
+                Some(opened) => streaming(opened, Box::pin(std::future::ready(done))),
+            }));
+        }
+        let opened = std::task::ready!(exchange.poll_opened(cx));
+        let State::Working { handler, .. } = std::mem::replace(&mut self.state, State::Ready(None))
+        else {
+            unreachable!("seen above");
+        };
+        Poll::Ready(Ok(streaming(opened, handler)))
+    }
+}
+
+impl Drop for HttpFuture {
+    fn drop(&mut self) {
+        if let State::Working { exchange, .. } = &self.state {
+            exchange.abandon();
+        }
+    }
+}
+
+fn response(done: Done) -> Response<Body> {
+    if let Some(body) = done.stream {
+        return event_stream(body);
+    }
+    let mut response = Response::new(Body::full(done.message));
+    *response.status_mut() = done.status;
+    let has_body = !http_body::Body::is_end_stream(response.body());
+    let headers = response.headers_mut();
+    if has_body {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if let Some(session) = done.session {
+        let session = HeaderValue::from_str(&session).expect("a sealed text is visible ASCII");
+        headers.insert(super::headers::SESSION.clone(), session);
+    }
+    if done.status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
+    }
+    response
+}
+
+/// A response that became a stream before its message was there.
+fn streaming(opened: Opened, handler: Handler) -> Response<Body> {
+    match opened {
+        // A request of a session goes on without its reader, who may come back for the rest.
+        Opened::Session(events) => {
+            let stream = Arc::clone(&events.stream);
+            tokio::spawn(async move {
+                let message = handler.await.into_message();
+                if message.is_empty() {
+                    stream.close()
+                } else {
+                    stream.finish(message)
+                }
+            });
+            event_stream(Body::session(events))
+        }
+        // A stateless request is served by being read and ends by not being read.
+        Opened::Plain(messages) => event_stream(Body::request(messages, handler)),
+    }
+}
+
+fn event_stream(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}

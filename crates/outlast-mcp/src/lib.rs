@@ -1,0 +1,35 @@
+//! The Model Context Protocol, both eras on one endpoint, tasks first.
+//!
+//! A [`Server`] turns messages into calls of an engine's handle and tasks into messages. It is
+//! reached over Streamable HTTP through [`http::HttpService`], a plain tower service, and over
+//! anything that carries lines through [`Server::serve_lines`]. Clients of 2025-11-25 and before
+//! (handshake, sessions, SEP-1686 tasks) and of 2026-07-28 (stateless requests, the tasks extension
+//! SEP-2663) are served at the same time: the same task is shown to each in its own words.
+//!
+//! The life of a request: a transport reads a message ([`jsonrpc`]), `serve` finds out which era it
+//! belongs to and who sent it, `dispatch` holds the table of methods, one file each in `methods`,
+//! and `wire` writes the answer.
+//!
+//! With the feature `client` there is a client of both eras on the same types.
+
+mod answers;
+mod context;
+mod dispatch;
+mod exchange;
+mod listing;
+mod methods;
+mod seal;
+mod serve;
+mod server;
+mod session;
+mod visible;
+mod wire;
+
+#[cfg(feature = "client")]
+pub mod client;
+pub mod http;
+pub mod jsonrpc;
+pub mod lines;
+pub mod protocol;
+
+pub use server::{Config, DEFAULT_MESSAGE_LIMIT, DEFAULT_PAGE_SIZE, OwnerOf, Server};

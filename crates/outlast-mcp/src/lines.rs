@@ -1,0 +1,405 @@
+//! One JSON message a line: standard input and output, sockets, and pipes within a process.
+//!
+//! Both eras may be used on one connection, in any order. A line that cannot be read gets the
+//! protocol's error and the connection goes on. The end of the input ends the connection and what
+//! waits on it; it ends no task.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use outlast_core::Owner;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::{Context, Transport};
+use crate::jsonrpc::{Message, Request, RpcError, batch, batch_response, error_response, one_line};
+use crate::methods::initialize;
+use crate::protocol::{ModernMeta, Params};
+use crate::serve;
+use crate::server::{Inner, Server};
+use crate::session::{InFlight, Outlet, Session};
+
+/// How many messages may wait for a slow reader before a sender has to wait.
+const QUEUE: usize = 1024;
+
+/// How long requests in flight may take after the end of the input, so that a script may write its
+/// requests, close its end and read the answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+impl Server {
+    /// Serves one connection until its input ends, the output breaks, or the server stops.
+    ///
+    /// # Errors
+    /// The input or the output failed.
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the connection like the end of its input, without last answers.
+    pub async fn serve_lines<R, W>(&self, owner: Owner, input: R, output: W) -> io::Result<()>
+    where
+        R: AsyncBufRead + Unpin,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let done = CancellationToken::new();
+        let writer = tokio::spawn(write(output, receiver, done.clone()));
+        let mut connection = Connection {
+            server: Arc::clone(&self.0),
+            owner,
+            sender,
+            session: None,
+            in_flight: InFlight::default(),
+            working: JoinSet::new(),
+        };
+        let read = tokio::select! {
+            read = connection.read(input) => read,
+            () = self.0.stopping.cancelled() => Ok(()),
+        };
+        connection.end().await;
+        drop(connection);
+        // Couriers of unfinished tasks still hold ways to this client.
+        done.cancel();
+        writer.await.map_err(io::Error::other)??;
+        read
+    }
+}
+
+/// Writes messages until `done`, and then those that were sent before.
+async fn write<W: AsyncWrite + Unpin>(
+    output: W,
+    mut messages: mpsc::Receiver<Bytes>,
+    done: CancellationToken,
+) -> io::Result<()> {
+    let mut output = tokio::io::BufWriter::with_capacity(32 * 1024, output);
+    loop {
+        let message = tokio::select! {
+            biased;
+            message = messages.recv() => message,
+            () = done.cancelled(), if !messages.is_closed() => {
+                // From here on every way to this client is closed.
+                messages.close();
+                continue;
+            }
+        };
+        let Some(message) = message else { break };
+        output.write_all(&message).await?;
+        if !message.ends_with(b"\n") {
+            output.write_all(b"\n").await?;
+        }
+        if messages.is_empty() {
+            output.flush().await?;
+        }
+    }
+    output.flush().await
+}
+
+struct Connection {
+    server: Arc<Inner>,
+    owner: Owner,
+    sender: mpsc::Sender<Bytes>,
+    /// Once the older era's handshake was made.
+    session: Option<Arc<Session>>,
+    in_flight: InFlight,
+    working: JoinSet<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.server.sessions.remove(&session.key);
+        }
+    }
+}
+
+impl Connection {
+    async fn read<R: AsyncBufRead + Unpin>(&mut self, mut input: R) -> io::Result<()> {
+        let limit = self.server.config.message_limit;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match next_line(&mut input, &mut line, limit).await? {
+                Line::End => return Ok(()),
+                Line::TooLong => {
+                    let error = RpcError::invalid_request(format!(
+                        "the message is longer than {limit} bytes"
+                    ));
+                    self.send(error_response(None, &error)).await;
+                }
+                Line::Read => {
+                    if !line.trim_ascii().is_empty() {
+                        self.take(std::mem::take(&mut line)).await;
+                    }
+                }
+            }
+            while self.working.try_join_next().is_some() {}
+            if self.sender.is_closed() {
+                // Nobody reads the answers.
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes one message. What can be answered at once is, before the next line is read; the rest
+    /// goes on beside it.
+    async fn take(&mut self, line: Vec<u8>) {
+        let message = match Message::parse(&line) {
+            Ok(message) => message,
+            Err(malformed) => {
+                let batches = self.session.as_ref();
+                if batches.is_some_and(|session| session.identity.version.has_batches())
+                    && batch(&line).is_some()
+                {
+                    return self.serve(line).await;
+                }
+                let id = malformed.id.map(RawValue::get);
+                let response = error_response(id, &malformed.error);
+                return self.send(response).await;
+            }
+        };
+        match &message {
+            Message::Notification(notification) => {
+                serve::notified(notification, Some(&self.in_flight));
+            }
+            Message::Response(response) => {
+                if let Some(session) = &self.session {
+                    serve::responded(&self.server, session, response).await;
+                }
+            }
+            Message::Request(request) => {
+                if is_handshake(request) {
+                    let response = self.initialize(request);
+                    return self.send(response).await;
+                }
+                drop(message);
+                self.serve(line).await;
+            }
+        }
+    }
+
+    async fn send(&self, mut message: Vec<u8>) {
+        one_line(&mut message);
+        // The writer is gone only if the output broke; then nobody can be told.
+        let _ = self.sender.send(message.into()).await;
+    }
+
+    fn initialize(&mut self, request: &Request<'_>) -> Vec<u8> {
+        let id = request.id;
+        if self.session.is_some() {
+            let error = RpcError::invalid_request("this connection is already initialized");
+            return error_response(Some(id.get()), &error);
+        }
+        let made = Params::parse(request.params).and_then(|params| {
+            initialize::handle(&self.server, id, &params, &self.owner, Transport::Lines)
+        });
+        match made {
+            Ok((response, session)) => {
+                session.add_general(Outlet::Lines(self.sender.clone()));
+                self.server.sessions.insert(&session.key, &session);
+                let (server, owner) = (Arc::clone(&self.server), self.owner.clone());
+                self.working
+                    .spawn(async move { server.couriers.opened(&server, &owner).await });
+                self.session = Some(session);
+                response
+            }
+            Err(error) => error_response(Some(id.get()), &error),
+        }
+    }
+
+    /// Serves a line that holds a request or a batch.
+    async fn serve(&mut self, line: Vec<u8>) {
+        let peer = Peer {
+            server: Arc::clone(&self.server),
+            owner: self.owner.clone(),
+            session: self.session.clone(),
+            in_flight: self.in_flight.clone(),
+            sender: self.sender.clone(),
+        };
+        let mut work = Box::pin(async move { peer.serve(&line).await });
+        let first = std::future::poll_fn(|cx| std::task::Poll::Ready(work.as_mut().poll(cx))).await;
+        if first.is_pending() {
+            self.working.spawn(work);
+        }
+    }
+
+    /// The input has ended: the last answers, then nothing more is waited for.
+    async fn end(&mut self) {
+        let last = async { while self.working.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(LAST_ANSWERS, last).await;
+        // Dropping a call leaves it to the rules of its era; see `tools/call`.
+        self.working.shutdown().await;
+    }
+}
+
+fn is_handshake(request: &Request<'_>) -> bool {
+    request.method == "initialize" && {
+        let params = Params::parse(request.params).unwrap_or_default();
+        ModernMeta::parse(params.meta).is_ok_and(|meta| meta.version.is_none())
+    }
+}
+
+/// What a request on this connection needs to be served beside the others.
+struct Peer {
+    server: Arc<Inner>,
+    owner: Owner,
+    session: Option<Arc<Session>>,
+    in_flight: InFlight,
+    sender: mpsc::Sender<Bytes>,
+}
+
+impl Peer {
+    async fn serve(&self, line: &[u8]) {
+        let response = match batch(line) {
+            None => self.message(line).await,
+            Some(messages) => {
+                let mut responses = Vec::new();
+                for message in messages {
+                    responses.extend(self.message(message.get().as_bytes()).await);
+                }
+                batch_response(&responses)
+            }
+        };
+        if let Some(mut response) = response {
+            one_line(&mut response);
+            let _ = self.sender.send(response.into()).await;
+        }
+    }
+
+    async fn message(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let request = match Message::parse(message) {
+            Ok(Message::Request(request)) => request,
+            Ok(Message::Notification(notification)) => {
+                serve::notified(&notification, Some(&self.in_flight));
+                return None;
+            }
+            Ok(Message::Response(response)) => {
+                if let Some(session) = &self.session {
+                    serve::responded(&self.server, session, &response).await;
+                }
+                return None;
+            }
+            Err(malformed) => {
+                let id = malformed.id.map(RawValue::get);
+                return Some(error_response(id, &malformed.error));
+            }
+        };
+        let id = request.id.get();
+        let outlet = Outlet::Lines(self.sender.clone());
+        match understand(
+            &self.server,
+            &self.owner,
+            self.session.as_ref(),
+            outlet,
+            &request,
+        ) {
+            Ok(cx) => serve::answer(&request.method, cx, Some(&self.in_flight))
+                .await
+                .into_response(id),
+            Err(error) => Some(error_response(Some(id), &error)),
+        }
+    }
+}
+
+fn understand<'a>(
+    server: &'a Arc<Inner>,
+    owner: &'a Owner,
+    session: Option<&'a Arc<Session>>,
+    outlet: Outlet,
+    request: &'a Request<'a>,
+) -> Result<Context<'a>, RpcError> {
+    let params = Params::parse(request.params)?;
+    let meta = ModernMeta::parse(params.meta)?;
+    let modern = meta.version.is_some() || request.method == "server/discover";
+    let (version, capabilities, session) = match session {
+        _ if modern => {
+            let (version, capabilities) = serve::declared(&meta)?;
+            (version, capabilities, None)
+        }
+        Some(session) => (
+            session.identity.version,
+            session.identity.capabilities,
+            Some(session),
+        ),
+        None => {
+            return Err(RpcError::invalid_params(
+                "call initialize first, or send stateless requests of 2026-07-28 with \"_meta\"",
+            ));
+        }
+    };
+    Ok(Context {
+        server,
+        id: request.id,
+        params,
+        meta,
+        version,
+        capabilities,
+        owner,
+        transport: Transport::Lines,
+        session,
+        outlet,
+        flight: None,
+    })
+}
+
+enum Line {
+    Read,
+    TooLong,
+    End,
+}
+
+/// Reads a line into `line`. One that is too long is read to its end and forgotten.
+async fn next_line<R: AsyncBufRead + Unpin>(
+    input: &mut R,
+    line: &mut Vec<u8>,
+    limit: usize,
+) -> io::Result<Line> {
+    let mut too_long = false;
+    loop {
+        let buffer = input.fill_buf().await?;
+        if buffer.is_empty() {
+            return Ok(match (too_long, line.is_empty()) {
+                (true, _) => Line::TooLong,
+                (false, true) => Line::End,
+                // A last line without its line break is a line.
+                (false, false) => Line::Read,
+            });
+        }
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let piece = &buffer[..end.unwrap_or(buffer.len())];
+        too_long |= line.len() + piece.len() > limit;
+        if too_long {
+            line.clear();
+        } else {
+            line.extend_from_slice(piece);
+        }
+        let used = end.map_or(buffer.len(), |end| end + 1);
+        input.consume(used);
+        if end.is_some() {
+            return Ok(if too_long { Line::TooLong } else { Line::Read });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn long_lines_are_skipped_to_their_end() {
+        let text = b"short\n0123456789\nnext\nlast";
+        let mut input = tokio::io::BufReader::with_capacity(4, &text[..]);
+        let mut seen = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            match next_line(&mut input, &mut line, 6).await.unwrap() {
+                Line::Read => seen.push(String::from_utf8(line).unwrap()),
+                Line::TooLong => seen.push("(too long)".into()),
+                Line::End => break,
+            }
+        }
+        assert_eq!(seen, ["short", "(too long)", "next", "last"]);
+    }
+}

@@ -1,0 +1,126 @@
+//! `initialize`, older era: agrees on a version and opens a session.
+
+use std::sync::Arc;
+
+use outlast_core::Owner;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::tasks_list;
+use crate::context::Transport;
+use crate::jsonrpc::{RpcError, begin_response, end_response, is_sound};
+use crate::protocol::{Capabilities, Params, Version};
+use crate::server::Inner;
+use crate::session::{Identity, Session};
+use crate::wire::Object;
+
+#[derive(Deserialize)]
+struct Initialize<'a> {
+    #[serde(rename = "protocolVersion")]
+    version: String,
+    #[serde(borrow)]
+    capabilities: &'a RawValue,
+    #[serde(borrow, rename = "clientInfo")]
+    client_info: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct ClientInfo {
+    #[expect(dead_code, reason = "checked to be there")]
+    name: String,
+    #[expect(dead_code, reason = "checked to be there")]
+    version: String,
+}
+
+/// Answers the handshake; returns the session, which nobody knows yet.
+///
+/// # Errors
+/// Something that the handshake must say is missing or of the wrong type.
+pub(crate) fn handle(
+    server: &Arc<Inner>,
+    id: &RawValue,
+    params: &Params<'_>,
+    owner: &Owner,
+    transport: Transport,
+) -> Result<(Vec<u8>, Arc<Session>), RpcError> {
+    let asked: Initialize<'_> = params.read()?;
+    let version = negotiate(&asked.version, transport);
+    let capabilities = Capabilities::parse(asked.capabilities, version).ok_or_else(|| {
+        RpcError::invalid_params(r#""capabilities" must be an object of objects"#)
+    })?;
+    let info = crate::protocol::object::<ClientInfo>(asked.client_info);
+    if info.is_none() || !is_sound(asked.client_info) {
+        return Err(RpcError::invalid_params(
+            r#""clientInfo" must be an object with "name" and "version""#,
+        ));
+    }
+    let identity = Identity::new(version, capabilities, owner, server.handle.now());
+    let session = Session::new(identity, owner.clone(), Some(asked.client_info.get()));
+    let mut out = begin_response(id.get(), 384);
+    {
+        let mut result = Object::new(&mut out);
+        result.plain("protocolVersion", version.as_str());
+        {
+            let mut capabilities = result.object("capabilities");
+            capabilities.object("logging");
+            capabilities.object("tools");
+            if version.has_legacy_tasks() {
+                let mut tasks = capabilities.object("tasks");
+                if tasks_list::is_offered(transport) {
+                    tasks.object("list");
+                }
+                tasks.object("cancel");
+                tasks.object("requests").object("tools").object("call");
+            }
+        }
+        if version.has_structured_content() {
+            result.raw("serverInfo", server.info.as_str());
+        } else {
+            let mut info = result.object("serverInfo");
+            info.text("name", &server.config.name)
+                .text("version", &server.config.version);
+        }
+        if let Some(instructions) = &server.config.instructions {
+            result.text("instructions", instructions);
+        }
+    }
+    end_response(&mut out);
+    Ok((out, session))
+}
+
+/// The version asked for, if it is spoken over this transport; else the latest of the era.
+fn negotiate(asked: &str, transport: Transport) -> Version {
+    Version::parse(asked)
+        .filter(|version| *version <= Version::LATEST_LEGACY)
+        .filter(|version| transport == Transport::Lines || *version > Version::V2024_11_05)
+        .unwrap_or(Version::LATEST_LEGACY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_asked_for_is_echoed_where_it_is_spoken() {
+        assert_eq!(
+            negotiate("2025-06-18", Transport::Http),
+            Version::V2025_06_18
+        );
+        assert_eq!(
+            negotiate("2024-11-05", Transport::Lines),
+            Version::V2024_11_05
+        );
+        assert_eq!(
+            negotiate("2024-11-05", Transport::Http),
+            Version::V2025_11_25
+        );
+        assert_eq!(
+            negotiate("2026-07-28", Transport::Http),
+            Version::V2025_11_25
+        );
+        assert_eq!(
+            negotiate("1999-01-01", Transport::Lines),
+            Version::V2025_11_25
+        );
+    }
+}

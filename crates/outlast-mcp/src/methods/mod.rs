@@ -1,0 +1,15 @@
+//! One file for each method.
+
+pub(crate) mod discover;
+pub(crate) mod initialize;
+pub(crate) mod listen;
+pub(crate) mod outlast_logs;
+pub(crate) mod ping;
+pub(crate) mod set_level;
+pub(crate) mod tasks_cancel;
+pub(crate) mod tasks_get;
+pub(crate) mod tasks_list;
+pub(crate) mod tasks_result;
+pub(crate) mod tasks_update;
+pub(crate) mod tools_call;
+pub(crate) mod tools_list;

@@ -1,0 +1,51 @@
+//! `tasks/result`, 2025-11-25: waits for the end of a task and returns what the call would have
+//! returned.
+//!
+//! Several clients may wait for one task; each gets the same. Questions of the task travel on the
+//! stream of a client that waits. A wait has no time limit: after a few seconds of silence the
+//! response becomes a stream with signs of life in it. Ending the request never ends the task.
+
+use crate::context::{Context, PATIENCE, Reply, from_store};
+use crate::jsonrpc::RpcError;
+use crate::protocol::names::META_RELATED_TASK;
+use crate::wire;
+
+pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
+    let id = cx.task_id()?;
+    let mut watch = cx
+        .server
+        .handle
+        .watch(cx.owner, id)
+        .await
+        .map_err(from_store)?;
+    if !watch.task().is_finished() {
+        let _waits = cx.session.map(|session| {
+            cx.server
+                .couriers
+                .attach(cx.server, session, id, &cx.outlet)
+        });
+        let mut silent = std::pin::pin!(tokio::time::sleep(PATIENCE));
+        let mut opened = false;
+        while !watch.task().is_finished() {
+            tokio::select! {
+                changed = watch.changed() => {
+                    changed.map_err(from_store)?;
+                }
+                () = &mut silent, if !opened => {
+                    cx.outlet.open();
+                    opened = true;
+                }
+                () = cx.server.stopping.cancelled() => {
+                    return Err(RpcError::internal(
+                        "the server is stopping; the task goes on, ask for its result again",
+                    ));
+                }
+            }
+        }
+    }
+    let related = format!(r#"{{"taskId":"{id}"}}"#);
+    let outcome = watch.task().outcome.as_deref();
+    let outcome = outcome.expect("a finished task has an outcome");
+    let ours = [(META_RELATED_TASK, &*related)];
+    Ok(wire::response(cx.id.get(), outcome, cx.version, &ours))
+}

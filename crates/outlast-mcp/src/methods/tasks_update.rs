@@ -1,0 +1,59 @@
+//! `tasks/update`, 2026-07-28: answers to a task's questions.
+//!
+//! Any subset is welcome. Keys that are not open are ignored, so that an update may be repeated. An
+//! answer that does not fit its question refuses the whole update and leaves every key open.
+
+use std::collections::BTreeMap;
+
+use outlast_core::RawJson;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::answers;
+use crate::context::{Context, Reply, from_store};
+use crate::jsonrpc::{RpcError, is_sound};
+
+#[derive(Deserialize)]
+struct Update<'a> {
+    #[serde(borrow, default, rename = "inputResponses")]
+    responses: Option<&'a RawValue>,
+}
+
+pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
+    cx.require_tasks()?;
+    let id = cx.task_id()?;
+    let Update { responses } = cx.params.read()?;
+    let task = cx
+        .server
+        .handle
+        .get(cx.owner, id)
+        .await
+        .map_err(from_store)?;
+    let responses = parse(responses)?;
+    let mut answers = BTreeMap::new();
+    for (key, response) in responses {
+        if let Some(input) = task.open_inputs().find(|input| input.request.key == key) {
+            answers::check(&input.request, &response)
+                .map_err(|why| RpcError::invalid_params(format!("the answer to {key:?} {why}")))?;
+            answers.insert(key, response);
+        }
+    }
+    if !answers.is_empty() {
+        cx.server
+            .handle
+            .answer(cx.owner, id, answers)
+            .await
+            .map_err(from_store)?;
+    }
+    Ok(cx.acknowledge())
+}
+
+/// Reads a map of responses.
+pub(crate) fn parse(raw: Option<&RawValue>) -> Result<BTreeMap<String, RawJson>, RpcError> {
+    let raw = raw.filter(|raw| raw.get() != "null");
+    let sound = raw.is_none_or(is_sound);
+    let responses = crate::protocol::object_or_default(raw).filter(|_| sound);
+    responses.ok_or_else(|| {
+        RpcError::invalid_params(r#""inputResponses" must be an object of responses by key"#)
+    })
+}

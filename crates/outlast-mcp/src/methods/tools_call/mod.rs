@@ -1,0 +1,238 @@
+//! `tools/call`, both eras: inline, synchronously, or as a task.
+//!
+//! The order is the point: which tool, whether the caller may have it this way, whether the
+//! arguments fit, and only then anything is asked, run or stored.
+
+mod ask_first;
+mod report;
+mod synchronous;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_core::status::Era;
+use outlast_core::task::{MAX_RETENTION, ReplyTo};
+use outlast_core::{RawJson, ToolResult};
+use outlast_engine::{NewCall, TaskSupport, Tool};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::context::{Context, Reply, from_store, missing_tasks};
+use crate::jsonrpc::{RpcError, code, is_sound, string};
+use crate::protocol::progress_token;
+use crate::session::client_record;
+use crate::wire::{self, Object};
+
+#[derive(Deserialize)]
+struct Call<'a> {
+    #[serde(borrow, default, deserialize_with = "crate::jsonrpc::present")]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "crate::jsonrpc::present")]
+    task: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "inputResponses")]
+    responses: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "requestState")]
+    state: Option<&'a RawValue>,
+}
+
+/// How a call is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mode {
+    /// The caller waits for the result.
+    Synchronous,
+    /// The caller gets a task.
+    Task { ttl: Option<Duration> },
+}
+
+pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
+    let tool = find(cx)?;
+    let call: Call<'_> = cx.params.read()?;
+    let mode = mode(cx, tool, call.task)?;
+    let token = progress_token(&cx.meta)?;
+    let arguments = arguments(call.arguments)?;
+    if let Some(meta) = cx.params.meta {
+        readable("_meta", meta)?;
+    }
+    if let Err(problem) = tool.handler.check(&arguments) {
+        let problem = format!("invalid arguments for {:?}: {problem}", tool.name);
+        return match (mode, cx.version.era()) {
+            // The caller expects a task and could not read a result here.
+            (Mode::Task { .. }, Era::Legacy) => Err(RpcError::invalid_params(problem)),
+            // The model reads it and tries again (SEP-1303).
+            _ => Ok(result(cx, &ToolResult::error(problem))),
+        };
+    }
+    let mut new = NewCall::new(Arc::clone(tool), arguments, cx.owner.clone());
+    if let Some(ask) = &tool.ask_first {
+        let collected = match cx.session {
+            None => ask_first::collect(cx, ask, &new, call.responses, call.state)?,
+            // Rare and long: kept out of the future that every call is.
+            Some(session) => Box::pin(ask_first::collect_waiting(cx, session, ask, &new)).await?,
+        };
+        match collected {
+            ask_first::Collected::All(answers) => new.first_answers = answers,
+            ask_first::Collected::Ask(reply) => return Ok(reply),
+        }
+    }
+    new.request_meta = cx.params.meta.map(|meta| RawJson::from(meta.to_owned()));
+    new.client = Some(client(cx));
+    match mode {
+        Mode::Synchronous => synchronous::run(cx, new, token).await,
+        Mode::Task { ttl } => create(cx, new, ttl, token).await,
+    }
+}
+
+fn find<'a>(cx: &'a Context<'_>) -> Result<&'a Arc<Tool>, RpcError> {
+    let name = cx
+        .params
+        .name
+        .ok_or_else(|| RpcError::invalid_params(r#""name" is missing"#))?;
+    let name =
+        string(name).ok_or_else(|| RpcError::invalid_params(r#""name" must be a string"#))?;
+    let tool = cx.server.tools.get(&name);
+    tool.ok_or_else(|| RpcError::invalid_params(format!("unknown tool {name:?}")))
+}
+
+fn arguments(raw: Option<&RawValue>) -> Result<RawJson, RpcError> {
+    match raw {
+        None => Ok(RawJson::empty_object()),
+        Some(raw) if raw.get().starts_with('{') => Ok(RawJson::from(raw.to_owned())),
+        Some(_) => Err(RpcError::invalid_params(r#""arguments" must be an object"#)),
+    }
+}
+
+/// Refuses what will be kept and could not be read later.
+fn readable(name: &str, raw: &RawValue) -> Result<(), RpcError> {
+    if is_sound(raw) {
+        return Ok(());
+    }
+    Err(RpcError::invalid_params(format!(
+        "{name:?} has a number out of range or half of a surrogate pair"
+    )))
+}
+
+/// How the call is to be served, by the tool's wish and the caller's abilities.
+fn mode(cx: &Context<'_>, tool: &Tool, task: Option<&RawValue>) -> Result<Mode, RpcError> {
+    let task = task.filter(|_| cx.version.has_legacy_tasks());
+    match (cx.version.era(), tool.task) {
+        (Era::Legacy, TaskSupport::Forbidden) if task.is_some() => Err(RpcError::new(
+            code::METHOD_NOT_FOUND,
+            format!(
+                "tool {:?} cannot run as a task; call it without \"task\"",
+                tool.name
+            ),
+        )),
+        (Era::Legacy, TaskSupport::Required) if task.is_none() => Err(RpcError::new(
+            code::METHOD_NOT_FOUND,
+            format!(
+                "tool {:?} runs only as a task; call it with \"task\"",
+                tool.name
+            ),
+        )),
+        (Era::Legacy, _) => match task {
+            Some(task) => Ok(Mode::Task {
+                ttl: requested_ttl(task)?,
+            }),
+            None => Ok(Mode::Synchronous),
+        },
+        (Era::Modern, TaskSupport::Forbidden) => Ok(Mode::Synchronous),
+        (Era::Modern, _) if cx.capabilities.tasks => Ok(Mode::Task { ttl: None }),
+        (Era::Modern, TaskSupport::Required) => Err(missing_tasks()),
+        (Era::Modern, TaskSupport::Optional) => Ok(Mode::Synchronous),
+    }
+}
+
+fn requested_ttl(task: &RawValue) -> Result<Option<Duration>, RpcError> {
+    #[derive(Default, Deserialize)]
+    struct TaskParams {
+        #[serde(default)]
+        ttl: Option<f64>,
+    }
+    let wrong = || {
+        RpcError::invalid_params(
+            r#""task" must be an object whose "ttl" is a number of milliseconds"#,
+        )
+    };
+    let TaskParams { ttl } = crate::protocol::object(task).ok_or_else(wrong)?;
+    match ttl {
+        None => Ok(None),
+        Some(ttl) if ttl >= 0.0 => {
+            // More than the longest is the longest.
+            let longest = MAX_RETENTION.as_secs_f64();
+            Ok(Some(Duration::from_secs_f64((ttl / 1000.0).min(longest))))
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// What is recorded of the client with the call.
+fn client(cx: &Context<'_>) -> RawJson {
+    match cx.session {
+        Some(session) => session.client.clone(),
+        None => client_record(cx.meta.client_info.map(RawValue::get), cx.capabilities),
+    }
+}
+
+/// A result that is there already.
+fn result(cx: &Context<'_>, result: &ToolResult) -> Vec<u8> {
+    let room = result.content.as_str().len() + 256;
+    cx.reply(room, |out| {
+        let meta = meta_of_result(cx);
+        wire::tool_result(out, result, cx.version, &meta);
+    })
+}
+
+/// What is added to the `_meta` of a result of the newer era.
+fn meta_of_result<'a>(cx: &'a Context<'_>) -> Vec<(&'a str, &'a str)> {
+    match cx.version.era() {
+        Era::Legacy => Vec::new(),
+        Era::Modern => {
+            vec![(
+                crate::protocol::names::META_SERVER_INFO,
+                cx.server.info.as_str(),
+            )]
+        }
+    }
+}
+
+async fn create(
+    cx: &Context<'_>,
+    mut new: NewCall,
+    ttl: Option<Duration>,
+    token: Option<&RawValue>,
+) -> Reply {
+    new.ttl = ttl;
+    new.reply_to = cx.session.map(|session| ReplyTo {
+        session: session.key.clone(),
+        progress_token: token.map(|token| RawJson::from(token.to_owned())),
+    });
+    let task = cx.server.handle.create(new).await.map_err(from_store)?;
+    if let Some(session) = cx.session {
+        cx.server.couriers.created(cx.server, session, task.id());
+    }
+    let now = cx.server.handle.now();
+    Ok(cx.reply_object(|result| match cx.version.era() {
+        Era::Legacy => {
+            wire::legacy_members(&mut result.object("task"), &task, now);
+            // Clients from before the final text look for a result stub; the later ones do not mind.
+            result.raw("content", "[]");
+            let mut meta = result.object("_meta");
+            meta.object("modelcontextprotocol.io/task")
+                .plain("taskId", task.id())
+                .plain("status", "working");
+        }
+        Era::Modern => {
+            result.raw("resultType", r#""task""#);
+            wire::modern_members(result, &task, now);
+            result.raw("_meta", cx.server.meta.as_str());
+        }
+    }))
+}
+
+/// Writes the questions of a map `inputRequests`.
+fn input_requests(result: &mut Object<'_>, questions: &[&outlast_core::InputRequest]) {
+    let mut requests = result.object("inputRequests");
+    for question in questions {
+        wire::input_request(&mut requests, question);
+    }
+}

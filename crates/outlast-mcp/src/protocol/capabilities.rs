@@ -1,0 +1,162 @@
+//! What a client said it can do, as far as this server asks.
+//!
+//! In the older era it is said once, at the handshake, and travels sealed in the session id; in the
+//! newer one each request says it anew and nothing is carried over.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::names::TASKS_EXTENSION;
+use super::version::Version;
+
+/// A set of client capabilities.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Capabilities {
+    /// Answers `elicitation/create` in form mode.
+    pub elicitation_form: bool,
+    /// Answers `elicitation/create` in URL mode.
+    pub elicitation_url: bool,
+    /// Answers `sampling/createMessage`.
+    pub sampling: bool,
+    /// Answers `roots/list`.
+    pub roots: bool,
+    /// Understands tasks of 2026-07-28. Never set in the older era, whatever a client declares
+    /// (SEP-2663, "Compatibility").
+    pub tasks: bool,
+}
+
+#[derive(Deserialize)]
+struct Declared<'a> {
+    #[serde(borrow, default)]
+    elicitation: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    sampling: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    roots: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    extensions: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Modes<'a> {
+    #[serde(borrow, default)]
+    form: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    url: Option<&'a RawValue>,
+}
+
+impl Capabilities {
+    /// Reads a `capabilities` object as `version` means it. `None` if it is not an object, or its
+    /// known members are of the wrong type.
+    pub fn parse(raw: &RawValue, version: Version) -> Option<Self> {
+        let declared: Declared<'_> = super::object(raw)?;
+        let mut set = Self {
+            sampling: is_object(declared.sampling)?,
+            roots: is_object(declared.roots)?,
+            ..Self::default()
+        };
+        if let Some(elicitation) = declared.elicitation {
+            let modes: Modes<'_> = super::object(elicitation)?;
+            set.elicitation_url = modes.url.is_some();
+            // An empty object has always meant forms.
+            set.elicitation_form = modes.form.is_some() || modes.url.is_none();
+        }
+        if version == Version::V2026_07_28
+            && let Some(extensions) = declared.extensions
+        {
+            let extensions: Extensions<'_> = super::object(extensions)?;
+            set.tasks = extensions.tasks.is_some();
+        }
+        Some(set)
+    }
+
+    /// Whether the client can answer a request of the server.
+    ///
+    /// `mode` is the elicitation mode; forms are meant where it is absent.
+    pub fn can_answer(self, method: &str, mode: Option<&str>) -> bool {
+        match (method, mode) {
+            ("elicitation/create", None | Some("form")) => self.elicitation_form,
+            ("elicitation/create", Some("url")) => self.elicitation_url,
+            ("sampling/createMessage", _) => self.sampling,
+            ("roots/list", _) => self.roots,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn to_bits(self) -> u8 {
+        u8::from(self.elicitation_form)
+            | u8::from(self.elicitation_url) << 1
+            | u8::from(self.sampling) << 2
+            | u8::from(self.roots) << 3
+    }
+
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        Self {
+            elicitation_form: bits & 1 != 0,
+            elicitation_url: bits & 2 != 0,
+            sampling: bits & 4 != 0,
+            roots: bits & 8 != 0,
+            tasks: false,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Extensions<'a> {
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/tasks")]
+    tasks: Option<&'a RawValue>,
+}
+
+const _: () = assert!(TASKS_EXTENSION.len() == "io.modelcontextprotocol/tasks".len());
+
+/// Absent and `null` are "no", an object is "yes", anything else is wrong.
+fn is_object(value: Option<&RawValue>) -> Option<bool> {
+    match value {
+        None => Some(false),
+        Some(value) if value.get().starts_with('{') => Some(true),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str, version: Version) -> Option<Capabilities> {
+        Capabilities::parse(serde_json::from_str(json).unwrap(), version)
+    }
+
+    #[test]
+    fn an_empty_elicitation_means_forms() {
+        let set = parse(r#"{"elicitation":{}}"#, Version::V2025_06_18).unwrap();
+        assert!(set.elicitation_form && !set.elicitation_url);
+        let set = parse(r#"{"elicitation":{"url":{}}}"#, Version::V2025_11_25).unwrap();
+        assert!(!set.elicitation_form && set.elicitation_url);
+    }
+
+    #[test]
+    fn the_extension_counts_in_the_newer_era_alone() {
+        let json = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}},"tasks":{"list":{}}}"#;
+        assert!(parse(json, Version::V2026_07_28).unwrap().tasks);
+        assert!(!parse(json, Version::V2025_11_25).unwrap().tasks);
+        assert!(
+            !parse(r#"{"tasks":{}}"#, Version::V2026_07_28)
+                .unwrap()
+                .tasks
+        );
+    }
+
+    #[test]
+    fn wrong_types_are_seen() {
+        for bad in ["[]", "3", r#"{"sampling":true}"#, r#"{"extensions":[]}"#] {
+            assert_eq!(parse(bad, Version::V2026_07_28), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn bits_keep_the_set() {
+        for bits in 0..16 {
+            assert_eq!(Capabilities::from_bits(bits).to_bits(), bits);
+        }
+    }
+}

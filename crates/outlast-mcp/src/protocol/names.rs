@@ -1,0 +1,31 @@
+//! The protocol's fixed names.
+
+/// The tasks extension of 2026-07-28 (SEP-2663).
+pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
+/// `_meta`: the version a stateless request speaks.
+pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// `_meta`: who sends a stateless request.
+pub const META_CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+/// `_meta`: what the sender of a stateless request can do.
+pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// `_meta`: who answers.
+pub const META_SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+/// `_meta`: the listen request a notification belongs to.
+pub const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+/// `_meta`: the task a message belongs to (2025-11-25).
+pub const META_RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+/// `_meta` of a Task object: its progress in numbers. Ours.
+pub const META_PROGRESS: &str = "outlast/progress";
+/// `_meta` of a Task object: the tool that runs. Ours.
+pub const META_TOOL: &str = "outlast/tool";
+
+/// Header: the version of every message after the handshake.
+pub const HEADER_VERSION: &str = "mcp-protocol-version";
+/// Header: the session of the older era.
+pub const HEADER_SESSION: &str = "mcp-session-id";
+/// Header: the method of a stateless request.
+pub const HEADER_METHOD: &str = "mcp-method";
+/// Header: the tool, prompt, resource or task a stateless request is about.
+pub const HEADER_NAME: &str = "mcp-name";
+/// Prefix of the headers that mirror arguments marked with `x-mcp-header`.
+pub const HEADER_PARAM_PREFIX: &str = "mcp-param-";

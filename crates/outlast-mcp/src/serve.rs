@@ -1,0 +1,202 @@
+//! From a message to its answer, whatever it came over: which era it belongs to, who may send it,
+//! and what ends it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use outlast_core::RawJson;
+
+use crate::answers;
+use crate::context::Context;
+use crate::dispatch::{can_last, dispatch};
+use crate::jsonrpc::{
+    Notification, RequestId, Response, RpcError, code, error_response, is_sound, string,
+};
+use crate::methods::discover;
+use crate::protocol::{Capabilities, ModernMeta, Params, Version};
+use crate::server::Inner;
+use crate::session::{InFlight, QuestionId, Session};
+
+/// What a stateless request says about itself.
+///
+/// # Errors
+/// It does not say enough, or a version that is not spoken here.
+pub(crate) fn declared(meta: &ModernMeta<'_>) -> Result<(Version, Capabilities), RpcError> {
+    let text = version_text(meta)?;
+    let version = Version::parse(&text).filter(|version| *version > Version::LATEST_LEGACY);
+    let Some(version) = version else {
+        let requested = serde_json::to_string(&text).expect("a string has a JSON form");
+        let supported = discover::supported();
+        let data = format!(r#"{{"supported":{supported},"requested":{requested}}}"#);
+        return Err(RpcError::new(
+            code::UNSUPPORTED_VERSION,
+            format!("protocol version {text:?} is not spoken here as a stateless request"),
+        )
+        .with_data(RawJson::parse(data).expect("written as JSON")));
+    };
+    Ok((version, meta.capabilities(version)?))
+}
+
+/// The version a stateless request says it speaks.
+///
+/// # Errors
+/// It says none.
+pub(crate) fn version_text<'a>(meta: &ModernMeta<'a>) -> Result<Cow<'a, str>, RpcError> {
+    meta.version_text().ok_or_else(|| {
+        RpcError::invalid_params(format!(
+            r#""_meta" needs {:?}, a string"#,
+            crate::protocol::names::META_VERSION
+        ))
+    })
+}
+
+/// How a request ended.
+pub(crate) enum Answer {
+    /// With a result.
+    Result(Vec<u8>),
+    /// With an error.
+    Error(RpcError),
+    /// Without a response: its sender ended it.
+    Nothing,
+}
+
+impl Answer {
+    /// The response, if there is to be one.
+    pub(crate) fn into_response(self, id: &str) -> Option<Vec<u8>> {
+        match self {
+            Self::Result(response) => Some(response),
+            Self::Error(error) => Some(error_response(Some(id), &error)),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// Serves a request. `in_flight` holds those of the same sender, where there is such a thing.
+pub(crate) async fn answer(
+    method: &str,
+    mut cx: Context<'_>,
+    in_flight: Option<&InFlight>,
+) -> Answer {
+    let flight = match in_flight.filter(|_| can_last(method)) {
+        None => None,
+        Some(in_flight) => {
+            let id = RequestId::from_json(cx.id).expect("checked when the message was read");
+            match in_flight.begin(id) {
+                Some(flight) => Some(flight),
+                None => {
+                    return Answer::Error(RpcError::invalid_request(
+                        "a request with this id is still being served; use another id",
+                    ));
+                }
+            }
+        }
+    };
+    cx.flight = flight.as_ref();
+    let cx = cx;
+    let mut serving = pin!(dispatch(method, &cx));
+    let reply = match &flight {
+        None => serving.await,
+        Some(flight) => {
+            let mut ended = pin!(flight.cancelled());
+            let reply = std::future::poll_fn(|task| match serving.as_mut().poll(task) {
+                Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                Poll::Pending => ended.as_mut().poll(task).map(|()| None),
+            });
+            match reply.await {
+                Some(reply) => reply,
+                None => return Answer::Nothing,
+            }
+        }
+    };
+    match reply {
+        Ok(response) => Answer::Result(response),
+        Err(error) => Answer::Error(error),
+    }
+}
+
+/// Takes a notification. Nothing is answered, and what is not known is ignored.
+pub(crate) fn notified(notification: &Notification<'_>, in_flight: Option<&InFlight>) {
+    #[derive(serde::Deserialize)]
+    struct Cancelled<'a> {
+        #[serde(borrow, rename = "requestId")]
+        id: &'a serde_json::value::RawValue,
+    }
+    if notification.method != "notifications/cancelled" {
+        return;
+    }
+    let params = Params::parse(notification.params);
+    let id = params.and_then(|params| params.read::<Cancelled<'_>>());
+    if let (Ok(Cancelled { id }), Some(in_flight)) = (id, in_flight)
+        && let Some(id) = RequestId::from_json(id)
+    {
+        in_flight.cancel(&id);
+    }
+}
+
+/// Takes a response of a client of the older era: the answer to a question of a task, whichever
+/// instance sent it. Anything else is ignored, as is an answer that came too late.
+///
+/// An error, or an accepted form that does not fit what was asked for, counts as the question being
+/// dismissed: the client has no way to hear that it should try again.
+pub(crate) async fn responded(server: &Arc<Inner>, session: &Session, response: &Response<'_>) {
+    if response
+        .result
+        .as_ref()
+        .is_ok_and(|result| !is_sound(result))
+    {
+        return;
+    }
+    let id = response.id.and_then(string);
+    if id
+        .as_deref()
+        .is_some_and(|id| session.pending.resolve(id, response))
+    {
+        return;
+    }
+    let question = id.and_then(|id| QuestionId::open(&server.sealer, &id));
+    let Some(QuestionId { task: id, key, .. }) = question else {
+        return;
+    };
+    let Ok(task) = server.handle.get(&session.owner, id).await else {
+        return;
+    };
+    let Some(input) = task.open_inputs().find(|input| input.request.key == key) else {
+        return;
+    };
+    let answer = match &response.result {
+        Ok(result) => {
+            let answer = RawJson::from((*result).to_owned());
+            match answers::check(&input.request, &answer) {
+                Ok(()) => answer,
+                Err(why) => {
+                    tracing::warn!(task = %id, key, "an answer was dismissed: it {why}");
+                    dismissed(&input.request.method, None)
+                }
+            }
+        }
+        Err(error) => dismissed(&input.request.method, Some(error)),
+    };
+    if let Err(error) = server
+        .handle
+        .answer(&session.owner, id, BTreeMap::from([(key, answer)]))
+        .await
+    {
+        tracing::error!(task = %id, %error, "an answer could not be stored");
+    }
+}
+
+/// The answer of a client that would not answer.
+pub(crate) fn dismissed(method: &str, error: Option<&RpcError>) -> RawJson {
+    #[derive(serde::Serialize)]
+    struct Refused<'a> {
+        error: Option<&'a RpcError>,
+    }
+    if method == "elicitation/create" {
+        RawJson::parse(r#"{"action":"cancel"}"#).expect("a constant")
+    } else {
+        RawJson::of(&Refused { error }).expect("an error has a JSON form")
+    }
+}

@@ -1,0 +1,406 @@
+//! The courier of a task: brings what the task has to say to clients of the older era.
+//!
+//! One courier follows one task and decides, for each message, on the one stream that carries it: a
+//! client that waits for the result comes first, then the stream that the creating session keeps
+//! open, then, for questions only, any open stream of the same principal whose session declared that
+//! it can answer. Where there is none, a question waits in the task; opening a stream calls the
+//! couriers again. A question whose stream died unanswered is sent again under a new id.
+//!
+//! What is told here can be missed; the record is the truth and polling finds it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use outlast_core::status::Era;
+use outlast_core::store::Filter;
+use outlast_core::{InputRequest, Owner, Phase, Progress, Task, TaskId, TaskStatus};
+use outlast_engine::Watch;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::messages::{
+    elicitation_mode, next_value, progress_notification, question_request, status_notification,
+};
+use super::outlet::Outlet;
+use super::question::QuestionId;
+use super::registry::Session;
+use crate::jsonrpc::RequestId;
+use crate::server::Inner;
+
+/// How long a new sentence about a task waits for the next one: clients show the latest alone. Some
+/// of them never poll once they have been told anything, so every sentence must come in the end.
+const SENTENCE_EVERY: Duration = Duration::from_millis(250);
+
+/// How many unfinished tasks get a courier when a stream is opened.
+const AT_ONCE: usize = 500;
+
+/// The couriers of this process.
+#[derive(Default)]
+pub(crate) struct Couriers {
+    by_task: Mutex<HashMap<TaskId, Arc<Round>>>,
+}
+
+/// What a courier is told from outside.
+#[derive(Default)]
+struct Round {
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Clients that wait for the result, the latest last.
+    results: Vec<(Outlet, Arc<Session>)>,
+    /// Counts calls from outside, so that a courier about to leave notices one.
+    calls: u64,
+}
+
+impl Round {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// A client that waits for the result of a task, until this is dropped.
+pub(crate) struct Attached {
+    round: Arc<Round>,
+    outlet: Outlet,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.round
+            .lock()
+            .results
+            .retain(|(outlet, _)| !outlet.is(&self.outlet));
+        self.round.changed.notify_one();
+    }
+}
+
+impl Couriers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Round>>> {
+        self.by_task.lock().expect("nothing panics under this lock")
+    }
+
+    /// Sees to it that a courier follows the task and looks at the streams anew.
+    fn call(&self, server: &Arc<Inner>, owner: &Owner, task: TaskId) -> Arc<Round> {
+        let mut by_task = self.lock();
+        if let Some(round) = by_task.get(&task) {
+            round.lock().calls += 1;
+            round.changed.notify_one();
+            return Arc::clone(round);
+        }
+        let round = Arc::<Round>::default();
+        by_task.insert(task, Arc::clone(&round));
+        tokio::spawn(follow(
+            Arc::clone(server),
+            owner.clone(),
+            task,
+            Arc::clone(&round),
+        ));
+        round
+    }
+
+    /// A client waits for the result on `outlet`.
+    pub(crate) fn attach(
+        &self,
+        server: &Arc<Inner>,
+        session: &Arc<Session>,
+        task: TaskId,
+        outlet: &Outlet,
+    ) -> Attached {
+        let round = self.call(server, &session.owner, task);
+        round
+            .lock()
+            .results
+            .push((outlet.clone(), Arc::clone(session)));
+        round.changed.notify_one();
+        Attached {
+            round,
+            outlet: outlet.clone(),
+        }
+    }
+
+    /// A task was created by a session, or a question of one is to be sent: if any stream could
+    /// carry a message about it, somebody must bring it.
+    pub(crate) fn created(&self, server: &Arc<Inner>, session: &Session, task: TaskId) {
+        if session.general().is_some() || !server.sessions.listening(&session.owner).is_empty() {
+            self.call(server, &session.owner, task);
+        }
+    }
+
+    /// A stream was opened: whatever waits for one is brought.
+    pub(crate) async fn opened(&self, server: &Arc<Inner>, owner: &Owner) {
+        let phases = [
+            Phase::Scheduled,
+            Phase::Queued,
+            Phase::Blocked,
+            Phase::Running,
+            Phase::Suspended,
+        ];
+        let filter = Filter {
+            phases: phases.to_vec(),
+            ..Filter::default()
+        };
+        match server.handle.list(owner, filter, None, AT_ONCE).await {
+            Ok(page) => {
+                for task in page.tasks {
+                    let from_here = task.spec.reply_to.is_some();
+                    if from_here || task.open_inputs().next().is_some() {
+                        self.call(server, owner, task.id());
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for open questions"),
+        }
+    }
+
+    /// Leaves, unless somebody called since the courier last looked.
+    fn leave(&self, task: TaskId, round: &Arc<Round>, seen: u64) -> bool {
+        let mut by_task = self.lock();
+        let waiting = round.lock();
+        if waiting.calls != seen || !waiting.results.is_empty() {
+            return false;
+        }
+        by_task.remove(&task);
+        true
+    }
+
+    fn finished(&self, task: TaskId) {
+        self.lock().remove(&task);
+    }
+}
+
+/// A courier's whole life.
+async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: Arc<Round>) {
+    let Ok(mut watch) = server.handle.watch(&owner, id).await else {
+        server.couriers.finished(id);
+        return;
+    };
+    let task = watch.task();
+    let mut courier = Courier {
+        told_status: task.status(Era::Legacy),
+        told_sentence: task.status_message(),
+        sentence_after: None,
+        told_progress: Progress::default(),
+        last_value: f64::NEG_INFINITY,
+        deliveries: BTreeMap::new(),
+        server: Arc::clone(&server),
+        round: Arc::clone(&round),
+        home: None,
+    };
+    loop {
+        let seen = round.lock().calls;
+        let task = Arc::clone(watch.task());
+        courier.look(&task);
+        if task.is_finished() {
+            break;
+        }
+        if !courier.has_somewhere_to_go(&task) && server.couriers.leave(id, &round, seen) {
+            return;
+        }
+        if !courier.wait(&mut watch).await {
+            break;
+        }
+    }
+    server.couriers.finished(id);
+}
+
+struct Courier {
+    server: Arc<Inner>,
+    round: Arc<Round>,
+    /// The creating session, once it has been found open.
+    home: Option<Arc<Session>>,
+    told_status: TaskStatus,
+    told_sentence: Option<String>,
+    /// The next sentence is told at this moment at the earliest.
+    sentence_after: Option<Instant>,
+    told_progress: Progress,
+    /// The last progress value sent: the next one is larger.
+    last_value: f64,
+    /// Where each open question is, if its stream still stands, and how often it was sent.
+    deliveries: BTreeMap<String, (Option<Outlet>, u32)>,
+}
+
+impl Courier {
+    fn look(&mut self, task: &Arc<Task>) {
+        self.find_home(task);
+        let status = task.status(Era::Legacy);
+        // The order is: progress, status, questions; and no progress once the end is known.
+        if !task.is_finished() && task.state.progress != self.told_progress {
+            self.tell_progress(task);
+        }
+        self.tell_status(task, status);
+        self.deliveries
+            .retain(|key, _| task.open_inputs().any(|input| input.request.key == *key));
+        if !task.is_finished() {
+            let open: Vec<InputRequest> = task
+                .open_inputs()
+                .map(|input| input.request.clone())
+                .collect();
+            for question in &open {
+                self.deliver(task.id(), &task.spec.owner, question);
+            }
+        }
+    }
+
+    /// Tells the status when it changes, and at a gentle pace the sentence about it.
+    fn tell_status(&mut self, task: &Task, status: TaskStatus) {
+        let sentence = task.status_message();
+        let now = Instant::now();
+        let early = self.sentence_after.is_some_and(|after| now < after);
+        let new_sentence = sentence != self.told_sentence && !early;
+        if status == self.told_status && !new_sentence {
+            return;
+        }
+        self.told_status = status;
+        self.told_sentence = sentence;
+        self.sentence_after = Some(now + SENTENCE_EVERY);
+        // A client that waits for the result has no use for it.
+        if let Some(outlet) = self.home.as_ref().and_then(|home| home.general()) {
+            outlet.send(status_notification(&self.server, task));
+        }
+    }
+
+    fn find_home(&mut self, task: &Task) {
+        let gone = self
+            .home
+            .as_ref()
+            .is_none_or(|home| home.general().is_none());
+        if let (true, Some(reply_to)) = (gone, &task.spec.reply_to) {
+            self.home = self.server.sessions.by_key(&reply_to.session);
+        }
+    }
+
+    /// Where progress of the task goes: to its own session, and nowhere else.
+    fn own_way(&self, task: &Task) -> Option<Outlet> {
+        let reply_to = task.spec.reply_to.as_ref()?;
+        if let Some(outlet) = self.home.as_ref().and_then(|home| home.general()) {
+            return Some(outlet);
+        }
+        let waiting = self.round.lock();
+        let mut own = waiting.results.iter().rev();
+        let own = own.find(|(outlet, session)| session.key == reply_to.session && outlet.is_open());
+        own.map(|(outlet, _)| outlet.clone())
+    }
+
+    fn tell_progress(&mut self, task: &Task) {
+        let progress = &task.state.progress;
+        self.told_progress = progress.clone();
+        let token = task
+            .spec
+            .reply_to
+            .as_ref()
+            .and_then(|to| to.progress_token.as_ref());
+        let (Some(token), Some(outlet)) = (token, self.own_way(task)) else {
+            return;
+        };
+        let value = next_value(self.last_value, progress.done, progress.total);
+        self.last_value = value;
+        outlet.send(progress_notification(
+            token.as_str(),
+            value,
+            progress,
+            true,
+            Some(task.id()),
+        ));
+    }
+
+    fn deliver(&mut self, task: TaskId, owner: &Owner, question: &InputRequest) {
+        if let Some((at, _)) = self.deliveries.get_mut(&question.key) {
+            if at.as_ref().is_some_and(Outlet::is_open) {
+                return;
+            }
+            *at = None;
+        }
+        let Some(outlet) = self.way_for(owner, question) else {
+            return;
+        };
+        let delivery = self
+            .deliveries
+            .get(&question.key)
+            .map_or(0, |(_, count)| count + 1);
+        let id = QuestionId {
+            task,
+            key: question.key.clone(),
+            delivery,
+        };
+        let id = RequestId::string(&id.seal(&self.server.sealer));
+        if outlet.send(question_request(&id, task, question)) {
+            self.deliveries
+                .insert(question.key.clone(), (Some(outlet), delivery));
+        }
+    }
+
+    fn way_for(&self, owner: &Owner, question: &InputRequest) -> Option<Outlet> {
+        let mode = elicitation_mode(question);
+        let can = |session: &Session| {
+            session
+                .identity
+                .capabilities
+                .can_answer(&question.method, mode.as_deref())
+        };
+        {
+            let waiting = self.round.lock();
+            let mut waiting = waiting.results.iter().rev();
+            if let Some((outlet, _)) =
+                waiting.find(|(outlet, session)| can(session) && outlet.is_open())
+            {
+                return Some(outlet.clone());
+            }
+        }
+        let home = self.home.clone();
+        let others = || self.server.sessions.listening(owner).into_iter();
+        home.into_iter()
+            .chain(others())
+            .filter(|session| can(session))
+            .find_map(|s| s.general())
+    }
+
+    /// Whether anybody could be told anything.
+    fn has_somewhere_to_go(&self, task: &Task) -> bool {
+        !self.round.lock().results.is_empty()
+            || self
+                .home
+                .as_ref()
+                .is_some_and(|home| home.general().is_some())
+            || !self.server.sessions.listening(&task.spec.owner).is_empty()
+    }
+
+    /// Waits for the next thing to look at; `false` once the task is gone.
+    async fn wait(&self, watch: &mut Watch) -> bool {
+        let held_back = watch.task().status_message() != self.told_sentence;
+        let sentence_due = async {
+            match self.sentence_after {
+                Some(after) if held_back => tokio::time::sleep_until(after).await,
+                _ => std::future::pending().await,
+            }
+        };
+        let broken = async {
+            let mut ways = self
+                .deliveries
+                .values()
+                .filter_map(|(outlet, _)| outlet.as_ref());
+            match ways.next() {
+                // One after the other: any that breaks makes the courier look at all of them.
+                Some(first) => first.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let home_closed = async {
+            match self.home.as_ref().and_then(|home| home.general()) {
+                Some(outlet) => outlet.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = watch.changed() => changed.is_ok(),
+            () = self.round.changed.notified() => true,
+            () = broken => true,
+            () = home_closed => true,
+            () = sentence_due => true,
+            () = self.server.stopping.cancelled() => false,
+        }
+    }
+}

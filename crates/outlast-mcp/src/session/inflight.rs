@@ -1,0 +1,96 @@
+//! Requests that are being served, so that `notifications/cancelled` can end them and a second one
+//! with the same id is refused.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::jsonrpc::RequestId;
+
+/// The requests of one connection or session.
+#[derive(Clone, Default)]
+pub(crate) struct InFlight(Arc<Mutex<HashMap<RequestId, CancellationToken>>>);
+
+impl InFlight {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, CancellationToken>> {
+        self.0.lock().expect("nothing panics under this lock")
+    }
+
+    /// Notes a request until the returned value is dropped. `None` if one with this id is in flight.
+    pub(crate) fn begin(&self, id: RequestId) -> Option<Flight> {
+        let token = CancellationToken::new();
+        let mut requests = self.lock();
+        if requests.contains_key(&id) {
+            return None;
+        }
+        requests.insert(id.clone(), token.clone());
+        Some(Flight {
+            requests: self.clone(),
+            id,
+            token,
+        })
+    }
+
+    /// Ends a request. Unknown ids are none of our business: the response may have crossed the
+    /// notification.
+    pub(crate) fn cancel(&self, id: &RequestId) {
+        if let Some(token) = self.lock().get(id) {
+            token.cancel();
+        }
+    }
+
+    /// Ends all of them: the connection is gone.
+    pub(crate) fn cancel_all(&self) {
+        for token in self.lock().values() {
+            token.cancel();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+}
+
+/// A request in flight.
+pub(crate) struct Flight {
+    requests: InFlight,
+    id: RequestId,
+    token: CancellationToken,
+}
+
+impl Flight {
+    /// Whether the request is to end without a response.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Resolves when the request is to end without a response.
+    pub(crate) async fn cancelled(&self) {
+        self.token.cancelled().await;
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.requests.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_id_is_taken_until_its_request_ends() {
+        let requests = InFlight::default();
+        let first = requests.begin(RequestId::number(1)).unwrap();
+        assert!(requests.begin(RequestId::number(1)).is_none());
+        assert!(requests.begin(RequestId::string("1")).is_some());
+        requests.cancel(&RequestId::number(1));
+        first.cancelled().await;
+        drop(first);
+        assert!(requests.begin(RequestId::number(1)).is_some());
+        assert!(requests.is_empty());
+    }
+}

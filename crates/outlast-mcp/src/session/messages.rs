@@ -1,0 +1,127 @@
+//! Messages of the older era about tasks: progress, status, questions.
+
+use outlast_core::{InputRequest, Progress, Task, TaskId};
+use serde::Deserialize;
+
+use crate::jsonrpc::{RequestId, request};
+use crate::server::Inner;
+use crate::wire::{self, Number, Object};
+
+/// The next progress value: the real one, or a little more than the last where that would not
+/// increase.
+pub(crate) fn next_value(last: f64, real: f64, total: Option<f64>) -> f64 {
+    if real > last {
+        return real;
+    }
+    let step = total.filter(|total| *total > 0.0).unwrap_or(1.0) / 1e6;
+    let next = last + step;
+    if next > last { next } else { last.next_up() }
+}
+
+fn related_task(object: &mut Object<'_>, task: TaskId) {
+    let mut meta = object.object("_meta");
+    meta.object(crate::protocol::names::META_RELATED_TASK)
+        .plain("taskId", task);
+}
+
+/// `notifications/progress`.
+pub(crate) fn progress_notification(
+    token: &str,
+    value: f64,
+    progress: &Progress,
+    with_message: bool,
+    task: Option<TaskId>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(192);
+    let mut message = Object::new(&mut out);
+    message
+        .raw("jsonrpc", r#""2.0""#)
+        .plain("method", "notifications/progress");
+    let mut params = message.object("params");
+    params
+        .raw("progressToken", token)
+        .value("progress", Number(value));
+    if let Some(total) = progress.total {
+        params.value("total", Number(total));
+    }
+    if let Some(text) = progress.message.as_ref().filter(|_| with_message) {
+        params.text("message", text);
+    }
+    if let Some(task) = task {
+        related_task(&mut params, task);
+    }
+    drop(params);
+    drop(message);
+    out
+}
+
+/// `notifications/tasks/status`: the whole task, flat.
+pub(super) fn status_notification(server: &Inner, task: &Task) -> Vec<u8> {
+    let mut out = Vec::with_capacity(384);
+    let mut message = Object::new(&mut out);
+    message
+        .raw("jsonrpc", r#""2.0""#)
+        .plain("method", "notifications/tasks/status");
+    let mut params = message.object("params");
+    wire::legacy_members(&mut params, task, server.handle.now());
+    drop(params);
+    drop(message);
+    out
+}
+
+/// A question as a request of the older era.
+pub(super) fn question_request(id: &RequestId, task: TaskId, question: &InputRequest) -> Vec<u8> {
+    let mut params = Vec::with_capacity(question.params.as_str().len() + 128);
+    {
+        let mut object = Object::new(&mut params);
+        object.members_of(question.params.as_str());
+        related_task(&mut object, task);
+    }
+    let params = String::from_utf8(params).expect("JSON is UTF-8");
+    let params: Box<serde_json::value::RawValue> =
+        serde_json::value::RawValue::from_string(params).expect("written as JSON");
+    request(id.as_json(), &question.method, &params)
+}
+
+/// The mode of an elicitation, if the question says one.
+pub(crate) fn elicitation_mode(question: &InputRequest) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Mode {
+        mode: Option<String>,
+    }
+    question.params.to::<Mode>().ok()?.mode
+}
+
+#[cfg(test)]
+mod tests {
+    use outlast_core::RawJson;
+
+    use super::*;
+
+    #[test]
+    fn values_always_increase() {
+        assert_eq!(next_value(f64::NEG_INFINITY, 0.0, None), 0.0);
+        assert_eq!(next_value(1.0, 2.0, Some(7.0)), 2.0);
+        let next = next_value(2.0, 2.0, Some(7.0));
+        assert!(next > 2.0 && next < 2.1);
+        assert!(next_value(1e300, 1e300, Some(1.0)) > 1e300);
+    }
+
+    #[test]
+    fn a_question_names_its_task() {
+        let question = InputRequest {
+            key: "k".into(),
+            method: "elicitation/create".into(),
+            params: RawJson::parse(r#"{"message":"sure?"}"#).unwrap(),
+            expires_at: None,
+        };
+        let task = TaskId::random();
+        let text = question_request(&RequestId::string("q"), task, &question);
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value["params"]["message"], "sure?");
+        assert_eq!(
+            value["params"]["_meta"]["io.modelcontextprotocol/related-task"]["taskId"],
+            task.to_string()
+        );
+    }
+}

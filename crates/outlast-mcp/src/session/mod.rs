@@ -1,0 +1,25 @@
+//! Sessions of the older era: who a client is, and where messages to it can go.
+//!
+//! What a session *is* (version, capabilities, principal) travels sealed in its id, so a session
+//! survives restarts and is good on every instance. What a session *has* (open streams, requests in
+//! flight, log level) lives here, in the process that serves it.
+
+mod courier;
+mod inflight;
+pub(crate) mod lasting;
+mod messages;
+mod outlet;
+mod pending;
+mod question;
+mod registry;
+mod stream;
+mod token;
+
+pub(crate) use courier::{Attached, Couriers};
+pub(crate) use inflight::{Flight, InFlight};
+pub(crate) use messages::{elicitation_mode, next_value, progress_notification};
+pub(crate) use outlet::Outlet;
+pub(crate) use question::QuestionId;
+pub(crate) use registry::{Lookup, Registry, Session, client_record};
+pub(crate) use stream::{Event, Events, SseStream, StreamKind};
+pub(crate) use token::Identity;

@@ -1,0 +1,70 @@
+//! Where a message to a client goes: one stream, and only one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::stream::SseStream;
+use crate::exchange::Exchange;
+
+/// A way to a client. Cheap to clone; two clones are the same way.
+#[derive(Clone)]
+pub(crate) enum Outlet {
+    /// A stream of a session: the one it keeps open for whatever the server has to say, or one that
+    /// was resumed.
+    Stream(Arc<SseStream>),
+    /// The response to one HTTP request, which becomes a stream when something is sent here.
+    Exchange(Arc<Exchange>),
+    /// A connection that carries one message a line.
+    Lines(mpsc::Sender<Bytes>),
+}
+
+impl Outlet {
+    /// Sends a message. `false` if nobody reads there, or reads too slowly: the message is lost, and
+    /// whoever needs it to arrive sends it elsewhere.
+    pub(crate) fn send(&self, message: Vec<u8>) -> bool {
+        let message = Bytes::from(message);
+        match self {
+            Self::Stream(stream) => stream.send(message),
+            Self::Exchange(exchange) => exchange.send(message),
+            Self::Lines(sender) => sender.try_send(message).is_ok(),
+        }
+    }
+
+    /// Makes a stream of the response even before there is something to send, so that nobody on the
+    /// way takes the silence for a dead connection.
+    pub(crate) fn open(&self) {
+        if let Self::Exchange(exchange) = self {
+            exchange.open();
+        }
+    }
+
+    /// Whether somebody reads there.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Stream(stream) => stream.is_connected(),
+            Self::Exchange(exchange) => exchange.is_connected(),
+            Self::Lines(sender) => !sender.is_closed(),
+        }
+    }
+
+    /// Resolves once nobody reads there any more.
+    pub(crate) async fn closed(&self) {
+        match self {
+            Self::Stream(stream) => stream.disconnected().await,
+            Self::Exchange(exchange) => exchange.disconnected().await,
+            Self::Lines(sender) => sender.closed().await,
+        }
+    }
+
+    /// Whether the two are the same way.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Stream(one), Self::Stream(other)) => Arc::ptr_eq(one, other),
+            (Self::Exchange(one), Self::Exchange(other)) => Arc::ptr_eq(one, other),
+            (Self::Lines(one), Self::Lines(other)) => one.same_channel(other),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! The sessions that this process serves.
+//!
+//! An entry is a cache: it is made again from the id by whichever process sees it next. What must
+//! outlast the process (the session was ended, its log level) is a record in the store, written on
+//! first use and read when an entry is made.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Duration;
+
+use outlast_core::{Level, Owner, RawJson, Side, Timestamp};
+use tokio::time::Instant;
+
+use super::inflight::InFlight;
+use super::outlet::Outlet;
+use super::pending::Pending;
+use super::stream::{Events, SseStream, StreamKind};
+use super::token::Identity;
+use crate::protocol::Capabilities;
+use crate::seal::Sealer;
+use crate::wire::Object;
+
+/// How long a session id is good.
+const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// The store's space for what changes in sessions.
+const SPACE: &str = "mcp-session";
+/// The record of a session that was ended.
+const ENDED: &[u8] = b"ended";
+/// Entries beyond this number are dropped while nothing of theirs is open.
+const MANY: usize = 10_000;
+/// No level was asked for.
+const NO_LEVEL: u8 = u8::MAX;
+
+/// A session, or a connection over lines, of the older era.
+pub(crate) struct Session {
+    pub(crate) identity: Identity,
+    /// [`Identity::key_text`].
+    pub(crate) key: String,
+    pub(crate) owner: Owner,
+    /// What is recorded of the client with each task.
+    pub(crate) client: RawJson,
+    pub(crate) in_flight: InFlight,
+    pub(crate) pending: Pending,
+    level: AtomicU8,
+    streams: Mutex<Streams>,
+}
+
+#[derive(Default)]
+struct Streams {
+    /// Where messages go that belong to no request, the latest last.
+    general: Vec<Outlet>,
+    /// Event streams that can be resumed, by name.
+    named: HashMap<String, Arc<SseStream>>,
+}
+
+impl Session {
+    pub(crate) fn new(identity: Identity, owner: Owner, client_info: Option<&str>) -> Arc<Self> {
+        Arc::new(Self {
+            key: identity.key_text(),
+            client: client_record(client_info, identity.capabilities),
+            identity,
+            owner,
+            in_flight: InFlight::default(),
+            pending: Pending::default(),
+            level: AtomicU8::new(NO_LEVEL),
+            streams: Mutex::default(),
+        })
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().expect("nothing panics under this lock")
+    }
+
+    /// A new event stream of this session.
+    pub(crate) fn open_stream(&self, kind: StreamKind) -> Events {
+        let events = SseStream::open(kind, self.identity.version.has_priming_event());
+        let mut streams = self.streams();
+        let now = Instant::now();
+        streams.named.retain(|_, stream| !stream.is_forgotten(now));
+        streams
+            .named
+            .insert(events.stream.name().to_owned(), Arc::clone(&events.stream));
+        events
+    }
+
+    /// Makes a stream known by a name that any instance understands.
+    pub(crate) fn rename_stream(&self, stream: &Arc<SseStream>, lasting: String) {
+        stream.rename(lasting.clone());
+        self.streams().named.insert(lasting, Arc::clone(stream));
+    }
+
+    /// Goes on with a stream after the event the client has seen. `None` if it is not known here, or
+    /// something was forgotten.
+    pub(crate) fn resume_stream(&self, name: &str, after: u64) -> Option<Events> {
+        let stream = self.streams().named.get(name).cloned()?;
+        stream.resume(after)
+    }
+
+    /// Adds a way for messages that belong to no request.
+    pub(crate) fn add_general(&self, outlet: Outlet) {
+        let mut streams = self.streams();
+        streams.general.retain(Outlet::is_open);
+        if !streams.general.iter().any(|known| known.is(&outlet)) {
+            streams.general.push(outlet);
+        }
+    }
+
+    /// The way for messages that belong to no request, if one is open.
+    pub(crate) fn general(&self) -> Option<Outlet> {
+        self.streams()
+            .general
+            .iter()
+            .rev()
+            .find(|outlet| outlet.is_open())
+            .cloned()
+    }
+
+    /// The least level of log messages the client asked for.
+    pub(crate) fn level(&self) -> Option<Level> {
+        Level::ALL
+            .get(usize::from(self.level.load(Ordering::Relaxed)))
+            .copied()
+    }
+
+    fn end(&self) {
+        self.in_flight.cancel_all();
+        let streams = std::mem::take(&mut *self.streams());
+        for stream in streams.named.values() {
+            stream.close();
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.general().is_none()
+    }
+}
+
+/// What is recorded of a client with each task.
+pub(crate) fn client_record(info: Option<&str>, capabilities: Capabilities) -> RawJson {
+    let mut out = Vec::with_capacity(128);
+    {
+        let mut object = Object::new(&mut out);
+        if let Some(info) = info {
+            object.raw("info", info);
+        }
+        let mut declared = object.object("capabilities");
+        if capabilities.elicitation_form || capabilities.elicitation_url {
+            let mut elicitation = declared.object("elicitation");
+            if capabilities.elicitation_form {
+                elicitation.object("form");
+            }
+            if capabilities.elicitation_url {
+                elicitation.object("url");
+            }
+        }
+        if capabilities.sampling {
+            declared.object("sampling");
+        }
+        if capabilities.roots {
+            declared.object("roots");
+        }
+    }
+    RawJson::parse(String::from_utf8(out).expect("JSON is UTF-8")).expect("written as JSON")
+}
+
+/// What became of a session id.
+pub(crate) enum Lookup {
+    /// It is good.
+    Found(Arc<Session>),
+    /// It is made up, too old, ended, or somebody else's. All the same to the client.
+    Unknown,
+}
+
+/// The sessions by their ids.
+#[derive(Default)]
+pub(crate) struct Registry {
+    sessions: RwLock<HashMap<Box<str>, Arc<Session>>>,
+}
+
+impl Registry {
+    /// Enters a session under its id: a sealed one, or whatever a connection calls itself.
+    pub(crate) fn insert(&self, id: &str, session: &Arc<Session>) {
+        let mut sessions = self
+            .sessions
+            .write()
+            .expect("nothing panics under this lock");
+        if sessions.len() >= MANY {
+            sessions.retain(|_, session| !session.is_idle());
+        }
+        sessions.insert(id.into(), Arc::clone(session));
+    }
+
+    pub(crate) fn remove(&self, id: &str) -> Option<Arc<Session>> {
+        self.sessions
+            .write()
+            .expect("nothing panics under this lock")
+            .remove(id)
+    }
+
+    fn get(&self, id: &str) -> Option<Arc<Session>> {
+        self.sessions
+            .read()
+            .expect("nothing panics under this lock")
+            .get(id)
+            .cloned()
+    }
+
+    /// Looks an id up, and opens it if this process has not seen it.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn lookup(
+        &self,
+        sealer: &Sealer,
+        side: &dyn Side,
+        now: Timestamp,
+        id: &str,
+        owner: &Owner,
+    ) -> outlast_core::Result<Lookup> {
+        if let Some(session) = self.get(id) {
+            return Ok(if session.owner == *owner {
+                Lookup::Found(session)
+            } else {
+                Lookup::Unknown
+            });
+        }
+        let Some(identity) = Identity::open(sealer, id) else {
+            return Ok(Lookup::Unknown);
+        };
+        if !identity.belongs_to(owner) || now.since(identity.created) > LIFETIME {
+            return Ok(Lookup::Unknown);
+        }
+        let session = Session::new(identity, owner.clone(), None);
+        match side.record_get(SPACE, &session.key).await? {
+            Some(record) if record == ENDED => return Ok(Lookup::Unknown),
+            Some(record) => {
+                if let [level] = record[..] {
+                    session.level.store(level, Ordering::Relaxed);
+                }
+            }
+            None => {}
+        }
+        self.insert(id, &session);
+        Ok(Lookup::Found(session))
+    }
+
+    /// Ends a session for good, on every instance.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn end(
+        &self,
+        side: &dyn Side,
+        id: &str,
+        session: &Session,
+    ) -> outlast_core::Result<()> {
+        let until = session.identity.created + LIFETIME;
+        side.record_put(SPACE, &session.key, ENDED.to_vec(), Some(until))
+            .await?;
+        self.remove(id);
+        session.end();
+        Ok(())
+    }
+
+    /// Sets the least level of log messages.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn set_level(
+        &self,
+        side: &dyn Side,
+        session: &Session,
+        level: Level,
+    ) -> outlast_core::Result<()> {
+        let index = Level::ALL
+            .iter()
+            .position(|known| *known == level)
+            .unwrap_or(0);
+        let index = u8::try_from(index).expect("there are eight levels");
+        let until = session.identity.created + LIFETIME;
+        side.record_put(SPACE, &session.key, vec![index], Some(until))
+            .await?;
+        session.level.store(index, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The open session with this key.
+    pub(crate) fn by_key(&self, key: &str) -> Option<Arc<Session>> {
+        let sessions = self
+            .sessions
+            .read()
+            .expect("nothing panics under this lock");
+        sessions
+            .values()
+            .find(|session| session.key == key)
+            .cloned()
+    }
+
+    /// The owner's sessions that can be told something unasked.
+    pub(crate) fn listening(&self, owner: &Owner) -> Vec<Arc<Session>> {
+        let sessions = self
+            .sessions
+            .read()
+            .expect("nothing panics under this lock");
+        let listens =
+            |session: &&Arc<Session>| session.owner == *owner && session.general().is_some();
+        sessions.values().filter(listens).cloned().collect()
+    }
+
+    /// Ends every stream: the server stops.
+    pub(crate) fn close_streams(&self) {
+        let sessions = self
+            .sessions
+            .read()
+            .expect("nothing panics under this lock");
+        for session in sessions.values() {
+            for outlet in &session.streams().general {
+                if let Outlet::Stream(stream) = outlet {
+                    stream.close();
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outlast_core::testing::MemoryStore;
+
+    use super::*;
+    use crate::protocol::Version;
+
+    fn now() -> Timestamp {
+        outlast_core::Clock::now(&outlast_core::SystemClock::new())
+    }
+
+    fn sealer() -> Sealer {
+        Sealer::new([[9; 32]])
+    }
+
+    fn identity() -> Identity {
+        Identity::new(
+            Version::V2025_11_25,
+            Capabilities::default(),
+            &Owner::local(),
+            now(),
+        )
+    }
+
+    async fn found(registry: &Registry, store: &MemoryStore, id: &str) -> Option<Arc<Session>> {
+        match registry
+            .lookup(&sealer(), store, now(), id, &Owner::local())
+            .await
+            .unwrap()
+        {
+            Lookup::Found(session) => Some(session),
+            Lookup::Unknown => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_is_good_in_a_process_that_never_saw_it_until_it_is_ended() {
+        let store = MemoryStore::default();
+        let id = identity().seal(&sealer());
+        let session = found(&Registry::default(), &store, &id).await.unwrap();
+        let registry = Registry::default();
+        registry
+            .set_level(&store, &session, Level::Warning)
+            .await
+            .unwrap();
+        let again = found(&registry, &store, &id).await.unwrap();
+        assert_eq!(again.level(), Some(Level::Warning));
+        registry.end(&store, &id, &again).await.unwrap();
+        assert!(found(&registry, &store, &id).await.is_none());
+        assert!(found(&Registry::default(), &store, &id).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn somebody_elses_id_is_unknown() {
+        let store = MemoryStore::default();
+        let registry = Registry::default();
+        let id = identity().seal(&sealer());
+        found(&registry, &store, &id).await.unwrap();
+        let mallory = Owner::new("mallory");
+        for registry in [registry, Registry::default()] {
+            let lookup = registry
+                .lookup(&sealer(), &store, now(), &id, &mallory)
+                .await
+                .unwrap();
+            assert!(matches!(lookup, Lookup::Unknown));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_old_id_is_unknown() {
+        let id = identity().seal(&sealer());
+        let later = now() + LIFETIME + Duration::from_secs(1);
+        let lookup = Registry::default()
+            .lookup(
+                &sealer(),
+                &MemoryStore::default(),
+                later,
+                &id,
+                &Owner::local(),
+            )
+            .await
+            .unwrap();
+        assert!(matches!(lookup, Lookup::Unknown));
+    }
+
+    #[test]
+    fn the_client_is_recorded_with_what_it_declared() {
+        let capabilities = Capabilities {
+            elicitation_form: true,
+            ..Capabilities::default()
+        };
+        assert_eq!(
+            client_record(Some(r#"{"name":"x"}"#), capabilities).as_str(),
+            r#"{"info":{"name":"x"},"capabilities":{"elicitation":{"form":{}}}}"#
+        );
+    }
+}

@@ -1,0 +1,28 @@
+//! A task as one caller may see it: without questions that this caller cannot answer.
+//!
+//! A client must not be sent a kind of request it did not declare (2026-07-28 multi-round-trip
+//! requests, "Server Requirements"). If none of a task's questions is for the caller, the task is
+//! working as far as the caller can tell: somebody else may answer.
+
+use std::sync::Arc;
+
+use outlast_core::{Input, Task};
+
+use crate::protocol::Capabilities;
+use crate::session::elicitation_mode;
+
+/// The task for a caller with these capabilities.
+pub(crate) fn to(capabilities: Capabilities, task: Arc<Task>) -> Arc<Task> {
+    let hidden = |input: &Input| {
+        input.is_open() && {
+            let mode = elicitation_mode(&input.request);
+            !capabilities.can_answer(&input.request.method, mode.as_deref())
+        }
+    };
+    if !task.state.inputs.iter().any(hidden) {
+        return task;
+    }
+    let mut shown = Task::clone(&task);
+    shown.state.inputs.retain(|input| !hidden(input));
+    Arc::new(shown)
+}

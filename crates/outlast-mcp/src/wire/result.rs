@@ -1,0 +1,138 @@
+//! The result of a call, and the error of one that has none.
+
+use outlast_core::status::Era;
+use outlast_core::{Failure, FailureReason, Outcome, ToolResult};
+
+use super::object::{Object, merge_meta};
+use crate::jsonrpc::{begin_response, end_response};
+use crate::protocol::Version;
+
+/// A CallToolResult as the response to a request of this version. `ours` is added to its `_meta`.
+pub(crate) fn tool_result(
+    out: &mut Vec<u8>,
+    result: &ToolResult,
+    version: Version,
+    ours: &[(&str, &str)],
+) {
+    let mut object = Object::new(out);
+    if version.era() == Era::Modern {
+        object.raw("resultType", "\"complete\"");
+    }
+    members(&mut object, result, version.has_structured_content(), ours);
+}
+
+/// The response to a call that ended like this.
+///
+/// A cancelled call has no result; what stands in its place reads as one everywhere, because the
+/// older era's text asks for "the final result" and its clients parse nothing else.
+pub(crate) fn response(
+    id: &str,
+    outcome: &Outcome,
+    version: Version,
+    ours: &[(&str, &str)],
+) -> Vec<u8> {
+    let result = |result: &ToolResult| {
+        let structured = result
+            .structured
+            .as_ref()
+            .map_or(0, |json| json.as_str().len());
+        let mut out = begin_response(id, result.content.as_str().len() + structured + 256);
+        tool_result(&mut out, result, version, ours);
+        end_response(&mut out);
+        out
+    };
+    match outcome {
+        Outcome::Completed(completed) => result(completed),
+        Outcome::Cancelled { reason } => result(&ToolResult::error(
+            reason.as_deref().unwrap_or("Task was cancelled"),
+        )),
+        Outcome::Failed(failed) => {
+            let mut out = Vec::with_capacity(256);
+            let mut message = Object::new(&mut out);
+            message.raw("jsonrpc", r#""2.0""#).raw("id", id);
+            failure(message.buffer("error"), failed);
+            drop(message);
+            out
+        }
+    }
+}
+
+/// A CallToolResult inside another object: without the members of a response.
+pub(super) fn inner_result(out: &mut Vec<u8>, result: &ToolResult) {
+    members(&mut Object::new(out), result, true, &[]);
+}
+
+fn members(object: &mut Object<'_>, result: &ToolResult, structured: bool, ours: &[(&str, &str)]) {
+    object.raw("content", result.content.as_str());
+    if let Some(content) = result.structured.as_ref().filter(|_| structured) {
+        object.raw("structuredContent", content.as_str());
+    }
+    object.value("isError", result.is_error);
+    merge_meta(object, result.meta.as_ref().map(|meta| meta.as_str()), ours);
+}
+
+/// A JSON-RPC error object. `data` is the handler's own; a failure of ours says its reason in it.
+pub(crate) fn failure(out: &mut Vec<u8>, failure: &Failure) {
+    let mut object = Object::new(out);
+    object
+        .value("code", failure.code)
+        .text("message", &failure.message);
+    match &failure.data {
+        Some(data) => {
+            object.raw("data", data.as_str());
+        }
+        None if failure.reason != FailureReason::Error => {
+            let reason = serde_json::to_string(&failure.reason).expect("a word has a JSON form");
+            object.object("data").raw("reason", &reason);
+        }
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outlast_core::RawJson;
+
+    use super::*;
+
+    fn written(result: &ToolResult, version: Version) -> String {
+        let mut out = Vec::new();
+        tool_result(&mut out, result, version, &[]);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_version_gets_the_members_it_knows() {
+        let result = ToolResult {
+            content: RawJson::empty_array(),
+            structured: Some(RawJson::parse(r#"{"a":1}"#).unwrap()),
+            is_error: false,
+            meta: None,
+        };
+        assert_eq!(
+            written(&result, Version::V2025_03_26),
+            r#"{"content":[],"isError":false}"#
+        );
+        assert_eq!(
+            written(&result, Version::V2025_11_25),
+            r#"{"content":[],"structuredContent":{"a":1},"isError":false}"#
+        );
+        assert_eq!(
+            written(&result, Version::V2026_07_28),
+            r#"{"resultType":"complete","content":[],"structuredContent":{"a":1},"isError":false}"#
+        );
+    }
+
+    #[test]
+    fn a_failure_of_ours_names_its_reason() {
+        let mut out = Vec::new();
+        failure(
+            &mut out,
+            &Failure::internal(FailureReason::NoWorker, "nobody"),
+        );
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"code":-32603,"message":"nobody","data":{"reason":"no_worker"}}"#
+        );
+    }
+}

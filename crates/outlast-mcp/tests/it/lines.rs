@@ -1,0 +1,361 @@
+//! One message a line, as over standard input and output.
+
+use outlast_core::Owner;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines};
+
+use crate::rig::{Rig, declaring, modern_body};
+
+struct Client {
+    input: Option<DuplexStream>,
+    output: Lines<BufReader<DuplexStream>>,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Client {
+    fn connect(rig: &Rig) -> Self {
+        let (input, their_input) = tokio::io::duplex(64 * 1024);
+        let (their_output, output) = tokio::io::duplex(64 * 1024);
+        let server = rig.server.clone();
+        let served = tokio::spawn(async move {
+            server
+                .serve_lines(Owner::local(), BufReader::new(their_input), their_output)
+                .await
+        });
+        Self {
+            input: Some(input),
+            output: BufReader::new(output).lines(),
+            served,
+        }
+    }
+
+    async fn line(&mut self, bytes: &[u8]) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(bytes).await.unwrap();
+        input.write_all(b"\n").await.unwrap();
+    }
+
+    async fn send(&mut self, message: Value) {
+        self.line(message.to_string().as_bytes()).await;
+    }
+
+    async fn next(&mut self) -> Option<Value> {
+        let line =
+            tokio::time::timeout(std::time::Duration::from_secs(30), self.output.next_line());
+        let line = line.await.expect("a line in time").unwrap()?;
+        Some(serde_json::from_str(&line).unwrap())
+    }
+
+    /// The response to a request, and what came before it.
+    async fn answer(&mut self, id: u64) -> (Value, Vec<Value>) {
+        let mut before = Vec::new();
+        loop {
+            let message = self.next().await.expect("an answer before the end");
+            if message["id"] == id && message.get("method").is_none() {
+                return (message, before);
+            }
+            before.push(message);
+        }
+    }
+
+    async fn call(&mut self, id: u64, method: &str, params: Value) -> Value {
+        self.send(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+            .await;
+        self.answer(id).await.0
+    }
+
+    async fn modern(&mut self, id: u64, method: &str, params: Value) -> Value {
+        self.send(modern_body(id, &declaring(), method, params))
+            .await;
+        self.answer(id).await.0
+    }
+
+    async fn initialize(&mut self, version: &str, capabilities: Value) -> Value {
+        let params = json!({"protocolVersion": version, "capabilities": capabilities,
+            "clientInfo": {"name": "test", "version": "0"}});
+        self.call(0, "initialize", params).await["result"].clone()
+    }
+
+    async fn end(mut self) {
+        self.input = None;
+        while self.next().await.is_some() {}
+        self.served.await.unwrap().unwrap();
+    }
+}
+
+fn code(message: &Value) -> i64 {
+    message["error"]["code"]
+        .as_i64()
+        .unwrap_or_else(|| panic!("no error: {message}"))
+}
+
+#[tokio::test]
+async fn bad_lines_are_answered_and_the_connection_goes_on() {
+    let rig = Rig::configured(|config| config.message_limit = 2000).await;
+    let mut client = Client::connect(&rig);
+    let long = "x".repeat(10_000);
+    for (line, expected) in [
+        (&b"not json"[..], -32700),
+        (b"\xff", -32700),
+        (b"[]", -32600),
+        (br#"{"jsonrpc":"2.0","id":1}"#, -32600),
+        (long.as_bytes(), -32600),
+    ] {
+        client.line(line).await;
+        assert_eq!(code(&client.next().await.unwrap()), expected);
+    }
+    client.line(b"").await;
+    client
+        .send(json!({"jsonrpc": "2.0", "method": "notifications/first"}))
+        .await;
+    assert_eq!(
+        code(&client.call(2, "tools/list", json!({})).await),
+        -32602,
+        "before initialize"
+    );
+    let result = client.modern(3, "server/discover", json!({})).await;
+    assert_eq!(result["result"]["resultType"], "complete");
+    client.end().await;
+}
+
+#[tokio::test]
+async fn both_eras_on_one_connection_in_any_order() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    let add = json!({"name": "add", "arguments": {"a": 1, "b": 2}});
+    assert_eq!(
+        client.modern(1, "tools/call", add.clone()).await["result"]["resultType"],
+        "complete"
+    );
+    let initialized = client.initialize("2025-11-25", json!({})).await;
+    assert_eq!(initialized["capabilities"]["tasks"]["list"], json!({}));
+    client
+        .send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .await;
+    let legacy = client.call(2, "tools/call", add.clone()).await;
+    assert_eq!(legacy["result"]["content"][0]["text"], "3");
+    assert!(legacy["result"].get("resultType").is_none());
+    assert_eq!(
+        client.modern(3, "tools/call", add).await["result"]["resultType"],
+        "complete"
+    );
+    assert_eq!(client.call(4, "ping", json!({})).await["result"], json!({}));
+    let again = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}});
+    assert_eq!(code(&client.call(5, "initialize", again).await), -32600);
+    client.end().await;
+}
+
+#[tokio::test]
+async fn the_oldest_version_is_spoken_here() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    let initialized = client.initialize("2024-11-05", json!({})).await;
+    assert_eq!(initialized["protocolVersion"], "2024-11-05");
+    let tools = client.call(1, "tools/list", json!({})).await;
+    let tools = tools["result"]["tools"].as_array().unwrap();
+    assert!(tools.iter().all(|tool| tool.get("annotations").is_none()));
+    client.end().await;
+}
+
+#[tokio::test]
+async fn tasks_are_listed_page_by_page() {
+    let rig = Rig::configured(|config| config.page_size = 10).await;
+    let mut client = Client::connect(&rig);
+    client.initialize("2025-11-25", json!({})).await;
+    let mut created = Vec::new();
+    for number in 1..=25 {
+        let params = json!({"name": "quick", "arguments": {}, "task": {}});
+        let message = client.call(number, "tools/call", params).await;
+        created.push(message["result"]["task"]["taskId"].clone());
+    }
+    let mut listed = Vec::new();
+    let mut params = json!({});
+    loop {
+        let message = client.call(100, "tasks/list", params).await;
+        let page = message["result"]["tasks"].as_array().unwrap().clone();
+        assert!(page.len() <= 10);
+        listed.extend(page.iter().map(|task| task["taskId"].clone()));
+        let Some(next) = message["result"].get("nextCursor") else {
+            break;
+        };
+        params = json!({"cursor": next});
+    }
+    listed.reverse();
+    assert_eq!(listed, created);
+    for bad in [json!({"cursor": "bogus"}), json!({"cursor": 7})] {
+        assert_eq!(code(&client.call(101, "tasks/list", bad).await), -32602);
+    }
+    client.end().await;
+}
+
+#[tokio::test]
+async fn questions_progress_and_status_come_on_the_one_connection() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    client
+        .initialize("2025-11-25", json!({"elicitation": {}}))
+        .await;
+    let params = json!({"name": "ask_one", "arguments": {}, "task": {}});
+    let task = client.call(1, "tools/call", params).await["result"]["task"]["taskId"].clone();
+    client
+        .send(json!({"jsonrpc": "2.0", "id": 2, "method": "tasks/result", "params": {"taskId": task}}))
+        .await;
+    let question = loop {
+        let message = client.next().await.unwrap();
+        if message["method"] == "elicitation/create" {
+            break message;
+        }
+    };
+    let answer = json!({"action": "accept", "content": {"confirm": true}});
+    client
+        .send(json!({"jsonrpc": "2.0", "id": question["id"], "result": answer}))
+        .await;
+    let (result, before) = client.answer(2).await;
+    assert!(
+        result["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("true")
+    );
+    let asked = before
+        .iter()
+        .filter(|message| message["method"] == "elicitation/create")
+        .count();
+    assert_eq!(asked, 0, "the question came once");
+    client.end().await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_input_ends_no_task() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    let message = client
+        .modern(1, "tools/call", json!({"name": "gate", "arguments": {}}))
+        .await;
+    let id = message["result"]["taskId"].as_str().unwrap().to_owned();
+    client.end().await;
+    rig.go(1);
+    rig.task(&id, |task| task["status"] == "completed").await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_though_a_task_has_still_something_to_tell_it() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    client
+        .initialize("2025-11-25", json!({"elicitation": {}}))
+        .await;
+    let params = json!({"name": "ask_one", "arguments": {}, "task": {}});
+    let created = client.call(1, "tools/call", params).await;
+    let id = created["result"]["task"]["taskId"].clone();
+    let asked = client.next().await.unwrap();
+    assert!(asked["method"].is_string(), "{asked}");
+    client.end().await;
+    // The question finds the next client.
+    let mut next = Client::connect(&rig);
+    next.initialize("2025-11-25", json!({"elicitation": {}}))
+        .await;
+    let question = loop {
+        let message = next.next().await.unwrap();
+        if message["method"] == "elicitation/create" {
+            break message;
+        }
+    };
+    let answer = json!({"action": "decline"});
+    next.send(json!({"jsonrpc": "2.0", "id": question["id"], "result": answer}))
+        .await;
+    rig.task(id.as_str().unwrap(), |task| task["status"] == "completed")
+        .await;
+    next.end().await;
+}
+
+#[tokio::test]
+async fn the_last_answers_come_after_the_end_of_the_input() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    client.initialize("2025-11-25", json!({})).await;
+    let params = json!({"name": "gate", "arguments": {}});
+    client
+        .send(json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}))
+        .await;
+    client.input = None;
+    rig.go(1);
+    assert_eq!(
+        client.answer(1).await.0["result"]["content"][0]["text"],
+        "through the gate"
+    );
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_listener_is_told_until_it_cancels_and_others_are_not_disturbed() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    let message = client
+        .modern(1, "tools/call", json!({"name": "gate", "arguments": {}}))
+        .await;
+    let id = message["result"]["taskId"].clone();
+    let listen = json!({"notifications": {"taskIds": [id]}});
+    client
+        .send(modern_body(9, &declaring(), "subscriptions/listen", listen))
+        .await;
+    assert_eq!(
+        client.next().await.unwrap()["method"],
+        "notifications/subscriptions/acknowledged"
+    );
+    assert_eq!(client.next().await.unwrap()["params"]["status"], "working");
+    client
+        .send(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9}}))
+        .await;
+    // Answered after the notification was taken, because lines are taken in order.
+    client.modern(10, "server/discover", json!({})).await;
+    rig.go(1);
+    rig.task(id.as_str().unwrap(), |task| task["status"] == "completed")
+        .await;
+    let (_, before) = {
+        client
+            .send(modern_body(11, &declaring(), "server/discover", json!({})))
+            .await;
+        client.answer(11).await
+    };
+    let told = before.iter().filter(|message| {
+        message["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == 9
+            && message["params"]["status"] == "completed"
+    });
+    assert_eq!(told.count(), 0);
+    client.end().await;
+}
+
+#[tokio::test]
+async fn two_requests_with_one_id_are_not_served_at_once() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    client.initialize("2025-11-25", json!({})).await;
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "gate", "arguments": {}}});
+    client.send(call.clone()).await;
+    client.send(call).await;
+    assert_eq!(code(&client.answer(1).await.0), -32600);
+    rig.go(1);
+    assert_eq!(
+        client.answer(1).await.0["result"]["content"][0]["text"],
+        "through the gate"
+    );
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_as_one() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    client.initialize("2025-03-26", json!({})).await;
+    let ping = |id: u64| json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+    client
+        .send(json!([ping(1), {"jsonrpc": "2.0", "method": "notifications/x"}, ping(2)]))
+        .await;
+    let answer = client.next().await.unwrap();
+    assert_eq!(answer[0]["id"], 1);
+    assert_eq!(answer[1]["id"], 2);
+    assert_eq!(answer.as_array().unwrap().len(), 2);
+    client.end().await;
+}

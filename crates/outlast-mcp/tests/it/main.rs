@@ -1,0 +1,13 @@
+//! The server driven in process: raw messages in, raw messages out, over both transports.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod envelope;
+mod legacy;
+mod lines;
+mod modern;
+mod mutations;
+mod owners;
+mod questions;
+mod rig;
+mod streams;

@@ -1,0 +1,448 @@
+//! Questions of tasks, in both eras.
+
+use serde_json::{Value, json};
+
+use crate::rig::{Events, Rig, Session, eventually, whole};
+
+fn code(message: &Value) -> i64 {
+    message["error"]["code"]
+        .as_i64()
+        .unwrap_or_else(|| panic!("no error: {message}"))
+}
+
+async fn asking(rig: &Rig, tool: &str) -> (String, Value) {
+    let id = rig.create(tool).await;
+    let task = rig
+        .task(&id, |task| task["status"] == "input_required")
+        .await;
+    (id, task)
+}
+
+#[tokio::test]
+async fn a_question_is_answered_by_update() {
+    let rig = Rig::new().await;
+    let (id, task) = asking(&rig, "ask_one").await;
+    let question = &task["inputRequests"]["sure"];
+    assert_eq!(question["method"], "elicitation/create");
+    assert_eq!(question["params"]["mode"], "form");
+    let update = |responses: Value| {
+        rig.modern(
+            "tasks/update",
+            json!({"taskId": id, "inputResponses": responses}),
+        )
+    };
+    // Nothing of this changes anything.
+    for bad in [
+        json!({"sure": {"action": "accept", "content": {"confirm": "yes"}}}),
+        json!({"sure": {"action": "accept"}}),
+        json!({"sure": {"action": "shrug"}}),
+        json!({"sure": 7}),
+        json!([]),
+    ] {
+        let (status, message) = update(bad.clone()).await;
+        assert_eq!((status, code(&message)), (200, -32602), "{bad}");
+    }
+    for ignored in [
+        json!({}),
+        json!({"zz": {"action": "accept"}}),
+        json!({"zz": 7}),
+    ] {
+        let (_, message) = update(ignored).await;
+        assert_eq!(message["result"]["resultType"], "complete");
+    }
+    let same = rig.task(&id, |_| true).await;
+    assert_eq!(same["inputRequests"], task["inputRequests"]);
+    assert_eq!(same["lastUpdatedAt"], task["lastUpdatedAt"]);
+    let (_, message) =
+        update(json!({"sure": {"action": "accept", "content": {"confirm": true}}})).await;
+    let mut result = message["result"].as_object().unwrap().clone();
+    result.remove("_meta");
+    assert_eq!(Value::Object(result), json!({"resultType": "complete"}));
+    let done = rig.task(&id, |task| task["status"] == "completed").await;
+    let text = done["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("\"confirm\":true"), "{text}");
+    let (_, message) = update(json!({"sure": {"action": "decline"}})).await;
+    assert_eq!(
+        message["result"]["resultType"], "complete",
+        "late answers are acknowledged"
+    );
+    assert_eq!(
+        rig.task(&id, |_| true).await["lastUpdatedAt"],
+        done["lastUpdatedAt"]
+    );
+}
+
+#[tokio::test]
+async fn two_questions_are_answered_one_by_one() {
+    let rig = Rig::new().await;
+    let (id, task) = asking(&rig, "ask_two").await;
+    assert_eq!(task["inputRequests"].as_object().unwrap().len(), 2);
+    let update = |key: &str, member: &str, value: &str| {
+        let responses = json!({key: {"action": "accept", "content": {member: value}}});
+        rig.modern(
+            "tasks/update",
+            json!({"taskId": id, "inputResponses": responses}),
+        )
+    };
+    update("one", "a", "first").await;
+    let task = rig.task(&id, |_| true).await;
+    assert_eq!(task["status"], "input_required");
+    let keys: Vec<&String> = task["inputRequests"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["two"]);
+    update("one", "a", "second").await;
+    update("two", "b", "last").await;
+    let task = rig.task(&id, |task| task["status"] == "completed").await;
+    let text = task["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(
+        text.contains("first") && text.contains("last") && !text.contains("second"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_cannot_answer_is_not_asked() {
+    let rig = Rig::new().await;
+    let (id, _) = asking(&rig, "ask_one").await;
+    let only_tasks = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    let (_, message) = rig
+        .modern_as(&only_tasks, "tasks/get", json!({"taskId": id}))
+        .await;
+    assert_eq!(message["result"]["status"], "working");
+    assert!(message["result"].get("inputRequests").is_none());
+}
+
+#[tokio::test]
+async fn a_tool_that_asks_before_it_becomes_a_task() {
+    let rig = Rig::new().await;
+    let call = |extra: Value| {
+        let mut params = json!({"name": "ask_first", "arguments": {"x": 1, "y": 2}});
+        for (key, value) in extra.as_object().unwrap() {
+            params[key] = value.clone();
+        }
+        rig.modern("tools/call", params)
+    };
+    let (status, message) = call(json!({})).await;
+    let first = &message["result"];
+    assert_eq!(
+        (status, &first["resultType"]),
+        (200, &json!("input_required"))
+    );
+    assert!(first.get("taskId").is_none());
+    let question = &first["inputRequests"]["user_name"];
+    assert_eq!(question["method"], "elicitation/create");
+    let state = first["requestState"].as_str().unwrap();
+    let alice = json!({"user_name": {"action": "accept", "content": {"name": "Alice"}}});
+    // The state belongs to this call alone, and is needed.
+    let mut forged = state.to_owned();
+    forged.replace_range(10..11, if &forged[10..11] == "A" { "B" } else { "A" });
+    for wrong in [
+        json!({"inputResponses": alice, "requestState": forged}),
+        json!({"inputResponses": alice, "requestState": 7}),
+        json!({"inputResponses": alice, "requestState": state, "arguments": {"x": 2}}),
+        json!({"inputResponses": {"user_name": {"action": "accept", "content": {}}}, "requestState": state}),
+    ] {
+        let (_, message) = call(wrong.clone()).await;
+        assert_eq!(code(&message), -32602, "{wrong}");
+    }
+    for unfinished in [
+        json!({"inputResponses": alice}),
+        json!({"requestState": state}),
+        json!({"inputResponses": {"zz": {"action": "accept"}}, "requestState": state}),
+    ] {
+        let (_, message) = call(unfinished.clone()).await;
+        assert_eq!(
+            message["result"]["resultType"], "input_required",
+            "{unfinished}"
+        );
+    }
+    let reordered =
+        json!({"inputResponses": alice, "requestState": state, "arguments": {"y": 2, "x": 1}});
+    let (_, message) = call(reordered).await;
+    let task = &message["result"];
+    assert_eq!(task["resultType"], "task", "{message}");
+    assert!(task.get("requestState").is_none() && task.get("inputRequests").is_none());
+    let id = task["taskId"].as_str().unwrap();
+    let task = rig.task(id, |task| task["status"] == "completed").await;
+    assert!(
+        task["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("Alice")
+    );
+    let only_tasks = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    let (status, message) = rig
+        .modern_as(
+            &only_tasks,
+            "tools/call",
+            json!({"name": "ask_first", "arguments": {}}),
+        )
+        .await;
+    assert_eq!((status, code(&message)), (400, -32021));
+    assert_eq!(
+        message["error"]["data"]["requiredCapabilities"]["elicitation"],
+        json!({})
+    );
+}
+
+fn related(message: &Value) -> &Value {
+    &message["params"]["_meta"]["io.modelcontextprotocol/related-task"]["taskId"]
+}
+
+/// Sends the response to a question.
+async fn respond(session: &Session<'_>, question: &Value, result: Value) {
+    let body = json!({"jsonrpc": "2.0", "id": question["id"], "result": result});
+    let (status, body) = whole(session.message(&body).await).await;
+    assert_eq!((status, body), (202, Value::Null));
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_the_result_is_asked_on_that_stream() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let id = session.create("ask_one").await;
+    session.until(&id, "input_required").await;
+    let response = session
+        .response(8, "tasks/result", json!({"taskId": id}))
+        .await;
+    let mut events = Events::of(response);
+    let question = events.method("elicitation/create").await;
+    assert_eq!(related(&question), id.as_str());
+    assert!(question["id"].is_string());
+    assert_eq!(question["params"]["message"], "confirm?");
+    respond(
+        &session,
+        &question,
+        json!({"action": "accept", "content": {"confirm": true}}),
+    )
+    .await;
+    let result = loop {
+        let message = events.message().await;
+        if message["id"] == 8 {
+            break message;
+        }
+    };
+    assert!(
+        result["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("true")
+    );
+    assert_eq!(session.until(&id, "completed").await["taskId"], id.as_str());
+}
+
+#[tokio::test]
+async fn a_question_whose_stream_died_is_asked_again() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let id = session.create("ask_one").await;
+    let first = session
+        .response(8, "tasks/result", json!({"taskId": id}))
+        .await;
+    let mut first = Events::of(first);
+    let asked = first.method("elicitation/create").await;
+    drop(first);
+    let second = session
+        .response(9, "tasks/result", json!({"taskId": id}))
+        .await;
+    let mut second = Events::of(second);
+    let again = second.method("elicitation/create").await;
+    assert_ne!(asked["id"], again["id"]);
+    assert_eq!(asked["params"], again["params"]);
+    respond(&session, &again, json!({"action": "decline"})).await;
+    // The first answer wins, whichever id carries it.
+    respond(
+        &session,
+        &asked,
+        json!({"action": "accept", "content": {"confirm": true}}),
+    )
+    .await;
+    let task = rig.task(&id, |task| task["status"] == "completed").await;
+    assert!(
+        task["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("decline")
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_only_polls_is_asked_on_its_open_stream() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let mut events = session.get(None).await;
+    assert!(
+        events.next().await.unwrap().message.is_null(),
+        "the first event only has an id"
+    );
+    let id = session.create("ask_one").await;
+    let question = events.method("elicitation/create").await;
+    assert_eq!(related(&question), id.as_str());
+    respond(&session, &question, json!({"action": "cancel"})).await;
+    let status = events.method("notifications/tasks/status").await;
+    assert_eq!(status["params"]["taskId"], id.as_str());
+    assert!(
+        status["params"]
+            .get("_meta")
+            .is_none_or(|meta| meta.as_object().unwrap().is_empty())
+    );
+    session.until(&id, "completed").await;
+}
+
+#[tokio::test]
+async fn a_question_waits_for_a_stream_and_for_a_client_that_can_answer() {
+    let rig = Rig::new().await;
+    let mute = rig.session("2025-11-25", json!({})).await;
+    let mut silent = mute.get(None).await;
+    let id = mute.create("ask_one").await;
+    mute.until(&id, "input_required").await;
+    let able = rig
+        .session("2025-11-25", json!({"elicitation": {"form": {}}}))
+        .await;
+    let mut events = able.get(None).await;
+    let question = events.method("elicitation/create").await;
+    assert_eq!(related(&question), id.as_str());
+    respond(
+        &able,
+        &question,
+        json!({"action": "accept", "content": {"confirm": false}}),
+    )
+    .await;
+    mute.until(&id, "completed").await;
+    // The one that cannot answer was told of the states and never asked.
+    loop {
+        let message = silent.message().await;
+        assert_ne!(message["method"], "elicitation/create");
+        if message["params"]["status"] == "completed" {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_or_an_answer_that_does_not_fit_dismisses_the_question() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    for refusal in [
+        json!({"error": {"code": -1, "message": "not now"}}),
+        json!({"result": {"action": "accept", "content": {"confirm": 7}}}),
+    ] {
+        let id = session.create("ask_one").await;
+        let response = session
+            .response(8, "tasks/result", json!({"taskId": id}))
+            .await;
+        let mut events = Events::of(response);
+        let question = events.method("elicitation/create").await;
+        let mut body = json!({"jsonrpc": "2.0", "id": question["id"]});
+        for (key, value) in refusal.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        session.message(&body).await;
+        let result = events.message().await;
+        let text = result["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        assert!(text.contains("cancel"), "{refusal}: {result}");
+    }
+}
+
+#[tokio::test]
+async fn ids_of_questions_cannot_be_made_up() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let id = session.create("ask_one").await;
+    session.until(&id, "input_required").await;
+    for made_up in [json!(1), json!("made-up"), json!(session.id)] {
+        respond(
+            &session,
+            &json!({"id": made_up}),
+            json!({"action": "decline"}),
+        )
+        .await;
+    }
+    assert_eq!(
+        session.call("tasks/get", json!({"taskId": id})).await["result"]["status"],
+        "input_required"
+    );
+}
+
+#[tokio::test]
+async fn a_suspended_task_is_resumed_by_its_answer() {
+    let rig = Rig::new().await;
+    let (id, task) = asking(&rig, "ask_one").await;
+    eventually("the task to hold no worker", async || {
+        let handle = rig.server.handle();
+        let task = handle
+            .get(&outlast_core::Owner::local(), id.parse().unwrap())
+            .await
+            .unwrap();
+        (task.state.phase == outlast_core::Phase::Suspended).then_some(())
+    })
+    .await;
+    assert_eq!(
+        rig.task(&id, |_| true).await["inputRequests"],
+        task["inputRequests"]
+    );
+    let answer = json!({"sure": {"action": "accept", "content": {"confirm": true}}});
+    rig.modern(
+        "tasks/update",
+        json!({"taskId": id, "inputResponses": answer}),
+    )
+    .await;
+    rig.task(&id, |task| task["status"] == "completed").await;
+}
+
+#[tokio::test]
+async fn a_waiting_call_asks_on_its_own_stream() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let params = json!({"name": "ask_one", "arguments": {}});
+    let mut events = Events::of(session.response(8, "tools/call", params).await);
+    let question = events.method("elicitation/create").await;
+    respond(
+        &session,
+        &question,
+        json!({"action": "accept", "content": {"confirm": true}}),
+    )
+    .await;
+    let result = events.message().await;
+    assert_eq!(result["id"], 8);
+    assert!(
+        result["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("true"),
+        "{result}"
+    );
+}
+
+#[tokio::test]
+async fn the_older_era_is_asked_first_on_the_stream_of_the_call() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let params = json!({"name": "ask_first", "arguments": {}, "task": {}});
+    let mut events = Events::of(session.response(8, "tools/call", params.clone()).await);
+    let question = events.method("elicitation/create").await;
+    assert!(
+        question["params"].get("_meta").is_none(),
+        "there is no task yet"
+    );
+    let answer = json!({"action": "accept", "content": {"name": "Alice"}});
+    respond(&session, &question, answer).await;
+    let created = events.message().await;
+    assert_eq!(created["id"], 8);
+    let id = created["result"]["task"]["taskId"].as_str().unwrap();
+    let task = rig.task(id, |task| task["status"] == "completed").await;
+    assert!(
+        task["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("Alice")
+    );
+    // One that cannot answer is not asked.
+    let mute = rig.session("2025-11-25", json!({})).await;
+    let created = mute.call("tools/call", params).await;
+    let id = created["result"]["task"]["taskId"].as_str().unwrap();
+    let task = rig.task(id, |task| task["status"] == "completed").await;
+    assert_eq!(task["result"]["content"][0]["text"], "nobody asked");
+}

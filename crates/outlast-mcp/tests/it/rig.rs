@@ -1,0 +1,538 @@
+//! A server over a memory store, with the tools the tests need, and clients that send raw JSON.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use outlast_core::testing::MemoryStore;
+use outlast_core::{Answer, InputRequest, RawJson, Store, ToolResult};
+use outlast_engine::{
+    BoxFuture, Cx, Engine, Error, Handler, Result as EngineResult, TaskSupport, Tool, Tools,
+};
+use outlast_mcp::http::{Body, HttpService};
+use outlast_mcp::{Config, Server};
+use serde_json::{Value, json};
+use tower_service::Service as _;
+
+/// How long anything that must happen may take on a busy machine.
+const GENEROUS: Duration = Duration::from_secs(30);
+
+type Code = Arc<dyn Fn(Value, Cx) -> BoxFuture<'static, EngineResult<ToolResult>> + Send + Sync>;
+
+struct Coded(Code);
+
+impl Handler for Coded {
+    fn check(&self, arguments: &RawJson) -> Result<(), String> {
+        match arguments.to_value().get("n") {
+            Some(n) if !n.is_number() => Err("\"n\" must be a number".into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, EngineResult<ToolResult>> {
+        (self.0)(arguments.to_value(), cx)
+    }
+}
+
+fn tool<F, Fut>(name: &str, task: TaskSupport, code: F) -> Tool
+where
+    F: Fn(Value, Cx) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = EngineResult<ToolResult>> + Send + 'static,
+{
+    let code: Code = Arc::new(move |arguments, cx| Box::pin(code(arguments, cx)));
+    Tool {
+        task,
+        ..Tool::new(name, Arc::new(Coded(code)))
+    }
+}
+
+/// An elicitation of one member.
+pub(crate) fn elicitation(key: &str, member: &str, kind: &str) -> InputRequest {
+    let params = json!({"mode": "form", "message": format!("{member}?"), "requestedSchema": {
+        "type": "object", "properties": {member: {"type": kind}}, "required": [member]}});
+    InputRequest {
+        key: key.into(),
+        method: "elicitation/create".into(),
+        params: params.into(),
+        expires_at: None,
+    }
+}
+
+fn given(answer: Answer) -> String {
+    match answer {
+        Answer::Given(raw) => raw.as_str().to_owned(),
+        Answer::Expired => "expired".into(),
+    }
+}
+
+fn tools() -> Tools {
+    use TaskSupport::{Forbidden, Optional, Required};
+    let with_first = Tool {
+        ask_first: Some(Arc::new(|_| {
+            Ok(vec![elicitation("user_name", "name", "string")])
+        })),
+        ..tool("ask_first", Required, |_, cx| async move {
+            let answer = cx
+                .first_answer("user_name")
+                .map(|raw| raw.as_str().to_owned());
+            Ok(ToolResult::text(
+                answer.unwrap_or_else(|| "nobody asked".into()),
+            ))
+        })
+    };
+    let structured = Tool {
+        title: Some("Adds".into()),
+        description: Some("Adds two numbers.".into()),
+        output_schema: Some(json!({"type": "object"}).into()),
+        annotations: Some(json!({"readOnlyHint": true}).into()),
+        ..tool("add", Forbidden, |arguments, _| async move {
+            let sum = arguments["a"].as_i64().unwrap_or(0) + arguments["b"].as_i64().unwrap_or(0);
+            let structured = Some(json!({"sum": sum}).into());
+            Ok(ToolResult {
+                structured,
+                ..ToolResult::text(sum.to_string())
+            })
+        })
+    };
+    Tools::new([
+        structured,
+        with_first,
+        tool("quick", Optional, |_, _| async {
+            Ok(ToolResult::text("done"))
+        }),
+        tool("must", Required, |_, _| async {
+            Ok(ToolResult::text("done"))
+        }),
+        // Runs until it is cancelled.
+        tool("endless", Optional, |_, cx| async move {
+            cx.progress().total(10.0).done(3.0).message("on and on");
+            cx.cancelled().await;
+            Err(Error::tool("stopped"))
+        }),
+        // Waits until the test lets it go on.
+        tool("gate", Optional, |_, cx| async move {
+            let gate = cx.state::<Gate>().expect("the rig puts it there");
+            gate.0.acquire().await.expect("never closed").forget();
+            Ok(ToolResult::text("through the gate"))
+        }),
+        tool("tool_error", Optional, |_, _| async {
+            Err(Error::tool("it did not work"))
+        }),
+        tool("rpc_error", Optional, |_, _| async {
+            Err(Error::protocol(-32050, "no such host"))
+        }),
+        tool("panics", Optional, |_, _| async { panic!("at the disco") }),
+        tool("ask_one", Optional, |_, cx| async move {
+            let answer = cx
+                .ask_raw(elicitation("sure", "confirm", "boolean"))
+                .await?;
+            Ok(ToolResult::text(given(answer)))
+        }),
+        tool("ask_two", Optional, |_, cx| async move {
+            let questions = vec![
+                elicitation("one", "a", "string"),
+                elicitation("two", "b", "string"),
+            ];
+            let answers = cx.ask_all(questions).await?;
+            let texts: Vec<String> = answers.into_iter().map(given).collect();
+            Ok(ToolResult::text(texts.join(" ")))
+        }),
+        tool("steps", Optional, |_, cx| async move {
+            let gate = cx.state::<Gate>().expect("the rig puts it there");
+            cx.progress().total(4.0);
+            for step in 1..=4_u32 {
+                gate.0.acquire().await.expect("never closed").forget();
+                cx.progress().done(step).message(format!("step {step}"));
+            }
+            Ok(ToolResult::text("four steps"))
+        }),
+        tool("speaks", Forbidden, |_, cx| async move {
+            cx.progress().total(2.0).done(1.0);
+            cx.info("hello");
+            cx.debug("psst");
+            tokio::task::yield_now().await;
+            Ok(ToolResult::text("spoken"))
+        }),
+    ])
+    .expect("the names differ")
+}
+
+/// What holds tools up until the test lets them go on.
+pub(crate) struct Gate(tokio::sync::Semaphore);
+
+pub(crate) struct Rig {
+    pub(crate) server: Server,
+    pub(crate) service: HttpService,
+    gate: Arc<Gate>,
+    _engine: Engine,
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn configured(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with(change).await
+    }
+
+    /// Another instance over the same tasks: it knows no session but those it is shown.
+    pub(crate) async fn instance(&self) -> HttpService {
+        let server = Server::new(self.server.handle().clone(), Config::new("rig", "1.2.3")).await;
+        HttpService::new(&server.unwrap())
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut state = outlast_engine::StateMap::default();
+        state.insert(Gate(tokio::sync::Semaphore::new(0)));
+        let engine = Engine::builder(Arc::new(MemoryStore::default()) as Arc<dyn Store>)
+            .tools(tools())
+            .state(state.clone())
+            .hot_wait(Duration::from_millis(50))
+            .cancel_grace(Duration::from_millis(200))
+            .start()
+            .await
+            .unwrap();
+        let mut config = Config::new("rig", "1.2.3");
+        change(&mut config);
+        let server = Server::new(engine.handle(), config).await.unwrap();
+        let service = HttpService::new(&server);
+        let gate = state.get::<Gate>().expect("put there above");
+        Self {
+            server,
+            service,
+            gate,
+            _engine: engine,
+        }
+    }
+
+    /// Lets tools that wait go on by `steps`.
+    pub(crate) fn go(&self, steps: usize) {
+        self.gate.0.add_permits(steps);
+    }
+
+    /// How many of these steps nobody has taken yet.
+    pub(crate) fn steps_left(&self) -> usize {
+        self.gate.0.available_permits()
+    }
+
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Response<Body> {
+        send_to(&self.service, request).await
+    }
+
+    /// A POST with the headers every client sends, and these.
+    pub(crate) async fn post(
+        &self,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Response<Body> {
+        self.send(request(Method::POST, headers, body)).await
+    }
+
+    /// A stateless request: status and message.
+    pub(crate) async fn modern(&self, method: &str, params: Value) -> (u16, Value) {
+        self.modern_as(&declaring(), method, params).await
+    }
+
+    /// The same from a client with these capabilities.
+    pub(crate) async fn modern_as(
+        &self,
+        capabilities: &Value,
+        method: &str,
+        params: Value,
+    ) -> (u16, Value) {
+        let response = self.modern_response(capabilities, method, params).await;
+        whole(response).await
+    }
+
+    pub(crate) async fn modern_response(
+        &self,
+        capabilities: &Value,
+        method: &str,
+        params: Value,
+    ) -> Response<Body> {
+        let body = modern_body(7, capabilities, method, params);
+        let headers = modern_headers(&body);
+        let headers: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        self.post(&headers, body.to_string()).await
+    }
+
+    /// Creates a task as a stateless client and returns its id.
+    pub(crate) async fn create(&self, tool: &str) -> String {
+        let (status, message) = self
+            .modern("tools/call", json!({"name": tool, "arguments": {}}))
+            .await;
+        assert_eq!(status, 200, "{message}");
+        assert_eq!(message["result"]["resultType"], "task", "{message}");
+        message["result"]["taskId"].as_str().unwrap().to_owned()
+    }
+
+    /// Polls a task until it is as wanted.
+    pub(crate) async fn task(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        eventually("the task to be as wanted", async || {
+            let (_, message) = self.modern("tasks/get", json!({"taskId": id})).await;
+            let task = message["result"].clone();
+            wanted(&task).then_some(task)
+        })
+        .await
+    }
+
+    /// Opens a session of the older era.
+    pub(crate) async fn session(&self, version: &str, capabilities: Value) -> Session<'_> {
+        let params = json!({"protocolVersion": version, "capabilities": capabilities,
+            "clientInfo": {"name": "test", "version": "0"}});
+        let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
+        let response = self.post(&[], body.to_string()).await;
+        let id = response.headers()["mcp-session-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let (_, initialized) = whole(response).await;
+        let initialized = initialized["result"].clone();
+        Session {
+            rig: self,
+            id,
+            initialized,
+            requests: AtomicU64::new(100),
+        }
+    }
+}
+
+/// A session of the older era.
+pub(crate) struct Session<'r> {
+    pub(crate) rig: &'r Rig,
+    pub(crate) id: String,
+    pub(crate) initialized: Value,
+    requests: AtomicU64,
+}
+
+impl Session<'_> {
+    pub(crate) async fn response(&self, id: u64, method: &str, params: Value) -> Response<Body> {
+        let body = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        self.message(&body).await
+    }
+
+    pub(crate) async fn message(&self, body: &Value) -> Response<Body> {
+        self.rig
+            .post(&[("mcp-session-id", &self.id)], body.to_string())
+            .await
+    }
+
+    /// A request: the message that answers it, which must come with status 200.
+    pub(crate) async fn call(&self, method: &str, params: Value) -> Value {
+        let id = self.requests.fetch_add(1, Ordering::Relaxed);
+        let (status, message) = whole(self.response(id, method, params).await).await;
+        assert_eq!(status, 200, "{message}");
+        message
+    }
+
+    /// Creates a task and returns its id.
+    pub(crate) async fn create(&self, tool: &str) -> String {
+        let params = json!({"name": tool, "arguments": {}, "task": {}});
+        let message = self.call("tools/call", params).await;
+        message["result"]["task"]["taskId"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{message}"))
+            .into()
+    }
+
+    pub(crate) async fn get(&self, last_event: Option<&str>) -> Events {
+        let mut headers = vec![("mcp-session-id", self.id.as_str())];
+        headers.extend(last_event.map(|id| ("last-event-id", id)));
+        let response = self.rig.send(request(Method::GET, &headers, "")).await;
+        assert_eq!(response.status(), 200);
+        Events::of(response)
+    }
+
+    /// Waits until a task has this status.
+    pub(crate) async fn until(&self, id: &str, status: &str) -> Value {
+        eventually(status, async || {
+            let task = self.call("tasks/get", json!({"taskId": id})).await["result"].clone();
+            (task["status"] == status).then_some(task)
+        })
+        .await
+    }
+}
+
+/// The events of a response, as they come.
+pub(crate) struct Events {
+    body: Body,
+    text: String,
+}
+
+/// One event.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) id: Option<String>,
+    /// `Null` for an empty one.
+    pub(crate) message: Value,
+}
+
+impl Events {
+    pub(crate) fn of(response: Response<Body>) -> Self {
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self {
+            body: response.into_body(),
+            text: String::new(),
+        }
+    }
+
+    /// The next event; `None` at the end of the stream.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.text = rest;
+                if event.starts_with(':') {
+                    continue;
+                }
+                let field = |name: &str| {
+                    event
+                        .lines()
+                        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                };
+                let id = field("id").map(|id| id.trim().to_owned());
+                let data = field("data").unwrap_or_default().trim();
+                let message = if data.is_empty() {
+                    Value::Null
+                } else {
+                    serde_json::from_str(data).unwrap()
+                };
+                return Some(Event { id, message });
+            }
+            let frame = tokio::time::timeout(GENEROUS, self.body.frame());
+            let frame = frame.await.expect("an event in time")?.unwrap();
+            self.text
+                .push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        }
+    }
+
+    /// The next message that is not empty.
+    pub(crate) async fn message(&mut self) -> Value {
+        loop {
+            let event = self.next().await.expect("a message before the end");
+            if !event.message.is_null() {
+                return event.message;
+            }
+        }
+    }
+
+    /// The next message with this method.
+    pub(crate) async fn method(&mut self, method: &str) -> Value {
+        loop {
+            let message = self.message().await;
+            if message["method"] == method {
+                return message;
+            }
+        }
+    }
+}
+
+pub(crate) async fn send_to(
+    service: &HttpService,
+    request: Request<Full<Bytes>>,
+) -> Response<Body> {
+    let response = service.clone().call(request);
+    tokio::time::timeout(GENEROUS, response)
+        .await
+        .expect("an answer in time")
+        .unwrap()
+}
+
+pub(crate) fn request(
+    method: Method,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(method).uri("/mcp");
+    let usual = [
+        ("host", "localhost"),
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+    ];
+    for (name, value) in usual {
+        if headers
+            .iter()
+            .all(|(other, _)| !other.eq_ignore_ascii_case(name))
+        {
+            request = request.header(name, value);
+        }
+    }
+    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(body.into())).unwrap()
+}
+
+/// What a client of the newer era declares that can do everything.
+pub(crate) fn declaring() -> Value {
+    json!({"elicitation": {"form": {}}, "extensions": {"io.modelcontextprotocol/tasks": {}}})
+}
+
+pub(crate) fn modern_body(id: u64, capabilities: &Value, method: &str, mut params: Value) -> Value {
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities.clone();
+    json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+}
+
+/// The headers that repeat a body.
+pub(crate) fn modern_headers(body: &Value) -> Vec<(&'static str, String)> {
+    let mut headers = vec![
+        ("mcp-protocol-version", "2026-07-28".to_owned()),
+        (
+            "mcp-method",
+            body["method"].as_str().unwrap_or_default().to_owned(),
+        ),
+    ];
+    let name = body["params"]["name"]
+        .as_str()
+        .or_else(|| body["params"]["taskId"].as_str());
+    headers.extend(name.map(|name| ("mcp-name", name.to_owned())));
+    headers
+}
+
+/// Status and message of a response. Of a stream, the last message.
+pub(crate) async fn whole(response: Response<Body>) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let streams = response
+        .headers()
+        .get("content-type")
+        .is_some_and(|kind| kind == "text/event-stream");
+    if streams {
+        let mut events = Events::of(response);
+        let mut last = Value::Null;
+        while let Some(event) = events.next().await {
+            last = event.message;
+        }
+        return (status, last);
+    }
+    let body = tokio::time::timeout(GENEROUS, response.into_body().collect()).await;
+    let body = body.expect("a body in time").unwrap().to_bytes();
+    let message = if body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&body).unwrap()
+    };
+    (status, message)
+}
+
+/// Asks until there is an answer.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + GENEROUS;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "gave up waiting for {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

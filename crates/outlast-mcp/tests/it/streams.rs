@@ -1,0 +1,250 @@
+//! Streams of sessions: progress, status, resumption, and what a broken connection does not do.
+
+use serde_json::{Value, json};
+
+use crate::rig::{Events, Rig, eventually, request, send_to, whole};
+
+#[tokio::test]
+async fn progress_and_status_of_a_task_go_to_the_open_stream() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let mut events = session.get(None).await;
+    let params =
+        json!({"name": "steps", "arguments": {}, "task": {}, "_meta": {"progressToken": 42}});
+    let id = session.call("tools/call", params).await["result"]["task"]["taskId"].clone();
+    let mut last = -1.0;
+    for step in 1..=3 {
+        rig.go(1);
+        let message = loop {
+            let message = events.method("notifications/progress").await;
+            if message["params"]["progress"].as_f64().unwrap() >= f64::from(step) {
+                break message;
+            }
+        };
+        let params = &message["params"];
+        assert_eq!(params["progressToken"], 42);
+        assert_eq!(params["total"], 4);
+        assert_eq!(
+            params["_meta"]["io.modelcontextprotocol/related-task"]["taskId"],
+            id
+        );
+        let value = params["progress"].as_f64().unwrap();
+        assert!(value > last);
+        last = value;
+    }
+    rig.go(1);
+    let status = loop {
+        let status = events.method("notifications/tasks/status").await;
+        assert_eq!(status["params"]["taskId"], id);
+        if status["params"]["status"] != "working" {
+            break status;
+        }
+    };
+    assert_eq!(status["params"]["status"], "completed");
+    assert!(status["params"].as_object().unwrap().contains_key("ttl"));
+}
+
+#[tokio::test]
+async fn what_a_task_says_about_itself_is_told_too() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let mut events = session.get(None).await;
+    session.create("steps").await;
+    for sentence in ["25 % · 1 of 4 · step 1", "50 % · 2 of 4 · step 2"] {
+        rig.go(1);
+        loop {
+            let status = events.method("notifications/tasks/status").await;
+            assert_eq!(status["params"]["status"], "working");
+            if status["params"]["statusMessage"] == sentence {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_session_is_not_told_of_progress() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let other = rig.session("2025-11-25", json!({})).await;
+    let (mut events, mut silent) = (session.get(None).await, other.get(None).await);
+    let params =
+        json!({"name": "steps", "arguments": {}, "task": {}, "_meta": {"progressToken": 1}});
+    session.call("tools/call", params).await;
+    rig.go(4);
+    events.method("notifications/tasks/status").await;
+    rig.server.stop();
+    while let Some(event) = silent.next().await {
+        assert!(event.message.is_null(), "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_resumed_with_what_was_missed() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let params = json!({"name": "steps", "arguments": {}, "_meta": {"progressToken": 1}});
+    rig.go(1);
+    let response = session.response(8, "tools/call", params).await;
+    let mut events = Events::of(response);
+    let primed = events.next().await.unwrap();
+    assert!(primed.message.is_null());
+    let first = events.next().await.unwrap();
+    assert_eq!(first.message["method"], "notifications/progress");
+    // The connection breaks; the call goes on without it.
+    drop(events);
+    rig.go(3);
+    let mut resumed = session.get(first.id.as_deref()).await;
+    let mut seen = vec![first.message["params"]["progress"].as_f64().unwrap()];
+    let result = loop {
+        let event = resumed.next().await.expect("the response in the end");
+        assert!(event.id.is_some());
+        if event.message["id"] == 8 {
+            break event;
+        }
+        seen.push(event.message["params"]["progress"].as_f64().unwrap());
+    };
+    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
+    assert_eq!(result.message["result"]["content"][0]["text"], "four steps");
+    assert!(resumed.next().await.is_none());
+    // From the very first event, everything comes again; from the last, nothing.
+    let mut all = session.get(primed.id.as_deref()).await;
+    let mut last = Value::Null;
+    while let Some(event) = all.next().await {
+        last = event.message;
+    }
+    assert_eq!(last["id"], 8);
+    assert!(
+        session
+            .get(result.id.as_deref())
+            .await
+            .next()
+            .await
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_waiting_client_that_leaves_leaves_the_task_alone() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let id = session.create("gate").await;
+    let waiting = session.response(8, "tasks/result", json!({"taskId": id}));
+    // Given up before anything came.
+    assert!(
+        tokio::time::timeout(std::time::Duration::from_millis(20), waiting)
+            .await
+            .is_err()
+    );
+    rig.go(1);
+    session.until(&id, "completed").await;
+    let message = session.call("tasks/result", json!({"taskId": id})).await;
+    assert_eq!(message["result"]["content"][0]["text"], "through the gate");
+}
+
+#[tokio::test]
+async fn cancelling_the_request_ends_the_wait_and_not_the_task() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let id = session.create("gate").await;
+    let cancelled =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 8}});
+    let waiting = session.response(8, "tasks/result", json!({"taskId": id}));
+    let (waited, ()) = tokio::join!(waiting, async {
+        // Until the request is in flight, a second one with its id is served.
+        eventually("the request to be in flight", async || {
+            let second = session
+                .response(8, "tasks/cancel", json!({"taskId": "x"}))
+                .await;
+            (whole(second).await.1["error"]["code"] == -32600).then_some(())
+        })
+        .await;
+        assert_eq!(session.message(&cancelled).await.status(), 202);
+    });
+    assert_eq!(waited.status(), 202, "no response follows");
+    rig.go(1);
+    session.until(&id, "completed").await;
+}
+
+#[tokio::test]
+async fn cancelling_a_waiting_call_stops_it_and_leaving_does_not() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let params = json!({"name": "endless", "arguments": {}, "_meta": {"progressToken": 1}});
+    let response = session.response(8, "tools/call", params).await;
+    let mut events = Events::of(response);
+    events.method("notifications/progress").await;
+    let cancelled =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 8}});
+    session.message(&cancelled).await;
+    while let Some(event) = events.next().await {
+        assert_ne!(
+            event.message["id"], 8,
+            "a cancelled request gets no response"
+        );
+    }
+    // One whose caller left, on the other hand, comes to its end.
+    let params = json!({"name": "gate", "arguments": {}});
+    let left = session.response(9, "tools/call", params);
+    assert!(
+        tokio::time::timeout(std::time::Duration::from_millis(20), left)
+            .await
+            .is_err()
+    );
+    rig.go(1);
+    eventually("the call that was left to pass the gate", async || {
+        (rig.steps_left() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_stream_of_a_stored_call_goes_on_at_another_instance() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let params = json!({"name": "ask_one", "arguments": {}, "_meta": {"progressToken": 1}});
+    let mut events = Events::of(session.response(8, "tools/call", params).await);
+    // The question makes a task of the call.
+    let asked = loop {
+        let event = events.next().await.unwrap();
+        if event.message["method"] == "elicitation/create" {
+            break event;
+        }
+    };
+    drop(events);
+    let instance = rig.instance().await;
+    let headers = [
+        ("mcp-session-id", session.id.as_str()),
+        ("last-event-id", asked.id.as_deref().unwrap()),
+    ];
+    let response = send_to(&instance, request(http::Method::GET, &headers, "")).await;
+    let mut events = Events::of(response);
+    let again = events.method("elicitation/create").await;
+    assert_ne!(again["id"], asked.message["id"]);
+    let answer = json!({"action": "accept", "content": {"confirm": true}});
+    let body = json!({"jsonrpc": "2.0", "id": again["id"], "result": answer}).to_string();
+    let headers = [("mcp-session-id", session.id.as_str())];
+    send_to(&instance, request(http::Method::POST, &headers, body)).await;
+    let result = loop {
+        let event = events.next().await.expect("the response in the end");
+        if event.message["id"] == 8 {
+            break event;
+        }
+    };
+    let text = result.message["result"]["content"][0]["text"]
+        .as_str()
+        .unwrap();
+    assert!(text.contains("true"), "{text}");
+    assert!(events.next().await.is_none());
+    // Once more, from where the first connection broke: the same response.
+    let headers = [
+        ("mcp-session-id", session.id.as_str()),
+        ("last-event-id", asked.id.as_deref().unwrap()),
+    ];
+    let third = rig.instance().await;
+    let response = send_to(&third, request(http::Method::GET, &headers, "")).await;
+    assert_eq!(
+        Events::of(response).message().await["result"],
+        result.message["result"]
+    );
+}

@@ -1,0 +1,171 @@
+//! How tasks come to a worker: create, claim, recover.
+//!
+//! The order is (priority, sequence), and a task that is created may be claimed in the same unit
+//! only if it would be the next one anyway; so fusing changes what is written, never who runs when.
+
+use std::sync::Arc;
+
+use outlast_core::id::WorkerId;
+use outlast_core::machine::Rescue;
+use outlast_core::status::Phase;
+use outlast_core::store::{
+    ClaimBy, ClaimNow, Claimed, Created, Notice, Recovered, ToolVersion, cause_at_start,
+};
+use outlast_core::task::NewTask;
+use outlast_core::{Error, Task, TaskId};
+
+use crate::failure::Failure;
+use crate::ready::place;
+use crate::row;
+use crate::schema::put_meta;
+use crate::unit::Unit;
+
+/// Every task that somebody runs, or ran.
+pub(crate) const RUNNING: &str = "SELECT id FROM task INDEXED BY task_unfinished
+    WHERE phase = 'running' AND phase <> 'finished' ORDER BY sequence";
+
+impl Unit<'_> {
+    pub(crate) fn create(
+        &mut self,
+        spec: NewTask,
+        claim: Option<&ClaimNow>,
+    ) -> Result<Created, Failure> {
+        let id = spec.id;
+        let sequence = self.known.sequence + 1;
+        let (mut task, created) = Task::create(Arc::new(spec), sequence, self.now);
+        let mut events = vec![created];
+        let fuse = match claim {
+            None => None,
+            Some(ClaimNow::Running(by)) => Some(by),
+            Some(ClaimNow::IfNext(by)) => self.is_next(&task, by)?.then_some(by),
+        };
+        let mut lease = None;
+        if let Some(by) = fuse {
+            let nonce = self.nonce()?;
+            if let Some((given, started)) = task.claim(by.worker, nonce, by.lease, self.now) {
+                lease = Some(given);
+                events.push(started);
+            }
+        }
+        let task = Arc::new(task);
+        if !self.insert(&task, &events)? {
+            return self.created_before(id, claim);
+        }
+        self.notices.push(Notice::Changed {
+            task: id,
+            version: task.state.version,
+        });
+        self.notices.push(Notice::Due(task.due_at()));
+        if task.state.phase == Phase::Queued {
+            self.notices.push(Notice::Ready);
+        }
+        Ok(Created { task, lease })
+    }
+
+    /// A creation that is repeated finds the task as it is, and its lease only if it is the caller's.
+    fn created_before(&mut self, id: TaskId, claim: Option<&ClaimNow>) -> Result<Created, Failure> {
+        let task = self.find(id)?.ok_or(Error::NotFound(id))?;
+        Ok(Created::again(task, claim))
+    }
+
+    /// Whether a task that is about to be written would be the first that this worker could take.
+    fn is_next(&mut self, task: &Task, by: &ClaimBy) -> Result<bool, Failure> {
+        let key = ToolVersion {
+            tool: task.spec.tool.clone(),
+            version: task.spec.tool_version.clone(),
+        };
+        if task.state.phase != Phase::Queued || !by.tools.contains(&key) {
+            return Ok(false);
+        }
+        let first = self.known.ready.first(self.conn, by, by.suspects)?;
+        Ok(first.is_none_or(|(before, _)| place(task) < before))
+    }
+
+    pub(crate) fn claim(&mut self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>, Failure> {
+        let mut claimed = Vec::new();
+        // Of several suspects only the first may run.
+        let mut suspects = by.suspects;
+        while claimed.len() < limit {
+            let Some((_, id)) = self.known.ready.first(self.conn, by, suspects)? else {
+                break;
+            };
+            let one = self.claim_one(id, by)?;
+            suspects &= !one.task.state.suspect;
+            claimed.push(one);
+        }
+        Ok(claimed)
+    }
+
+    fn claim_one(&mut self, id: TaskId, by: &ClaimBy) -> Result<Claimed, Failure> {
+        let (nonce, now) = (self.nonce()?, self.now);
+        let before = self.find(id)?.ok_or(Error::NotFound(id))?;
+        let (lease, task) = self.change_found(&before, |task| {
+            let (lease, event) = task
+                .claim(by.worker, nonce, by.lease, now)
+                .expect("only queued tasks are ready");
+            Ok((lease, vec![event]))
+        })?;
+        // Nobody can have written a journal before the first lease.
+        let journal = if before.state.epoch == 0 {
+            Vec::new()
+        } else {
+            crate::query::journal_of(self.conn, row::int(task.state.sequence))?
+        };
+        Ok(Claimed {
+            task,
+            lease,
+            journal,
+        })
+    }
+
+    /// Takes back what a dead process ran. `boot` is the machine's present boot, `last_boot` the one
+    /// in which the store was last used.
+    pub(crate) fn recover(
+        &mut self,
+        worker: WorkerId,
+        boot: Option<&str>,
+        last_boot: Option<&str>,
+    ) -> Result<Recovered, Failure> {
+        let same_boot = match (boot, last_boot) {
+            (Some(now), Some(then)) => now == then,
+            _ => true,
+        };
+        let reason = cause_at_start(same_boot);
+        let mut running = Vec::new();
+        for id in self.running()? {
+            let task = self.find(id)?.ok_or(Error::NotFound(id))?;
+            let held = task.state.held.as_ref();
+            if held.is_some_and(|held| held.worker != worker) {
+                running.push(task);
+            }
+        }
+        let suspects = running.iter().filter(|task| task.state.suspect).count();
+        let mut recovered = Recovered::default();
+        let now = self.now;
+        for task in &running {
+            let rescue = Rescue::after_death(reason, task, running.len(), suspects);
+            let (_, task) =
+                self.change_found(task, |task| Ok(((), vec![task.rescue(rescue, now)])))?;
+            if task.is_finished() {
+                recovered.failed += 1;
+            } else {
+                recovered.rescued += 1;
+            }
+        }
+        if let Some(boot) = boot
+            && last_boot != Some(boot)
+        {
+            self.written = true;
+            put_meta(self.conn, "boot", boot)?;
+        }
+        Ok(recovered)
+    }
+
+    fn running(&mut self) -> Result<Vec<TaskId>, Failure> {
+        let mut statement = self.conn.prepare_cached(RUNNING)?;
+        let ids = statement.query_map([], |row| row.get(0))?;
+        Ok(ids
+            .map(|id| id.map(TaskId::from_bytes))
+            .collect::<rusqlite::Result<_>>()?)
+    }
+}

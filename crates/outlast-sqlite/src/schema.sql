@@ -1,0 +1,83 @@
+-- Version 1. What an index needs is a column; the rest of a record is JSON.
+-- `task` everywhere else is the task's sequence.
+
+CREATE TABLE meta (
+    key   TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE task (
+    sequence     INTEGER PRIMARY KEY,
+    id           BLOB NOT NULL UNIQUE,
+    owner        TEXT NOT NULL,
+    tool         TEXT NOT NULL,
+    tool_version TEXT NOT NULL,
+    priority     INTEGER NOT NULL,
+    suspect      INTEGER NOT NULL,
+    phase        TEXT NOT NULL,
+    status       TEXT NOT NULL,
+    due_at       INTEGER NOT NULL,
+    state        TEXT NOT NULL,
+    -- What was asked for, if it is short; else it is in `long_spec`, because this row is written
+    -- again and again.
+    spec         TEXT,
+    -- Last, so that a large one is not read with the columns before it.
+    outcome      TEXT
+) STRICT;
+
+-- The order of claiming; the sequence follows by itself, being the row id.
+CREATE INDEX task_ready ON task (tool, tool_version, suspect, priority DESC) WHERE phase = 'queued';
+CREATE INDEX task_unfinished ON task (phase) WHERE phase <> 'finished';
+CREATE INDEX task_due ON task (due_at);
+CREATE INDEX task_owner ON task (owner);
+
+CREATE TABLE long_spec (
+    task INTEGER PRIMARY KEY,
+    spec TEXT NOT NULL
+) STRICT;
+
+-- The events that one unit gave to a task, as [[time, kind], …]; `last` is the number of the last.
+CREATE TABLE event (
+    task   INTEGER NOT NULL,
+    last   INTEGER NOT NULL,
+    events TEXT NOT NULL,
+    PRIMARY KEY (task, last)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE journal (
+    ordinal    INTEGER PRIMARY KEY,
+    task       INTEGER NOT NULL,
+    kind       TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    input_hash INTEGER,
+    at         INTEGER NOT NULL,
+    recorded   TEXT NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX journal_key ON journal (task, kind, name);
+
+CREATE TABLE log (
+    task   INTEGER NOT NULL,
+    start  INTEGER NOT NULL,
+    at     INTEGER NOT NULL,
+    level  TEXT NOT NULL,
+    logger TEXT NOT NULL,
+    text   BLOB NOT NULL,
+    PRIMARY KEY (task, start)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE log_head (
+    task    INTEGER PRIMARY KEY,
+    log_end INTEGER NOT NULL,
+    mark    INTEGER
+) STRICT;
+
+CREATE TABLE record (
+    space      TEXT NOT NULL,
+    key        TEXT NOT NULL,
+    expires_at INTEGER,
+    value      BLOB NOT NULL,
+    PRIMARY KEY (space, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX record_expiry ON record (expires_at) WHERE expires_at IS NOT NULL;

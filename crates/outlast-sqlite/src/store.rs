@@ -1,0 +1,441 @@
+//! The store as its users see it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use outlast_core::id::WorkerId;
+use outlast_core::input::{Answer, InputRequest};
+use outlast_core::machine::{Answered, AttemptEnd, CancelMode};
+use outlast_core::store::{
+    BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, NoticeSink,
+    Page, Reads, Recovered, Side, Stats, Store, StoreInfo, SuspendReply, Ticked,
+};
+use outlast_core::task::{Awaiting, Lease, NewTask};
+use outlast_core::{
+    Clock, Error, Event, JournalEntry, JournalKind, LogLine, LogPage, Progress, Recorded, Result,
+    SystemClock, Task, TaskId, Timestamp,
+};
+use tokio::sync::oneshot;
+
+use crate::cache::Cache;
+use crate::failure::{self, Failure};
+use crate::lock::{self, Lock};
+use crate::query;
+use crate::readers::Readers;
+use crate::schema;
+use crate::tally::Tally;
+use crate::unit::{Unit, read_task};
+use crate::writer::{self, Call, Claims, Message, Parcel, Writer};
+
+/// What an acknowledged write has survived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Synchronous {
+    /// `kill -9` and the loss of power: each commit waits for the disk.
+    #[default]
+    Full,
+    /// `kill -9`. A loss of power may take the last moments with it, and damages nothing.
+    Normal,
+}
+
+/// How to open a store.
+#[derive(Clone)]
+pub struct Options {
+    /// The database file. Made if it is missing (0600), with its folder (0700).
+    pub path: PathBuf,
+    /// The server's name. A store belongs to the first server that opened it.
+    pub server_name: String,
+    /// What an acknowledged write has survived.
+    pub synchronous: Synchronous,
+    /// The store's clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// The store at `path` for the server `server_name`, with the defaults.
+    pub fn new(path: impl Into<PathBuf>, server_name: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            server_name: server_name.into(),
+            synchronous: Synchronous::default(),
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("path", &self.path)
+            .field("server_name", &self.server_name)
+            .field("synchronous", &self.synchronous)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tasks in a SQLite file.
+///
+/// A call that is dropped before it returns happens as a whole or not at all; leases that it would
+/// have returned are given back. Dropping the store waits until all accepted writes are committed.
+pub struct SqliteStore {
+    location: String,
+    clock: Arc<dyn Clock>,
+    cache: Arc<Cache>,
+    sink: Arc<OnceLock<Arc<dyn NoticeSink>>>,
+    writer: Sender<Message>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    readers: Readers,
+    tally: Arc<Mutex<Option<Tally>>>,
+    lock: std::sync::Weak<Lock>,
+    /// The boot in which the store was last used, and the present one.
+    boots: [Option<String>; 2],
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Opens a store, making or migrating its file where needed. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// A sentence that says what to do: another server has it, it belongs to another server, it is
+    /// newer than this program, no database, damaged, on a network file system, or out of reach.
+    /// Only the first is retryable: that server may end.
+    pub fn open(options: Options) -> Result<Self> {
+        let path = lock::prepare_file(&options.path)?;
+        let lock = Arc::new(Lock::take(&path)?);
+        let conn = schema::open_writer(&path, &options.server_name, options.synchronous)?;
+        let known = writer::load(&conn, &path)?;
+        let last_boot =
+            schema::get_meta(&conn, "boot").map_err(|error| failure::explain(&path, error))?;
+        let readers = Readers::start(&path)?;
+        let cache = Arc::new(Cache::default());
+        let sink = Arc::new(OnceLock::new());
+        let tally = Arc::default();
+        let (sender, queue) = channel();
+        let writer = Writer {
+            conn,
+            path: path.clone(),
+            clock: Arc::clone(&options.clock),
+            cache: Arc::clone(&cache),
+            sink: Arc::clone(&sink),
+            known: Some(known),
+            tally: Arc::clone(&tally),
+            lock: Arc::clone(&lock),
+        };
+        let thread = std::thread::Builder::new()
+            .name("outlast-writer".into())
+            .spawn(move || writer.run(&queue))
+            .map_err(|error| Error::unavailable("cannot start a thread", error))?;
+        Ok(Self {
+            location: path.display().to_string(),
+            clock: options.clock,
+            cache,
+            sink,
+            writer: sender,
+            thread: Mutex::new(Some(thread)),
+            readers,
+            tally,
+            lock: Arc::downgrade(&lock),
+            boots: [last_boot, lock::boot_id()],
+        })
+    }
+
+    /// Records where this server can be reached; a second server that is refused the store says so.
+    ///
+    /// # Errors
+    /// The lock file cannot be written.
+    pub fn set_address(&self, address: &str) -> Result<()> {
+        match self.lock.upgrade() {
+            Some(lock) => lock.describe(address),
+            None => Err(failure::closed()),
+        }
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Unit<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        self.send(work, None).await
+    }
+
+    /// An operation whose answer carries leases.
+    async fn give<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Unit<'_>) -> Result<T, Failure> + Send + 'static,
+        leases: fn(&T) -> Vec<Lease>,
+    ) -> Result<T> {
+        let writer = self.writer.clone();
+        self.send(work, Some(Claims { leases, writer })).await
+    }
+
+    async fn send<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Unit<'_>) -> Result<T, Failure> + Send + 'static,
+        claims: Option<Claims<T>>,
+    ) -> Result<T> {
+        let (job, answer) = Call::prepare(work, claims);
+        self.writer
+            .send(Message::Job(job))
+            .map_err(|_| failure::closed())?;
+        let answer = answer.await.map_err(|_| failure::closed())?;
+        answer.map(Parcel::open)
+    }
+
+    /// Memory would still answer after the store was closed.
+    fn check_open(&self) -> Result<()> {
+        if self.lock.strong_count() == 0 {
+            return Err(failure::closed());
+        }
+        Ok(())
+    }
+
+    fn join_writer(&self) {
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // A writer that panicked has nothing left to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        let (done, _) = oneshot::channel();
+        // Fails if the store was closed before.
+        let _ = self.writer.send(Message::Close(done));
+        self.readers.stop();
+        self.join_writer();
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn info(&self) -> StoreInfo {
+        StoreInfo {
+            kind: "sqlite",
+            location: self.location.clone(),
+            durable: true,
+        }
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    fn subscribe(&self, sink: Arc<dyn NoticeSink>) {
+        assert!(self.sink.set(sink).is_ok(), "a store has one sink");
+    }
+
+    async fn recover(&self, worker: WorkerId) -> Result<Recovered> {
+        let [last_boot, boot] = self.boots.clone();
+        self.write(move |unit| unit.recover(worker, boot.as_deref(), last_boot.as_deref()))
+            .await
+    }
+
+    async fn create(&self, task: NewTask, claim: Option<ClaimNow>) -> Result<Created> {
+        self.give(
+            move |unit| unit.create(task, claim.as_ref()),
+            |created| created.lease.into_iter().collect(),
+        )
+        .await
+    }
+
+    async fn claim(&self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>> {
+        let by = by.clone();
+        self.give(
+            move |unit| unit.claim(&by, limit),
+            |claimed| claimed.iter().map(|one| one.lease).collect(),
+        )
+        .await
+    }
+
+    async fn heartbeat(&self, leases: Vec<Lease>, length: Duration) -> Result<Vec<BeatReply>> {
+        self.write(move |unit| unit.heartbeat(&leases, length))
+            .await
+    }
+
+    async fn report(&self, lease: &Lease, progress: Progress) -> Result<()> {
+        let lease = *lease;
+        self.write(move |unit| unit.report(&lease, progress)).await
+    }
+
+    async fn journal_put(
+        &self,
+        lease: &Lease,
+        kind: JournalKind,
+        name: &str,
+        input_hash: Option<u64>,
+        recorded: Recorded,
+    ) -> Result<JournalEntry> {
+        let (lease, name) = (*lease, name.to_owned());
+        self.write(move |unit| unit.journal_put(&lease, kind, name, input_hash, recorded))
+            .await
+    }
+
+    async fn ask(&self, lease: &Lease, questions: Vec<InputRequest>) -> Result<Arc<Task>> {
+        let lease = *lease;
+        self.write(move |unit| unit.ask(&lease, questions)).await
+    }
+
+    async fn suspend(&self, lease: &Lease, awaiting: Awaiting) -> Result<SuspendReply> {
+        let lease = *lease;
+        self.write(move |unit| unit.suspend(&lease, awaiting)).await
+    }
+
+    async fn finish(
+        &self,
+        lease: &Lease,
+        end: AttemptEnd,
+        next: Option<&ClaimBy>,
+    ) -> Result<FinishReply> {
+        let (lease, next) = (*lease, next.cloned());
+        self.give(
+            move |unit| unit.finish(&lease, end, next.as_ref()),
+            |reply| reply.next.iter().map(|next| next.lease).collect(),
+        )
+        .await
+    }
+
+    async fn answer(&self, task: TaskId, answers: BTreeMap<String, Answer>) -> Result<Answered> {
+        self.write(move |unit| unit.answer(task, answers)).await
+    }
+
+    async fn cancel(
+        &self,
+        task: TaskId,
+        reason: Option<String>,
+        mode: CancelMode,
+    ) -> Result<CancelReply> {
+        self.write(move |unit| unit.cancel(task, reason, mode))
+            .await
+    }
+
+    async fn delete(&self, task: TaskId) -> Result<bool> {
+        self.write(move |unit| unit.delete(task)).await
+    }
+
+    async fn tick(&self, me: WorkerId, lease: Duration, budget: usize) -> Result<Ticked> {
+        self.write(move |unit| unit.tick(me, lease, budget)).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let (done, closed) = oneshot::channel();
+        if self.writer.send(Message::Close(done)).is_ok() {
+            // The writer drops `done` only by ending.
+            let _ = closed.await;
+        }
+        self.readers.stop();
+        self.join_writer();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Reads for SqliteStore {
+    async fn get(&self, task: TaskId) -> Result<Option<Arc<Task>>> {
+        self.check_open()?;
+        let found = match self.cache.get(task) {
+            Some(found) => Some(found),
+            None => {
+                let seen = self.cache.generation(task);
+                let cache = Arc::clone(&self.cache);
+                self.readers
+                    .read(move |conn| {
+                        let found = read_task(conn, task)?;
+                        if let Some(found) = &found {
+                            cache.add(found, seen);
+                        }
+                        Ok(found)
+                    })
+                    .await?
+            }
+        };
+        Ok(found.filter(|task| {
+            task.state.expire_at.is_none() || query::is_visible(task, self.clock.now())
+        }))
+    }
+
+    async fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Page> {
+        let (filter, now) = (filter.clone(), self.clock.now());
+        self.readers
+            .read(move |conn| query::list(conn, &filter, before, limit, now))
+            .await
+    }
+
+    async fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Event>> {
+        self.readers
+            .read(move |conn| query::events(conn, task, after, limit))
+            .await
+    }
+
+    async fn journal(&self, task: TaskId) -> Result<Vec<JournalEntry>> {
+        self.readers
+            .read(move |conn| query::journal(conn, task))
+            .await
+    }
+
+    async fn log_read(&self, task: TaskId, offset: u64, limit: usize) -> Result<LogPage> {
+        self.readers
+            .read(move |conn| query::log_read(conn, task, offset, limit))
+            .await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.check_open()?;
+        let known = *self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        match known {
+            Some(tally) => Ok(tally.stats()),
+            None => self.write(|unit| unit.stats()).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Side for SqliteStore {
+    async fn log_append(&self, lease: &Lease, lines: Vec<LogLine>) -> Result<u64> {
+        let lease = *lease;
+        self.write(move |unit| unit.log_append(&lease, &lines))
+            .await
+    }
+
+    async fn record_put(
+        &self,
+        space: &str,
+        key: &str,
+        value: Vec<u8>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<()> {
+        let (space, key) = (space.to_owned(), key.to_owned());
+        self.write(move |unit| unit.record_put(&space, &key, &value, expires_at))
+            .await
+    }
+
+    async fn record_init(&self, space: &str, key: &str, value: Vec<u8>) -> Result<Vec<u8>> {
+        let (space, key) = (space.to_owned(), key.to_owned());
+        self.write(move |unit| unit.record_init(&space, &key, value))
+            .await
+    }
+
+    async fn record_get(&self, space: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        let (space, key, now) = (space.to_owned(), key.to_owned(), self.clock.now());
+        self.readers
+            .read(move |conn| query::record_of(conn, &space, &key, now))
+            .await
+    }
+}

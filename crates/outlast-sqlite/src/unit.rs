@@ -1,0 +1,371 @@
+//! The unit: one transaction with the operations that share it.
+//!
+//! All changes of records go through [`Unit::change`], which applies a verb of the state machine and
+//! writes record and events, and [`Unit::write`] below it. What the unit changes is seen by the
+//! operations behind it in the same transaction and by nobody else until the commit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use outlast_core::machine::LeaseLost;
+use outlast_core::status::{Era, Phase};
+use outlast_core::store::{Notice, Stats};
+use outlast_core::task::Lease;
+use outlast_core::{Clock, Error, Event, Task, TaskId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::cache::Cache;
+use crate::failure::Failure;
+use crate::ready::Ready;
+use crate::row::{self, int};
+use crate::tally::Tally;
+
+/// What the writer knows beside the file. Rebuilt from it after a failed commit.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) ready: Ready,
+    /// The last sequence given.
+    pub(crate) sequence: u64,
+    /// Tasks by phase, once somebody has asked.
+    pub(crate) tally: Option<Tally>,
+    nonces: Nonces,
+}
+
+/// One transaction.
+pub(crate) struct Unit<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) known: &'a mut Known,
+    pub(crate) clock: &'a dyn Clock,
+    /// The time of the operation that runs.
+    pub(crate) now: Timestamp,
+    /// Whether the operation that runs has written anything.
+    pub(crate) written: bool,
+    /// Records as this unit leaves them; `None` for deleted ones.
+    pub(crate) changed: HashMap<TaskId, Option<Arc<Task>>>,
+    pub(crate) notices: Vec<Notice>,
+    cache: &'a Cache,
+}
+
+impl<'a> Unit<'a> {
+    /// A unit inside the transaction that was just begun on `conn`.
+    pub(crate) fn new(
+        conn: &'a Connection,
+        known: &'a mut Known,
+        clock: &'a dyn Clock,
+        cache: &'a Cache,
+    ) -> Self {
+        Self {
+            conn,
+            known,
+            clock,
+            now: clock.now(),
+            written: false,
+            changed: HashMap::new(),
+            notices: Vec::new(),
+            cache,
+        }
+    }
+
+    /// Begins the next operation: the clock is read once for each.
+    pub(crate) fn begin_operation(&mut self) {
+        self.now = self.clock.now();
+        self.written = false;
+    }
+
+    /// The record as this unit sees it.
+    pub(crate) fn find(&mut self, id: TaskId) -> Result<Option<Arc<Task>>, Failure> {
+        if let Some(task) = self.changed.get(&id) {
+            return Ok(task.clone());
+        }
+        if let Some(task) = self.cache.get(id) {
+            return Ok(Some(task));
+        }
+        read_task(self.conn, id)
+    }
+
+    /// Applies a verb to a record and writes what came of it. Returns the record after it.
+    pub(crate) fn change<T>(
+        &mut self,
+        id: TaskId,
+        verb: impl FnOnce(&mut Task) -> Result<(T, Vec<Event>), Error>,
+    ) -> Result<(T, Arc<Task>), Failure> {
+        let before = self.find(id)?.ok_or(Error::NotFound(id))?;
+        self.change_found(&before, verb)
+    }
+
+    /// [`Unit::change`] for a record that was found before.
+    pub(crate) fn change_found<T>(
+        &mut self,
+        before: &Arc<Task>,
+        verb: impl FnOnce(&mut Task) -> Result<(T, Vec<Event>), Error>,
+    ) -> Result<(T, Arc<Task>), Failure> {
+        let mut task = Task::clone(before);
+        let (value, events) = verb(&mut task)?;
+        let after = Arc::new(task);
+        self.write(before, &after, &events)?;
+        Ok((value, after))
+    }
+
+    /// Applies a verb that needs a lease. Without a record the lease is as lost as with another one.
+    pub(crate) fn under_lease<T>(
+        &mut self,
+        lease: &Lease,
+        verb: impl FnOnce(&mut Task) -> Result<(T, Vec<Event>), LeaseLost>,
+    ) -> Result<(T, Arc<Task>), Failure> {
+        let lost = || Error::LeaseLost(lease.task);
+        let before = self.find(lease.task)?.ok_or_else(lost)?;
+        self.change_found(&before, |task| verb(task).map_err(|LeaseLost| lost()))
+    }
+
+    /// The record, if it runs under this lease.
+    pub(crate) fn fenced(&mut self, lease: &Lease) -> Result<Arc<Task>, Failure> {
+        self.find(lease.task)?
+            .filter(|task| task.holds(lease))
+            .ok_or(Failure::Told(Error::LeaseLost(lease.task)))
+    }
+
+    /// Writes a changed record with its events.
+    fn write(&mut self, before: &Task, after: &Arc<Task>, events: &[Event]) -> Result<(), Failure> {
+        let (old, new) = (&before.state, &after.state);
+        let ended = before.outcome.is_none() && after.outcome.is_some();
+        if old == new && !ended {
+            return Ok(());
+        }
+        let sequence = int(new.sequence);
+        let state = row::encode("record", new)?;
+        let events_text = match events {
+            [] => None,
+            events => Some(row::encode_events(events)?),
+        };
+        let status = after.status(Era::Modern);
+        let due_at = after.due_at();
+        let in_place = old.phase == new.phase
+            && old.suspect == new.suspect
+            && before.status(Era::Modern) == status
+            && !ended;
+        let rows = if in_place && before.due_at() == due_at {
+            self.statement("UPDATE task SET state = ?2 WHERE sequence = ?1")?
+                .execute(params![sequence, state])?
+        } else if in_place {
+            self.statement("UPDATE task SET due_at = ?2, state = ?3 WHERE sequence = ?1")?
+                .execute(params![sequence, due_at.as_millis(), state])?
+        } else {
+            let outcome = match &after.outcome {
+                Some(outcome) => Some(row::encode("result", &**outcome)?),
+                None => None,
+            };
+            self.statement(
+                "UPDATE task SET suspect = ?2, phase = ?3, status = ?4, due_at = ?5, state = ?6,
+                 outcome = ?7 WHERE sequence = ?1",
+            )?
+            .execute(params![
+                sequence,
+                new.suspect,
+                new.phase.as_str(),
+                status.as_str(),
+                due_at.as_millis(),
+                state,
+                outcome
+            ])?
+        };
+        if rows != 1 {
+            return Err(Failure::Told(Error::broken(format!(
+                "the task store lost the row of task {}: restore a backup",
+                after.id()
+            ))));
+        }
+        if let Some(text) = events_text {
+            self.write_events(after, &text)?;
+        }
+        if old.phase == Phase::Queued {
+            self.known.ready.remove(before);
+        }
+        if new.phase == Phase::Queued {
+            self.known.ready.insert(after);
+        }
+        self.count(old.phase, -1);
+        self.count(new.phase, 1);
+        self.notices.extend(Notice::between(before, after));
+        self.changed.insert(after.id(), Some(Arc::clone(after)));
+        Ok(())
+    }
+
+    /// Writes a new record with its events. `false` if its id is taken; then nothing is written.
+    pub(crate) fn insert(&mut self, task: &Arc<Task>, events: &[Event]) -> Result<bool, Failure> {
+        let sequence = int(task.state.sequence);
+        let spec = row::encode("call", &*task.spec)?;
+        let state = row::encode("record", &task.state)?;
+        let events = row::encode_events(events)?;
+        let rows = self
+            .statement(
+                "INSERT INTO task (sequence, id, owner, tool, tool_version, priority, suspect,
+                 phase, status, due_at, state, spec)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11)
+                 ON CONFLICT (id) DO NOTHING",
+            )?
+            .execute(params![
+                sequence,
+                task.id().as_bytes(),
+                task.spec.owner.as_str(),
+                task.spec.tool,
+                task.spec.tool_version,
+                task.spec.priority,
+                task.state.phase.as_str(),
+                task.status(Era::Modern).as_str(),
+                task.due_at().as_millis(),
+                state,
+                (spec.len() <= SHORT_SPEC).then_some(&spec)
+            ])?;
+        if rows == 0 {
+            return Ok(false);
+        }
+        if spec.len() > SHORT_SPEC {
+            self.statement("INSERT INTO long_spec (task, spec) VALUES (?1, ?2)")?
+                .execute(params![sequence, spec])?;
+        }
+        self.write_events(task, &events)?;
+        self.known.sequence = task.state.sequence;
+        self.count(task.state.phase, 1);
+        if task.state.phase == Phase::Queued {
+            self.known.ready.insert(task);
+        }
+        self.changed.insert(task.id(), Some(Arc::clone(task)));
+        Ok(true)
+    }
+
+    /// Deletes a finished record with everything that belongs to it.
+    pub(crate) fn remove(&mut self, task: &Task) -> Result<(), Failure> {
+        let sequence = int(task.state.sequence);
+        if task.state.sequence == self.known.sequence {
+            // No later task may get this place in the order, not even after a restart.
+            crate::schema::put_meta(self.conn, "sequence", &sequence.to_string())?;
+        }
+        for statement in [
+            "DELETE FROM task WHERE sequence = ?1",
+            "DELETE FROM long_spec WHERE task = ?1",
+            "DELETE FROM event WHERE task = ?1",
+            "DELETE FROM journal WHERE task = ?1",
+            "DELETE FROM log WHERE task = ?1",
+            "DELETE FROM log_head WHERE task = ?1",
+        ] {
+            self.statement(statement)?.execute([sequence])?;
+        }
+        self.count(task.state.phase, -1);
+        self.changed.insert(task.id(), None);
+        self.notices.push(Notice::Changed {
+            task: task.id(),
+            version: task.state.version,
+        });
+        Ok(())
+    }
+
+    /// A statement that will write.
+    pub(crate) fn statement(
+        &mut self,
+        sql: &'static str,
+    ) -> rusqlite::Result<rusqlite::CachedStatement<'a>> {
+        self.written = true;
+        self.conn.prepare_cached(sql)
+    }
+
+    /// Tasks by phase.
+    pub(crate) fn stats(&mut self) -> Result<Stats, Failure> {
+        let tally = match self.known.tally {
+            Some(tally) => tally,
+            None => *self.known.tally.insert(Tally::load(self.conn)?),
+        };
+        Ok(tally.stats())
+    }
+
+    /// A number that no lease had before.
+    pub(crate) fn nonce(&mut self) -> Result<u64, Failure> {
+        self.known.nonces.next()
+    }
+
+    fn write_events(&mut self, task: &Task, text: &str) -> rusqlite::Result<()> {
+        self.statement("INSERT INTO event (task, last, events) VALUES (?1, ?2, ?3)")?
+            .execute(params![
+                int(task.state.sequence),
+                int(task.state.version),
+                text
+            ])?;
+        Ok(())
+    }
+
+    fn count(&mut self, phase: Phase, by: i64) {
+        if let Some(tally) = &mut self.known.tally {
+            tally.add(phase, by);
+        }
+    }
+}
+
+/// The longest call that is kept in the task's own row.
+const SHORT_SPEC: usize = 1500;
+
+/// See [`row::task`].
+const READ_TASK: &str = "SELECT
+    coalesce(spec, (SELECT spec FROM long_spec WHERE long_spec.task = task.sequence)),
+    state, outcome FROM task WHERE id = ?1";
+
+/// Reads a record from the file.
+pub(crate) fn read_task(conn: &Connection, id: TaskId) -> Result<Option<Arc<Task>>, Failure> {
+    let mut statement = conn.prepare_cached(READ_TASK)?;
+    let mut rows = statement.query([id.as_bytes()])?;
+    match rows.next()? {
+        Some(row) => Ok(Some(Arc::new(row::task(row, 0)?))),
+        None => Ok(None),
+    }
+}
+
+impl Known {
+    /// What the file says.
+    pub(crate) fn load(conn: &Connection) -> rusqlite::Result<Self> {
+        let last: Option<i64> = conn
+            .query_row("SELECT max(sequence) FROM task", [], |row| row.get(0))
+            .optional()?
+            .flatten();
+        let deleted = crate::schema::get_meta(conn, "sequence")?
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        Ok(Self {
+            ready: Ready::load(conn)?,
+            sequence: row::count(last.unwrap_or(0)).max(deleted),
+            tally: None,
+            nonces: Nonces::default(),
+        })
+    }
+}
+
+/// Random numbers from the operating system, fetched some at a time.
+#[derive(Debug)]
+struct Nonces {
+    bytes: [u8; 256],
+    used: usize,
+}
+
+impl Default for Nonces {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 256],
+            used: 256,
+        }
+    }
+}
+
+impl Nonces {
+    fn next(&mut self) -> Result<u64, Failure> {
+        if self.used == self.bytes.len() {
+            getrandom::fill(&mut self.bytes).map_err(|error| {
+                Error::broken(format!(
+                    "the operating system gives no random numbers: {error}"
+                ))
+            })?;
+            self.used = 0;
+        }
+        let (number, _) = self.bytes[self.used..]
+            .split_first_chunk()
+            .expect("a multiple of eight is left");
+        self.used += 8;
+        Ok(u64::from_le_bytes(*number))
+    }
+}

@@ -1,0 +1,309 @@
+//! The writer thread: takes what is queued, commits it together, and then replies.
+//!
+//! A batch is what stands in the queue when the writer looks, and never waited for. Its operations
+//! run one after the other in one transaction. An operation that is refused is an answer and does not
+//! disturb its neighbours; trouble with the disk or the file rolls the batch back, every operation of
+//! it gets that error, and nothing of it is ever visible. After the commit come, in this order: the
+//! cache, the replies, the notices.
+//!
+//! A caller may go away while its operation waits, or before it looks at the reply. If the operation
+//! gave it leases, nobody would ever use them; so the reply travels in a [`Parcel`] that hands those
+//! tasks back unless it is opened.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use outlast_core::machine::AttemptEnd;
+use outlast_core::store::NoticeSink;
+use outlast_core::task::Lease;
+use outlast_core::{Clock, Error, Result};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::cache::Cache;
+use crate::failure::{Failure, explain};
+use crate::lock::Lock;
+use crate::tally::Tally;
+use crate::unit::{Known, Unit};
+
+/// The most operations that share a commit.
+const BATCH: usize = 256;
+
+/// What the writer is sent.
+pub(crate) enum Message {
+    /// An operation.
+    Job(Box<dyn Job>),
+    /// Commit what was sent before and end.
+    Close(oneshot::Sender<()>),
+}
+
+/// One operation on its way through the writer.
+pub(crate) trait Job: Send {
+    /// Runs it inside the unit.
+    ///
+    /// # Errors
+    /// The transaction cannot be trusted any more. What is only refused is kept as the answer.
+    fn apply(&mut self, unit: &mut Unit<'_>) -> Result<(), Failure>;
+
+    /// Replies: what came of it, or the failure of the whole batch.
+    fn reply(self: Box<Self>, failed: Option<Error>);
+}
+
+/// An operation that returns a `T`.
+pub(crate) struct Call<T, W> {
+    work: Option<W>,
+    answer: Option<Result<T>>,
+    reply: oneshot::Sender<Result<Parcel<T>>>,
+    claims: Option<Claims<T>>,
+}
+
+/// Which leases a reply carries, and where they go if nobody takes them.
+pub(crate) struct Claims<T> {
+    pub(crate) leases: fn(&T) -> Vec<Lease>,
+    pub(crate) writer: Sender<Message>,
+}
+
+/// A reply on its way to the caller.
+pub(crate) struct Parcel<T> {
+    value: Option<T>,
+    claims: Option<Claims<T>>,
+}
+
+impl<T> Parcel<T> {
+    /// The reply; what it carries is the caller's from now on.
+    pub(crate) fn open(mut self) -> T {
+        self.value.take().expect("opened once")
+    }
+}
+
+impl<T> Drop for Parcel<T> {
+    fn drop(&mut self) {
+        let (Some(value), Some(claims)) = (&self.value, &self.claims) else {
+            return;
+        };
+        for lease in (claims.leases)(value) {
+            let release = move |unit: &mut Unit<'_>| unit.finish(&lease, AttemptEnd::Release, None);
+            let (job, _nobody_waits) = Call::prepare(release, None);
+            // A closed store has nothing to give back: the next process takes it.
+            let _ = claims.writer.send(Message::Job(job));
+        }
+    }
+}
+
+impl<T, W> Call<T, W>
+where
+    T: Send + 'static,
+    W: FnOnce(&mut Unit<'_>) -> Result<T, Failure> + Send + 'static,
+{
+    /// The operation `work`, and where its answer will arrive.
+    pub(crate) fn prepare(
+        work: W,
+        claims: Option<Claims<T>>,
+    ) -> (Box<dyn Job>, oneshot::Receiver<Result<Parcel<T>>>) {
+        let (reply, answer) = oneshot::channel();
+        let call = Self {
+            work: Some(work),
+            answer: None,
+            reply,
+            claims,
+        };
+        (Box::new(call), answer)
+    }
+}
+
+impl<T, W> Job for Call<T, W>
+where
+    T: Send + 'static,
+    W: FnOnce(&mut Unit<'_>) -> Result<T, Failure> + Send + 'static,
+{
+    fn apply(&mut self, unit: &mut Unit<'_>) -> Result<(), Failure> {
+        let work = self.work.take().expect("applied once");
+        unit.begin_operation();
+        match work(unit) {
+            Ok(value) => self.answer = Some(Ok(value)),
+            Err(Failure::Told(error)) if !(unit.written && is_trouble(&error)) => {
+                self.answer = Some(Err(error));
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    fn reply(self: Box<Self>, failed: Option<Error>) {
+        let answer = match failed {
+            Some(error) => Err(error),
+            None => self.answer.expect("applied before"),
+        };
+        let claims = self.claims;
+        // A caller who has gone leaves the parcel unopened.
+        let _ = self.reply.send(answer.map(|value| Parcel {
+            value: Some(value),
+            claims,
+        }));
+    }
+}
+
+/// Whether an error may have come after something was written.
+fn is_trouble(error: &Error) -> bool {
+    matches!(error, Error::Store { .. } | Error::Invalid(_))
+}
+
+/// The thread's state.
+pub(crate) struct Writer {
+    pub(crate) conn: Connection,
+    pub(crate) path: PathBuf,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) sink: Arc<OnceLock<Arc<dyn NoticeSink>>>,
+    /// `None` after a failure, until the next batch reads it again.
+    pub(crate) known: Option<Known>,
+    /// The counts at the last commit, where somebody has asked for them.
+    pub(crate) tally: Arc<Mutex<Option<Tally>>>,
+    /// Held as long as this thread may write.
+    pub(crate) lock: Arc<Lock>,
+}
+
+impl Writer {
+    /// Serves the queue until it is closed or nobody can send any more.
+    pub(crate) fn run(mut self, queue: &Receiver<Message>) {
+        let mut jobs = VecDeque::new();
+        let closed = loop {
+            if jobs.is_empty() {
+                match queue.recv() {
+                    Ok(Message::Job(job)) => jobs.push_back(job),
+                    Ok(Message::Close(done)) => break Some(done),
+                    Err(_) => break None,
+                }
+            }
+            let mut close = None;
+            while jobs.len() < BATCH && close.is_none() {
+                match queue.try_recv() {
+                    Ok(Message::Job(job)) => jobs.push_back(job),
+                    Ok(Message::Close(done)) => close = Some(done),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            if close.is_none() {
+                self.batch(&mut jobs);
+                continue;
+            }
+            while !jobs.is_empty() {
+                self.batch(&mut jobs);
+            }
+            break close;
+        };
+        // Moves the log into the file, so that a closed store is one file. Only tidiness.
+        let _ = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);");
+        drop(self.conn);
+        drop(self.lock);
+        if let Some(done) = closed {
+            let _ = done.send(());
+        }
+    }
+
+    /// Commits the jobs at the front of the queue, up to the first that spoils the transaction.
+    fn batch(&mut self, jobs: &mut VecDeque<Box<dyn Job>>) {
+        let mut applied = Vec::new();
+        let result = catch_unwind(AssertUnwindSafe(|| self.commit(jobs, &mut applied)));
+        let failure = match result {
+            Ok(Ok(done)) => {
+                self.acknowledge(done, applied);
+                return;
+            }
+            Ok(Err(failure)) => failure,
+            Err(panic) => Failure::Told(Error::broken(format!(
+                "an operation on the task store failed in a way that should be impossible; \
+                 nothing was changed: {}",
+                panic_text(panic.as_ref())
+            ))),
+        };
+        // It may have been rolled back already.
+        let _ = self.conn.execute_batch("ROLLBACK");
+        // It may hold what was never committed.
+        self.known = None;
+        let error = failure.into_error(&self.path);
+        if applied.is_empty() {
+            // The transaction could not begin: everybody who waits hears of it.
+            applied.extend(jobs.drain(..));
+        }
+        for job in applied {
+            job.reply(Some(same(&error)));
+        }
+    }
+
+    fn commit(
+        &mut self,
+        jobs: &mut VecDeque<Box<dyn Job>>,
+        applied: &mut Vec<Box<dyn Job>>,
+    ) -> Result<Done, Failure> {
+        let known = match &mut self.known {
+            Some(known) => known,
+            slot => slot.insert(Known::load(&self.conn)?),
+        };
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut unit = Unit::new(&self.conn, known, &*self.clock, &self.cache);
+        while let Some(job) = jobs.pop_front() {
+            applied.push(job);
+            let job = applied.last_mut().expect("pushed above");
+            job.apply(&mut unit)?;
+        }
+        let done = Done {
+            changed: unit.changed,
+            notices: unit.notices,
+            tally: unit.known.tally,
+        };
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(done)
+    }
+
+    fn acknowledge(&mut self, done: Done, applied: Vec<Box<dyn Job>>) {
+        for (id, task) in &done.changed {
+            self.cache.publish(*id, task.as_ref());
+        }
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner) = done.tally;
+        for job in applied {
+            job.reply(None);
+        }
+        if let Some(sink) = self.sink.get() {
+            // Notices may get lost; a sink that panics must not take the store with it.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                for notice in done.notices {
+                    sink.notice(notice);
+                }
+            }));
+        }
+    }
+}
+
+/// What a committed batch leaves to be told.
+struct Done {
+    changed: std::collections::HashMap<outlast_core::TaskId, Option<Arc<outlast_core::Task>>>,
+    notices: Vec<outlast_core::store::Notice>,
+    tally: Option<Tally>,
+}
+
+/// The same error for another caller.
+fn same(error: &Error) -> Error {
+    Error::Store {
+        message: error.to_string(),
+        retryable: error.is_retryable(),
+        source: None,
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// Reads what the writer must know at its start.
+pub(crate) fn load(conn: &Connection, path: &std::path::Path) -> Result<Known> {
+    Known::load(conn).map_err(|error| explain(path, error))
+}

@@ -1,0 +1,10 @@
+//! The SQLite store before the conformance suite, the model, and what disks and people do to it.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod conformance;
+mod disk;
+mod group;
+mod kill;
+mod open;
+mod support;

@@ -1,0 +1,401 @@
+//! A tool as it is given to a server: what `#[tool]` makes, and what can be written by hand.
+
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_core::{InputRequest, RawJson, ToolResult};
+use outlast_engine::{BlockingCx, BoxFuture, Cx, Handler, Retry, TaskSupport};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::blocking;
+use crate::{Error, Result, StartError, arguments, schema};
+
+/// A tool: its name, what it says about itself, and its code.
+///
+/// `#[tool]` writes these calls. By hand, for arguments of a type of your own:
+///
+/// ```
+/// use outlast::prelude::*;
+/// use outlast::reply;
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Sum {
+///     a: i64,
+///     b: i64,
+/// }
+///
+/// let add = Tool::typed("add", |Sum { a, b }, _cx| async move { reply::of(a + b) })
+///     .description("Adds two numbers.")
+///     .task(TaskSupport::Optional);
+/// let server = Server::new("calculator").tool(add);
+/// # let _ = server;
+/// ```
+#[derive(Clone)]
+#[must_use = "a tool does nothing until a server has it"]
+pub struct Tool {
+    tool: outlast_engine::Tool,
+    /// What the tool says by itself; `None` leaves it to the server's default.
+    task: Option<TaskSupport>,
+    retention: Option<Duration>,
+    annotations: Map<String, Value>,
+    needs: Vec<Need>,
+}
+
+/// A state that a tool takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Need {
+    pub(crate) id: TypeId,
+    pub(crate) name: &'static str,
+}
+
+impl Tool {
+    /// A tool with an async handler. The JSON Schema of its arguments is that of `A`.
+    ///
+    /// The handler may be called again for the same task: after a crash, an error that is retried or
+    /// a long wait. What must not happen twice belongs into [`Cx::step`].
+    pub fn typed<A, F, Fut>(name: impl Into<String>, run: F) -> Self
+    where
+        A: DeserializeOwned + JsonSchema + Send + 'static,
+        F: Fn(A, Cx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<ToolResult>> + Send + 'static,
+    {
+        Self::of_arguments::<A>(name, move |arguments, cx| Box::pin(run(arguments, cx)))
+    }
+
+    /// A tool with a blocking handler, which runs on a thread of its own, away from the threads that
+    /// serve connections. It cannot be stopped from outside: it should look at
+    /// [`Cx::is_cancelled`] between two pieces of work.
+    pub fn blocking<A, F>(name: impl Into<String>, run: F) -> Self
+    where
+        A: DeserializeOwned + JsonSchema + Send + 'static,
+        F: Fn(A, BlockingCx) -> Result<ToolResult> + Send + Sync + 'static,
+    {
+        let run = Arc::new(run);
+        Self::of_arguments::<A>(name, move |arguments, cx| {
+            let run = Arc::clone(&run);
+            cx.run_blocking(move |cx| {
+                let _counted = blocking::Counted::new();
+                run(arguments, cx)
+            })
+        })
+    }
+
+    fn of_arguments<A>(
+        name: impl Into<String>,
+        run: impl Fn(A, Cx) -> BoxFuture<'static, Result<ToolResult>> + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: DeserializeOwned + JsonSchema + Send + 'static,
+    {
+        let schema = schema::of::<A>();
+        let handler = Typed {
+            validator: schema::validator(&Value::Object(schema.clone())),
+            run,
+            arguments: PhantomData::<fn(A)>,
+        };
+        let mut tool = outlast_engine::Tool::new(name, Arc::new(handler));
+        tool.input_schema = schema::raw(schema);
+        Self::around(tool, None)
+    }
+
+    /// A tool whose arguments are described by a JSON Schema of its own, which is passed on
+    /// unchanged. The handler gets arguments that fit it, as they came.
+    ///
+    /// # Errors
+    /// The schema is no valid JSON Schema 2020-12; the sentence says where.
+    pub fn untyped<F, Fut>(
+        name: impl Into<String>,
+        schema: &Value,
+        run: F,
+    ) -> Result<Self, StartError>
+    where
+        F: Fn(RawJson, Cx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<ToolResult>> + Send + 'static,
+    {
+        let name = name.into();
+        let validator = jsonschema::draft202012::new(schema).map_err(|error| {
+            StartError::new(format!(
+                "the schema of the tool {name:?} is not valid: {error}"
+            ))
+        })?;
+        let handler = Untyped { validator, run };
+        Ok(Self::raw(name, schema.clone(), Arc::new(handler)))
+    }
+
+    /// A tool with a handler of your own and a schema as it stands, which is passed on unchanged.
+    /// The handler checks its arguments by itself.
+    pub fn raw(name: impl Into<String>, schema: impl Into<RawJson>, run: Arc<dyn Handler>) -> Self {
+        let mut tool = outlast_engine::Tool::new(name, run);
+        tool.input_schema = schema.into();
+        Self::around(tool, None)
+    }
+
+    fn around(tool: outlast_engine::Tool, task: Option<TaskSupport>) -> Self {
+        Self {
+            tool,
+            task,
+            retention: None,
+            annotations: Map::new(),
+            needs: Vec::new(),
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.tool.name
+    }
+
+    /// Sets a name for people.
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.tool.title = Some(title.into());
+        self
+    }
+
+    /// Says what the tool does, for the model.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.tool.description = Some(description.into());
+        self
+    }
+
+    /// Says whether the tool runs as a task, whatever the server's default is.
+    pub fn task(mut self, task: TaskSupport) -> Self {
+        self.task = Some(task);
+        self
+    }
+
+    /// Sets the version of the code, as far as running tasks care: change it when a task that was
+    /// begun by the old code cannot be finished by the new. Default "1".
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.tool.version = version.into();
+        self
+    }
+
+    /// Adds an older version whose unfinished tasks this code can finish.
+    pub fn accepts(mut self, version: impl Into<String>) -> Self {
+        self.tool.accepts.push(version.into());
+        self
+    }
+
+    /// Sets how long a finished task is kept. Default: the server's, or 24 hours.
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+
+    /// Sets how long one attempt may take; waiting in the store does not count. Default: as long as
+    /// it likes.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.tool.timeout = Some(timeout);
+        self
+    }
+
+    /// Tries a task again after an error, up to this many times more, with growing waits.
+    pub fn retries(self, retries: u32) -> Self {
+        self.retry(Retry::attempts(retries.saturating_add(1)))
+    }
+
+    /// Sets whether and how a task is tried again after an error. Default: it is not.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.tool.retry = Some(retry);
+        self
+    }
+
+    /// Sets how many crashes in a row, without a new journal entry, end a task. Default 3.
+    pub fn max_crashes(mut self, crashes: u32) -> Self {
+        self.tool.max_crashes = crashes;
+        self
+    }
+
+    /// Asks questions before a task exists; the handler reads the answers with
+    /// [`Cx::first_answer`]. Such a tool must run as a task.
+    pub fn ask_first<F>(mut self, questions: F) -> Self
+    where
+        F: Fn(&RawJson) -> Result<Vec<InputRequest>> + Send + Sync + 'static,
+    {
+        self.tool.ask_first = Some(Arc::new(questions));
+        self
+    }
+
+    /// Sets the JSON Schema of the structured result to that of `T`. The handler must then always
+    /// return such a value, and be sure to return an object.
+    pub fn output<T: JsonSchema>(mut self) -> Self {
+        self.tool.output_schema = Some(schema::raw(schema::of::<T>()));
+        self
+    }
+
+    /// Says that the tool changes nothing, or that it does.
+    pub fn read_only(self, yes: bool) -> Self {
+        self.hint("readOnlyHint", yes)
+    }
+
+    /// Says whether a change that the tool makes may destroy something.
+    pub fn destructive(self, yes: bool) -> Self {
+        self.hint("destructiveHint", yes)
+    }
+
+    /// Says whether calling the tool twice with the same arguments is like calling it once.
+    pub fn idempotent(self, yes: bool) -> Self {
+        self.hint("idempotentHint", yes)
+    }
+
+    /// Says whether the tool deals with things outside, like a search in the web.
+    pub fn open_world(self, yes: bool) -> Self {
+        self.hint("openWorldHint", yes)
+    }
+
+    fn hint(mut self, name: &str, yes: bool) -> Self {
+        self.annotations.insert(name.to_owned(), yes.into());
+        self
+    }
+
+    /// Sets the tool's own `_meta`, an object.
+    pub fn meta(mut self, meta: impl Into<RawJson>) -> Self {
+        self.tool.meta = Some(meta.into());
+        self
+    }
+
+    /// Says that the handler takes this state, so that a server without it does not start. `S` is
+    /// written as [`crate::State`] of the type.
+    pub fn needs<S: StateOf>(mut self) -> Self {
+        self.needs.push(Need {
+            id: TypeId::of::<S::Value>(),
+            name: std::any::type_name::<S::Value>(),
+        });
+        self
+    }
+
+    pub(crate) fn needed(&self) -> &[Need] {
+        &self.needs
+    }
+
+    /// The tool as the engine runs it, with the server's defaults where it says nothing itself.
+    ///
+    /// # Errors
+    /// It asks questions before a task exists, and would never run as a task.
+    pub(crate) fn settle(
+        mut self,
+        task: Option<TaskSupport>,
+        retention: Option<Duration>,
+    ) -> Result<outlast_engine::Tool, String> {
+        self.tool.task = self.task.or(task).unwrap_or_default();
+        if let Some(retention) = self.retention.or(retention) {
+            self.tool.retention = retention;
+        }
+        if !self.annotations.is_empty() {
+            self.tool.annotations = Some(Value::Object(self.annotations).into());
+        }
+        if self.tool.ask_first.is_some() && self.tool.task == TaskSupport::Forbidden {
+            return Err(format!(
+                "the tool {:?} asks questions before its task exists, so it cannot run without \
+                 one: declare it with #[tool(task, …)], or start the server with --task optional",
+                self.tool.name
+            ));
+        }
+        Ok(self.tool)
+    }
+}
+
+impl From<outlast_engine::Tool> for Tool {
+    /// A tool that was made for the engine. What it says about tasks and retention stands.
+    fn from(tool: outlast_engine::Tool) -> Self {
+        let (task, retention) = (tool.task, tool.retention);
+        let mut tool = Self::around(tool, Some(task));
+        tool.retention = Some(retention);
+        if let Some(Value::Object(hints)) = tool.tool.annotations.as_ref().map(RawJson::to_value) {
+            tool.annotations = hints;
+        }
+        tool
+    }
+}
+
+/// [`crate::State`] of some type: how a tool names the state that it takes.
+pub trait StateOf {
+    /// The type of the state.
+    type Value: Send + Sync + 'static;
+}
+
+impl<T: Send + Sync + 'static> StateOf for crate::State<T> {
+    type Value = T;
+}
+
+/// What a server takes as a tool: a [`Tool`], or the name of a function with `#[tool]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a tool",
+    label = "not a tool",
+    note = "put #[tool] on the function and give the server its name without calling it, or make a \
+            `Tool` by hand with `Tool::typed`"
+)]
+pub trait IntoTool {
+    /// The tool.
+    fn into_tool(self) -> Tool;
+}
+
+impl IntoTool for Tool {
+    fn into_tool(self) -> Tool {
+        self
+    }
+}
+
+impl IntoTool for outlast_engine::Tool {
+    fn into_tool(self) -> Tool {
+        self.into()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: FnOnce() -> Tool> IntoTool for F {
+    fn into_tool(self) -> Tool {
+        self()
+    }
+}
+
+struct Typed<A, F> {
+    validator: Option<jsonschema::Validator>,
+    run: F,
+    arguments: PhantomData<fn(A)>,
+}
+
+impl<A, F> Handler for Typed<A, F>
+where
+    A: DeserializeOwned + Send + 'static,
+    F: Fn(A, Cx) -> BoxFuture<'static, Result<ToolResult>> + Send + Sync + 'static,
+{
+    fn check(&self, arguments: &RawJson) -> Result<(), String> {
+        arguments::read::<A>(arguments)?;
+        match &self.validator {
+            Some(validator) => arguments::validate(validator, arguments),
+            None => Ok(()),
+        }
+    }
+
+    fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
+        match arguments::read(&arguments) {
+            Ok(arguments) => (self.run)(arguments, cx),
+            // A task that older code accepted.
+            Err(sentence) => Box::pin(async move { Err(Error::arguments(sentence)) }),
+        }
+    }
+}
+
+struct Untyped<F> {
+    validator: jsonschema::Validator,
+    run: F,
+}
+
+impl<F, Fut> Handler for Untyped<F>
+where
+    F: Fn(RawJson, Cx) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<ToolResult>> + Send + 'static,
+{
+    fn check(&self, arguments: &RawJson) -> Result<(), String> {
+        arguments::validate(&self.validator, arguments)
+    }
+
+    fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
+        Box::pin((self.run)(arguments, cx))
+    }
+}

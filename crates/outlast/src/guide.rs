@@ -1,0 +1,4 @@
+//! Guides, compiled with the code so that they cannot rot.
+
+#[doc = include_str!("docs/steps.md")]
+pub mod steps {}

@@ -1,0 +1,136 @@
+//! Runs the tools of an MCP server as **durable background tasks**.
+//!
+//! The work outlives the connection, the client, the server process and the machine; whoever holds
+//! the task's id sees its progress, cancels it and fetches its result, as often as they like. A server
+//! with one such tool:
+//!
+//! ```no_run
+//! use outlast::prelude::*;
+//!
+//! /// Counts to `n`, slowly.
+//! #[tool(task)]
+//! async fn count(n: u32, cx: Cx) -> Result<String> {
+//!     for i in cx.progress().over(1..=n) {
+//!         cx.step(format!("number {i}"), || async move { Ok(i) }).await?;
+//!     }
+//!     Ok(format!("counted to {n}"))
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<()> {
+//!     Server::new("counter").tool(count).run().await
+//! }
+//! ```
+//!
+//! It listens on `http://127.0.0.1:9876/mcp`, keeps its tasks in a SQLite file, and understands
+//! `--help`. With `--stdio` it is what a client starts as a command, and the work still goes on when
+//! the client ends it.
+//!
+//! * [`tool`] makes a tool of a function; [`Tool`] is what it makes.
+//! * [`Cx`] is what a handler can do besides its own work: progress, log, steps, questions.
+//! * [`Server`] puts tools together and runs them; [`Settings`] is how.
+//!
+//! [`guide::steps`] says where the effects of a handler may stand.
+//!
+//! # Limits
+//!
+//! * Execution is at least once: after a crash a handler runs again from its top, with its recorded
+//!   steps returning at once. Effects outside steps may happen twice.
+//! * Nothing listens beyond this machine: there is no authentication yet.
+//! * One process serves a store. Linux is the home, macOS works, Windows is not a target yet.
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+mod arguments;
+mod ask;
+mod blocking;
+mod bridge;
+#[cfg(feature = "client")]
+pub mod client;
+mod content;
+mod definition;
+mod error;
+pub mod guide;
+pub mod prelude;
+pub mod reply;
+mod schema;
+mod server;
+mod settings;
+mod state;
+
+pub use ask::{Answer, Ask, question};
+#[cfg(feature = "client")]
+pub use client::Client;
+pub use content::{Bytes, Content};
+pub use definition::{IntoTool, StateOf, Tool};
+pub use error::StartError;
+#[doc(inline)]
+pub use outlast_core::{InputRequest, Level, Owner, RawJson, TaskId, ToolResult};
+#[doc(inline)]
+pub use outlast_engine::{
+    BlockingCx, Cx, Error, ErrorKind, Handler, ProgressReporter, Result, Retry, TaskSupport,
+};
+pub use reply::Reply;
+pub use server::{RunningServer, Server};
+pub use settings::{Listen, LogLevel, Settings, StdioMode, StoreUrl, Synchronous};
+pub use state::State;
+
+pub use outlast_core as core;
+pub use outlast_engine as engine;
+
+/// Makes a tool of a function.
+///
+/// ```
+/// use outlast::prelude::*;
+///
+/// /// Renders a report. This text tells the model what the tool does.
+/// #[tool(task, title = "Report", retention = "7d", idempotent)]
+/// async fn report(
+///     /// What the parameter is, for the model.
+///     customer: String,
+///     /// Optional: absent and null are `None`.
+///     year: Option<u32>,
+///     #[default = 10] lines: u32,
+///     cx: Cx,
+/// ) -> Result<String> {
+///     cx.progress().message(format!("reading the year {year:?}"));
+///     let rows: Vec<String> = cx.step("read", || async { Ok(vec!["…".to_owned()]) }).await?;
+///     Ok(format!("{customer}: {} of {lines} lines", rows.len()))
+/// }
+///
+/// let server = Server::new("reports").tool(report);
+/// # let _ = server;
+/// ```
+///
+/// **The function** is async, or blocking (without `async`); a blocking one runs on a thread of its
+/// own. The function stays callable, for tests, as `call_report(…)`; `report()` returns the [`Tool`].
+///
+/// **Parameters**, in any order: everything that JSON can be read into is an argument of the tool;
+/// its name, type, doc comment and `#[default = …]` become the JSON Schema. `#[serde(…)]` and
+/// `#[schemars(…)]` on a parameter go where they belong. [`Cx`] (in a blocking function
+/// [`BlockingCx`]) and [`State`] are known by their names and filled in by the server. A call with
+/// unknown, missing or ill-fitting arguments is refused before anything is stored.
+///
+/// **The value** is anything that serialises, or a `Result` of it; see [`reply::of`]. An error that
+/// is returned is a *tool error*, which the model reads, unless it was made with
+/// [`Error::protocol`]. A panic ends the task as failed and nothing else.
+///
+/// **Options**, all of them optional:
+///
+/// | option | meaning | default |
+/// |---|---|---|
+/// | `task`, `task = "optional"` | runs as a task for callers that can have one | the server's `--task`, else never a task |
+/// | `task = "required"`, `"forbidden"` | only, never as a task | |
+/// | `name = "…"` | the tool's name | the function's |
+/// | `title = "…"` | a name for people | none |
+/// | `description = "…"` | for the model | the doc comment |
+/// | `version = "2"`, `accepts = ["1"]` | the version of the code, and older ones whose tasks it can finish | `"1"` |
+/// | `retention = "7d"` | how long a finished task is kept | the server's, else 24 h |
+/// | `timeout = "2h"` | how long one attempt may take | as long as it likes |
+/// | `retries = 2` | tries again after an error, with growing waits | not at all |
+/// | `max_crashes = 5` | crashes in a row that end a task | 3 |
+/// | `ask_first = path` | a function that asks before the task exists; see [`Tool::ask_first`] | none |
+/// | `read_only`, `destructive`, `idempotent`, `open_world` | the protocol's hints; `= false` says no | unsaid |
+/// | `crate = path` | where the crate `outlast` is | `::outlast` |
+pub use outlast_macros::tool;

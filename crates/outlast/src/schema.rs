@@ -1,0 +1,136 @@
+//! The JSON Schema of a tool's arguments, from the type they are read into.
+//!
+//! The schema is plain JSON Schema 2020-12, the dialect that the protocol takes for granted, so the
+//! schema does not name it; and it is always an object with `properties`, because clients pass it on
+//! to models that insist on both.
+
+use outlast_core::RawJson;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+
+/// The schema of `T`, as a tool's `inputSchema` or `outputSchema`.
+pub(crate) fn of<T: JsonSchema>() -> Map<String, Value> {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.meta_schema = None;
+    let schema = settings.into_generator().into_root_schema_for::<T>();
+    let mut object = match Value::from(schema) {
+        Value::Object(object) => object,
+        // `true`: anything goes.
+        _ => Map::new(),
+    };
+    // The name of a Rust type says nothing to a model.
+    object.remove("title");
+    object.entry("type").or_insert_with(|| "object".into());
+    object
+        .entry("properties")
+        .or_insert_with(|| Map::new().into());
+    object
+}
+
+/// Checks arguments against what reading them into their type does not check: ranges, lengths,
+/// patterns. `None` where the type says it all, which is the common case and costs nothing per call.
+pub(crate) fn validator(schema: &Value) -> Option<jsonschema::Validator> {
+    says_more_than_its_types(schema)
+        .then(|| jsonschema::draft202012::new(schema).ok())
+        .flatten()
+}
+
+/// Keywords that serde knows nothing of.
+const BEYOND_TYPES: [&str; 10] = [
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+    "multipleOf",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+];
+
+fn says_more_than_its_types(schema: &Value) -> bool {
+    match schema {
+        Value::Object(object) => {
+            // A whole number's own bounds come with its format.
+            let own_bounds = object
+                .get("format")
+                .and_then(Value::as_str)
+                .is_some_and(|format| format.starts_with("int") || format.starts_with("uint"));
+            let bounded = object.contains_key("maximum") || object.contains_key("minimum");
+            (bounded && !(own_bounds && only_own_bounds(object)))
+                || BEYOND_TYPES.iter().any(|key| object.contains_key(*key))
+                || object.values().any(says_more_than_its_types)
+        }
+        Value::Array(items) => items.iter().any(says_more_than_its_types),
+        _ => false,
+    }
+}
+
+/// Whether `minimum` and `maximum` are those that come with the number's format.
+fn only_own_bounds(object: &Map<String, Value>) -> bool {
+    let format = object
+        .get("format")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let (low, high): (Option<i64>, Option<i64>) = match format {
+        "uint8" => (Some(0), Some(255)),
+        "uint16" => (Some(0), Some(65_535)),
+        "int8" => (Some(-128), Some(127)),
+        "int16" => (Some(-32_768), Some(32_767)),
+        _ if format.starts_with("uint") => (Some(0), None),
+        _ => (None, None),
+    };
+    let bound = |key: &str| object.get(key).map(Value::as_i64);
+    bound("minimum").is_none_or(|found| found == low)
+        && bound("maximum").is_none_or(|found| high.is_some() && found == high)
+}
+
+/// The schema as it is sent.
+pub(crate) fn raw(schema: Map<String, Value>) -> RawJson {
+    Value::Object(schema).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    struct Plain {
+        /// How many.
+        n: u32,
+        small: u8,
+        word: Option<String>,
+    }
+
+    #[derive(JsonSchema)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    struct Ranged {
+        #[schemars(range(min = 1, max = 10))]
+        n: u32,
+    }
+
+    #[test]
+    fn one_property_an_argument() {
+        let schema = Value::from(of::<Plain>());
+        assert_eq!(schema["type"], "object");
+        assert_eq!(schema["properties"]["n"]["description"], "How many.");
+        assert_eq!(schema["required"], json!(["n", "small"]));
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(schema.get("title"), None);
+        assert_eq!(schema.get("$schema"), None);
+    }
+
+    #[test]
+    fn only_what_serde_does_not_check_is_checked() {
+        assert!(validator(&Value::from(of::<Plain>())).is_none());
+        let validator = validator(&Value::from(of::<Ranged>())).unwrap();
+        assert!(validator.is_valid(&json!({"n": 10})));
+        assert!(!validator.is_valid(&json!({"n": 11})));
+    }
+}

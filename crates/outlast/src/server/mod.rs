@@ -1,0 +1,171 @@
+//! A server: tools, state and settings put together, and then run.
+
+mod connections;
+mod parts;
+mod run;
+mod running;
+mod socket;
+
+use std::any::TypeId;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use outlast_engine::{BoxFuture, Handle, StateMap, Tools};
+
+use crate::definition::{IntoTool, Tool};
+use crate::error::StartError;
+use crate::settings::Settings;
+
+pub use running::RunningServer;
+pub(crate) use socket::socket_path;
+pub(crate) use socket::{beside, connect};
+
+/// A server of tools.
+///
+/// ```no_run
+/// use outlast::prelude::*;
+///
+/// /// Counts to `n`, slowly.
+/// #[tool(task)]
+/// async fn count(n: u32, cx: Cx) -> Result<String> {
+///     for i in cx.progress().over(1..=n) {
+///         cx.step(format!("number {i}"), || async move { Ok(i) }).await?;
+///     }
+///     Ok(format!("counted to {n}"))
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<()> {
+///     Server::new("counter").tool(count).run().await
+/// }
+/// ```
+#[derive(Clone)]
+#[must_use = "a server does nothing until it is run"]
+pub struct Server {
+    name: String,
+    title: Option<String>,
+    version: String,
+    instructions: Option<String>,
+    tools: Vec<Tool>,
+    state: StateMap,
+    states: HashSet<TypeId>,
+    settings: Settings,
+    built_from: Vec<u8>,
+    background: Vec<Background>,
+}
+
+/// Work that an application does beside the server.
+type Background = Arc<dyn Fn(Handle) -> BoxFuture<'static, ()> + Send + Sync>;
+
+impl Server {
+    /// A server without tools. The name is what clients see; a store remembers it and refuses a
+    /// server of another name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            title: None,
+            version: "0.0.0".into(),
+            instructions: None,
+            tools: Vec::new(),
+            state: StateMap::default(),
+            states: HashSet::new(),
+            settings: Settings::default(),
+            built_from: Vec::new(),
+            background: Vec::new(),
+        }
+    }
+
+    /// Sets the server's own version, as clients see it; `env!("CARGO_PKG_VERSION")` is a good one.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Sets a name for people.
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// Says what a model should know about the server as a whole.
+    pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
+        self.instructions = Some(instructions.into());
+        self
+    }
+
+    /// Adds a tool: the name of a function with `#[tool]`, or a [`Tool`].
+    pub fn tool(mut self, tool: impl IntoTool) -> Self {
+        self.tools.push(tool.into_tool());
+        self
+    }
+
+    /// Adds tools.
+    pub fn tools<T: IntoTool>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
+        self.tools
+            .extend(tools.into_iter().map(IntoTool::into_tool));
+        self
+    }
+
+    /// Gives the handlers a value of the application, which they take as [`crate::State`]. One value
+    /// for each type; a second one of the same type takes the place of the first.
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.state.insert(value);
+        self.states.insert(TypeId::of::<T>());
+        self
+    }
+
+    /// Sets what the command line and the environment may still override.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings.over(self.settings);
+        self
+    }
+
+    /// Adds to what the server was built from, besides its binary and its settings: the text of an
+    /// application's own configuration file, for example. A server that was started behind `--stdio`
+    /// is replaced when this differs.
+    pub fn built_from(mut self, text: impl AsRef<[u8]>) -> Self {
+        self.built_from.extend_from_slice(text.as_ref());
+        self.built_from.push(0);
+        self
+    }
+
+    /// Does `work` beside the server: from its start, when what an earlier process left has been taken
+    /// up, until it stops; then the future is dropped. A bridge does no work.
+    pub fn background<F, Fut>(mut self, work: F) -> Self
+    where
+        F: Fn(Handle) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.background
+            .push(Arc::new(move |handle| Box::pin(work(handle))));
+        self
+    }
+
+    /// The file in which a server with `settings` over its own keeps its tasks. Its folder is made
+    /// if it is not there.
+    ///
+    /// # Errors
+    /// No path is known, or the folder cannot be made; the sentence says what to do.
+    pub fn database_with(&self, settings: &Settings) -> Result<PathBuf, StartError> {
+        self.database(&settings.clone().over(self.settings.clone()))
+    }
+
+    /// The tools with the defaults of `settings`, all of what they need being there.
+    fn settle_tools(&self, settings: &Settings) -> Result<Tools, StartError> {
+        let mut settled = Vec::with_capacity(self.tools.len());
+        for tool in &self.tools {
+            let missing = |need: &&crate::definition::Need| !self.states.contains(&need.id);
+            if let Some(need) = tool.needed().iter().find(missing) {
+                return Err(StartError::new(format!(
+                    "the tool {:?} takes State<{}>, but the server was given no such value: add \
+                     .state(…) to the server",
+                    tool.name(),
+                    need.name
+                )));
+            }
+            settled.push(tool.clone().settle(settings.task, settings.retention)?);
+        }
+        Ok(Tools::new(settled)?)
+    }
+}

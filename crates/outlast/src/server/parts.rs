@@ -1,0 +1,220 @@
+//! The parts of a running server, put together in the one order in which nothing is half begun.
+//!
+//! The store first, because its lock decides who serves; then the ports, so that a port in use leaves
+//! no task touched; then the engine, which takes up what an earlier process left; then the doors.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_core::Store;
+use outlast_engine::Engine;
+use outlast_http::HttpServer;
+use outlast_sqlite::{Options, SqliteStore};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Server;
+use super::connections::Connections;
+use super::running::RunningServer;
+use super::socket::{self, Door};
+use crate::bridge::{self, Identity};
+use crate::error::StartError;
+use crate::settings::place::usual_store;
+use crate::settings::{Listen, Settings, Synchronous};
+
+/// Who started the server, which decides when it ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// A person or a program, which will end it.
+    Owner,
+    /// A bridge: it ends by itself, and makes room for another build.
+    Bridge,
+}
+
+/// How long a clean stop waits where nothing is said.
+pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// The store's file, with every link in its path resolved as far as it exists.
+    pub(crate) fn database(&self, settings: &Settings) -> Result<PathBuf, StartError> {
+        let path = match &settings.store {
+            Some(store) => store.path().to_owned(),
+            None => usual_store(&self.name)?,
+        };
+        let path = std::path::absolute(&path).unwrap_or(path);
+        if let Ok(real) = path.canonicalize() {
+            return Ok(real);
+        }
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(StartError::new(format!(
+                "{} is no file; name one, for example --store sqlite:outlast.db",
+                path.display()
+            )));
+        };
+        make_folder(folder)?;
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        Ok(folder.join(name))
+    }
+
+    /// What this server is made from.
+    pub(crate) fn identity(&self, settings: &Settings) -> Identity {
+        let telling = Settings {
+            listen: None,
+            stdio: None,
+            store: None,
+            ..settings.clone()
+        };
+        let telling = format!("{telling:?}");
+        Identity {
+            binary: bridge::binary().to_owned(),
+            configuration: bridge::configuration([
+                self.name.as_bytes(),
+                self.version.as_bytes(),
+                telling.as_bytes(),
+                &self.built_from,
+            ]),
+            listen: settings.listen.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// Starts everything. `listen` is where to serve HTTP, if anywhere.
+    pub(crate) async fn assemble(
+        &self,
+        settings: &Settings,
+        listen: Option<Listen>,
+        origin: Origin,
+    ) -> Result<RunningServer, StartError> {
+        let tools = self.settle_tools(settings)?;
+        let wanted = match &listen {
+            Some(listen) => listen.resolve()?,
+            None => Vec::new(),
+        };
+        let database = self.database(settings)?;
+        let store = open_store(&database, &self.name, settings)?;
+        let listeners = bind_all(wanted).await?;
+        let socket_path = socket::socket_path(&database);
+        let door_listener = bind_socket(&socket_path)?;
+        let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
+        let reached_at = match addresses.first() {
+            Some(address) => format!("http://{address}/mcp"),
+            None => socket_path.display().to_string(),
+        };
+        store.set_address(&reached_at)?;
+
+        let mut engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
+            .tools(tools)
+            .state(self.state.clone());
+        if let Some(concurrency) = settings.concurrency {
+            engine = engine.slots(concurrency.get());
+        }
+        let engine = engine.start().await?;
+        let mcp = outlast_mcp::Server::new(engine.handle(), self.mcp_config(settings)).await?;
+
+        let closing = CancellationToken::new();
+        let handover = CancellationToken::new();
+        let connections = Connections::new();
+        let tasks = TaskTracker::new();
+        let door = Door {
+            mcp: mcp.clone(),
+            identity: self.identity(settings),
+            connections: connections.clone(),
+            closing: closing.clone(),
+            handover: handover.clone(),
+            yields: origin == Origin::Bridge,
+            tasks: tasks.clone(),
+        };
+        for work in &self.background {
+            let (work, closing) = (work(engine.handle()), closing.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = work => {}
+                    () = closing.cancelled() => {}
+                }
+            });
+        }
+        tasks.spawn(door.serve(door_listener));
+        let counted = connections.clone();
+        let http = HttpServer::new(&mcp).with_companion(move || counted.enter());
+        for (listener, _) in listeners {
+            let (http, closing) = (http.clone(), closing.clone());
+            tasks.spawn(async move { http.serve(listener, closing.cancelled_owned()).await });
+        }
+        Ok(RunningServer {
+            engine: Some(engine),
+            mcp,
+            addresses,
+            database,
+            socket_path,
+            closing,
+            handover,
+            connections,
+            tasks,
+        })
+    }
+
+    fn mcp_config(&self, settings: &Settings) -> outlast_mcp::Config {
+        let mut config = outlast_mcp::Config::new(&self.name, &self.version);
+        config.title.clone_from(&self.title);
+        config.instructions.clone_from(&self.instructions);
+        config.allowed_hosts = settings.allowed_hosts.clone().unwrap_or_default();
+        config.allowed_origins = settings.allowed_origins.clone().unwrap_or_default();
+        config
+    }
+}
+
+/// The folder of the store, for nobody but its user.
+fn make_folder(folder: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder);
+    made.map_err(|error| {
+        StartError::new(format!(
+            "cannot make the folder {} for the task store: {error}",
+            folder.display()
+        ))
+    })
+}
+
+fn open_store(
+    database: &Path,
+    name: &str,
+    settings: &Settings,
+) -> Result<Arc<SqliteStore>, StartError> {
+    let mut options = Options::new(database, name);
+    options.synchronous = match settings.synchronous {
+        Some(Synchronous::Normal) => outlast_sqlite::Synchronous::Normal,
+        Some(Synchronous::Full) | None => outlast_sqlite::Synchronous::Full,
+    };
+    Ok(Arc::new(SqliteStore::open(options)?))
+}
+
+/// All addresses of a name; that of another family may be missing on this machine.
+async fn bind_all(wanted: Vec<SocketAddr>) -> Result<Vec<(TcpListener, SocketAddr)>, StartError> {
+    let mut bound: Vec<(TcpListener, SocketAddr)> = Vec::new();
+    for address in wanted {
+        match outlast_http::bind(&address.to_string()).await {
+            Ok(one) => bound.push(one),
+            Err(error) if bound.is_empty() => return Err(StartError::new(error.to_string())),
+            Err(error) => tracing::debug!("{error}"),
+        }
+        // A free port of one family says nothing about the other.
+        if address.port() == 0 {
+            break;
+        }
+    }
+    Ok(bound)
+}
+
+fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
+    socket::bind(path).map_err(|error| {
+        StartError::new(format!(
+            "cannot open the socket {}: {error}",
+            path.display()
+        ))
+    })
+}

@@ -1,0 +1,302 @@
+//! Running a server as a program: command line, signals, exit codes.
+
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::io::BufReader;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Server;
+use super::parts::{Origin, SHUTDOWN_GRACE};
+use super::running::RunningServer;
+use crate::bridge::{self, Stage};
+use crate::error::StartError;
+use crate::settings::{Listen, LogLevel, Settings, StdioMode};
+use crate::{Result, blocking};
+
+/// The exit code of a server that did not start.
+const NOT_STARTED: i32 = 2;
+
+/// After how long without clients and unfinished tasks a server behind a bridge ends.
+const IDLE_EXIT: Duration = Duration::from_secs(600);
+
+/// How long a server that makes room for another build waits for running work: the rest goes on in
+/// the successor, and a client is waiting for it.
+const HANDOVER_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a client may take to read the last messages of a server that ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+#[derive(Parser)]
+#[command(disable_version_flag = true)]
+struct CommandLine {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Server {
+    /// Runs the server until it is told to stop (SIGTERM, SIGINT), with the settings of the command
+    /// line over those of the environment over those given by [`Server::settings`].
+    ///
+    /// By default it serves HTTP on 127.0.0.1:9876. With `--stdio` it is a bridge between standard
+    /// input and output and the one server of its store, which it starts if there is none, and which
+    /// ends after ten minutes without clients and unfinished tasks.
+    ///
+    /// A server that cannot start says why on standard error, in one sentence that says what to do,
+    /// and **ends the process** with exit code 2; `--help` ends it with 0. A second signal ends it at
+    /// once. Use [`Server::start`] inside a larger program.
+    ///
+    /// # Errors
+    /// The store could not be closed cleanly at the end.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time.
+    pub async fn run(self) -> Result<()> {
+        let settings = self.command_line();
+        self.run_with(settings).await
+    }
+
+    /// [`Server::run`] with settings from an application's own command line instead of the arguments
+    /// of the process. Those given by [`Server::settings`] stand below.
+    ///
+    /// # Errors
+    /// As [`Server::run`].
+    ///
+    /// # Panics
+    /// As [`Server::run`].
+    pub async fn run_with(self, settings: Settings) -> Result<()> {
+        let settings = settings.over(self.settings.clone());
+        start_log(settings.log_level.unwrap_or(LogLevel::Info));
+        match self.run_as_told(&settings).await {
+            Ok(result) => result,
+            Err(error) => {
+                eprintln!("{}: {error}", self.name);
+                let behind_a_bridge = bridge::stage().is_some();
+                std::process::exit(if behind_a_bridge && error.may_pass() {
+                    bridge::STORE_IN_USE
+                } else {
+                    NOT_STARTED
+                });
+            }
+        }
+    }
+
+    /// Starts the server inside a larger program. Nothing is read from the command line or the
+    /// environment, nothing is printed, and signals are left alone. It listens where `settings` say,
+    /// and if they say nothing, only on its socket and on [`RunningServer::connect`].
+    ///
+    /// # Errors
+    /// A sentence that says what to do: a port in use, a store in use, a newer store, tools that do
+    /// not fit together.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time.
+    pub async fn start(self, settings: Settings) -> Result<RunningServer, StartError> {
+        let settings = settings.over(self.settings.clone());
+        let listen = settings.listen.clone();
+        self.assemble(&settings, listen, Origin::Owner).await
+    }
+
+    fn command_line(&self) -> Settings {
+        use clap::{CommandFactory, FromArgMatches};
+        let mut about = format!("{} {}", self.name, self.version);
+        if let Some(title) = &self.title {
+            about = format!("{title} ({about})");
+        }
+        let command = CommandLine::command().about(format!(
+            "{about}: an MCP server whose tools run as durable background tasks"
+        ));
+        let matches = command.get_matches();
+        match CommandLine::from_arg_matches(&matches) {
+            Ok(line) => line.settings,
+            Err(error) => error.exit(),
+        }
+    }
+
+    async fn run_as_told(&self, settings: &Settings) -> Result<Result<()>, StartError> {
+        match settings.stdio {
+            None => self.run_http(settings).await,
+            Some(StdioMode::Inline) => self.run_inline(settings).await,
+            Some(StdioMode::Bridge) => match bridge::stage() {
+                None => {
+                    // What cannot run is said here, where somebody reads it.
+                    self.settle_tools(settings)?;
+                    let database = self.database(settings)?;
+                    let carried = bridge::run(&database, &self.identity(settings)).await;
+                    if let Err(error) = carried {
+                        eprintln!("{}: {error}", self.name);
+                        // The thread that waits for the client's next line cannot be stopped.
+                        std::process::exit(NOT_STARTED);
+                    }
+                    Ok(Ok(()))
+                }
+                Some(Stage::Launcher) => {
+                    std::process::exit(bridge::launcher(&self.database(settings)?).await)
+                }
+                Some(Stage::Server) => self.run_detached(settings).await,
+            },
+        }
+    }
+
+    async fn run_http(&self, settings: &Settings) -> Result<Result<()>, StartError> {
+        let mut signals = Signals::listen()?;
+        let listen = settings.listen.clone().unwrap_or_else(Listen::usual);
+        let running = self.assemble(settings, Some(listen), Origin::Owner).await?;
+        self.announce(&running);
+        signals.next().await;
+        Ok(stop(running, grace(settings), signals).await)
+    }
+
+    async fn run_detached(&self, settings: &Settings) -> Result<Result<()>, StartError> {
+        let mut signals = Signals::listen()?;
+        let listen = settings.listen.clone();
+        let running = self.assemble(settings, listen, Origin::Bridge).await?;
+        self.announce(&running);
+        let grace = tokio::select! {
+            () = signals.next() => grace(settings),
+            () = running.asked_to_hand_over() => grace(settings).min(HANDOVER_GRACE),
+            () = running.unneeded(settings.idle_exit.unwrap_or(IDLE_EXIT)) => {
+                tracing::info!("ending: no clients and no unfinished tasks");
+                grace(settings)
+            }
+        };
+        let stopped = stop(running, grace, signals).await;
+        // The connection of a bridge that waits for our end is ended by it.
+        std::process::exit(i32::from(stopped.is_err()));
+    }
+
+    async fn run_inline(&self, settings: &Settings) -> Result<Result<()>, StartError> {
+        let mut signals = Signals::listen()?;
+        let protocol = take_standard_output()?;
+        let listen = settings.listen.clone();
+        let running = self.assemble(settings, listen, Origin::Owner).await?;
+        self.announce(&running);
+        tracing::info!("tasks pause when this process ends, and go on at the next start");
+        let ended_by_client = {
+            let input = BufReader::new(tokio::io::stdin());
+            let mut served = std::pin::pin!(running.serve(input, protocol));
+            tokio::select! {
+                served = &mut served => {
+                    if let Err(error) = served {
+                        tracing::warn!("standard input or output broke: {error}");
+                    }
+                    true
+                }
+                () = signals.next() => {
+                    // Open requests and subscriptions get their last words before the stream ends.
+                    running.mcp.stop();
+                    let _ = tokio::time::timeout(LAST_WORDS, served).await;
+                    false
+                }
+            }
+        };
+        let stopped = stop(running, grace(settings), signals).await;
+        if !ended_by_client {
+            // The thread that waits for the client's next line cannot be stopped.
+            std::process::exit(i32::from(stopped.is_err()));
+        }
+        Ok(stopped)
+    }
+
+    fn announce(&self, running: &RunningServer) {
+        for address in &running.addresses {
+            eprintln!("{}: listening on http://{address}/mcp", self.name);
+        }
+        eprintln!(
+            "{}: tasks are kept in {}",
+            self.name,
+            running.database.display()
+        );
+    }
+}
+
+impl RunningServer {
+    async fn serve<R, W>(&self, input: R, output: W) -> std::io::Result<()>
+    where
+        R: tokio::io::AsyncBufRead + Unpin,
+        W: tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let _connected = self.connections.enter();
+        let owner = outlast_core::Owner::local();
+        self.mcp.serve_lines(owner, input, output).await
+    }
+}
+
+fn grace(settings: &Settings) -> Duration {
+    settings.shutdown_grace.unwrap_or(SHUTDOWN_GRACE)
+}
+
+/// Stops cleanly, unless a second signal says that it has to be at once.
+async fn stop(running: RunningServer, grace: Duration, mut signals: Signals) -> Result<()> {
+    let stopped = tokio::select! {
+        stopped = running.shutdown(grace) => stopped,
+        () = signals.next() => {
+            eprintln!("ended at once; running tasks go on at the next start");
+            std::process::exit(130);
+        }
+    };
+    if blocking::at_work() {
+        // A blocking handler cannot be stopped, and its task has been handed back: it must not go on
+        // beside the next attempt.
+        eprintln!(
+            "a blocking handler was still at work and is cut; its task goes on at the next start"
+        );
+        std::process::exit(i32::from(stopped.is_err()));
+    }
+    stopped
+}
+
+/// Keeps the real standard output for the protocol, and sends what handlers print to standard error.
+fn take_standard_output() -> Result<tokio::fs::File, StartError> {
+    let cannot = |error: &dyn std::fmt::Display| {
+        StartError::new(format!("cannot take over standard output: {error}"))
+    };
+    let protocol = rustix::io::dup(std::io::stdout()).map_err(|error| cannot(&error))?;
+    rustix::stdio::dup2_stdout(std::io::stderr()).map_err(|error| cannot(&error))?;
+    Ok(tokio::fs::File::from_std(std::fs::File::from(protocol)))
+}
+
+fn start_log(level: LogLevel) {
+    use tracing_subscriber::filter::LevelFilter;
+    let level = match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    // An application that has a log of its own keeps it.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .try_init();
+}
+
+/// The signals that stop a server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, StartError> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| StartError::new(format!("cannot listen for signals: {error}")))
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next of them.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

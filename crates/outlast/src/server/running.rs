@@ -1,0 +1,140 @@
+//! A server that runs, as whoever started it holds it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use outlast_core::Owner;
+use outlast_engine::{Engine, Handle};
+use tokio::io::{BufReader, DuplexStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connections::Connections;
+
+/// How much may be under way on an in-process connection before its writer waits.
+const BUFFER: usize = 64 * 1024;
+
+/// How long connections may take to end after everything else has.
+const LAST_ANSWERS: Duration = Duration::from_secs(6);
+
+/// How often a server behind a bridge looks whether anybody needs it.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A running server. Dropping it without [`RunningServer::shutdown`] is like a crash: running tasks
+/// are taken up by the next server of the store.
+#[must_use = "the server ends when this is dropped"]
+pub struct RunningServer {
+    pub(super) engine: Option<Engine>,
+    pub(super) mcp: outlast_mcp::Server,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) database: PathBuf,
+    pub(super) socket_path: PathBuf,
+    pub(super) closing: CancellationToken,
+    pub(super) handover: CancellationToken,
+    pub(super) connections: Connections,
+    pub(super) tasks: TaskTracker,
+}
+
+impl RunningServer {
+    /// The first address that HTTP is served on; `None` for a server that only has its socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.addresses.first().copied()
+    }
+
+    /// The URL of MCP on that address.
+    pub fn url(&self) -> Option<String> {
+        Some(format!("http://{}/mcp", self.local_addr()?))
+    }
+
+    /// The store's file.
+    pub fn database(&self) -> &Path {
+        &self.database
+    }
+
+    /// The socket beside the store, which speaks MCP with one message a line.
+    pub fn socket(&self) -> &Path {
+        &self.socket_path
+    }
+
+    /// How the application's own code creates, watches and cancels tasks.
+    pub fn handle(&self) -> Handle {
+        self.mcp.handle().clone()
+    }
+
+    /// Connects within the process: a stream that speaks MCP with one message a line, like standard
+    /// input and output.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn connect(&self) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(BUFFER);
+        let mcp = self.mcp.clone();
+        let connected = self.connections.enter();
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            let _connected = connected;
+            let (input, output) = tokio::io::split(ours);
+            let serve = mcp.serve_lines(Owner::local(), BufReader::new(input), output);
+            tokio::select! {
+                _ = serve => {}
+                () = closing.cancelled() => {}
+            }
+        });
+        theirs
+    }
+
+    /// Stops cleanly: accepts nothing more, lets running work end for up to `grace`, hands back the
+    /// rest so that the next server goes on with it, and closes the store.
+    ///
+    /// # Errors
+    /// The store could not be closed cleanly; nothing acknowledged is lost.
+    pub async fn shutdown(mut self, grace: Duration) -> crate::Result<()> {
+        // While the store's lock still holds: later the socket may be somebody else's.
+        let _ = std::fs::remove_file(&self.socket_path);
+        // Clients see their tasks end while the grace lasts.
+        let closed = match self.engine.take() {
+            Some(engine) => engine.shutdown(grace).await,
+            None => Ok(()),
+        };
+        self.closing.cancel();
+        self.mcp.stop();
+        self.tasks.close();
+        // Connections to a store that is closed have little more to say.
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.tasks.wait()).await;
+        closed.map_err(crate::Error::from)
+    }
+
+    /// Resolves when a bridge of another build wants this server to make room.
+    pub(crate) async fn asked_to_hand_over(&self) {
+        self.handover.cancelled().await;
+    }
+
+    /// Resolves once there has been neither a client nor an unfinished task for `patience`.
+    pub(crate) async fn unneeded(&self, patience: Duration) {
+        loop {
+            tokio::time::sleep(LOOK.min(patience)).await;
+            if self
+                .connections
+                .quiet_for()
+                .is_none_or(|quiet| quiet < patience)
+            {
+                continue;
+            }
+            match self.mcp.handle().unfinished().await {
+                Ok(0) => return,
+                // Not before the last one has been finished for as long.
+                _ => self.connections.touch(),
+            }
+        }
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.closing.cancel();
+        if self.engine.is_some() {
+            self.mcp.stop();
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Settings: one struct for the command line, the environment, an application's own file, and code.
+//!
+//! Every field is an `Option`: what is absent is absent, so that layers can be put over one another
+//! ([`Settings::over`]): flag over environment over file over default. A value that cannot hold is an
+//! error where it is read, never a silent default.
+
+mod duration;
+pub(crate) mod place;
+mod values;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use outlast_engine::TaskSupport;
+use serde::Deserialize;
+
+pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
+
+/// How a server runs. All of it is optional.
+///
+/// | field | flag | environment | default |
+/// |---|---|---|---|
+/// | `listen` | `--listen HOST:PORT` | `OUTLAST_LISTEN` | `127.0.0.1:9876`; with `--stdio`, nowhere |
+/// | `stdio` | `--stdio[=bridge\|inline]` | `OUTLAST_STDIO` | HTTP |
+/// | `store` | `--store sqlite:PATH` | `OUTLAST_STORE` | `$XDG_STATE_HOME/outlast/<server name>/outlast.db` |
+/// | `synchronous` | `--synchronous full\|normal` | `OUTLAST_SYNCHRONOUS` | `full` |
+/// | `task` | `--task forbidden\|optional\|required` | `OUTLAST_TASK` | each tool's own word, else `forbidden` |
+/// | `retention` | `--retention TIME` | `OUTLAST_RETENTION` | 24 hours |
+/// | `concurrency` | `--concurrency N` | `OUTLAST_CONCURRENCY` | 64 |
+/// | `shutdown_grace` | `--shutdown-grace TIME` | `OUTLAST_SHUTDOWN_GRACE` | 10 s |
+/// | `idle_exit` | `--idle-exit TIME` | `OUTLAST_IDLE_EXIT` | 10 minutes; only behind `--stdio` |
+/// | `allowed_hosts` | `--allow-host NAME` | `OUTLAST_ALLOW_HOST` | loopback names |
+/// | `allowed_origins` | `--allow-origin ORIGIN` | `OUTLAST_ALLOW_ORIGIN` | loopback origins |
+/// | `log_level` | `--log-level LEVEL` | `OUTLAST_LOG_LEVEL` | `info` |
+///
+/// Times are a number and a unit (`500ms`, `30s`, `10m`, `2h`, `7d`) or several (`1h 30m`).
+///
+/// By hand:
+///
+/// ```
+/// use outlast::Settings;
+///
+/// let settings = Settings {
+///     listen: Some("127.0.0.1:7000".parse()?),
+///     store: Some("sqlite:/var/lib/reports/tasks.db".parse()?),
+///     ..Settings::default()
+/// };
+/// # let _ = settings;
+/// # Ok::<(), String>(())
+/// ```
+///
+/// From an application's own file, with serde; unknown keys are refused:
+///
+/// ```
+/// # use outlast::Settings;
+/// # let text = r#"{"listen": "127.0.0.1:7000", "shutdown_grace": "1m"}"#;
+/// let settings: Settings = serde_json::from_str(text)?;
+/// # assert_eq!(settings.shutdown_grace, Some(std::time::Duration::from_secs(60)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// In an application's own command line, with [`clap`](https://docs.rs/clap); then give them to
+/// [`crate::Server::run_with`]:
+///
+/// ```
+/// #[derive(clap::Parser)]
+/// struct Cli {
+///     #[arg(long)]
+///     database: Option<String>,
+///     #[command(flatten)]
+///     server: outlast::Settings,
+/// }
+/// # use clap::Parser;
+/// let cli = Cli::parse_from(["reports", "--listen", "127.0.0.1:7000"]);
+/// assert!(cli.server.listen.is_some());
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Default, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[command(next_help_heading = "Server")]
+#[group(skip)]
+pub struct Settings {
+    /// Address for HTTP, HOST:PORT; port 0 takes a free one [default: 127.0.0.1:9876]
+    #[arg(long, env = "OUTLAST_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<Listen>,
+
+    /// Serve on standard input and output: by way of the one server of the store, which is started
+    /// if it does not run (bridge), or in this process (inline)
+    #[arg(long, env = "OUTLAST_STDIO", value_name = "MODE", num_args = 0..=1,
+          require_equals = true, default_missing_value = "bridge")]
+    pub stdio: Option<StdioMode>,
+
+    /// Where tasks are kept, sqlite:PATH [default: in the user's state folder]
+    #[arg(long, env = "OUTLAST_STORE", value_name = "URL")]
+    pub store: Option<StoreUrl>,
+
+    /// What an acknowledged write survives: loss of power too (full), or kill -9 only (normal)
+    #[arg(long, env = "OUTLAST_SYNCHRONOUS", value_name = "MODE")]
+    pub synchronous: Option<Synchronous>,
+
+    /// Whether tools that say nothing themselves run as tasks: forbidden, optional or required
+    #[arg(long, env = "OUTLAST_TASK", value_name = "MODE", value_parser = values::task_support)]
+    pub task: Option<TaskSupport>,
+
+    /// How long finished tasks are kept where a tool says nothing itself [default: 1d]
+    #[arg(long, env = "OUTLAST_RETENTION", value_name = "TIME", value_parser = values::retention)]
+    #[serde(deserialize_with = "values::retention_in_file")]
+    pub retention: Option<Duration>,
+
+    /// How many tasks run at a time [default: 64]
+    #[arg(long, env = "OUTLAST_CONCURRENCY", value_name = "N")]
+    pub concurrency: Option<NonZeroUsize>,
+
+    /// How long a clean stop waits for running work [default: 10s]
+    #[arg(long, env = "OUTLAST_SHUTDOWN_GRACE", value_name = "TIME", value_parser = duration::parse)]
+    #[serde(deserialize_with = "duration::in_file")]
+    pub shutdown_grace: Option<Duration>,
+
+    /// After how long without clients and unfinished tasks a server behind --stdio ends [default: 10m]
+    #[arg(long, env = "OUTLAST_IDLE_EXIT", value_name = "TIME", value_parser = duration::parse)]
+    #[serde(deserialize_with = "duration::in_file")]
+    pub idle_exit: Option<Duration>,
+
+    /// A name that the Host header may have besides the loopback ones; may be repeated
+    #[arg(
+        long = "allow-host",
+        env = "OUTLAST_ALLOW_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub allowed_hosts: Option<Vec<String>>,
+
+    /// An origin, SCHEME://HOST:PORT, that browsers may call from besides the loopback ones; may be
+    /// repeated
+    #[arg(
+        long = "allow-origin",
+        env = "OUTLAST_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub allowed_origins: Option<Vec<String>>,
+
+    /// How much the server itself says on standard error: off, error, warn, info, debug or trace
+    /// [default: info]
+    #[arg(long, env = "OUTLAST_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+}
+
+impl Settings {
+    /// These settings where they say something, else those of `lower`.
+    #[must_use]
+    pub fn over(self, lower: Self) -> Self {
+        Self {
+            listen: self.listen.or(lower.listen),
+            stdio: self.stdio.or(lower.stdio),
+            store: self.store.or(lower.store),
+            synchronous: self.synchronous.or(lower.synchronous),
+            task: self.task.or(lower.task),
+            retention: self.retention.or(lower.retention),
+            concurrency: self.concurrency.or(lower.concurrency),
+            shutdown_grace: self.shutdown_grace.or(lower.shutdown_grace),
+            idle_exit: self.idle_exit.or(lower.idle_exit),
+            allowed_hosts: self.allowed_hosts.or(lower.allowed_hosts),
+            allowed_origins: self.allowed_origins.or(lower.allowed_origins),
+            log_level: self.log_level.or(lower.log_level),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Settings, String> {
+        let arguments = std::iter::once("server").chain(arguments.iter().copied());
+        match Cli::try_parse_from(arguments) {
+            Ok(cli) => Ok(cli.settings),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn flags() {
+        let settings = parse(&[
+            "--stdio",
+            "--task",
+            "optional",
+            "--shutdown-grace",
+            "1m 30s",
+        ]);
+        let settings = settings.unwrap();
+        assert_eq!(settings.stdio, Some(StdioMode::Bridge));
+        assert_eq!(settings.task, Some(TaskSupport::Optional));
+        assert_eq!(settings.shutdown_grace, Some(Duration::from_secs(90)));
+        let inline = parse(&["--stdio=inline"]).unwrap();
+        assert_eq!(inline.stdio, Some(StdioMode::Inline));
+    }
+
+    #[test]
+    fn impossible_values_say_what_is_allowed() {
+        for (flag, value, hint) in [
+            ("--listen", "9876", "127.0.0.1:9876"),
+            ("--store", "mysql:x", "sqlite:PATH"),
+            ("--store", "sqlite:", "sqlite:PATH"),
+            ("--task", "sometimes", "forbidden, optional or required"),
+            ("--concurrency", "0", ""),
+            ("--shutdown-grace", "10", "30s"),
+            ("--retention", "90d", "30 days"),
+            ("--log-level", "loud", "info"),
+        ] {
+            let error = parse(&[flag, value]).unwrap_err();
+            assert!(error.contains(hint), "{flag} {value}: {error}");
+        }
+    }
+
+    #[test]
+    fn files() {
+        let text = r#"{"listen":"localhost:0","store":"sqlite:a.db","task":"required",
+                       "retention":"7d","log_level":"warn","allowed_hosts":["box.local"]}"#;
+        let settings: Settings = serde_json::from_str(text).unwrap();
+        assert_eq!(settings.retention, Some(Duration::from_secs(7 * 86400)));
+        assert_eq!(settings.log_level, Some(LogLevel::Warn));
+        let unknown = serde_json::from_str::<Settings>(r#"{"lisen":"x"}"#).unwrap_err();
+        assert!(
+            unknown.to_string().contains("unknown field `lisen`"),
+            "{unknown}"
+        );
+    }
+
+    #[test]
+    fn the_upper_layer_wins_where_it_speaks() {
+        let upper = parse(&["--task", "optional"]).unwrap();
+        let lower = parse(&["--task", "required", "--concurrency", "3"]).unwrap();
+        let both = upper.over(lower);
+        assert_eq!(both.task, Some(TaskSupport::Optional));
+        assert_eq!(both.concurrency.map(NonZeroUsize::get), Some(3));
+    }
+}

@@ -1,0 +1,243 @@
+//! The values of settings, each with the sentence that says what is allowed.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use outlast_core::task::MAX_RETENTION;
+use outlast_engine::TaskSupport;
+use serde::{Deserialize, Deserializer, de};
+
+use super::duration;
+
+/// An address for HTTP, `HOST:PORT`.
+///
+/// Only loopback addresses can be listened on: there is no authentication yet, and whoever reaches
+/// the server runs its tools.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listen(String);
+
+impl Listen {
+    /// The address where nothing else is said.
+    pub(crate) fn usual() -> Self {
+        Self("127.0.0.1:9876".into())
+    }
+
+    /// The socket addresses it stands for, each on this machine only.
+    ///
+    /// # Errors
+    /// The name is unknown, or an address can be reached from other machines; the sentence says so.
+    pub(crate) fn resolve(&self) -> Result<Vec<SocketAddr>, String> {
+        let found = self.0.to_socket_addrs().map_err(|error| {
+            format!("cannot listen on {self}: the name is unknown ({error}); use 127.0.0.1")
+        })?;
+        let found: Vec<SocketAddr> = found.collect();
+        match found.iter().find(|address| !address.ip().is_loopback()) {
+            Some(open) => Err(format!(
+                "will not listen on {open}: other machines could reach it and run the tools, and \
+                 there is no authentication; listen on 127.0.0.1 and reach it through an SSH tunnel \
+                 or an authenticating proxy"
+            )),
+            None => Ok(found),
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fits = text.parse::<SocketAddr>().is_ok()
+            || text.rsplit_once(':').is_some_and(|(host, port)| {
+                let word = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+                !host.is_empty() && host.chars().all(word) && port.parse::<u16>().is_ok()
+            });
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
+                "{text:?} is not an address; write HOST:PORT, for example 127.0.0.1:9876"
+            ))
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where tasks are kept: `sqlite:` and the path of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreUrl(PathBuf);
+
+impl StoreUrl {
+    /// A SQLite file. A relative path is resolved against the current folder when the server starts.
+    pub fn sqlite(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("sqlite:") {
+            Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Self(path.into())),
+            _ => Err(format!(
+                "{text:?} is not a store; write sqlite:PATH, for example sqlite:outlast.db"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sqlite:{}", self.0.display())
+    }
+}
+
+/// How a server speaks on standard input and output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StdioMode {
+    /// By way of the one server of the store, which is started if it does not run. The client may
+    /// end this process whenever it likes: the work goes on.
+    Bridge,
+    /// In this process. Tasks pause when the client leaves and go on at the next start.
+    Inline,
+}
+
+impl FromStr for StdioMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "bridge" => Ok(Self::Bridge),
+            "inline" => Ok(Self::Inline),
+            _ => Err(format!(
+                "{text:?} is not a way to use stdio; write bridge or inline"
+            )),
+        }
+    }
+}
+
+/// What an acknowledged write has survived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Synchronous {
+    /// `kill -9` and the loss of power: each commit waits for the disk.
+    Full,
+    /// `kill -9`. A loss of power may take the last moments with it, and damages nothing.
+    Normal,
+}
+
+impl FromStr for Synchronous {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "full" => Ok(Self::Full),
+            "normal" => Ok(Self::Normal),
+            _ => Err(format!("{text:?} is not a promise; write full or normal")),
+        }
+    }
+}
+
+/// How much the server itself says on standard error.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[allow(missing_docs, reason = "the words explain themselves")]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "off" => Self::Off,
+            "error" => Self::Error,
+            "warn" => Self::Warn,
+            "info" => Self::Info,
+            "debug" => Self::Debug,
+            "trace" => Self::Trace,
+            _ => {
+                return Err(format!(
+                    "{text:?} is not a level; write off, error, warn, info, debug or trace"
+                ));
+            }
+        })
+    }
+}
+
+macro_rules! read_from_text {
+    ($($name:ident),*) => {$(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                String::deserialize(from)?.parse().map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+read_from_text!(Listen, StoreUrl, StdioMode, Synchronous, LogLevel);
+
+/// Reads whether tools run as tasks.
+pub(super) fn task_support(text: &str) -> Result<TaskSupport, String> {
+    match text {
+        "forbidden" => Ok(TaskSupport::Forbidden),
+        "optional" => Ok(TaskSupport::Optional),
+        "required" => Ok(TaskSupport::Required),
+        _ => Err(format!(
+            "{text:?} is not a mode; write forbidden, optional or required"
+        )),
+    }
+}
+
+/// Reads how long finished tasks are kept.
+pub(super) fn retention(text: &str) -> Result<Duration, String> {
+    let retention = duration::parse(text)?;
+    if retention > MAX_RETENTION {
+        return Err(format!(
+            "{text:?} is too long; finished tasks are kept for at most 30 days"
+        ));
+    }
+    Ok(retention)
+}
+
+/// [`retention`], in a file.
+pub(super) fn retention_in_file<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text: Option<String> = Option::deserialize(from)?;
+    text.map(|text| retention(&text).map_err(de::Error::custom))
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_listened_to() {
+        let resolve = |text: &str| text.parse::<Listen>().unwrap().resolve();
+        assert_eq!(resolve("127.0.0.1:80").unwrap().len(), 1);
+        assert!(resolve("[::1]:80").is_ok());
+        for open in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80"] {
+            let error = resolve(open).unwrap_err();
+            assert!(error.contains("no authentication"), "{open}: {error}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The integration tests of the facade: one binary, one module a topic. What needs a process of its
+//! own, the bridge above all, is tested with the server in `examples/conformance-server`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[cfg(feature = "client")]
+mod client;
+mod errors;
+mod rig;
+mod start;
+mod tools;

@@ -1,0 +1,91 @@
+"""Calls a server's tools with a FastMCP 4 client that declares no tasks, in both eras.
+
+This is what most clients are today. It never imports `fastmcp_tasks`, so it shows
+what the same server does for a caller that cannot handle tasks: short tools answer
+at once, longer ones report progress while the caller waits, and a tool that must
+run as a task is refused with the era's own error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastmcp import Client
+from fastmcp.client.transports import StdioTransport
+
+from harness import Suite, Target, check_progress, check_tools, need, plain, refused, same, text_of
+
+suite = Suite("FastMCP 4 without tasks")
+
+#: The name by which FastMCP selects an era, and that era's protocol version.
+MODERN = ("auto", "2026-07-28")
+LEGACY = ("legacy", "2025-11-25")
+
+
+def connect(target: Target, era: tuple[str, str], **handlers: Any) -> Client[Any]:
+    """A client with a connection of its own; on stdio, with a process of its own."""
+    if target.stdio:
+        command, *arguments = target.command
+        return Client(StdioTransport(command, arguments, keep_alive=False), mode=era[0], **handlers)
+    return Client(target.url, mode=era[0], **handlers)
+
+
+async def calls(target: Target, era: tuple[str, str]) -> None:
+    async with connect(target, era) as client:
+        same(client.session.protocol_version, era[1], "protocol version")
+        check_tools([plain(tool) for tool in await client.list_tools()], with_support=era is LEGACY)
+        same(text_of((await client.call_tool("greet", {"name": "Ada"})).content), "Hello, Ada!", "the greeting")
+        same(text_of((await client.call_tool("add", {"a": 19, "b": 23})).content), "42", "the sum")
+        slow = await client.call_tool("slow_compute", {"seconds": 1, "label": "inline"})
+        need(not slow.is_error, f"the call failed: {slow.content}")
+        text_of(slow.content)
+
+
+async def progress(target: Target, era: tuple[str, str]) -> None:
+    seen: list[tuple[float, float | None]] = []
+
+    async def report(value: float, total: float | None, _message: str | None) -> None:
+        seen.append((value, total))
+
+    async with connect(target, era, progress_handler=report) as client:
+        text_of((await client.call_tool("slow_progress", {"steps": 10, "step_ms": 100})).content)
+    check_progress(seen, 10)
+
+
+@suite.check("calls, 2026-07-28")
+async def calls_modern(target: Target) -> None:
+    await calls(target, MODERN)
+
+
+@suite.check("calls, 2025-11-25")
+async def calls_legacy(target: Target) -> None:
+    await calls(target, LEGACY)
+
+
+@suite.check("progress, 2026-07-28")
+async def progress_modern(target: Target) -> None:
+    await progress(target, MODERN)
+
+
+@suite.check("progress, 2025-11-25")
+async def progress_legacy(target: Target) -> None:
+    await progress(target, LEGACY)
+
+
+@suite.check("a tool that must be a task is refused, 2026-07-28")
+async def required_modern(target: Target) -> None:
+    async with connect(target, MODERN) as client:
+        error = await refused(client.call_tool("failing_job", {}), {-32021}, "a required tool without the extension")
+        data = error.error.data or {}
+        extensions = data.get("requiredCapabilities", {}).get("extensions", {})
+        need("io.modelcontextprotocol/tasks" in extensions, f"the error does not say what is missing: {data!r}")
+
+
+@suite.check("a tool that must be a task is refused, 2025-11-25")
+async def required_legacy(target: Target) -> None:
+    async with connect(target, LEGACY) as client:
+        await refused(client.call_tool("failing_job", {}), {-32601}, "a required tool without a task")
+
+
+if __name__ == "__main__":
+    suite.main()

@@ -1,0 +1,4 @@
+//! Durability, shown by killing processes.
+
+mod commands;
+mod kill_steps;
