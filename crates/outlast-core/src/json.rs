@@ -3,15 +3,28 @@
 //! Arguments, results and metadata pass through us; we look into them only where a rule asks for it.
 //! Keeping the text unparsed is cheaper, loses nothing (number precision, key order, unknown `_meta`
 //! keys), and lets a result be spliced into an envelope of either era without being copied twice.
+//!
+//! The grammar of JSON allows what no value stands for: half of a surrogate pair as an escape, a number
+//! beyond all doubles, ten thousand open brackets. Such a text is refused where it enters, so that
+//! whoever reads it later, in another process and long after its sender has gone, always can.
 
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
+/// How deep arrays and objects may be nested.
+pub const MAX_DEPTH: usize = 100;
+
+/// Numbers with fewer digits than this are within the range of a double unless they have an exponent.
+const LONG: usize = 300;
+
 /// One valid JSON value, unparsed. Cheap to clone.
+///
+/// It can always be read as a tree: every string and number in it has a value, and it is nested no
+/// deeper than [`MAX_DEPTH`].
 #[derive(Clone)]
 pub struct RawJson(Arc<RawValue>);
 
@@ -19,17 +32,18 @@ impl RawJson {
     /// The JSON text of `value`.
     ///
     /// # Errors
-    /// `value` has no JSON form: a map with keys that are not strings, or its own error.
+    /// `value` has no JSON form: a map with keys that are not strings, nesting deeper than
+    /// [`MAX_DEPTH`], or its own error.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Self> {
-        to_raw_value(value).map(Self::from)
+        to_raw_value(value)?.try_into()
     }
 
     /// Checks that `text` is one JSON value and keeps it.
     ///
     /// # Errors
-    /// `text` is not one JSON value.
+    /// `text` is not one JSON value, or one that nobody could read (see the type).
     pub fn parse(text: impl Into<String>) -> serde_json::Result<Self> {
-        RawValue::from_string(text.into()).map(Self::from)
+        RawValue::from_string(text.into())?.try_into()
     }
 
     /// The empty object `{}`.
@@ -61,10 +75,63 @@ impl RawJson {
     }
 }
 
-impl From<Box<RawValue>> for RawJson {
-    fn from(raw: Box<RawValue>) -> Self {
-        Self(Arc::from(raw))
+impl TryFrom<Box<RawValue>> for RawJson {
+    type Error = serde_json::Error;
+
+    /// Keeps what is grammatical already.
+    ///
+    /// # Errors
+    /// Half of a surrogate pair, a number beyond all doubles, or nesting deeper than [`MAX_DEPTH`].
+    fn try_from(raw: Box<RawValue>) -> serde_json::Result<Self> {
+        check(raw.get())?;
+        Ok(Self(Arc::from(raw)))
     }
+}
+
+/// Whether a grammatical text can be read as a tree. Most texts are seen to be harmless without being
+/// read.
+fn check(text: &str) -> serde_json::Result<()> {
+    let bytes = text.as_bytes();
+    let opened = bytes.iter().filter(|byte| matches!(byte, b'[' | b'{'));
+    let suspicious = bytes.contains(&b'\\')
+        || opened.count() > MAX_DEPTH
+        // Without escapes every second quote ends a string, so what is left are the parts outside.
+        || text.split('"').step_by(2).any(|outside| outside.len() > LONG || has_exponent(outside));
+    if !suspicious {
+        return Ok(());
+    }
+    if depth(bytes) > MAX_DEPTH {
+        let problem = format!("nested deeper than {MAX_DEPTH} levels");
+        return Err(serde_json::Error::custom(problem));
+    }
+    serde_json::from_str::<serde_json::Value>(text).map(drop)
+}
+
+fn has_exponent(outside: &str) -> bool {
+    let pairs = outside.as_bytes().windows(2);
+    pairs
+        .into_iter()
+        .any(|pair| pair[0].is_ascii_digit() && pair[1].eq_ignore_ascii_case(&b'e'))
+}
+
+/// How deep a grammatical text is nested.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
 }
 
 impl From<serde_json::Value> for RawJson {
@@ -96,7 +163,8 @@ impl Serialize for RawJson {
 
 impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<RawValue>::deserialize(deserializer).map(Self::from)
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        raw.try_into().map_err(D::Error::custom)
     }
 }
 
@@ -115,5 +183,38 @@ mod tests {
     fn refuses_what_is_not_one_value() {
         assert!(RawJson::parse("{} {}").is_err());
         assert!(RawJson::parse("").is_err());
+    }
+
+    #[test]
+    fn refuses_what_nobody_could_read() {
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        for good in [
+            r#"{"a":[1,-2.5,1e3,true,null],"b":"\ud83d\ude00 \n 1e999","c":"9e999"}"#,
+            "1e308",
+            &"9".repeat(300),
+            &nested(MAX_DEPTH),
+            &format!("[{}]", vec!["{}"; 1000].join(",")),
+            &format!(r#"["\"{}"]"#, "[".repeat(1000)),
+        ] {
+            let raw = RawJson::parse(good).unwrap();
+            let _ = raw.to_value();
+            serde_json::from_str::<RawJson>(good).unwrap();
+        }
+        for bad in [
+            r#""\ud800""#,
+            r#"{"a\udfff":1}"#,
+            "1e999",
+            "[0,-9E999]",
+            &"9".repeat(400),
+            &nested(MAX_DEPTH + 1),
+        ] {
+            assert!(RawJson::parse(bad).is_err(), "{bad}");
+            assert!(serde_json::from_str::<RawJson>(bad).is_err(), "{bad}");
+        }
+        let mut deep = serde_json::json!(1);
+        for _ in 0..=MAX_DEPTH {
+            deep = serde_json::json!([deep]);
+        }
+        assert!(RawJson::of(&deep).is_err());
     }
 }

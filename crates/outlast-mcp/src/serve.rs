@@ -12,9 +12,7 @@ use outlast_core::RawJson;
 use crate::answers;
 use crate::context::Context;
 use crate::dispatch::{can_last, dispatch};
-use crate::jsonrpc::{
-    Notification, RequestId, Response, RpcError, code, error_response, is_sound, string,
-};
+use crate::jsonrpc::{Notification, RequestId, Response, RpcError, code, error_response, string};
 use crate::methods::discover;
 use crate::protocol::{Capabilities, ModernMeta, Params, Version};
 use crate::server::Inner;
@@ -142,13 +140,6 @@ pub(crate) fn notified(notification: &Notification<'_>, in_flight: Option<&InFli
 /// An error, or an accepted form that does not fit what was asked for, counts as the question being
 /// dismissed: the client has no way to hear that it should try again.
 pub(crate) async fn responded(server: &Arc<Inner>, session: &Session, response: &Response<'_>) {
-    if response
-        .result
-        .as_ref()
-        .is_ok_and(|result| !is_sound(result))
-    {
-        return;
-    }
     let id = response.id.and_then(string);
     if id
         .as_deref()
@@ -166,18 +157,15 @@ pub(crate) async fn responded(server: &Arc<Inner>, session: &Session, response: 
     let Some(input) = task.open_inputs().find(|input| input.request.key == key) else {
         return;
     };
-    let answer = match &response.result {
-        Ok(result) => {
-            let answer = RawJson::from((*result).to_owned());
-            match answers::check(&input.request, &answer) {
-                Ok(()) => answer,
-                Err(why) => {
-                    tracing::warn!(task = %id, key, "an answer was dismissed: it {why}");
-                    dismissed(&input.request.method, None)
-                }
+    let answer = match response.owned() {
+        Ok(answer) => match answers::check(&input.request, &answer) {
+            Ok(()) => answer,
+            Err(why) => {
+                tracing::warn!(task = %id, key, "an answer was dismissed: it {why}");
+                dismissed(&input.request.method, None)
             }
-        }
-        Err(error) => dismissed(&input.request.method, Some(error)),
+        },
+        Err(error) => dismissed(&input.request.method, Some(&error)),
     };
     if let Err(error) = server
         .handle

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use outlast_core::{Era, RawJson};
+use outlast_core::Era;
 use reqwest::{Response, StatusCode, Url};
 
 use super::backoff::Backoff;
@@ -267,7 +267,7 @@ impl Shared {
                     Ok(Message::Response(answer))
                         if answer.id.is_none_or(|other| other.get() == id) =>
                     {
-                        Ok(answer.result.map(|raw| RawJson::from(raw.to_owned())))
+                        Ok(answer.owned())
                     }
                     _ if !status.is_success() => Err(status_error(status, &body)),
                     Ok(_) => Err(LinkError::Protocol(
@@ -388,7 +388,7 @@ impl Shared {
                     (None, Some(_)) => true,
                     (_, None) => false,
                 };
-                ours.then(|| response.result.map(|raw| RawJson::from(raw.to_owned())))
+                ours.then(|| response.owned())
             }
             Ok(Message::Notification(notification)) => {
                 self.inbox.notify(&notification);

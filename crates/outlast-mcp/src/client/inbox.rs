@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::sync::{Notify, mpsc};
 
 use super::question::{self, Answerer, Request};
-use crate::jsonrpc::{self, Notification};
+use crate::jsonrpc::{self, Notification, RpcError};
 
 /// The receiving end of a client.
 pub(super) struct Inbox {
@@ -161,8 +161,16 @@ impl Inbox {
     }
 
     /// Answers a request of the server: the bytes of the response to `id`.
-    pub(super) async fn respond(self: Arc<Self>, id: String, request: Request) -> Vec<u8> {
-        match question::answer(self.answerer.as_ref(), &request, None).await {
+    pub(super) async fn respond(
+        self: Arc<Self>,
+        id: String,
+        request: Result<Request, RpcError>,
+    ) -> Vec<u8> {
+        let answer = match request {
+            Ok(request) => question::answer(self.answerer.as_ref(), &request, None).await,
+            Err(error) => Err(error),
+        };
+        match answer {
             Ok(result) => jsonrpc::response(&id, result.as_str()),
             Err(error) => jsonrpc::error_response(Some(&id), &error),
         }
@@ -173,17 +181,18 @@ impl Inbox {
     }
 }
 
-/// A request of the server, owned.
-pub(super) fn owned(request: &jsonrpc::Request<'_>) -> (String, Request) {
+/// A request of the server, owned: its id, and the request or what is wrong with it.
+pub(super) fn owned(request: &jsonrpc::Request<'_>) -> (String, Result<Request, RpcError>) {
     let params = request
         .params
-        .map(|params| RawJson::from(params.to_owned()));
+        .map(|params| jsonrpc::owned("params", params))
+        .transpose();
     (
         request.id.get().to_owned(),
-        Request {
+        params.map(|params| Request {
             method: request.method.clone().into_owned(),
             params,
-        },
+        }),
     )
 }
 

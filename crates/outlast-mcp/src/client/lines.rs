@@ -213,7 +213,7 @@ async fn read_all<R: AsyncRead + Unpin>(
                 let waiting = shared.state().waiting.remove(id.get());
                 if let Some(waiting) = waiting {
                     // A caller that is gone has removed itself or is about to.
-                    let _ = waiting.send(response.result.map(|raw| RawJson::from(raw.to_owned())));
+                    let _ = waiting.send(response.owned());
                 }
             }
             Ok(Message::Notification(notification)) => shared.inbox.notify(&notification),

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use outlast_core::RawJson;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -54,6 +55,28 @@ pub struct Response<'a> {
     pub id: Option<&'a RawValue>,
     /// The result, or the error.
     pub result: Result<&'a RawValue, RpcError>,
+}
+
+impl Response<'_> {
+    /// The result, to keep.
+    ///
+    /// # Errors
+    /// The response is an error, or its result is nothing that could be read (see [`RawJson`]).
+    pub(crate) fn owned(&self) -> Result<RawJson, RpcError> {
+        match &self.result {
+            Ok(result) => owned("result", result),
+            Err(error) => Err(error.clone()),
+        }
+    }
+}
+
+/// The value of `name`, to keep.
+///
+/// # Errors
+/// It is nothing that could be read later (see [`RawJson`]).
+pub(crate) fn owned(name: &str, raw: &RawValue) -> Result<RawJson, RpcError> {
+    RawJson::try_from(raw.to_owned())
+        .map_err(|why| RpcError::invalid_params(format!("{name:?} cannot be read: {why}")))
 }
 
 /// The bytes are no message.

@@ -7,7 +7,6 @@
 mod error;
 mod id;
 mod message;
-mod sound;
 mod write;
 
 pub use error::{RpcError, code};
@@ -15,6 +14,5 @@ pub use id::RequestId;
 pub use message::{MAX_DEPTH, Malformed, Message, Notification, Request, Response};
 pub use write::{error_response, notification, one_line, request, response};
 
-pub(crate) use message::{batch, present, string};
-pub(crate) use sound::is_sound;
+pub(crate) use message::{batch, owned, present, string};
 pub(crate) use write::{batch_response, begin_response, end_response};

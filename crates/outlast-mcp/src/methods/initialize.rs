@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::tasks_list;
 use crate::context::Transport;
-use crate::jsonrpc::{RpcError, begin_response, end_response, is_sound};
+use crate::jsonrpc::{RpcError, begin_response, end_response, owned};
 use crate::protocol::{Capabilities, Params, Version};
 use crate::server::Inner;
 use crate::session::{Identity, Session};
@@ -49,7 +49,7 @@ pub(crate) fn handle(
         RpcError::invalid_params(r#""capabilities" must be an object of objects"#)
     })?;
     let info = crate::protocol::object::<ClientInfo>(asked.client_info);
-    if info.is_none() || !is_sound(asked.client_info) {
+    if info.is_none() || owned("clientInfo", asked.client_info).is_err() {
         return Err(RpcError::invalid_params(
             r#""clientInfo" must be an object with "name" and "version""#,
         ));

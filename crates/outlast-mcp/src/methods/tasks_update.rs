@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::answers;
 use crate::context::{Context, Reply, from_store};
-use crate::jsonrpc::{RpcError, is_sound};
+use crate::jsonrpc::RpcError;
 
 #[derive(Deserialize)]
 struct Update<'a> {
@@ -51,8 +51,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
 /// Reads a map of responses.
 pub(crate) fn parse(raw: Option<&RawValue>) -> Result<BTreeMap<String, RawJson>, RpcError> {
     let raw = raw.filter(|raw| raw.get() != "null");
-    let sound = raw.is_none_or(is_sound);
-    let responses = crate::protocol::object_or_default(raw).filter(|_| sound);
+    let responses = crate::protocol::object_or_default(raw);
     responses.ok_or_else(|| {
         RpcError::invalid_params(r#""inputResponses" must be an object of responses by key"#)
     })

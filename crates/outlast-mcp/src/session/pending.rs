@@ -48,8 +48,7 @@ impl Pending {
         let Some(waiting) = self.lock().remove(id) else {
             return false;
         };
-        let result = response.result.clone();
-        let _ = waiting.send(result.map(|result| RawJson::from(result.to_owned())));
+        let _ = waiting.send(response.owned());
         true
     }
 }

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::context::{Context, Reply, from_store, missing_tasks};
-use crate::jsonrpc::{RpcError, code, is_sound, string};
+use crate::jsonrpc::{RpcError, code, owned, string};
 use crate::protocol::progress_token;
 use crate::session::client_record;
 use crate::wire::{self, Object};
@@ -48,11 +48,15 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let tool = find(cx)?;
     let call: Call<'_> = cx.params.read()?;
     let mode = mode(cx, tool, call.task)?;
-    let token = progress_token(&cx.meta)?;
+    let token = progress_token(&cx.meta)?
+        .map(|token| owned("progressToken", token))
+        .transpose()?;
     let arguments = arguments(call.arguments)?;
-    if let Some(meta) = cx.params.meta {
-        readable("_meta", meta)?;
-    }
+    let request_meta = cx
+        .params
+        .meta
+        .map(|meta| owned("_meta", meta))
+        .transpose()?;
     if let Err(problem) = tool.handler.check(&arguments) {
         let problem = format!("invalid arguments for {:?}: {problem}", tool.name);
         return match (mode, cx.version.era()) {
@@ -74,7 +78,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             ask_first::Collected::Ask(reply) => return Ok(reply),
         }
     }
-    new.request_meta = cx.params.meta.map(|meta| RawJson::from(meta.to_owned()));
+    new.request_meta = request_meta;
     new.client = Some(client(cx));
     match mode {
         Mode::Synchronous => synchronous::run(cx, new, token).await,
@@ -96,19 +100,9 @@ fn find<'a>(cx: &'a Context<'_>) -> Result<&'a Arc<Tool>, RpcError> {
 fn arguments(raw: Option<&RawValue>) -> Result<RawJson, RpcError> {
     match raw {
         None => Ok(RawJson::empty_object()),
-        Some(raw) if raw.get().starts_with('{') => Ok(RawJson::from(raw.to_owned())),
+        Some(raw) if raw.get().starts_with('{') => owned("arguments", raw),
         Some(_) => Err(RpcError::invalid_params(r#""arguments" must be an object"#)),
     }
-}
-
-/// Refuses what will be kept and could not be read later.
-fn readable(name: &str, raw: &RawValue) -> Result<(), RpcError> {
-    if is_sound(raw) {
-        return Ok(());
-    }
-    Err(RpcError::invalid_params(format!(
-        "{name:?} has a number out of range or half of a surrogate pair"
-    )))
 }
 
 /// How the call is to be served, by the tool's wish and the caller's abilities.
@@ -199,12 +193,12 @@ async fn create(
     cx: &Context<'_>,
     mut new: NewCall,
     ttl: Option<Duration>,
-    token: Option<&RawValue>,
+    token: Option<RawJson>,
 ) -> Reply {
     new.ttl = ttl;
     new.reply_to = cx.session.map(|session| ReplyTo {
         session: session.key.clone(),
-        progress_token: token.map(|token| RawJson::from(token.to_owned())),
+        progress_token: token,
     });
     let task = cx.server.handle.create(new).await.map_err(from_store)?;
     if let Some(session) = cx.session {

@@ -23,9 +23,8 @@ use crate::wire;
 /// How often a call that still runs says so.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(cx: &Context<'_>, new: NewCall, token: Option<&RawValue>) -> Reply {
+pub(super) async fn run(cx: &Context<'_>, new: NewCall, token: Option<RawJson>) -> Reply {
     let level = level(cx, new.tool.task)?;
-    let token = token.map(|token| RawJson::from(token.to_owned()));
     let report = Arc::new(Report::new(cx, token, level));
     let observer = Arc::clone(&report) as Arc<dyn Observer>;
     let running = cx.server.handle.call(new, Some(observer), OnDrop::Cancel);
