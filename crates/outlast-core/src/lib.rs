@@ -8,6 +8,7 @@
 //! Who should depend on this crate: authors of a store. Everybody else depends on `outlast`.
 
 pub mod clock;
+pub mod duration;
 pub mod error;
 pub mod event;
 pub mod id;

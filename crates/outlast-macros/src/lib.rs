@@ -4,7 +4,6 @@
 //! and decides nothing that a function could decide. What it refuses, it refuses at the place of the
 //! mistake and says what to write instead.
 
-mod duration;
 mod expand;
 mod options;
 mod signature;

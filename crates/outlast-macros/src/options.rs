@@ -5,7 +5,7 @@ use syn::meta::ParseNestedMeta;
 use syn::parse::Parser;
 use syn::{LitBool, LitInt, LitStr, Path, Result, Token};
 
-use crate::duration;
+use outlast_core::duration;
 
 /// Everything that may be written, for error messages.
 const ALLOWED: &str = "task, name, title, description, version, accepts, retention, timeout, \
@@ -138,7 +138,9 @@ fn strings(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
 
 fn milliseconds(meta: &ParseNestedMeta<'_>) -> Result<u64> {
     let text: LitStr = meta.value()?.parse()?;
-    duration::parse_ms(&text.value()).ok_or_else(|| syn::Error::new(text.span(), duration::ALLOWED))
+    let duration = duration::parse(&text.value());
+    let duration = duration.map_err(|problem| syn::Error::new(text.span(), problem))?;
+    Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// `read_only` alone, or `read_only = true`.

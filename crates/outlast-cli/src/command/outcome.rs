@@ -11,11 +11,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use outlast_core::{RawJson, ToolResult};
+use outlast_core::{RawJson, ToolResult, duration};
 use serde::Serialize;
 
 use super::folder::{End, Status, StopCause};
-use crate::config::format_duration;
 
 /// Output up to this many bytes is returned whole as structured content.
 pub const WHOLE: u64 = 256 * 1024;
@@ -96,7 +95,7 @@ pub fn result(
 fn trouble(status: &Status, timeout: Option<Duration>) -> Option<String> {
     if status.stopped == Some(StopCause::Timeout) {
         let limit = timeout.map_or_else(String::new, |limit| {
-            format!(" of {}", format_duration(limit))
+            format!(" of {}", duration::format(limit))
         });
         return Some(format!(
             "the command was stopped because its time limit{limit} ran out"

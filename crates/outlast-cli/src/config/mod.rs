@@ -8,7 +8,6 @@
 #![doc = include_str!("reference.md")]
 
 mod argument;
-mod duration;
 mod problem;
 mod sample;
 mod section;
@@ -25,7 +24,6 @@ use toml::de::DeTable;
 
 pub use argument::{Argument, Rules, Shape, Type};
 pub(crate) use argument::{name_of, whole};
-pub use duration::{format_duration, parse_duration};
 pub use problem::{ConfigError, Problem};
 pub use sample::{SAMPLE, write_sample};
 pub use server::ServerConfig;

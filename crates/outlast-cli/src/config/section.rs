@@ -7,11 +7,11 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::time::Duration;
 
+use outlast_core::duration;
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::duration::{self, parse_duration};
 use super::problem::{Problem, closest};
 
 /// A value and the place where it stands.
@@ -206,7 +206,7 @@ impl<'a> Section<'a> {
         let text = self.typed(name, duration::ALLOWED, |value| {
             value.as_str().map(str::to_owned)
         })?;
-        parse_duration(&text)
+        duration::parse(&text)
             .map_err(|message| self.wrong(name, message))
             .ok()
     }

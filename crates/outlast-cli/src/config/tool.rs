@@ -3,6 +3,7 @@
 //! What is read here is complete: every placeholder names an argument, every pattern compiles, every
 //! default is allowed. A tool that passes can only fail for what it is called with, or in its run.
 
+use outlast_core::duration;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,6 @@ use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
 use super::argument::{self, Argument, Type, regex_message};
-use super::duration::format_duration;
 use super::problem::closest;
 use super::resolve;
 use super::section::{Node, Section, kind};
@@ -178,9 +178,9 @@ impl CommandTool {
         if asked.is_zero() || asked > most {
             return Err(format!(
                 "a timeout of {} is not possible for {}; allowed: 1ms to {}",
-                format_duration(asked),
+                duration::format(asked),
                 self.name,
-                format_duration(most)
+                duration::format(most)
             ));
         }
         Ok(Some(asked))
@@ -577,7 +577,7 @@ fn read_timeouts(section: &Section<'_>) -> (Option<Duration>, Option<Duration>) 
     if let Some((timeout, most)) = timeout.zip(max_timeout)
         && timeout > most
     {
-        let (timeout, most) = (format_duration(timeout), format_duration(most));
+        let (timeout, most) = (duration::format(timeout), duration::format(most));
         section.wrong(
             "timeout",
             format!("{timeout} is longer than max_timeout, {most}"),
@@ -588,18 +588,18 @@ fn read_timeouts(section: &Section<'_>) -> (Option<Duration>, Option<Duration>) 
 
 /// A duration of at most `most`.
 pub(super) fn up_to(section: &Section<'_>, key: &str, most: Duration) -> Option<Duration> {
-    let duration = section.duration(key)?;
-    if duration > most {
+    let given = section.duration(key)?;
+    if given > most {
         section.wrong(
             key,
             format!(
                 "{} is too long; at most {}",
-                format_duration(duration),
-                format_duration(most)
+                duration::format(given),
+                duration::format(most)
             ),
         );
     }
-    Some(duration)
+    Some(given)
 }
 
 fn read_progress(section: &Section<'_>) -> Vec<ProgressPattern> {

@@ -4,7 +4,6 @@
 //! ([`Settings::over`]): flag over environment over file over default. A value that cannot hold is an
 //! error where it is read, never a silent default.
 
-mod duration;
 pub(crate) mod place;
 mod values;
 
@@ -111,13 +110,13 @@ pub struct Settings {
     pub concurrency: Option<NonZeroUsize>,
 
     /// How long a clean stop waits for running work [default: 10s]
-    #[arg(long, env = "OUTLAST_SHUTDOWN_GRACE", value_name = "TIME", value_parser = duration::parse)]
-    #[serde(deserialize_with = "duration::in_file")]
+    #[arg(long, env = "OUTLAST_SHUTDOWN_GRACE", value_name = "TIME", value_parser = outlast_core::duration::parse)]
+    #[serde(deserialize_with = "values::time")]
     pub shutdown_grace: Option<Duration>,
 
     /// After how long without clients and unfinished tasks a server behind --stdio ends [default: 10m]
-    #[arg(long, env = "OUTLAST_IDLE_EXIT", value_name = "TIME", value_parser = duration::parse)]
-    #[serde(deserialize_with = "duration::in_file")]
+    #[arg(long, env = "OUTLAST_IDLE_EXIT", value_name = "TIME", value_parser = outlast_core::duration::parse)]
+    #[serde(deserialize_with = "values::time")]
     pub idle_exit: Option<Duration>,
 
     /// A name that the Host header may have besides the loopback ones; may be repeated

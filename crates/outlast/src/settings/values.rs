@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use outlast_core::duration;
 use outlast_core::task::MAX_RETENTION;
 use outlast_engine::TaskSupport;
 use serde::{Deserialize, Deserializer, de};
-
-use super::duration;
 
 /// An address for HTTP, `HOST:PORT`.
 ///
@@ -204,6 +203,13 @@ pub(super) fn task_support(text: &str) -> Result<TaskSupport, String> {
             "{text:?} is not a mode; write forbidden, optional or required"
         )),
     }
+}
+
+/// Reads a time from a file.
+pub(super) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text: Option<String> = Option::deserialize(from)?;
+    text.map(|text| duration::parse(&text).map_err(de::Error::custom))
+        .transpose()
 }
 
 /// Reads how long finished tasks are kept.

@@ -1,4 +1,5 @@
-//! Durations as people write them: `90s`, `2h`, `1h30m`, `500ms`, `7d`.
+//! Durations as people write them: `90s`, `2h`, `1h30m`, `500ms`, `7d`. One grammar for files, flags,
+//! attributes and queries.
 //!
 //! A duration is one or more `number unit` pairs, largest unit first, each unit at most once; between
 //! pairs a space is allowed. A bare number is refused: "60" could be seconds or milliseconds, and the two differ
@@ -7,7 +8,7 @@
 use std::time::Duration;
 
 /// What is allowed, for error messages.
-pub(crate) const ALLOWED: &str = "a duration such as \"500ms\", \"90s\", \"1h30m\" or \"7d\"";
+pub const ALLOWED: &str = "a duration such as \"500ms\", \"90s\", \"1h30m\" or \"7d\"";
 
 /// Unit and its length in milliseconds, in the order in which they may follow each other.
 const UNITS: [(&str, u64); 6] = [
@@ -24,7 +25,7 @@ const UNITS: [(&str, u64); 6] = [
 /// # Errors
 /// A sentence without a subject (it follows a key) when `text` is empty, has no unit, has an
 /// unknown unit, repeats or reorders units, or exceeds what milliseconds in 64 bits can hold.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     let wrong = || format!("\"{text}\" is not {ALLOWED}");
     let mut rest = text;
     let mut total: u64 = 0;
@@ -59,9 +60,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(total))
 }
 
-/// Writes a duration in the form that [`parse_duration`] reads, to the millisecond.
+/// Writes a duration in the form that [`parse`] reads, to the millisecond.
 #[must_use]
-pub fn format_duration(duration: Duration) -> String {
+pub fn format(duration: Duration) -> String {
     let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if left == 0 {
         return "0s".to_owned();
@@ -81,7 +82,6 @@ pub fn format_duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn reads_what_people_write() {
@@ -96,11 +96,7 @@ mod tests {
             ("1m500ms", 60_500),
             ("0s", 0),
         ] {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_millis(ms)),
-                "{text}"
-            );
+            assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }
     }
 
@@ -110,28 +106,20 @@ mod tests {
             "", "60", "s", "1 h", "1h  30m", "1h ", " 1h", "30m1h", "1h1h", "1.5h", "-1s", "1y",
             "1H",
         ] {
-            assert!(
-                parse_duration(text).unwrap_err().contains("1h30m"),
-                "{text}"
-            );
+            assert!(parse(text).unwrap_err().contains("1h30m"), "{text}");
         }
         assert!(
-            parse_duration("99999999999999999w")
+            parse("99999999999999999w")
                 .unwrap_err()
                 .contains("too long")
         );
     }
 
-    proptest! {
-        #[test]
-        fn what_is_written_is_read_back(ms in 0_u64..10_000_000_000) {
+    #[test]
+    fn what_is_written_is_read_back() {
+        for ms in [0, 1, 999, 60_000, 5_400_000, 604_800_001, 9_999_999_999] {
             let duration = Duration::from_millis(ms);
-            prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
-        }
-
-        #[test]
-        fn any_text_is_answered(text in ".{0,40}") {
-            let _ = parse_duration(&text);
+            assert_eq!(parse(&format(duration)), Ok(duration));
         }
     }
 }
