@@ -1,7 +1,7 @@
 //! The handle: how every surface, and an application's own code, reaches tasks.
 //!
-//! All methods that look at a task take the owner who asks. Another owner's task is not found, in
-//! the same words as one that never was.
+//! All methods that look at a task take who asks, an [`Owner`] or a [`Principal`]. A task that is
+//! neither theirs nor shared with them is not found, in the same words as one that never was.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use outlast_core::machine::{Answered, CancelMode};
 use outlast_core::store::{CancelReply, ClaimNow, Claimed, Filter, Page, StoreInfo};
 use outlast_core::task::ReplyTo;
 use outlast_core::{
-    Answer, Error, Event, Failure, FailureReason, JournalEntry, LogPage, Outcome, Owner, RawJson,
-    Store, Task, TaskId, TaskSpec, Timestamp,
+    Answer, Error, Event, Failure, FailureReason, JournalEntry, LogPage, Outcome, Owner, Principal,
+    RawJson, Store, Task, TaskId, TaskSpec, Timestamp,
 };
 
 use crate::attempt::{Ending, drive};
@@ -21,6 +21,7 @@ use crate::hub::Subscription;
 use crate::observer::Observer;
 use crate::run::{Origin, Run};
 use crate::running::{OnDrop, Running};
+use crate::sharing::{Asker, Right};
 use crate::tool::{TaskSupport, Tool, Tools};
 use crate::worker;
 
@@ -209,26 +210,25 @@ impl Handle {
     /// The task, as it stands now.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if `owner` has no such task; or the store failed.
-    pub async fn get(&self, owner: &Owner, id: TaskId) -> Result<Arc<Task>, Error> {
-        let task = self.store().get(id).await?;
-        task.filter(|task| task.spec.owner == *owner)
-            .ok_or(Error::NotFound(id))
+    /// [`Error::NotFound`] if there is no such task for `who`; or the store failed.
+    pub async fn get<'a>(&self, who: impl Into<Asker<'a>>, id: TaskId) -> Result<Arc<Task>, Error> {
+        self.permitted(who.into(), id, Right::Read).await
     }
 
-    /// The owner's tasks, the latest created first, below the sequence `before`.
+    /// The asker's own tasks, the latest created first, below the sequence `before`; those that others
+    /// share are found by their ids only (2025-11-25 tasks: a list holds the requestor's own).
     ///
     /// # Errors
     /// The store failed.
-    pub async fn list(
+    pub async fn list<'a>(
         &self,
-        owner: &Owner,
+        who: impl Into<Asker<'a>>,
         filter: Filter,
         before: Option<u64>,
         limit: usize,
     ) -> Result<Page, Error> {
         let filter = Filter {
-            owner: Some(owner.clone()),
+            owner: Some(who.into().owner().clone()),
             ..filter
         };
         self.store().list(&filter, before, limit).await
@@ -238,14 +238,18 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::get`].
-    pub async fn watch(&self, owner: &Owner, id: TaskId) -> Result<Watch, Error> {
+    pub async fn watch<'a>(&self, who: impl Into<Asker<'a>>, id: TaskId) -> Result<Watch, Error> {
+        self.watch_for(who.into(), id, Right::Read).await
+    }
+
+    async fn watch_for(&self, who: Asker<'_>, id: TaskId, right: Right) -> Result<Watch, Error> {
         // Subscribe, then read: what changes in between is announced.
         let subscription = self.shared.hub.subscribe(id);
-        let task = self.get(owner, id).await?;
+        let task = self.permitted(who, id, right).await?;
         Ok(Watch {
             subscription,
             handle: self.clone(),
-            owner: owner.clone(),
+            who: who.kept(),
             task,
         })
     }
@@ -257,8 +261,12 @@ impl Handle {
     ///
     /// # Cancel safety
     /// A dropped wait changes nothing.
-    pub async fn wait(&self, owner: &Owner, id: TaskId) -> Result<Arc<Task>, Error> {
-        let mut watch = self.watch(owner, id).await?;
+    pub async fn wait<'a>(
+        &self,
+        who: impl Into<Asker<'a>>,
+        id: TaskId,
+    ) -> Result<Arc<Task>, Error> {
+        let mut watch = self.watch(who, id).await?;
         while !watch.task().is_finished() {
             watch.changed().await?;
         }
@@ -269,14 +277,14 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::get`].
-    pub async fn cancel(
+    pub async fn cancel<'a>(
         &self,
-        owner: &Owner,
+        who: impl Into<Asker<'a>>,
         id: TaskId,
         reason: Option<String>,
         by: CancelBy,
     ) -> Result<CancelReply, Error> {
-        let mut watch = self.watch(owner, id).await?;
+        let mut watch = self.watch_for(who.into(), id, Right::Run).await?;
         let ask = CancelMode::Ask(CANCEL_DEADLINE);
         let reply = self.store().cancel(id, reason.clone(), ask).await?;
         let CancelBy::Wait(patience) = by else {
@@ -305,13 +313,13 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::get`].
-    pub async fn answer(
+    pub async fn answer<'a>(
         &self,
-        owner: &Owner,
+        who: impl Into<Asker<'a>>,
         id: TaskId,
         answers: BTreeMap<String, RawJson>,
     ) -> Result<Answered, Error> {
-        self.get(owner, id).await?;
+        self.permitted(who.into(), id, Right::Run).await?;
         let answers = answers
             .into_iter()
             .map(|(key, answer)| (key, Answer::Given(answer)))
@@ -323,8 +331,8 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::get`].
-    pub async fn delete(&self, owner: &Owner, id: TaskId) -> Result<bool, Error> {
-        self.get(owner, id).await?;
+    pub async fn delete<'a>(&self, who: impl Into<Asker<'a>>, id: TaskId) -> Result<bool, Error> {
+        self.permitted(who.into(), id, Right::Run).await?;
         self.store().delete(id).await
     }
 
@@ -332,14 +340,14 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::get`].
-    pub async fn events(
+    pub async fn events<'a>(
         &self,
-        owner: &Owner,
+        who: impl Into<Asker<'a>>,
         id: TaskId,
         after: u64,
         limit: usize,
     ) -> Result<Vec<Event>, Error> {
-        self.get(owner, id).await?;
+        self.permitted(who.into(), id, Right::Read).await?;
         self.store().events(id, after, limit).await
     }
 
@@ -347,8 +355,12 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::get`].
-    pub async fn journal(&self, owner: &Owner, id: TaskId) -> Result<Vec<JournalEntry>, Error> {
-        self.get(owner, id).await?;
+    pub async fn journal<'a>(
+        &self,
+        who: impl Into<Asker<'a>>,
+        id: TaskId,
+    ) -> Result<Vec<JournalEntry>, Error> {
+        self.permitted(who.into(), id, Right::Read).await?;
         self.store().journal(id).await
     }
 
@@ -356,14 +368,14 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::get`].
-    pub async fn log(
+    pub async fn log<'a>(
         &self,
-        owner: &Owner,
+        who: impl Into<Asker<'a>>,
         id: TaskId,
         offset: u64,
         limit: usize,
     ) -> Result<LogPage, Error> {
-        self.get(owner, id).await?;
+        self.permitted(who.into(), id, Right::Read).await?;
         self.store().log_read(id, offset, limit).await
     }
 
@@ -391,7 +403,7 @@ impl Handle {
 pub struct Watch {
     subscription: Subscription,
     handle: Handle,
-    owner: Owner,
+    who: Principal,
     task: Arc<Task>,
 }
 
@@ -410,7 +422,7 @@ impl Watch {
     /// A dropped wait loses nothing: the next one sees the change.
     pub async fn changed(&mut self) -> Result<&Arc<Task>, Error> {
         self.subscription.changed().await;
-        self.task = self.handle.get(&self.owner, self.task.id()).await?;
+        self.task = self.handle.get(&self.who, self.task.id()).await?;
         Ok(&self.task)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::{Owner, TaskId};
+use outlast_core::{Owner, Principal, TaskId};
 use serde_json::value::RawValue;
 
 use crate::jsonrpc::{RpcError, begin_response, end_response, string};
@@ -30,6 +30,9 @@ pub(crate) struct Context<'a> {
     pub(crate) meta: ModernMeta<'a>,
     pub(crate) version: Version,
     pub(crate) capabilities: Capabilities,
+    /// Who asks. Tasks are looked up with this, so that what is shared is found.
+    pub(crate) principal: &'a Principal,
+    /// Whose a new task is.
     pub(crate) owner: &'a Owner,
     pub(crate) transport: Transport,
     /// The session of the older era; `None` in the newer one, and before the handshake.

@@ -7,8 +7,8 @@ use outlast_core::status::Era;
 use crate::context::{Context, Reply};
 use crate::jsonrpc::RpcError;
 use crate::methods::{
-    discover, listen, outlast_logs, ping, set_level, tasks_cancel, tasks_get, tasks_list,
-    tasks_result, tasks_update, tools_call, tools_list,
+    discover, listen, outlast_logs, outlast_share, ping, set_level, tasks_cancel, tasks_get,
+    tasks_list, tasks_result, tasks_update, tools_call, tools_list,
 };
 
 /// Serves one request. `initialize` is not among them: it makes the session that others run in.
@@ -18,6 +18,7 @@ pub(crate) async fn dispatch(method: &str, cx: &Context<'_>) -> Reply {
         (_, "tools/call") => tools_call::handle(cx).await,
         (_, "tools/list") => tools_list::handle(cx),
         (_, "outlast/logs") => outlast_logs::handle(cx).await,
+        (_, "outlast/share") => outlast_share::handle(cx).await,
         (Era::Legacy, "tasks/get") if tasks => tasks_get::legacy(cx).await,
         (Era::Legacy, "tasks/result") if tasks => tasks_result::handle(cx).await,
         (Era::Legacy, "tasks/list") if tasks => tasks_list::handle(cx).await,

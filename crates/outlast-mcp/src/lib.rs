@@ -18,6 +18,7 @@ mod dispatch;
 mod exchange;
 mod listing;
 mod methods;
+mod scope;
 mod seal;
 mod serve;
 mod server;
@@ -32,4 +33,4 @@ pub mod jsonrpc;
 pub mod lines;
 pub mod protocol;
 
-pub use server::{Config, DEFAULT_MESSAGE_LIMIT, DEFAULT_PAGE_SIZE, OwnerOf, Server};
+pub use server::{Config, DEFAULT_MESSAGE_LIMIT, DEFAULT_PAGE_SIZE, Server};

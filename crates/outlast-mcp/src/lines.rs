@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use outlast_core::Owner;
+use outlast_core::Principal;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -20,6 +20,7 @@ use crate::context::{Context, Transport};
 use crate::jsonrpc::{Message, Request, RpcError, batch, batch_response, error_response, one_line};
 use crate::methods::initialize;
 use crate::protocol::{ModernMeta, Params};
+use crate::scope;
 use crate::serve;
 use crate::server::{Inner, Server};
 use crate::session::{InFlight, Outlet, Session};
@@ -32,14 +33,20 @@ const QUEUE: usize = 1024;
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 impl Server {
-    /// Serves one connection until its input ends, the output breaks, or the server stops.
+    /// Serves one connection of this principal until its input ends, the output breaks, or the server
+    /// stops. An [`outlast_core::Owner`] will do for one that may run.
     ///
     /// # Errors
     /// The input or the output failed.
     ///
     /// # Cancel safety
     /// Dropping it ends the connection like the end of its input, without last answers.
-    pub async fn serve_lines<R, W>(&self, owner: Owner, input: R, output: W) -> io::Result<()>
+    pub async fn serve_lines<R, W>(
+        &self,
+        principal: impl Into<Principal>,
+        input: R,
+        output: W,
+    ) -> io::Result<()>
     where
         R: AsyncBufRead + Unpin,
         W: AsyncWrite + Unpin + Send + 'static,
@@ -49,7 +56,7 @@ impl Server {
         let writer = tokio::spawn(write(output, receiver, done.clone()));
         let mut connection = Connection {
             server: Arc::clone(&self.0),
-            owner,
+            principal: principal.into(),
             sender,
             session: None,
             in_flight: InFlight::default(),
@@ -99,7 +106,7 @@ async fn write<W: AsyncWrite + Unpin>(
 
 struct Connection {
     server: Arc<Inner>,
-    owner: Owner,
+    principal: Principal,
     sender: mpsc::Sender<Bytes>,
     /// Once the older era's handshake was made.
     session: Option<Arc<Session>>,
@@ -193,13 +200,13 @@ impl Connection {
             return error_response(Some(id.get()), &error);
         }
         let made = Params::parse(request.params).and_then(|params| {
-            initialize::handle(&self.server, id, &params, &self.owner, Transport::Lines)
+            initialize::handle(&self.server, id, &params, &self.principal, Transport::Lines)
         });
         match made {
             Ok((response, session)) => {
                 session.add_general(Outlet::Lines(self.sender.clone()));
                 self.server.sessions.insert(&session.key, &session);
-                let (server, owner) = (Arc::clone(&self.server), self.owner.clone());
+                let (server, owner) = (Arc::clone(&self.server), self.principal.owner().clone());
                 self.working
                     .spawn(async move { server.couriers.opened(&server, &owner).await });
                 self.session = Some(session);
@@ -213,7 +220,7 @@ impl Connection {
     async fn serve(&mut self, line: Vec<u8>) {
         let peer = Peer {
             server: Arc::clone(&self.server),
-            owner: self.owner.clone(),
+            principal: self.principal.clone(),
             session: self.session.clone(),
             in_flight: self.in_flight.clone(),
             sender: self.sender.clone(),
@@ -244,7 +251,7 @@ fn is_handshake(request: &Request<'_>) -> bool {
 /// What a request on this connection needs to be served beside the others.
 struct Peer {
     server: Arc<Inner>,
-    owner: Owner,
+    principal: Principal,
     session: Option<Arc<Session>>,
     in_flight: InFlight,
     sender: mpsc::Sender<Bytes>,
@@ -290,7 +297,7 @@ impl Peer {
         let outlet = Outlet::Lines(self.sender.clone());
         match understand(
             &self.server,
-            &self.owner,
+            &self.principal,
             self.session.as_ref(),
             outlet,
             &request,
@@ -305,11 +312,15 @@ impl Peer {
 
 fn understand<'a>(
     server: &'a Arc<Inner>,
-    owner: &'a Owner,
+    principal: &'a Principal,
     session: Option<&'a Arc<Session>>,
     outlet: Outlet,
     request: &'a Request<'a>,
 ) -> Result<Context<'a>, RpcError> {
+    let needs = scope::of(&request.method);
+    if !principal.may(needs) {
+        return Err(scope::missing(needs));
+    }
     let params = Params::parse(request.params)?;
     let meta = ModernMeta::parse(params.meta)?;
     let modern = meta.version.is_some() || request.method == "server/discover";
@@ -336,7 +347,8 @@ fn understand<'a>(
         meta,
         version,
         capabilities,
-        owner,
+        principal,
+        owner: principal.owner(),
         transport: Transport::Lines,
         session,
         outlet,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use outlast_core::{Owner, RawJson, Side, Store};
+use outlast_core::{RawJson, Side, Store};
 use outlast_engine::{Handle, Tools};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +39,9 @@ pub struct Config {
     pub message_limit: usize,
     /// Names that `Host` may have besides the loopback ones, each with or without a port.
     pub allowed_hosts: Vec<String>,
+    /// Whether `Host` may be any address in digits. A page that rebinds a name cannot send one, so this
+    /// is safe where requests are authenticated, and needed where a server is reached by address.
+    pub allow_address_hosts: bool,
     /// Origins that may call besides the loopback ones, as `scheme://host[:port]`.
     pub allowed_origins: Vec<String>,
 }
@@ -54,6 +57,7 @@ impl Config {
             page_size: DEFAULT_PAGE_SIZE,
             message_limit: DEFAULT_MESSAGE_LIMIT,
             allowed_hosts: Vec::new(),
+            allow_address_hosts: false,
             allowed_origins: Vec::new(),
         }
     }
@@ -129,10 +133,12 @@ impl Server {
     pub fn handle(&self) -> &Handle {
         &self.0.handle
     }
-}
 
-/// Says whose request it is. Everything a request does is bound to the answer.
-pub type OwnerOf = Arc<dyn Fn(&http::request::Parts) -> Owner + Send + Sync>;
+    /// What was set.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+}
 
 /// The JSON object that `write` writes.
 pub(crate) fn object(write: impl FnOnce(&mut Object<'_>)) -> RawJson {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http::request::Parts;
-use outlast_core::Owner;
+use outlast_core::{Principal, Scope};
 
 use super::body::Body;
 use super::headers;
@@ -17,7 +17,7 @@ use crate::server::Inner;
 use crate::session::{Outlet, StreamKind, lasting};
 
 /// Opens the stream of a session, or goes on with one that broke off.
-pub(super) async fn open(server: Arc<Inner>, owner: Owner, parts: Parts) -> Done {
+pub(super) async fn open(server: Arc<Inner>, principal: Principal, parts: Parts) -> Done {
     if is_modern(&parts) {
         return Done::empty(StatusCode::METHOD_NOT_ALLOWED);
     }
@@ -25,7 +25,11 @@ pub(super) async fn open(server: Arc<Inner>, owner: Owner, parts: Parts) -> Done
         let error = RpcError::invalid_request("send Accept: text/event-stream");
         return Done::error(StatusCode::NOT_ACCEPTABLE, None, &error);
     }
-    let session = match find_session(&server, &owner, &parts).await {
+    if !principal.may(Scope::Read) {
+        return Done::forbidden(None, Scope::Read);
+    }
+    let owner = principal.owner();
+    let session = match find_session(&server, owner, &parts).await {
         Ok(session) => session,
         Err(refusal) => return refusal.into_done(None),
     };
@@ -40,7 +44,7 @@ pub(super) async fn open(server: Arc<Inner>, owner: Owner, parts: Parts) -> Done
     let events = resumed.unwrap_or_else(|| session.open_stream(StreamKind::General));
     if events.stream.is_general() {
         session.add_general(Outlet::Stream(Arc::clone(&events.stream)));
-        let server = Arc::clone(&server);
+        let (server, owner) = (Arc::clone(&server), owner.clone());
         tokio::spawn(async move { server.couriers.opened(&server, &owner).await });
     }
     Done {
@@ -50,11 +54,15 @@ pub(super) async fn open(server: Arc<Inner>, owner: Owner, parts: Parts) -> Done
 }
 
 /// Ends a session.
-pub(super) async fn end(server: Arc<Inner>, owner: Owner, parts: Parts) -> Done {
+pub(super) async fn end(server: Arc<Inner>, principal: Principal, parts: Parts) -> Done {
     if is_modern(&parts) {
         return Done::empty(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let session = match find_session(&server, &owner, &parts).await {
+    if !principal.may(Scope::Read) {
+        return Done::forbidden(None, Scope::Read);
+    }
+    let owner = principal.owner();
+    let session = match find_session(&server, owner, &parts).await {
         Ok(session) => session,
         Err(refusal) => return refusal.into_done(None),
     };

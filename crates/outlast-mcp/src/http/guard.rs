@@ -9,14 +9,16 @@ use http::request::Parts;
 
 use crate::server::Config;
 
-/// The lists a server was given.
-pub(super) struct Guard {
+/// Says where requests may come from.
+pub struct Guard {
     hosts: Vec<String>,
+    addresses: bool,
     origins: Vec<String>,
 }
 
 impl Guard {
-    pub(super) fn new(config: &Config) -> Self {
+    /// The guard of a server with this configuration.
+    pub fn new(config: &Config) -> Self {
         let lower = |list: &[String]| {
             list.iter()
                 .map(|entry| entry.to_ascii_lowercase())
@@ -24,6 +26,7 @@ impl Guard {
         };
         Self {
             hosts: lower(&config.allowed_hosts),
+            addresses: config.allow_address_hosts,
             origins: lower(&config.allowed_origins),
         }
     }
@@ -32,7 +35,7 @@ impl Guard {
     ///
     /// # Errors
     /// A sentence that says which header is wrong and what to do.
-    pub(super) fn check(&self, parts: &Parts) -> Result<(), String> {
+    pub fn check(&self, parts: &Parts) -> Result<(), String> {
         if let Some(host) = parts.headers.get(HOST) {
             let allowed = host.to_str().is_ok_and(|host| self.allows_host(host));
             if !allowed {
@@ -58,12 +61,14 @@ impl Guard {
     fn allows_host(&self, host: &str) -> bool {
         let name = without_port(host);
         is_loopback(name)
+            || (self.addresses && is_address(name))
             || self.hosts.iter().any(|allowed| {
                 allowed.eq_ignore_ascii_case(host) || allowed.eq_ignore_ascii_case(name)
             })
     }
 
-    fn allows_origin(&self, origin: &str) -> bool {
+    /// Whether a page of this origin may call.
+    pub fn allows_origin(&self, origin: &str) -> bool {
         if self
             .origins
             .iter()
@@ -93,6 +98,17 @@ fn without_port(authority: &str) -> &str {
             name
         }
         _ => authority,
+    }
+}
+
+/// An address in digits; IPv6 in brackets.
+fn is_address(name: &str) -> bool {
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    match bare {
+        Some(bare) => bare.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => name.parse::<std::net::Ipv4Addr>().is_ok(),
     }
 }
 
@@ -150,6 +166,22 @@ mod tests {
         ] {
             assert!(!verdict(&config, "localhost", Some(origin)), "{origin}");
         }
+    }
+
+    #[test]
+    fn addresses_in_digits_are_no_rebound_names() {
+        let config = Config {
+            allow_address_hosts: true,
+            ..Config::new("t", "1")
+        };
+        for host in ["10.0.0.7:9876", "[fd00::1]:9876", "[fd00::1]"] {
+            assert!(verdict(&config, host, None), "{host}");
+        }
+        for host in ["evil.example", "10.0.0.7.evil.example", "fd00::1"] {
+            assert!(!verdict(&config, host, None), "{host}");
+        }
+        let own_page = Some("http://10.0.0.7:9876");
+        assert!(!verdict(&config, "10.0.0.7:9876", own_page), "{own_page:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod read;
 mod service;
 
 pub use body::Body;
-pub use service::{HttpFuture, HttpService};
+pub use guard::Guard;
+pub use service::{HttpFuture, HttpService, NeedsScope};
 
 pub(crate) use param_headers::ParamHeaders;

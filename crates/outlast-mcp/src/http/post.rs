@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Buf;
 use http::StatusCode;
 use http::request::Parts;
-use outlast_core::Owner;
 use outlast_core::status::Era;
+use outlast_core::{Owner, Principal};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -18,13 +18,14 @@ use crate::exchange::Exchange;
 use crate::jsonrpc::{Message, Request, RpcError, batch, batch_response, code, string};
 use crate::methods::initialize;
 use crate::protocol::{Capabilities, ModernMeta, Params, Version};
+use crate::scope;
 use crate::serve::{self, Answer};
 use crate::server::Inner;
 use crate::session::{Lookup, Outlet, Session};
 
 pub(super) async fn handle<B>(
     server: Arc<Inner>,
-    owner: Owner,
+    principal: Principal,
     parts: Parts,
     body: B,
     exchange: Arc<Exchange>,
@@ -66,7 +67,8 @@ where
     };
     let post = Post {
         server: &server,
-        owner: &owner,
+        principal: &principal,
+        owner: principal.owner(),
         parts: &parts,
         exchange: &exchange,
     };
@@ -91,6 +93,7 @@ fn refused(status: StatusCode, message: impl Into<std::borrow::Cow<'static, str>
 /// What a message came with.
 struct Post<'a> {
     server: &'a Arc<Inner>,
+    principal: &'a Principal,
     owner: &'a Owner,
     parts: &'a Parts,
     exchange: &'a Arc<Exchange>,
@@ -99,6 +102,10 @@ struct Post<'a> {
 impl Post<'_> {
     async fn request(&self, request: &Request<'_>) -> Done {
         let id = request.id.get();
+        let needs = scope::of(&request.method);
+        if !self.principal.may(needs) {
+            return Done::forbidden(Some(id), needs);
+        }
         let understood = Params::parse(request.params).and_then(|params| {
             let meta = ModernMeta::parse(params.meta)?;
             Ok((params, meta))
@@ -174,7 +181,13 @@ impl Post<'_> {
     }
 
     fn initialize(&self, request: &Request<'_>, params: &Params<'_>) -> Done {
-        let made = initialize::handle(self.server, request.id, params, self.owner, Transport::Http);
+        let made = initialize::handle(
+            self.server,
+            request.id,
+            params,
+            self.principal,
+            Transport::Http,
+        );
         match made {
             Ok((response, session)) => {
                 let id = session.identity.seal(&self.server.sealer);
@@ -258,6 +271,7 @@ impl Post<'_> {
             meta,
             version,
             capabilities,
+            principal: self.principal,
             owner: self.owner,
             transport: Transport::Http,
             session,
@@ -268,6 +282,10 @@ impl Post<'_> {
 
     /// A notification or a response.
     async fn other(&self, message: &Message<'_>) -> Done {
+        let needs = scope::of_other(message);
+        if !self.principal.may(needs) {
+            return Done::forbidden(None, needs);
+        }
         let has_session = self.parts.headers.contains_key(&headers::SESSION);
         let modern = self.header_is_modern() || (!has_session && declares_version(message));
         if modern {

@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use outlast_core::Owner;
+use outlast_core::{Principal, Scope};
 
 use super::body::Body;
 use super::guard::Guard;
 use super::{get, post};
 use crate::exchange::{Exchange, Opened};
 use crate::jsonrpc::{RpcError, error_response};
-use crate::server::{Inner, OwnerOf, Server};
+use crate::scope;
+use crate::server::{Inner, Server};
 
 /// Serves a request to its end.
 pub(crate) type Handler = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -29,6 +30,8 @@ pub(crate) struct Done {
     pub(super) message: Vec<u8>,
     /// Instead of a message: a stream of a session.
     pub(super) stream: Option<Body>,
+    /// What the caller would have needed.
+    pub(super) needs: Option<Scope>,
 }
 
 impl Done {
@@ -38,6 +41,15 @@ impl Done {
             session: None,
             message,
             stream: None,
+            needs: None,
+        }
+    }
+
+    /// The caller may not do this.
+    pub(super) fn forbidden(id: Option<&str>, needs: Scope) -> Self {
+        Self {
+            needs: Some(needs),
+            ..Self::error(StatusCode::FORBIDDEN, id, &scope::missing(needs))
         }
     }
 
@@ -54,8 +66,16 @@ impl Done {
     }
 }
 
+/// What the principal of a refused request would have needed; an extension of its response (status
+/// 403), for whoever writes the challenge (RFC 6750, section 3.1: `insufficient_scope`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NeedsScope(pub Scope);
+
 /// MCP over Streamable HTTP, as a tower service. Mount it on one path; it looks at methods and
 /// headers, not at the path.
+///
+/// Who calls is said by an extension of the request, a [`Principal`], which whatever authenticates
+/// puts there before. Without one the caller is [`Principal::local`]: a server without users.
 ///
 /// Cheap to clone. A response's future or body that is dropped tells the server that the client is
 /// gone.
@@ -64,23 +84,15 @@ pub struct HttpService(Arc<Shared>);
 
 struct Shared {
     server: Arc<Inner>,
-    owner_of: OwnerOf,
     guard: Guard,
 }
 
 impl HttpService {
-    /// The service for a server without users: everything belongs to [`Owner::local`].
+    /// The service of a server.
     pub fn new(server: &Server) -> Self {
-        let local = Owner::local();
-        Self::with_owners(server, Arc::new(move |_| local.clone()))
-    }
-
-    /// The service for a server that tells its users apart by the head of the request.
-    pub fn with_owners(server: &Server, owner_of: OwnerOf) -> Self {
-        let guard = Guard::new(&server.0.config);
+        let guard = Guard::new(server.config());
         Self(Arc::new(Shared {
             server: Arc::clone(&server.0),
-            owner_of,
             guard,
         }))
     }
@@ -100,24 +112,25 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> HttpFuture {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         if let Err(problem) = self.0.guard.check(&parts) {
             let error = RpcError::invalid_request(problem);
             return HttpFuture::ready(Done::error(StatusCode::FORBIDDEN, None, &error));
         }
         let server = Arc::clone(&self.0.server);
-        let owner = (self.0.owner_of)(&parts);
+        let principal = parts.extensions.remove();
+        let principal = principal.unwrap_or_else(Principal::local);
         let exchange = Arc::<Exchange>::default();
         let handler: Handler = match parts.method {
             Method::POST => Box::pin(post::handle(
                 server,
-                owner,
+                principal,
                 parts,
                 body,
                 Arc::clone(&exchange),
             )),
-            Method::GET => Box::pin(get::open(server, owner, parts)),
-            Method::DELETE => Box::pin(get::end(server, owner, parts)),
+            Method::GET => Box::pin(get::open(server, principal, parts)),
+            Method::DELETE => Box::pin(get::end(server, principal, parts)),
             _ => return HttpFuture::ready(Done::empty(StatusCode::METHOD_NOT_ALLOWED)),
         };
         HttpFuture {
@@ -191,6 +204,9 @@ fn response(done: Done) -> Response<Body> {
     let mut response = Response::new(Body::full(done.message));
     *response.status_mut() = done.status;
     let has_body = !http_body::Body::is_end_stream(response.body());
+    if let Some(needs) = done.needs {
+        response.extensions_mut().insert(NeedsScope(needs));
+    }
     let headers = response.headers_mut();
     if has_body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

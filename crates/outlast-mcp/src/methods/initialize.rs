@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use outlast_core::Owner;
+use outlast_core::Principal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -40,7 +40,7 @@ pub(crate) fn handle(
     server: &Arc<Inner>,
     id: &RawValue,
     params: &Params<'_>,
-    owner: &Owner,
+    principal: &Principal,
     transport: Transport,
 ) -> Result<(Vec<u8>, Arc<Session>), RpcError> {
     let asked: Initialize<'_> = params.read()?;
@@ -54,8 +54,12 @@ pub(crate) fn handle(
             r#""clientInfo" must be an object with "name" and "version""#,
         ));
     }
-    let identity = Identity::new(version, capabilities, owner, server.handle.now());
-    let session = Session::new(identity, owner.clone(), Some(asked.client_info.get()));
+    let identity = Identity::new(version, capabilities, principal, server.handle.now());
+    let session = Session::new(
+        identity,
+        principal.owner().clone(),
+        Some(asked.client_info.get()),
+    );
     let mut out = begin_response(id.get(), 384);
     {
         let mut result = Object::new(&mut out);
@@ -66,7 +70,7 @@ pub(crate) fn handle(
             capabilities.object("tools");
             if version.has_legacy_tasks() {
                 let mut tasks = capabilities.object("tasks");
-                if tasks_list::is_offered(transport) {
+                if tasks_list::is_offered(transport, principal) {
                     tasks.object("list");
                 }
                 tasks.object("cancel");

@@ -57,7 +57,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     for id in ids {
         if let Ok(id) = id.parse()
             && !watches.iter().any(|watch: &Watch| watch.task().id() == id)
-            && let Ok(watch) = cx.server.handle.watch(cx.owner, id).await
+            && let Ok(watch) = cx.server.handle.watch(cx.principal, id).await
         {
             watches.push(watch);
         }

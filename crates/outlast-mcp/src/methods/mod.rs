@@ -4,6 +4,7 @@ pub(crate) mod discover;
 pub(crate) mod initialize;
 pub(crate) mod listen;
 pub(crate) mod outlast_logs;
+pub(crate) mod outlast_share;
 pub(crate) mod ping;
 pub(crate) mod set_level;
 pub(crate) mod tasks_cancel;

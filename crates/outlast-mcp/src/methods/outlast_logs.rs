@@ -34,7 +34,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let page = cx
         .server
         .handle
-        .log(cx.owner, id, offset, limit)
+        .log(cx.principal, id, offset, limit)
         .await
         .map_err(from_store)?;
     Ok(cx.reply(limit + 256, |out| {

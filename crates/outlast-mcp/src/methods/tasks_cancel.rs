@@ -21,7 +21,7 @@ pub(crate) async fn legacy(cx: &Context<'_>) -> Reply {
     let cancel = cx
         .server
         .handle
-        .cancel(cx.owner, id, None, CancelBy::Wait(PATIENCE));
+        .cancel(cx.principal, id, None, CancelBy::Wait(PATIENCE));
     let task = match cancel.await.map_err(from_store)? {
         CancelReply::Cancelled(task) | CancelReply::Requested(task) => task,
         CancelReply::AlreadyFinished(task) => {
@@ -41,7 +41,7 @@ pub(crate) async fn modern(cx: &Context<'_>) -> Reply {
     let cancel = cx
         .server
         .handle
-        .cancel(cx.owner, id, None, CancelBy::Request);
+        .cancel(cx.principal, id, None, CancelBy::Request);
     cancel.await.map_err(from_store)?;
     Ok(cx.acknowledge())
 }

@@ -40,5 +40,9 @@ pub(crate) async fn modern(cx: &Context<'_>) -> Reply {
 
 async fn find(cx: &Context<'_>) -> Result<Arc<Task>, crate::jsonrpc::RpcError> {
     let id = cx.task_id()?;
-    cx.server.handle.get(cx.owner, id).await.map_err(from_store)
+    cx.server
+        .handle
+        .get(cx.principal, id)
+        .await
+        .map_err(from_store)
 }

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use outlast_core::Principal;
 use outlast_core::store::Filter;
 use serde::Deserialize;
 
@@ -21,13 +22,13 @@ struct List<'a> {
     cursor: Option<Cow<'a, str>>,
 }
 
-/// Whether callers over this transport may list.
-pub(crate) fn is_offered(transport: Transport) -> bool {
-    transport == Transport::Lines
+/// Whether this caller may list over this transport.
+pub(crate) fn is_offered(transport: Transport, principal: &Principal) -> bool {
+    transport == Transport::Lines || principal.is_authenticated()
 }
 
 pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
-    if !is_offered(cx.transport) {
+    if !is_offered(cx.transport, cx.principal) {
         return Err(RpcError::method_not_found("tasks/list"));
     }
     let List { cursor } = cx.params.read()?;
@@ -36,7 +37,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let page = cx
         .server
         .handle
-        .list(cx.owner, Filter::default(), before, limit)
+        .list(cx.principal, Filter::default(), before, limit)
         .await
         .map_err(from_store)?;
     let now = cx.server.handle.now();

@@ -15,7 +15,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let mut watch = cx
         .server
         .handle
-        .watch(cx.owner, id)
+        .watch(cx.principal, id)
         .await
         .map_err(from_store)?;
     if !watch.task().is_finished() {

@@ -26,7 +26,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let task = cx
         .server
         .handle
-        .get(cx.owner, id)
+        .get(cx.principal, id)
         .await
         .map_err(from_store)?;
     let responses = parse(responses)?;
@@ -41,7 +41,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     if !answers.is_empty() {
         cx.server
             .handle
-            .answer(cx.owner, id, answers)
+            .answer(cx.principal, id, answers)
             .await
             .map_err(from_store)?;
     }

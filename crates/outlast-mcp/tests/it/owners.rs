@@ -1,49 +1,53 @@
 //! A server that tells its users apart: what belongs to one does not exist for another.
 
-use std::sync::Arc;
-
-use http::Method;
-use outlast_core::Owner;
-use outlast_mcp::http::HttpService;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use outlast_core::{Owner, Principal, Scope};
+use outlast_mcp::http::{Body, HttpService, NeedsScope};
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, declaring, modern_body, modern_headers, request, send_to, whole};
 
-/// Whoever a header names: a stand-in for a checked token.
-fn by_header(rig: &Rig) -> HttpService {
-    let owner_of = |parts: &http::request::Parts| {
-        let name = parts
-            .headers
-            .get("x-user")
-            .and_then(|name| name.to_str().ok());
-        Owner::new(name.unwrap_or("nobody"))
-    };
-    HttpService::with_owners(&rig.server, Arc::new(owner_of))
+/// As a layer that authenticates would have it: whoever the header names, with the scope it names.
+async fn send(service: &HttpService, mut request: Request<Full<Bytes>>) -> Response<Body> {
+    let header = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
+    let scope = header("x-scope").map_or(Some(Scope::Run), |scope| scope.parse().ok());
+    let groups = header("x-groups").map(str::to_owned);
+    let user = Owner::new(header("x-user").unwrap_or("nobody"));
+    let principal = Principal::new(user).with_scope(scope).with_groups(groups);
+    request.extensions_mut().insert(principal);
+    send_to(service, request).await
 }
 
-async fn modern(service: &HttpService, user: &str, method: &str, params: Value) -> Value {
+async fn modern_with(rig: &Rig, who: &[(&str, &str)], method: &str, params: Value) -> (u16, Value) {
     let body = modern_body(1, &declaring(), method, params);
     let headers = modern_headers(&body);
     let mut headers: Vec<(&str, &str)> = headers
         .iter()
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
-    headers.push(("x-user", user));
+    headers.extend(who);
     let request = request(Method::POST, &headers, body.to_string());
-    whole(send_to(service, request).await).await.1
+    whole(send(&rig.service, request).await).await
+}
+
+async fn modern(rig: &Rig, user: &str, method: &str, params: Value) -> Value {
+    modern_with(rig, &[("x-user", user)], method, params)
+        .await
+        .1
 }
 
 #[tokio::test]
 async fn anothers_task_cannot_be_told_from_one_that_never_was() {
     let rig = Rig::new().await;
-    let service = by_header(&rig);
     let call = json!({"name": "ask_one", "arguments": {}});
-    let message = modern(&service, "alice", "tools/call", call).await;
+    let message = modern(&rig, "alice", "tools/call", call).await;
     let id = message["result"]["taskId"].as_str().unwrap();
     let unknown = "7b0f2d6e-3c1a-4f52-9d0e-5a6b7c8d9e0f";
     for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
-        let foreign = modern(&service, "bob", method, json!({"taskId": id})).await;
-        let never = modern(&service, "bob", method, json!({"taskId": unknown})).await;
+        let foreign = modern(&rig, "bob", method, json!({"taskId": id})).await;
+        let never = modern(&rig, "bob", method, json!({"taskId": unknown})).await;
         let said = foreign["error"]["message"].as_str().unwrap();
         assert_eq!(
             said.replace(id, unknown),
@@ -52,28 +56,27 @@ async fn anothers_task_cannot_be_told_from_one_that_never_was() {
         );
         assert_eq!(foreign["error"]["code"], -32602);
     }
-    let message = modern(&service, "alice", "tasks/get", json!({"taskId": id})).await;
+    let message = modern(&rig, "alice", "tasks/get", json!({"taskId": id})).await;
     assert_eq!(message["result"]["taskId"], id);
     // The state of a call that asks first is no other's either.
     let call = json!({"name": "ask_first", "arguments": {}});
-    let asked = modern(&service, "alice", "tools/call", call.clone()).await;
+    let asked = modern(&rig, "alice", "tools/call", call.clone()).await;
     let mut answered = call;
     answered["requestState"] = asked["result"]["requestState"].clone();
     answered["inputResponses"] =
         json!({"user_name": {"action": "accept", "content": {"name": "x"}}});
-    let message = modern(&service, "bob", "tools/call", answered).await;
+    let message = modern(&rig, "bob", "tools/call", answered).await;
     assert_eq!(message["error"]["code"], -32602);
 }
 
 #[tokio::test]
 async fn a_session_belongs_to_who_opened_it() {
     let rig = Rig::new().await;
-    let service = by_header(&rig);
     let params = json!({"protocolVersion": "2025-11-25", "capabilities": {},
         "clientInfo": {"name": "test", "version": "0"}});
     let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
-    let opened = send_to(
-        &service,
+    let opened = send(
+        &rig.service,
         request(Method::POST, &[("x-user", "alice")], body.to_string()),
     )
     .await;
@@ -84,20 +87,155 @@ async fn a_session_belongs_to_who_opened_it() {
     let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
     for (user, status) in [("alice", 200), ("bob", 404), ("alice", 200)] {
         let headers = [("mcp-session-id", id.as_str()), ("x-user", user)];
-        let response = send_to(&service, request(Method::POST, &headers, ping.clone())).await;
+        let response = send(&rig.service, request(Method::POST, &headers, ping.clone())).await;
         assert_eq!(response.status(), status, "{user}");
     }
     let headers = [("mcp-session-id", id.as_str()), ("x-user", "bob")];
     assert_eq!(
-        send_to(&service, request(Method::DELETE, &headers, ""))
+        send(&rig.service, request(Method::DELETE, &headers, ""))
             .await
             .status(),
         404
     );
     assert_eq!(
-        send_to(&service, request(Method::GET, &headers, ""))
+        send(&rig.service, request(Method::GET, &headers, ""))
             .await
             .status(),
         404
     );
+}
+
+#[tokio::test]
+async fn who_is_known_may_list_its_own_tasks() {
+    let rig = Rig::new().await;
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {},
+        "clientInfo": {"name": "test", "version": "0"}});
+    let open = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tasks/list"}).to_string();
+    let call = json!({"name": "ask_one", "arguments": {}});
+    let task = modern(&rig, "alice", "tools/call", call).await["result"]["taskId"].clone();
+    for (user, expected) in [("alice", json!([task])), ("bob", json!([]))] {
+        let headers = [("x-user", user)];
+        let opened = send(
+            &rig.service,
+            request(Method::POST, &headers, open.to_string()),
+        )
+        .await;
+        let id = opened.headers()["mcp-session-id"].clone();
+        let opened = whole(opened).await.1;
+        let tasks = &opened["result"]["capabilities"]["tasks"];
+        assert_eq!(tasks["list"], json!({}), "{user}");
+        let headers = [("x-user", user), ("mcp-session-id", id.to_str().unwrap())];
+        let listed = send(&rig.service, request(Method::POST, &headers, list.clone())).await;
+        let listed = whole(listed).await.1;
+        let tasks = listed["result"]["tasks"].as_array().unwrap();
+        let ids: Vec<_> = tasks.iter().map(|task| task["taskId"].clone()).collect();
+        assert_eq!(Value::from(ids), expected, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn scopes_decide_what_may_be_done() {
+    let rig = Rig::new().await;
+    let call = json!({"name": "ask_one", "arguments": {}});
+    let id = modern(&rig, "alice", "tools/call", call.clone()).await["result"]["taskId"].clone();
+    let of = json!({"taskId": id});
+    for (scope, method, params, status) in [
+        ("none", "tools/list", json!({}), 403),
+        ("tasks:read", "tools/list", json!({}), 200),
+        ("tasks:read", "tasks/get", of.clone(), 200),
+        ("tasks:read", "tools/call", call.clone(), 403),
+        ("tasks:read", "tasks/cancel", of.clone(), 403),
+        ("tasks:read", "tasks/update", of.clone(), 403),
+        ("tasks:read", "no/such", json!({}), 404),
+        ("tasks:admin", "tools/list", json!({}), 200),
+        ("tasks:run", "tasks/cancel", of.clone(), 200),
+    ] {
+        let who = [("x-user", "alice"), ("x-scope", scope)];
+        let (got, message) = modern_with(&rig, &who, method, params).await;
+        assert_eq!(got, status, "{scope} {method}: {message}");
+    }
+    let body = modern_body(1, &declaring(), "tools/call", call);
+    let headers = modern_headers(&body);
+    let mut headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    headers.push(("x-scope", "tasks:read"));
+    let refused = send(
+        &rig.service,
+        request(Method::POST, &headers, body.to_string()),
+    )
+    .await;
+    let needs = refused.extensions().get::<NeedsScope>();
+    assert_eq!(needs, Some(&NeedsScope(Scope::Run)));
+}
+
+#[tokio::test]
+async fn an_administrator_sees_everybodys_tasks() {
+    let rig = Rig::new().await;
+    let call = json!({"name": "ask_one", "arguments": {}});
+    let id = modern(&rig, "alice", "tools/call", call).await["result"]["taskId"].clone();
+    let who = [("x-user", "root"), ("x-scope", "tasks:admin")];
+    let (_, seen) = modern_with(&rig, &who, "tasks/get", json!({"taskId": id})).await;
+    assert_eq!(seen["result"]["taskId"], id);
+}
+
+#[tokio::test]
+async fn a_task_is_shared_for_reading_or_for_acting_and_no_longer() {
+    let rig = Rig::new().await;
+    let call = json!({"name": "ask_one", "arguments": {}});
+    let id = modern(&rig, "alice", "tools/call", call).await["result"]["taskId"].clone();
+    let of = json!({"taskId": id});
+    let bob = [("x-user", "bob"), ("x-groups", "ops")];
+    let share = |with: &str, may: Value| json!({"taskId": id, "with": with, "may": may});
+    let code = async |method: &str| {
+        let (_, message) = modern_with(&rig, &bob, method, of.clone()).await;
+        message["error"]["code"].as_i64()
+    };
+    assert_eq!(code("tasks/get").await, Some(-32602));
+    // It is not bob's to share.
+    let (_, refused) = modern_with(&rig, &bob, "outlast/share", share("bob", json!("run"))).await;
+    assert!(
+        refused["error"]["message"]
+            .to_string()
+            .contains("not found")
+    );
+
+    let shared = modern(
+        &rig,
+        "alice",
+        "outlast/share",
+        share("group:ops", json!("read")),
+    )
+    .await;
+    assert!(shared["error"].is_null(), "{shared}");
+    assert_eq!(code("tasks/get").await, None);
+    assert_eq!(code("tasks/cancel").await, Some(-32602));
+    assert_eq!(
+        modern(&rig, "carol", "tasks/get", of.clone()).await["error"]["code"],
+        -32602
+    );
+    let (_, refused) =
+        modern_with(&rig, &bob, "outlast/share", share("carol", json!("read"))).await;
+    assert!(
+        refused["error"]["message"]
+            .to_string()
+            .contains("only its owner")
+    );
+
+    modern(&rig, "alice", "outlast/share", share("bob", json!("run"))).await;
+    assert_eq!(code("tasks/cancel").await, None);
+
+    modern(&rig, "alice", "outlast/share", share("bob", Value::Null)).await;
+    assert_eq!(code("tasks/get").await, None, "the group still may");
+    modern(
+        &rig,
+        "alice",
+        "outlast/share",
+        share("group:ops", Value::Null),
+    )
+    .await;
+    assert_eq!(code("tasks/get").await, Some(-32602));
+    for wrong in [share("", json!("run")), share("bob", json!("write"))] {
+        let refused = modern(&rig, "alice", "outlast/share", wrong).await;
+        assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    }
 }
