@@ -31,6 +31,8 @@ pub enum EventKind {
     Created,
     /// Its time has come, or what it waited for has happened: it is ready to run again.
     Queued,
+    /// Its time has come, but another task or a limit holds it back.
+    Blocked,
     /// A worker runs it.
     Started {
         /// Counts attempts from 1; an attempt that was suspended goes on under the same number.

@@ -87,6 +87,8 @@ pub enum FailureReason {
     NoWorker,
     /// The task reached its maximum age before it ended.
     Expired,
+    /// A task that had to complete first failed.
+    Dependency,
 }
 
 /// A failure as a JSON-RPC error.

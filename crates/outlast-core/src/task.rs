@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::id::{Owner, TaskId, WorkerId};
 use crate::input::Input;
 use crate::json::RawJson;
+use crate::machine::{Blocker, Dependency};
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::status::{Era, Phase, TaskStatus};
@@ -62,6 +63,9 @@ pub struct TaskSpec {
     /// Not before this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Timestamp>,
+    /// Not before these tasks have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Dependency>,
     /// How long the caller asked to be able to read the task, from its creation. A floor, never a
     /// deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,6 +117,7 @@ impl TaskSpec {
             first_answers: BTreeMap::new(),
             priority: 0,
             run_at: None,
+            after: Vec::new(),
             ttl: None,
             retention: DEFAULT_RETENTION,
             max_age: DEFAULT_MAX_AGE,
@@ -221,6 +226,10 @@ pub struct TaskState {
     /// `Some` exactly in [`Phase::Suspended`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaiting: Option<Awaiting>,
+    /// What must happen before it is ready. Not empty in [`Phase::Blocked`], perhaps not in
+    /// [`Phase::Scheduled`], empty in every other phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked: Vec<Blocker>,
     /// Set once somebody has asked to stop it while it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<CancelRequest>,
@@ -283,6 +292,9 @@ impl Task {
                 .clone()
                 .or_else(|| self.state.progress.message.clone()),
             None if self.state.cancel.is_some() => Some("cancelling".into()),
+            None if self.state.phase == Phase::Blocked => {
+                Some("waits for other tasks to end".into())
+            }
             None => self
                 .state
                 .progress

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::machine::{Answered, CancelMode};
+use outlast_core::machine::{Answered, CancelMode, Dependency};
 use outlast_core::store::{CancelReply, ClaimNow, Claimed, Filter, Page, StoreInfo};
 use outlast_core::task::ReplyTo;
 use outlast_core::{
@@ -50,6 +50,9 @@ pub struct NewCall {
     pub priority: i16,
     /// See [`TaskSpec::run_at`].
     pub run_at: Option<Timestamp>,
+    /// Tasks of the same owner that must have ended before this one runs. Only for
+    /// [`Handle::create`]; see [`Dependency`] for what each edge means.
+    pub after: Vec<Dependency>,
     /// See [`TaskSpec::labels`].
     pub labels: BTreeMap<String, String>,
 }
@@ -68,6 +71,7 @@ impl NewCall {
             ttl: None,
             priority: 0,
             run_at: None,
+            after: Vec::new(),
             labels: BTreeMap::new(),
         }
     }
@@ -83,6 +87,7 @@ impl NewCall {
             ttl: self.ttl,
             priority: self.priority,
             run_at: self.run_at,
+            after: self.after,
             labels: self.labels,
             retention: self.tool.retention,
             max_crashes: self.tool.max_crashes.max(1),
@@ -140,7 +145,8 @@ impl Handle {
     /// soon as a worker has a slot.
     ///
     /// # Errors
-    /// The store failed; then it is unknown whether the task exists.
+    /// [`Error::Invalid`] if the call comes after a task that `owner` does not have, or names one
+    /// twice; nothing is created. Or the store failed; then it is unknown whether the task exists.
     ///
     /// # Cancel safety
     /// A dropped call creates the task or does not; a task that exists is run.
@@ -429,6 +435,9 @@ impl Watch {
 
 /// The whole life of a synchronous call.
 async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome {
+    if !run.spec.after.is_empty() {
+        return gone("a synchronous call cannot come after other tasks: create a task");
+    }
     let shared = Arc::clone(&handle.shared);
     let handler = worker::start_handler(&tool.handler, &run);
     let ending = drive(&run, handler).await;

@@ -31,9 +31,18 @@ impl Unit<'_> {
         claim: Option<&ClaimNow>,
     ) -> Result<Created, Failure> {
         let id = spec.id;
+        if !spec.after.is_empty() && self.find(id)?.is_some() {
+            // What it comes after was looked up the first time, and may be gone by now.
+            return self.created_before(id, claim);
+        }
+        let now = self.now;
+        let ended = spec.ended_dependencies(now, |id| self.find(id))?;
         let sequence = self.known.sequence + 1;
         let (mut task, created) = Task::create(Arc::new(spec), sequence, self.now);
         let mut events = vec![created];
+        for (dependency, status) in ended {
+            events.extend(task.dependency_ended(dependency, status, now));
+        }
         let fuse = match claim {
             None => None,
             Some(ClaimNow::Running(by)) => Some(by),
@@ -144,8 +153,9 @@ impl Unit<'_> {
         let now = self.now;
         for task in &running {
             let rescue = Rescue::after_death(reason, task, running.len(), suspects);
+            // Read again: the rescue of an earlier one may have changed it.
             let (_, task) =
-                self.change_found(task, |task| Ok(((), vec![task.rescue(rescue, now)])))?;
+                self.change(task.id(), |task| Ok(((), vec![task.rescue(rescue, now)])))?;
             if task.is_finished() {
                 recovered.failed += 1;
             } else {

@@ -27,6 +27,7 @@ mod log;
 mod query;
 mod readers;
 mod ready;
+mod relation;
 mod row;
 mod schema;
 mod store;

@@ -196,7 +196,7 @@ pub(crate) fn put_meta(conn: &Connection, key: &str, value: &str) -> rusqlite::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{claim, log, query, ready, transition};
+    use crate::{claim, log, query, ready, relation, transition};
     use outlast_core::store::Filter;
     use outlast_core::{Owner, Phase, TaskStatus, Timestamp};
 
@@ -232,6 +232,10 @@ mod tests {
             ),
             (transition::DUE.to_owned(), "task_due (due_at<?)"),
             (claim::RUNNING.to_owned(), "task_unfinished (phase=?)"),
+            (
+                relation::DEPENDANTS.to_owned(),
+                "dependency USING PRIMARY KEY (dependency=?)",
+            ),
             (list(Filter::default()), "INTEGER PRIMARY KEY (rowid<?)"),
             (list(owned), "task_owner (owner=? AND rowid<?)"),
             (list(completed), "task_owner (owner=? AND rowid<?)"),

@@ -31,6 +31,13 @@ CREATE INDEX task_unfinished ON task (phase) WHERE phase <> 'finished';
 CREATE INDEX task_due ON task (due_at);
 CREATE INDEX task_owner ON task (owner);
 
+-- Who waits for whose end. A row is gone once the dependency has ended.
+CREATE TABLE dependency (
+    dependency BLOB NOT NULL,
+    task       INTEGER NOT NULL,
+    PRIMARY KEY (dependency, task)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE long_spec (
     task INTEGER PRIMARY KEY,
     spec TEXT NOT NULL

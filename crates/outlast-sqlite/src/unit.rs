@@ -4,10 +4,10 @@
 //! writes record and events, and [`Unit::write`] below it. What the unit changes is seen by the
 //! operations behind it in the same transaction and by nobody else until the commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use outlast_core::machine::LeaseLost;
+use outlast_core::machine::{Consequence, LeaseLost};
 use outlast_core::status::{Era, Phase};
 use outlast_core::store::{Notice, Stats};
 use outlast_core::task::Lease;
@@ -43,6 +43,9 @@ pub(crate) struct Unit<'a> {
     /// Records as this unit leaves them; `None` for deleted ones.
     pub(crate) changed: HashMap<TaskId, Option<Arc<Task>>>,
     pub(crate) notices: Vec<Notice>,
+    /// What the changes of the operation that runs mean for other tasks, not yet applied.
+    pub(crate) owed: VecDeque<Consequence>,
+    pub(crate) settling: bool,
     cache: &'a Cache,
 }
 
@@ -62,6 +65,8 @@ impl<'a> Unit<'a> {
             written: false,
             changed: HashMap::new(),
             notices: Vec::new(),
+            owed: VecDeque::new(),
+            settling: false,
             cache,
         }
     }
@@ -103,6 +108,9 @@ impl<'a> Unit<'a> {
         let (value, events) = verb(&mut task)?;
         let after = Arc::new(task);
         self.write(before, &after, &events)?;
+        self.owe(Some(before), &after)?;
+        // What it meant for others may have come back to it.
+        let after = self.find(after.id())?.unwrap_or(after);
         Ok((value, after))
     }
 
@@ -196,11 +204,15 @@ impl<'a> Unit<'a> {
         let spec = row::encode("call", &*task.spec)?;
         let state = row::encode("record", &task.state)?;
         let events = row::encode_events(events)?;
+        let outcome = task.outcome.as_deref();
+        let outcome = outcome
+            .map(|outcome| row::encode("result", outcome))
+            .transpose()?;
         let rows = self
             .statement(
                 "INSERT INTO task (sequence, id, owner, tool, tool_version, priority, suspect,
-                 phase, status, due_at, state, spec)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11)
+                 phase, status, due_at, state, spec, outcome)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12)
                  ON CONFLICT (id) DO NOTHING",
             )?
             .execute(params![
@@ -214,7 +226,8 @@ impl<'a> Unit<'a> {
                 task.status(Era::Modern).as_str(),
                 task.due_at().as_millis(),
                 state,
-                (spec.len() <= SHORT_SPEC).then_some(&spec)
+                (spec.len() <= SHORT_SPEC).then_some(&spec),
+                outcome
             ])?;
         if rows == 0 {
             return Ok(false);
@@ -230,6 +243,8 @@ impl<'a> Unit<'a> {
             self.known.ready.insert(task);
         }
         self.changed.insert(task.id(), Some(Arc::clone(task)));
+        self.insert_relations(task)?;
+        self.owe(None, task)?;
         Ok(true)
     }
 
@@ -250,6 +265,7 @@ impl<'a> Unit<'a> {
         ] {
             self.statement(statement)?.execute([sequence])?;
         }
+        self.remove_relations(task)?;
         self.count(task.state.phase, -1);
         self.changed.insert(task.id(), None);
         self.notices.push(Notice::Changed {

@@ -105,8 +105,7 @@ impl Task {
         let mut events = self.expire_questions(now);
         match self.state.phase {
             Phase::Scheduled if self.state.run_at.is_some_and(|run_at| run_at <= now) => {
-                self.requeue();
-                events.push(self.bump(now, EventKind::Queued));
+                events.push(self.make_ready(now));
             }
             Phase::Suspended => events.extend(self.wake(now)),
             _ => {}

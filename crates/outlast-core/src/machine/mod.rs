@@ -9,7 +9,9 @@
 //! at which something will happen to it ([`Task::due_at`], I7); a question's key is used once (I9).
 
 mod cancel;
+mod chain;
 mod claim;
+mod consequence;
 mod due;
 mod finish;
 mod input;
@@ -17,6 +19,8 @@ mod report;
 mod suspend;
 
 pub use cancel::{CancelMode, Cancelled};
+pub use chain::{Blocker, Dependency, MAX_DEPENDENCIES, Needs};
+pub use consequence::Consequence;
 pub use due::{Due, Rescue};
 pub use finish::AttemptEnd;
 pub use input::Answered;
@@ -39,10 +43,13 @@ impl Task {
     /// A new task with its first event. `sequence` is its place in the store's order of creation.
     pub fn create(spec: Arc<TaskSpec>, sequence: u64, now: Timestamp) -> (Self, Event) {
         let run_at = spec.run_at.filter(|run_at| *run_at > now);
+        let blocked: Vec<_> = spec.after.iter().copied().map(Blocker::Task).collect();
         let mut task = Self {
             state: TaskState {
                 phase: if run_at.is_some() {
                     Phase::Scheduled
+                } else if !blocked.is_empty() {
+                    Phase::Blocked
                 } else {
                     Phase::Queued
                 },
@@ -60,6 +67,7 @@ impl Task {
                 note: None,
                 inputs: Vec::new(),
                 awaiting: None,
+                blocked,
                 cancel: None,
                 created_at: now,
                 updated_at: now,
@@ -113,6 +121,7 @@ impl Task {
         self.state.phase = Phase::Finished;
         self.state.held = None;
         self.state.awaiting = None;
+        self.state.blocked.clear();
         self.state.run_at = None;
         self.state.updated_at = now;
         self.state.finished_at = Some(now);

@@ -1,6 +1,6 @@
 //! The memory store: the state machine behind one mutex.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::log::{LOG_LIMIT, LOG_PIECE, LogChunk, LogLine, LogPage};
 use crate::machine::{
-    Answered, AttemptEnd, CancelMode, Cancelled, Due, LeaseLost, Rescue, Suspended,
+    Answered, AttemptEnd, CancelMode, Cancelled, Consequence, Due, LeaseLost, Rescue, Suspended,
 };
 use crate::progress::Progress;
 use crate::status::{Era, Phase};
@@ -40,6 +40,11 @@ struct Inner {
     records: HashMap<(String, String), (Vec<u8>, Option<Timestamp>)>,
     closed: bool,
     notices: Vec<Notice>,
+    /// What the changes of this unit mean for other tasks, not yet applied.
+    owed: VecDeque<Consequence>,
+    settling: bool,
+    /// The time of this unit.
+    now: Timestamp,
 }
 
 #[derive(Clone)]
@@ -77,8 +82,7 @@ impl MemoryStore {
             sequence: inner.sequence,
             nonce: inner.nonce,
             records: inner.records.clone(),
-            closed: false,
-            notices: Vec::new(),
+            ..Inner::default()
         };
         Self {
             clock: Arc::clone(&self.clock),
@@ -93,7 +97,9 @@ impl MemoryStore {
         if inner.closed {
             return Err(Error::broken("the task store is closed"));
         }
-        let result = work(&mut inner, self.clock.now());
+        let now = self.clock.now();
+        inner.now = now;
+        let result = work(&mut inner, now);
         let notices = std::mem::take(&mut inner.notices);
         drop(inner);
         if let Some(sink) = self.sink.get() {
@@ -120,9 +126,43 @@ impl Inner {
         let mut task = Task::clone(&kept.task);
         let (value, events) = verb(&mut task)?;
         self.notices.extend(Notice::between(&kept.task, &task));
+        self.owed
+            .extend(Consequence::between(Some(&kept.task), &task));
         kept.task = Arc::new(task);
         kept.events.extend(events);
-        Ok((value, Arc::clone(&kept.task)))
+        self.settle();
+        Ok((value, Arc::clone(&self.tasks[&id].task)))
+    }
+
+    /// Applies what the changes so far mean for other tasks.
+    fn settle(&mut self) {
+        if std::mem::replace(&mut self.settling, true) {
+            // Called for such a change itself: the one who began goes on.
+            return;
+        }
+        let now = self.now;
+        while let Some(consequence) = self.owed.pop_front() {
+            for id in self.concerned(&consequence) {
+                let followed = self.change(id, |task| Ok(((), task.follow(&consequence, now))));
+                followed.expect("it was just found");
+            }
+        }
+        self.settling = false;
+    }
+
+    /// The tasks to which a consequence is to be applied, in the order of creation.
+    fn concerned(&self, consequence: &Consequence) -> Vec<TaskId> {
+        let Consequence::DependencyEnded { dependency, .. } = consequence;
+        let mut concerned: Vec<_> = self
+            .tasks
+            .values()
+            .map(|kept| &kept.task)
+            .filter(|task| !task.is_finished())
+            .filter(|task| task.spec.after.iter().any(|edge| edge.task == *dependency))
+            .map(|task| (task.state.sequence, task.id()))
+            .collect();
+        concerned.sort_unstable();
+        concerned.into_iter().map(|(_, id)| id).collect()
     }
 
     fn under_lease<T>(
@@ -242,8 +282,15 @@ impl Store for MemoryStore {
             if let Some(kept) = inner.tasks.get(&task.id) {
                 return Ok(Created::again(Arc::clone(&kept.task), claim.as_ref()));
             }
+            let ended = task.ended_dependencies(now, |id| {
+                Ok::<_, Error>(inner.tasks.get(&id).map(|kept| Arc::clone(&kept.task)))
+            })?;
             inner.sequence += 1;
-            let (task, event) = Task::create(Arc::new(task), inner.sequence, now);
+            let (mut task, event) = Task::create(Arc::new(task), inner.sequence, now);
+            let mut events = vec![event];
+            for (dependency, status) in ended {
+                events.extend(task.dependency_ended(dependency, status, now));
+            }
             let id = task.id();
             inner.notices.push(Notice::Changed {
                 task: id,
@@ -254,13 +301,15 @@ impl Store for MemoryStore {
             let task = Arc::new(task);
             let kept = Kept {
                 task: Arc::clone(&task),
-                events: vec![event],
+                events,
                 journal: Vec::new(),
                 log: Vec::new(),
                 log_end: 0,
                 mark: None,
             };
             inner.tasks.insert(id, kept);
+            inner.owed.extend(Consequence::between(None, &task));
+            inner.settle();
             let by = match &claim {
                 Some(ClaimNow::Running(by)) if queued => Some(by),
                 Some(ClaimNow::IfNext(by)) if inner.ready(by).first() == Some(&id) => Some(by),

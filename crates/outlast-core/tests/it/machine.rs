@@ -7,12 +7,15 @@ use std::time::Duration;
 use outlast_core::event::{EventKind, RescueReason};
 use outlast_core::id::WorkerId;
 use outlast_core::input::{Answer, InputRequest};
-use outlast_core::machine::{AttemptEnd, CancelMode, Cancelled, Due, Rescue, Suspended};
+use outlast_core::machine::{
+    AttemptEnd, CancelMode, Cancelled, Dependency, Due, Rescue, Suspended,
+};
 use outlast_core::status::Phase;
 use outlast_core::task::{Awaiting, Lease, MAX_RETENTION};
 use outlast_core::testing::{Random, count, seed};
 use outlast_core::{
-    Event, FailureReason, Outcome, Progress, RawJson, Task, TaskSpec, Timestamp, ToolResult,
+    Event, FailureReason, Outcome, Progress, RawJson, Task, TaskId, TaskSpec, TaskStatus,
+    Timestamp, ToolResult,
 };
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
@@ -45,6 +48,13 @@ impl World {
             Duration::from_secs(1 << 40)
         };
         spec.max_crashes = u32::try_from(random.below(4)).expect("small");
+        for number in 0..random.below(3) {
+            let task = task_id(u8::try_from(number).expect("small"));
+            spec.after.push(match random.one_in(2) {
+                true => Dependency::success(task),
+                false => Dependency::any_end(task),
+            });
+        }
         let (task, event) = Task::create(Arc::new(spec), 1, now);
         Self {
             task,
@@ -76,7 +86,7 @@ impl World {
         let before = self.task.clone();
         let lease = self.lease(random);
         let held = before.lease() == Some(lease);
-        let verb = random.below(12);
+        let verb = random.below(13);
         let mut refused = false;
         let mut fenced = |result: Result<Vec<Event>, _>| match result {
             Ok(events) => {
@@ -194,6 +204,23 @@ impl World {
                     }
                 }
             }
+            12 if before.state.phase != Phase::Running => {
+                let dependency = task_id(random.pick(&[0, 1, 2]));
+                let ends = [
+                    TaskStatus::Completed,
+                    TaskStatus::Failed,
+                    TaskStatus::Cancelled,
+                ];
+                let status = random.pick(&ends);
+                let events = task.dependency_ended(dependency, status, now);
+                if task.state.blocked == before.state.blocked {
+                    assert!(events.is_empty(), "no edge, no change");
+                }
+                if task.is_finished() && !before.is_finished() {
+                    assert!(status != TaskStatus::Completed);
+                }
+                events
+            }
             10 if before.state.phase == Phase::Running => {
                 let reason = random.pick(&[
                     RescueReason::Crash,
@@ -261,6 +288,11 @@ impl World {
         assert_eq!(state.awaiting.is_some(), state.phase == Phase::Suspended);
         assert_eq!(state.expire_at.is_some(), state.phase == Phase::Finished);
         assert!(state.phase != Phase::Scheduled || state.run_at.is_some());
+        assert!(match state.phase {
+            Phase::Blocked => !state.blocked.is_empty(),
+            Phase::Scheduled => true,
+            _ => state.blocked.is_empty(),
+        });
         assert!(state.epoch >= before.state.epoch, "epochs only grow");
         assert!(state.attempt >= before.state.attempt);
         assert!(state.progress.done >= before.state.progress.done);
@@ -284,6 +316,10 @@ impl World {
             serde_json::from_str(&text).expect("its own text");
         assert_eq!(&again, state, "{text}");
     }
+}
+
+fn task_id(number: u8) -> TaskId {
+    TaskId::from_bytes([number; 16])
 }
 
 fn moment(random: &mut Random) -> Duration {

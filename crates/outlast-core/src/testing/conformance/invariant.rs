@@ -54,6 +54,14 @@ fn check_record(task: &Task) {
         "{id}: it awaits exactly while it is suspended"
     );
     assert!(
+        match state.phase {
+            Phase::Blocked => !state.blocked.is_empty(),
+            Phase::Scheduled => true,
+            _ => state.blocked.is_empty(),
+        },
+        "{id}: it is blocked for a reason"
+    );
+    assert!(
         task.due_at() <= state.created_at + task.spec.max_age || task.is_finished(),
         "{id}: something will happen to it (I7)"
     );

@@ -10,6 +10,7 @@
 )]
 
 mod cancel;
+mod chain;
 mod claim;
 mod create;
 mod event;
@@ -149,6 +150,20 @@ cases! {
         a_cancelled_task_does_not_suspend,
         a_cancelled_task_is_not_run_again,
         nobody_cancels_a_task_that_is_not_there,
+    }
+    chain {
+        a_dependant_is_blocked_until_all_have_completed,
+        the_end_that_unblocks_may_claim_it_too,
+        an_edge_to_an_ended_task_is_settled_at_once,
+        a_failure_ends_those_that_need_success,
+        a_cancelled_dependency_cancels_those_that_need_success,
+        unknown_dependencies_create_nothing,
+        a_repeated_creation_does_not_look_again,
+        a_later_time_and_a_dependency_are_both_waited_for,
+        a_blocked_task_can_be_cancelled,
+        no_deletion_strands_a_dependant,
+        a_task_that_grows_too_old_takes_its_dependants_along,
+        what_is_blocked_is_blocked_after_a_restart,
     }
     recover {
         what_ran_is_ready_again_in_its_old_place,

@@ -211,6 +211,12 @@ impl Rig {
         self.store.events(id, 0, usize::MAX).await.expect("a read")
     }
 
+    /// How many tasks are in a phase.
+    pub(super) async fn stats_of(&self, phase: &str) -> u64 {
+        let stats = self.store.stats().await.expect("counts");
+        stats.phases.get(phase).copied().unwrap_or_default()
+    }
+
     /// Does everything that is due, as another process would.
     pub(super) async fn tick(&self) {
         let other = WorkerId::random();

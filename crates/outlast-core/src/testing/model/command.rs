@@ -11,7 +11,7 @@ use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalKind, Recorded};
 use crate::json::RawJson;
 use crate::log::{Level, LogLine};
-use crate::machine::{AttemptEnd, CancelMode};
+use crate::machine::{AttemptEnd, CancelMode, Dependency};
 use crate::outcome::{Failure, FailureReason, Outcome, ToolResult};
 use crate::progress::Progress;
 use crate::status::{Phase, TaskStatus};
@@ -131,6 +131,7 @@ pub(super) struct Shape {
     owner: &'static str,
     priority: i16,
     run_in: Option<Duration>,
+    after: Vec<(u64, bool)>,
     ttl: Option<Duration>,
     retention: Duration,
     max_age: Duration,
@@ -208,6 +209,7 @@ impl Shape {
             owner: Owner::new(self.owner),
             priority: self.priority,
             run_at: self.run_in.map(|wait| now + wait),
+            after: self.after.iter().map(dependency).collect(),
             ttl: self.ttl,
             retention: self.retention,
             max_age: self.max_age,
@@ -225,6 +227,13 @@ impl Shape {
             owner: if random.one_in(5) { "ann" } else { "local" },
             priority: random.pick(&[0, 0, 0, 1, -1, i16::MAX]),
             run_in: random.one_in(5).then(|| moment(random)),
+            after: if random.one_in(3) {
+                (0..random.below(4))
+                    .map(|_| (random.below(TASKS), random.one_in(2)))
+                    .collect()
+            } else {
+                Vec::new()
+            },
             ttl: random.one_in(4).then(|| moment(random)),
             retention: if random.one_in(3) {
                 moment(random)
@@ -238,6 +247,13 @@ impl Shape {
             },
             max_crashes: random.pick(&[1, 2, 3]),
         }
+    }
+}
+
+fn dependency((task, success): &(u64, bool)) -> Dependency {
+    match success {
+        true => Dependency::success(task_id(*task)),
+        false => Dependency::any_end(task_id(*task)),
     }
 }
 
@@ -411,6 +427,7 @@ fn filter(random: &mut Random) -> Filter {
     let phases = [
         Phase::Scheduled,
         Phase::Queued,
+        Phase::Blocked,
         Phase::Running,
         Phase::Suspended,
         Phase::Finished,
