@@ -1,7 +1,10 @@
 //! What can go wrong with a store, by what the caller does next.
 
+use std::time::Duration;
+
 use crate::id::TaskId;
 use crate::journal::JournalKind;
+use crate::limit::Key;
 
 /// The result of a store operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -28,6 +31,18 @@ pub enum Error {
         kind: JournalKind,
         /// Its name.
         name: String,
+    },
+
+    /// As many tasks wait as may; nothing was stored. The same call succeeds once one of them has
+    /// started.
+    #[error("the queue is full: {max} tasks of {key} wait already; call again in {} s", .retry_after.as_secs().max(1))]
+    QueueFull {
+        /// What has reached its quota.
+        key: Key,
+        /// The quota.
+        max: u64,
+        /// When to come back.
+        retry_after: Duration,
     },
 
     /// The request can never succeed as it is; the message says why.

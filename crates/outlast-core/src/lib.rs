@@ -15,6 +15,7 @@ pub mod id;
 pub mod input;
 pub mod journal;
 pub mod json;
+pub mod limit;
 pub mod log;
 pub mod machine;
 pub mod outcome;

@@ -31,6 +31,7 @@ use crate::event::{Event, RescueReason};
 use crate::id::{Owner, TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalEntry, JournalKind, Recorded};
+use crate::limit::{Control, Controls};
 use crate::log::{LogLine, LogPage};
 use crate::machine::{Answered, AttemptEnd, CancelMode};
 use crate::progress::Progress;
@@ -251,14 +252,18 @@ pub trait Store: Reads + Side {
     /// Writes a new task with its first event, and claims it in the same unit if `claim` allows.
     ///
     /// Repeating a creation with the same id returns the task as it is: see [`Created::again`]. With
-    /// [`ClaimNow::Running`] a task whose `run_at` lies ahead is created unclaimed all the same.
+    /// [`ClaimNow::Running`] a task whose `run_at` lies ahead, or for which a limit or a rate has no room,
+    /// is created unclaimed all the same.
     ///
     /// # Errors
+    /// [`crate::Error::QueueFull`] if the task would have to wait where only so many may. Otherwise
     /// [`crate::Error::Store`] only; the arguments have been checked before.
     async fn create(&self, task: NewTask, claim: Option<ClaimNow>) -> Result<Created>;
 
     /// Gives up to `limit` ready tasks to a worker, in the order of priority (larger first), then
-    /// creation (I4).
+    /// creation (I4), passing over those for which a limit, a rate or a paused queue has no room (I3).
+    /// A task that is passed over stays `queued` and is claimed as soon as there is room (I5); the
+    /// store announces [`Notice::Ready`] then.
     async fn claim(&self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>>;
 
     /// Renews leases to `length` from now; one reply for each, in order. Never fails for a single one.
@@ -338,6 +343,10 @@ pub trait Store: Reads + Side {
     /// process may call it; it is idempotent.
     async fn tick(&self, me: WorkerId, lease: Duration, budget: usize) -> Result<Ticked>;
 
+    /// Changes rules and pauses, together, and returns what holds then. They hold for tasks that wait
+    /// already; tasks that run go on.
+    async fn control(&self, changes: Vec<Control>) -> Result<Controls>;
+
     /// Waits until every write accepted so far is durable, and closes the store. Later calls fail.
     async fn close(&self) -> Result<()>;
 }
@@ -389,6 +398,9 @@ pub trait Reads: Send + Sync + 'static {
 
     /// The log from `offset`, at most about `limit` bytes and at least one chunk if there is one.
     async fn log_read(&self, task: TaskId, offset: u64, limit: usize) -> Result<LogPage>;
+
+    /// The rules and pauses.
+    async fn controls(&self) -> Result<Controls>;
 
     /// Counts.
     async fn stats(&self) -> Result<Stats>;

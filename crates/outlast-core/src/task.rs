@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::id::{Owner, TaskId, WorkerId};
 use crate::input::Input;
 use crate::json::RawJson;
+use crate::limit::Keys;
 use crate::machine::{Blocker, Dependency};
 use crate::outcome::Outcome;
 use crate::progress::Progress;
@@ -66,6 +67,9 @@ pub struct TaskSpec {
     /// Not before these tasks have ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Dependency>,
+    /// What limits apply to it.
+    #[serde(default, skip_serializing_if = "Keys::is_empty")]
+    pub keys: Keys,
     /// How long the caller asked to be able to read the task, from its creation. A floor, never a
     /// deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +122,7 @@ impl TaskSpec {
             priority: 0,
             run_at: None,
             after: Vec::new(),
+            keys: Keys::default(),
             ttl: None,
             retention: DEFAULT_RETENTION,
             max_age: DEFAULT_MAX_AGE,
@@ -214,6 +219,10 @@ pub struct TaskState {
     /// The next claim goes on with the attempt instead of counting a new one.
     #[serde(default)]
     pub resuming: bool,
+    /// It was suspended and has not been claimed since: it still holds those of its limit keys that are
+    /// held while suspended.
+    #[serde(default)]
+    pub keeps_keys: bool,
     /// The latest progress.
     #[serde(default, skip_serializing_if = "Progress::is_empty")]
     pub progress: Progress,

@@ -15,7 +15,7 @@ use outlast_core::task::NewTask;
 use outlast_core::{Error, Task, TaskId};
 
 use crate::failure::Failure;
-use crate::ready::place;
+use crate::ready::{Looking, Place, place};
 use crate::row;
 use crate::schema::put_meta;
 use crate::unit::Unit;
@@ -45,20 +45,35 @@ impl Unit<'_> {
         }
         let fuse = match claim {
             None => None,
-            Some(ClaimNow::Running(by)) => Some(by),
+            Some(ClaimNow::Running(by)) => {
+                let ready = task.state.phase == Phase::Queued;
+                (ready && self.known.ledger.has_room(&task, self.now)).then_some(by)
+            }
             Some(ClaimNow::IfNext(by)) => self.is_next(&task, by)?.then_some(by),
         };
+        if fuse.is_none()
+            && let Err(full) = self.known.ledger.check_quotas(&task.spec)
+        {
+            // One that is there already does not need room.
+            return match self.find(id)? {
+                Some(_) => self.created_before(id, claim),
+                None => Err(full.into()),
+            };
+        }
         let mut lease = None;
         if let Some(by) = fuse {
             let nonce = self.nonce()?;
-            if let Some((given, started)) = task.claim(by.worker, nonce, by.lease, self.now) {
-                lease = Some(given);
-                events.push(started);
-            }
+            let claimed = task.claim(by.worker, nonce, by.lease, self.now);
+            let (given, started) = claimed.expect("only ready tasks are fused");
+            lease = Some(given);
+            events.push(started);
         }
         let task = Arc::new(task);
         if !self.insert(&task, &events)? {
             return self.created_before(id, claim);
+        }
+        if lease.is_some() {
+            self.start(&task)?;
         }
         self.notices.push(Notice::Changed {
             task: id,
@@ -86,7 +101,10 @@ impl Unit<'_> {
         if task.state.phase != Phase::Queued || !by.tools.contains(&key) {
             return Ok(false);
         }
-        let first = self.known.ready.first(self.conn, by, by.suspects)?;
+        if !self.known.ledger.lets_in(task, self.now) {
+            return Ok(false);
+        }
+        let first = self.first(by, by.suspects)?;
         Ok(first.is_none_or(|(before, _)| place(task) < before))
     }
 
@@ -95,7 +113,7 @@ impl Unit<'_> {
         // Of several suspects only the first may run.
         let mut suspects = by.suspects;
         while claimed.len() < limit {
-            let Some((_, id)) = self.known.ready.first(self.conn, by, suspects)? else {
+            let Some((_, id)) = self.first(by, suspects)? else {
                 break;
             };
             let one = self.claim_one(id, by)?;
@@ -103,6 +121,18 @@ impl Unit<'_> {
             claimed.push(one);
         }
         Ok(claimed)
+    }
+
+    /// The first ready task that this worker may take now.
+    fn first(&mut self, by: &ClaimBy, suspects: bool) -> Result<Option<(Place, TaskId)>, Failure> {
+        self.open_rates();
+        let looking = Looking {
+            conn: self.conn,
+            by,
+            suspects,
+            now: self.now,
+        };
+        self.known.ready.first(&looking, &self.known.ledger)
     }
 
     fn claim_one(&mut self, id: TaskId, by: &ClaimBy) -> Result<Claimed, Failure> {
@@ -114,6 +144,7 @@ impl Unit<'_> {
                 .expect("only queued tasks are ready");
             Ok((lease, vec![event]))
         })?;
+        self.start(&before)?;
         // Nobody can have written a journal before the first lease.
         let journal = if before.state.epoch == 0 {
             Vec::new()

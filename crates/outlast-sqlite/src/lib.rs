@@ -22,6 +22,7 @@
 mod cache;
 mod claim;
 mod failure;
+mod limit;
 mod lock;
 mod log;
 mod query;

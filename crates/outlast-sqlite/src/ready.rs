@@ -1,37 +1,49 @@
 //! Who is next: the heads of the queues, in memory.
 //!
-//! Ready tasks of one tool version form a lane; those under suspicion form another. A lane keeps its
-//! first tasks in the order of claiming and knows whether there are more in the file. A claim looks
-//! at the heads of the lanes that its worker knows, so its cost depends neither on the number of
-//! tasks nor on how many tasks of other tools stand before.
+//! Ready tasks of one tool version that need the same gates open form a lane; those under suspicion
+//! form lanes of their own. A lane keeps its first tasks in the order of claiming and knows whether
+//! there are more in the file.
+//!
+//! A lane whose gates are open stands in the order of its first task. When a claim comes to a lane and
+//! finds one of its gates closed, the lane is parked there, and stays until a claim finds that gate
+//! open; then the first lane parked there takes part in the order again. So a claim looks at few lanes
+//! whatever the number of tasks, of tools and of keys, and what is parked cannot be forgotten: it is
+//! found by its gate, and a gate that opens is offered by whatever opened it.
 //!
 //! The index in the file is the truth; what stands here can be thrown away at any time, and is after
-//! a failed commit.
+//! a failed commit and after a change of the rules.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
+use outlast_core::machine::{Gate, Ledger};
 use outlast_core::store::{ClaimBy, ToolVersion};
-use outlast_core::{Task, TaskId};
+use outlast_core::{Task, TaskId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::failure::Failure;
 use crate::row;
 
-/// How many tasks of a lane are kept in memory.
+/// How many tasks of a lane are kept in memory; fewer where there may be many lanes.
 const KEPT: usize = 2048;
+const KEPT_GATED: usize = 64;
 
 /// The first tasks of a lane.
 pub(crate) const HEADS: &str = "SELECT priority, sequence, id FROM task
-    WHERE phase = 'queued' AND tool = ?1 AND tool_version = ?2 AND suspect = ?3
-    ORDER BY priority DESC, sequence LIMIT ?4";
+    WHERE phase = 'queued' AND tool = ?1 AND tool_version = ?2 AND suspect = ?3 AND gates = ?4
+    ORDER BY priority DESC, sequence LIMIT ?5";
 
 /// The lane behind another one.
-pub(crate) const NEXT_LANE: &str = "SELECT tool, tool_version, suspect FROM task
-    WHERE phase = 'queued' AND (tool, tool_version, suspect) > (?1, ?2, ?3)
-    ORDER BY tool, tool_version, suspect LIMIT 1";
+pub(crate) const NEXT_LANE: &str = "SELECT tool, tool_version, suspect, gates FROM task
+    WHERE phase = 'queued' AND (tool, tool_version, suspect, gates) > (?1, ?2, ?3, ?4)
+    ORDER BY tool, tool_version, suspect, gates LIMIT 1";
 
 /// The place of a ready task among all: larger priorities first, then the order of creation.
 pub(crate) type Place = (Reverse<i16>, u64);
+
+/// Before every other: the place of a lane whose first task stands in the file only.
+const UNKNOWN: Place = (Reverse(i16::MAX), 0);
 
 /// The place of a task.
 pub(crate) fn place(task: &Task) -> Place {
@@ -41,98 +53,142 @@ pub(crate) fn place(task: &Task) -> Place {
 /// The heads of all lanes. A lane that is not here is empty.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
-    lanes: BTreeMap<ToolVersion, Lanes>,
+    versions: BTreeMap<ToolVersion, Version>,
 }
 
 /// The tasks of one tool version: the ordinary ones, and those that may have crashed a process.
 #[derive(Debug, Default)]
+struct Version {
+    clear: Lanes,
+    suspect: Lanes,
+}
+
+/// What a lane needs open, as its column has it.
+type Gates = Arc<str>;
+
+#[derive(Debug, Default)]
 struct Lanes {
-    clear: Lane,
-    suspect: Lane,
+    lanes: HashMap<Gates, Lane>,
+    /// Lanes that nobody has found closed.
+    open: BTreeSet<(Place, Gates)>,
+    /// Lanes by the gate that was found closed.
+    parked: HashMap<Gate, Parked>,
+    /// The first lane of each gate that has opened since.
+    offered: BTreeSet<(Place, Gate)>,
+}
+
+#[derive(Debug, Default)]
+struct Parked {
+    lanes: BTreeSet<(Place, Gates)>,
+    /// As what it stands in `offered`.
+    offered: Option<Place>,
 }
 
 #[derive(Debug)]
 struct Lane {
+    gates: Vec<Gate>,
     heads: BTreeMap<Place, TaskId>,
     /// Whether there is nothing behind the heads.
     complete: bool,
+    /// Where it stands, and behind which gate.
+    at: Place,
+    parked: Option<Gate>,
 }
 
-impl Default for Lane {
-    fn default() -> Self {
-        Self {
-            heads: BTreeMap::new(),
-            complete: true,
-        }
-    }
+/// A claim as far as it concerns the order.
+pub(crate) struct Looking<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) by: &'a ClaimBy,
+    /// Whether it may take suspects.
+    pub(crate) suspects: bool,
+    pub(crate) now: Timestamp,
 }
 
 impl Ready {
     /// Finds the lanes that have tasks, by jumping from one to the next along the index.
-    pub(crate) fn load(conn: &Connection) -> rusqlite::Result<Self> {
+    pub(crate) fn load(conn: &Connection) -> Result<Self, Failure> {
         let mut ready = Self::default();
-        let mut last: Option<(String, String, bool)> = None;
+        let mut last: Option<(String, String, bool, String)> = None;
         loop {
             let found = match &last {
                 None => conn
                     .prepare_cached(
-                        "SELECT tool, tool_version, suspect FROM task WHERE phase = 'queued'
-                         ORDER BY tool, tool_version, suspect LIMIT 1",
+                        "SELECT tool, tool_version, suspect, gates FROM task WHERE phase = 'queued'
+                         ORDER BY tool, tool_version, suspect, gates LIMIT 1",
                     )?
                     .query_row([], lane_key),
-                Some((tool, version, suspect)) => conn
+                Some((tool, version, suspect, gates)) => conn
                     .prepare_cached(NEXT_LANE)?
-                    .query_row(params![tool, version, suspect], lane_key),
+                    .query_row(params![tool, version, suspect, gates], lane_key),
             };
-            let Some((tool, version, suspect)) = found.optional()? else {
+            let Some((tool, version, suspect, gates)) = found.optional()? else {
                 return Ok(ready);
             };
             let key = ToolVersion {
                 tool: tool.clone(),
                 version: version.clone(),
             };
-            ready.lanes.entry(key).or_default().lane(suspect).complete = false;
-            last = Some((tool, version, suspect));
+            let lane = Lane {
+                gates: row::decode_gates(&gates)?,
+                heads: BTreeMap::new(),
+                complete: false,
+                at: UNKNOWN,
+                parked: None,
+            };
+            let lanes = ready.versions.entry(key).or_default().lanes(suspect);
+            let name = Gates::from(gates.as_str());
+            lanes.open.insert((UNKNOWN, Arc::clone(&name)));
+            lanes.lanes.insert(name, lane);
+            last = Some((tool, version, suspect, gates));
         }
     }
 
-    /// Notes a task that became ready. Its row says so already.
-    pub(crate) fn insert(&mut self, task: &Task) {
-        let lanes = self.lanes.entry(key(task)).or_default();
-        lanes
-            .lane(task.state.suspect)
-            .insert(place(task), task.id());
+    /// Notes a task that became ready. Its row says so already, with the same `gates`.
+    pub(crate) fn insert(&mut self, task: &Task, gates: &str) {
+        self.versions
+            .entry(key(task))
+            .or_default()
+            .lanes(task.state.suspect)
+            .insert(task, gates);
     }
 
     /// Notes a task that is ready no more.
-    pub(crate) fn remove(&mut self, task: &Task) {
+    pub(crate) fn remove(&mut self, task: &Task, gates: &str) {
         let key = key(task);
-        if let Some(lanes) = self.lanes.get_mut(&key) {
-            lanes.lane(task.state.suspect).heads.remove(&place(task));
-            if lanes.is_empty() {
-                self.lanes.remove(&key);
+        if let Some(version) = self.versions.get_mut(&key) {
+            version.lanes(task.state.suspect).remove(task, gates);
+            if version.is_empty() {
+                self.versions.remove(&key);
             }
         }
     }
 
-    /// The first ready task that this worker could take; suspects only if `suspects`.
+    /// Lets what is parked behind a gate take part again, for it may have opened.
+    pub(crate) fn offer(&mut self, gate: &Gate) {
+        for version in self.versions.values_mut() {
+            version.clear.offer(gate);
+            version.suspect.offer(gate);
+        }
+    }
+
+    /// The first ready task that this worker may take.
     pub(crate) fn first(
         &mut self,
-        conn: &Connection,
-        by: &ClaimBy,
-        suspects: bool,
-    ) -> rusqlite::Result<Option<(Place, TaskId)>> {
+        looking: &Looking<'_>,
+        ledger: &Ledger,
+    ) -> Result<Option<(Place, TaskId)>, Failure> {
         let mut first = None;
         let mut empty = Vec::new();
-        let mut look = |key: &ToolVersion, lanes: &mut Lanes| -> rusqlite::Result<()> {
-            let mut heads = vec![lanes.clear.first(conn, key, false)?];
-            // The other lane is looked at only to learn whether it is empty.
-            let suspect = lanes.suspect.first(conn, key, true)?;
-            if heads[0].is_none() && suspect.is_none() {
-                empty.push(key.clone());
+        let mut look = |key: &ToolVersion, version: &mut Version| -> Result<(), Failure> {
+            if ledger.controls().is_paused(&key.tool) {
+                return Ok(());
             }
-            if suspects {
-                heads.push(suspect);
+            let mut heads = vec![version.clear.first(looking, key, false, ledger)?];
+            if looking.suspects {
+                heads.push(version.suspect.first(looking, key, true, ledger)?);
+            }
+            if version.is_empty() {
+                empty.push(key.clone());
             }
             for head in heads.into_iter().flatten() {
                 if first.is_none_or(|(place, _)| head.0 < place) {
@@ -141,29 +197,29 @@ impl Ready {
             }
             Ok(())
         };
-        let known: &BTreeSet<ToolVersion> = &by.tools;
-        if known.len() < self.lanes.len() {
+        let known: &BTreeSet<ToolVersion> = &looking.by.tools;
+        if known.len() < self.versions.len() {
             for key in known {
-                if let Some(lanes) = self.lanes.get_mut(key) {
-                    look(key, lanes)?;
+                if let Some(version) = self.versions.get_mut(key) {
+                    look(key, version)?;
                 }
             }
         } else {
-            for (key, lanes) in &mut self.lanes {
+            for (key, version) in &mut self.versions {
                 if known.contains(key) {
-                    look(key, lanes)?;
+                    look(key, version)?;
                 }
             }
         }
         for key in empty {
-            self.lanes.remove(&key);
+            self.versions.remove(&key);
         }
         Ok(first)
     }
 }
 
-impl Lanes {
-    fn lane(&mut self, suspect: bool) -> &mut Lane {
+impl Version {
+    fn lanes(&mut self, suspect: bool) -> &mut Lanes {
         if suspect {
             &mut self.suspect
         } else {
@@ -172,13 +228,182 @@ impl Lanes {
     }
 
     fn is_empty(&self) -> bool {
-        [&self.clear, &self.suspect]
-            .iter()
-            .all(|lane| lane.complete && lane.heads.is_empty())
+        self.clear.lanes.is_empty() && self.suspect.lanes.is_empty()
+    }
+}
+
+impl Lanes {
+    fn insert(&mut self, task: &Task, gates: &str) {
+        if !self.lanes.contains_key(gates) {
+            let name = Gates::from(gates);
+            self.open.insert((place(task), Arc::clone(&name)));
+            let lane = Lane {
+                gates: task.gates().collect(),
+                heads: BTreeMap::new(),
+                complete: true,
+                at: place(task),
+                parked: None,
+            };
+            self.lanes.insert(name, lane);
+        }
+        let (name, lane) = self.take(gates);
+        lane.insert(place(task), task.id());
+        self.stand(&name);
+    }
+
+    fn remove(&mut self, task: &Task, gates: &str) {
+        if self.lanes.contains_key(gates) {
+            let (name, lane) = self.take(gates);
+            lane.heads.remove(&place(task));
+            self.stand(&name);
+        }
+    }
+
+    fn take(&mut self, gates: &str) -> (Gates, &mut Lane) {
+        let (name, _) = self.lanes.get_key_value(gates).expect("looked up before");
+        let name = Arc::clone(name);
+        let lane = self.lanes.get_mut(&name).expect("just found");
+        (name, lane)
+    }
+
+    /// Puts a lane where its first task belongs, or drops it if it is empty.
+    fn stand(&mut self, name: &Gates) {
+        let lane = self.lanes.get_mut(name).expect("it is known");
+        let at = match lane.heads.first_key_value() {
+            Some((place, _)) => Some(*place),
+            None if lane.complete => None,
+            None => Some(UNKNOWN),
+        };
+        if at == Some(lane.at) {
+            return;
+        }
+        let old = (lane.at, Arc::clone(name));
+        let parked = lane.parked.clone();
+        if let Some(at) = at {
+            lane.at = at;
+        } else {
+            self.lanes.remove(name);
+        }
+        let new = at.map(|at| (at, Arc::clone(name)));
+        match parked {
+            None => {
+                self.open.remove(&old);
+                self.open.extend(new);
+            }
+            Some(gate) => {
+                let parked = self.parked.get_mut(&gate).expect("the lane stands there");
+                parked.lanes.remove(&old);
+                parked.lanes.extend(new);
+                if parked.offered.is_some() {
+                    self.offer(&gate);
+                } else if parked.lanes.is_empty() {
+                    self.parked.remove(&gate);
+                }
+            }
+        }
+    }
+
+    fn offer(&mut self, gate: &Gate) {
+        let Some(parked) = self.parked.get_mut(gate) else {
+            return;
+        };
+        let first = parked.lanes.first().map(|(place, _)| *place);
+        if parked.offered != first {
+            if let Some(place) = parked.offered {
+                self.offered.remove(&(place, gate.clone()));
+            }
+            if let Some(place) = first {
+                self.offered.insert((place, gate.clone()));
+            }
+            parked.offered = first;
+        }
+        if first.is_none() {
+            self.parked.remove(gate);
+        }
+    }
+
+    fn withdraw(&mut self, gate: &Gate) {
+        let parked = self.parked.get_mut(gate).expect("it was offered");
+        if let Some(place) = parked.offered.take() {
+            self.offered.remove(&(place, gate.clone()));
+        }
+    }
+
+    /// Moves a lane behind `gate`, which is closed.
+    fn park(&mut self, name: &Gates, gate: Gate) {
+        let lane = self.lanes.get_mut(name).expect("it is known");
+        let entry = (lane.at, Arc::clone(name));
+        let old = lane.parked.replace(gate.clone());
+        match old {
+            None => {
+                self.open.remove(&entry);
+            }
+            Some(old) => {
+                let parked = self.parked.get_mut(&old).expect("the lane stands there");
+                parked.lanes.remove(&entry);
+                self.offer(&old);
+            }
+        }
+        self.parked.entry(gate).or_default().lanes.insert(entry);
+    }
+
+    fn first(
+        &mut self,
+        looking: &Looking<'_>,
+        key: &ToolVersion,
+        suspect: bool,
+        ledger: &Ledger,
+    ) -> Result<Option<(Place, TaskId)>, Failure> {
+        loop {
+            let open = self.open.first().map(|(place, _)| *place);
+            let offered = self.offered.first().map(|(place, _)| *place);
+            let name = match (open, offered) {
+                (None, None) => return Ok(None),
+                (Some(open), offered) if offered.is_none_or(|offered| open <= offered) => {
+                    let (_, name) = self.open.first().expect("looked at above");
+                    Arc::clone(name)
+                }
+                _ => {
+                    let (_, gate) = self.offered.first().expect("looked at above");
+                    let gate = gate.clone();
+                    if !ledger.is_open(&gate, looking.now) {
+                        self.withdraw(&gate);
+                        continue;
+                    }
+                    let (_, name) = self.parked[&gate].lanes.first().expect("it is offered");
+                    Arc::clone(name)
+                }
+            };
+            let lane = self.lanes.get_mut(&name).expect("it stands in the order");
+            if lane.heads.is_empty() {
+                lane.refill(looking.conn, key, suspect, &name)?;
+                self.stand(&name);
+                continue;
+            }
+            let mut gates = lane.gates.iter();
+            match gates.find(|gate| !ledger.is_open(gate, looking.now)) {
+                Some(closed) => {
+                    let closed = closed.clone();
+                    self.park(&name, closed);
+                }
+                None => {
+                    let first = lane.heads.first_key_value();
+                    return Ok(first.map(|(place, id)| (*place, *id)));
+                }
+            }
+        }
     }
 }
 
 impl Lane {
+    fn kept(&self) -> usize {
+        if self.gates.is_empty() {
+            KEPT
+        } else {
+            KEPT_GATED
+        }
+    }
+
     fn insert(&mut self, place: Place, id: TaskId) {
         let within = self.complete
             || self
@@ -189,25 +414,10 @@ impl Lane {
             return;
         }
         self.heads.insert(place, id);
-        if self.heads.len() > KEPT {
+        if self.heads.len() > self.kept() {
             self.heads.pop_last();
             self.complete = false;
         }
-    }
-
-    fn first(
-        &mut self,
-        conn: &Connection,
-        key: &ToolVersion,
-        suspect: bool,
-    ) -> rusqlite::Result<Option<(Place, TaskId)>> {
-        if self.heads.is_empty() && !self.complete {
-            self.refill(conn, key, suspect)?;
-        }
-        Ok(self
-            .heads
-            .first_key_value()
-            .map(|(place, id)| (*place, *id)))
     }
 
     fn refill(
@@ -215,15 +425,16 @@ impl Lane {
         conn: &Connection,
         key: &ToolVersion,
         suspect: bool,
-    ) -> rusqlite::Result<()> {
+        gates: &str,
+    ) -> Result<(), Failure> {
         let mut statement = conn.prepare_cached(HEADS)?;
-        let limit = row::limit(KEPT);
-        let mut rows = statement.query(params![key.tool, key.version, suspect, limit])?;
+        let limit = row::limit(self.kept());
+        let mut rows = statement.query(params![key.tool, key.version, suspect, gates, limit])?;
         while let Some(row) = rows.next()? {
             let place = (Reverse(row.get(0)?), row::count(row.get(1)?));
             self.heads.insert(place, TaskId::from_bytes(row.get(2)?));
         }
-        self.complete = self.heads.len() < KEPT;
+        self.complete = self.heads.len() < self.kept();
         Ok(())
     }
 }
@@ -235,6 +446,6 @@ fn key(task: &Task) -> ToolVersion {
     }
 }
 
-fn lane_key(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, String, bool)> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+fn lane_key(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, String, bool, String)> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }

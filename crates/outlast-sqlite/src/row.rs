@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use outlast_core::event::EventKind;
+use outlast_core::limit::Key;
+use outlast_core::machine::Gate;
 use outlast_core::{Error, Event, JournalEntry, Level, Task, TaskId, Timestamp};
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
@@ -55,6 +57,41 @@ fn decode<T: DeserializeOwned>(what: &str, text: ValueRef<'_>) -> Result<T, Fail
              delete the task"
         )))
     })
+}
+
+/// The stored form of what must be open before a task can be claimed: the name of its lane.
+pub(crate) fn encode_gates(task: &Task) -> Result<String, Failure> {
+    if task.spec.keys.is_empty() {
+        return Ok(String::new());
+    }
+    let gates: Vec<Gate> = task.gates().collect();
+    if gates.is_empty() {
+        return Ok(String::new());
+    }
+    encode("limit", &gates)
+}
+
+/// What must be open, from its stored form.
+pub(crate) fn decode_gates(text: &str) -> Result<Vec<Gate>, Failure> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    decode_text("limit", text)
+}
+
+/// The stored form of some keys; `None` if there are none.
+pub(crate) fn encode_keys<'a>(
+    keys: impl Iterator<Item = &'a Key>,
+) -> Result<Option<String>, Failure> {
+    let keys: Vec<&Key> = keys.collect();
+    (!keys.is_empty())
+        .then(|| encode("limit key", &keys))
+        .transpose()
+}
+
+/// A value from its stored form.
+pub(crate) fn decode_text<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, Failure> {
+    decode(what, ValueRef::Text(text.as_bytes()))
 }
 
 /// Reads a record from the three columns that begin at `first`.

@@ -196,7 +196,7 @@ pub(crate) fn put_meta(conn: &Connection, key: &str, value: &str) -> rusqlite::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{claim, log, query, ready, relation, transition};
+    use crate::{claim, limit, log, query, ready, relation, transition};
     use outlast_core::store::Filter;
     use outlast_core::{Owner, Phase, TaskStatus, Timestamp};
 
@@ -224,12 +224,15 @@ mod tests {
         let statements = [
             (
                 ready::HEADS.to_owned(),
-                "task_ready (tool=? AND tool_version=? AND suspect=?)",
+                "task_ready (tool=? AND tool_version=? AND suspect=? AND gates=?)",
             ),
             (
                 ready::NEXT_LANE.to_owned(),
-                "task_ready ((tool,tool_version,suspect)>(?,?,?))",
+                "task_ready ((tool,tool_version,suspect,gates)>(?,?,?,?))",
             ),
+            (limit::HOLDS.to_owned(), "task_holds (holds>?)"),
+            (limit::WAITS.to_owned(), "task_waits (waits>?)"),
+            (limit::FORGET.to_owned(), "rate_arrival (arrival<?)"),
             (transition::DUE.to_owned(), "task_due (due_at<?)"),
             (claim::RUNNING.to_owned(), "task_unfinished (phase=?)"),
             (

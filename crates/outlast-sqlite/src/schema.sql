@@ -14,6 +14,11 @@ CREATE TABLE task (
     tool_version TEXT NOT NULL,
     priority     INTEGER NOT NULL,
     suspect      INTEGER NOT NULL,
+    -- Limits and rates that must have room before it can be claimed, as JSON; empty without any.
+    gates        TEXT NOT NULL,
+    -- Limit keys that it holds, and quota keys that it waits under, as JSON; null without any.
+    holds        TEXT,
+    waits        TEXT,
     phase        TEXT NOT NULL,
     status       TEXT NOT NULL,
     due_at       INTEGER NOT NULL,
@@ -26,7 +31,10 @@ CREATE TABLE task (
 ) STRICT;
 
 -- The order of claiming; the sequence follows by itself, being the row id.
-CREATE INDEX task_ready ON task (tool, tool_version, suspect, priority DESC) WHERE phase = 'queued';
+CREATE INDEX task_ready ON task (tool, tool_version, suspect, gates, priority DESC)
+    WHERE phase = 'queued';
+CREATE INDEX task_holds ON task (holds) WHERE holds IS NOT NULL;
+CREATE INDEX task_waits ON task (waits) WHERE waits IS NOT NULL;
 CREATE INDEX task_unfinished ON task (phase) WHERE phase <> 'finished';
 CREATE INDEX task_due ON task (due_at);
 CREATE INDEX task_owner ON task (owner);
@@ -37,6 +45,14 @@ CREATE TABLE dependency (
     task       INTEGER NOT NULL,
     PRIMARY KEY (dependency, task)
 ) STRICT, WITHOUT ROWID;
+
+-- Where rate keys stand, in microseconds; one that lies in the past is as good as none.
+CREATE TABLE rate (
+    key     TEXT NOT NULL PRIMARY KEY,
+    arrival INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX rate_arrival ON rate (arrival);
 
 CREATE TABLE long_spec (
     task INTEGER PRIMARY KEY,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use outlast_core::id::WorkerId;
 use outlast_core::input::{Answer, InputRequest};
+use outlast_core::limit::{Control, Controls};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode};
 use outlast_core::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, NoticeSink,
@@ -24,6 +25,7 @@ use tokio::sync::oneshot;
 
 use crate::cache::Cache;
 use crate::failure::{self, Failure};
+use crate::limit;
 use crate::lock::{self, Lock};
 use crate::query;
 use crate::readers::Readers;
@@ -114,7 +116,7 @@ impl SqliteStore {
         let path = lock::prepare_file(&options.path)?;
         let lock = Arc::new(Lock::take(&path)?);
         let conn = schema::open_writer(&path, &options.server_name, options.synchronous)?;
-        let known = writer::load(&conn, &path)?;
+        let known = writer::load(&conn, &path, options.clock.now())?;
         let last_boot =
             schema::get_meta(&conn, "boot").map_err(|error| failure::explain(&path, error))?;
         let readers = Readers::start(&path)?;
@@ -334,6 +336,10 @@ impl Store for SqliteStore {
         self.write(move |unit| unit.tick(me, lease, budget)).await
     }
 
+    async fn control(&self, changes: Vec<Control>) -> Result<Controls> {
+        self.write(move |unit| unit.control(changes)).await
+    }
+
     async fn close(&self) -> Result<()> {
         let (done, closed) = oneshot::channel();
         if self.writer.send(Message::Close(done)).is_ok() {
@@ -394,6 +400,10 @@ impl Reads for SqliteStore {
         self.readers
             .read(move |conn| query::log_read(conn, task, offset, limit))
             .await
+    }
+
+    async fn controls(&self) -> Result<Controls> {
+        self.readers.read(limit::controls).await
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -10,7 +10,9 @@ use std::time::Duration;
 use outlast_core::id::WorkerId;
 use outlast_core::input::{Answer, InputRequest};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode, Cancelled, Due, Suspended};
-use outlast_core::store::{BeatReply, CancelReply, ClaimBy, FinishReply, SuspendReply, Ticked};
+use outlast_core::store::{
+    BeatReply, CancelReply, ClaimBy, FinishReply, Notice, SuspendReply, Ticked,
+};
 use outlast_core::task::{Awaiting, Lease};
 use outlast_core::{Error, JournalEntry, JournalKind, Progress, Recorded, Task, TaskId, Timestamp};
 use rusqlite::params;
@@ -241,7 +243,12 @@ impl Unit<'_> {
             }
         }
         self.forget_records(budget)?;
-        ticked.next = self.next_due()?;
+        self.forget_rates()?;
+        if self.open_rates() {
+            self.notices.push(Notice::Ready);
+        }
+        let opening = self.known.ledger.next_opening(self.now);
+        ticked.next = self.next_due()?.into_iter().chain(opening).min();
         Ok(ticked)
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use outlast_core::machine::{Consequence, LeaseLost};
+use outlast_core::machine::{Consequence, LeaseLost, Ledger};
 use outlast_core::status::{Era, Phase};
 use outlast_core::store::{Notice, Stats};
 use outlast_core::task::Lease;
@@ -24,6 +24,8 @@ use crate::tally::Tally;
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) ready: Ready,
+    /// What limits, rates and quotas count.
+    pub(crate) ledger: Ledger,
     /// The last sequence given.
     pub(crate) sequence: u64,
     /// Tasks by phase, once somebody has asked.
@@ -147,8 +149,12 @@ impl<'a> Unit<'a> {
         };
         let status = after.status(Era::Modern);
         let due_at = after.due_at();
+        let gates = row::encode_gates(after)?;
+        // The row says what it holds and waits under as a function of these.
         let in_place = old.phase == new.phase
             && old.suspect == new.suspect
+            && old.keeps_keys == new.keeps_keys
+            && old.resuming == new.resuming
             && before.status(Era::Modern) == status
             && !ended;
         let rows = if in_place && before.due_at() == due_at {
@@ -162,9 +168,11 @@ impl<'a> Unit<'a> {
                 Some(outcome) => Some(row::encode("result", &**outcome)?),
                 None => None,
             };
+            let holds = row::encode_keys(after.held_keys())?;
+            let waits = row::encode_keys(after.quota_keys().iter())?;
             self.statement(
                 "UPDATE task SET suspect = ?2, phase = ?3, status = ?4, due_at = ?5, state = ?6,
-                 outcome = ?7 WHERE sequence = ?1",
+                 outcome = ?7, gates = ?8, holds = ?9, waits = ?10 WHERE sequence = ?1",
             )?
             .execute(params![
                 sequence,
@@ -173,7 +181,10 @@ impl<'a> Unit<'a> {
                 status.as_str(),
                 due_at.as_millis(),
                 state,
-                outcome
+                outcome,
+                gates,
+                holds,
+                waits
             ])?
         };
         if rows != 1 {
@@ -186,11 +197,12 @@ impl<'a> Unit<'a> {
             self.write_events(after, &text)?;
         }
         if old.phase == Phase::Queued {
-            self.known.ready.remove(before);
+            self.known.ready.remove(before, &row::encode_gates(before)?);
         }
         if new.phase == Phase::Queued {
-            self.known.ready.insert(after);
+            self.known.ready.insert(after, &gates);
         }
+        self.count_keys(Some(before), Some(after));
         self.count(old.phase, -1);
         self.count(new.phase, 1);
         self.notices.extend(Notice::between(before, after));
@@ -204,6 +216,9 @@ impl<'a> Unit<'a> {
         let spec = row::encode("call", &*task.spec)?;
         let state = row::encode("record", &task.state)?;
         let events = row::encode_events(events)?;
+        let gates = row::encode_gates(task)?;
+        let holds = row::encode_keys(task.held_keys())?;
+        let waits = row::encode_keys(task.quota_keys().iter())?;
         let outcome = task.outcome.as_deref();
         let outcome = outcome
             .map(|outcome| row::encode("result", outcome))
@@ -211,8 +226,8 @@ impl<'a> Unit<'a> {
         let rows = self
             .statement(
                 "INSERT INTO task (sequence, id, owner, tool, tool_version, priority, suspect,
-                 phase, status, due_at, state, spec, outcome)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12)
+                 phase, status, due_at, state, spec, gates, holds, waits, outcome)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
                  ON CONFLICT (id) DO NOTHING",
             )?
             .execute(params![
@@ -227,6 +242,9 @@ impl<'a> Unit<'a> {
                 task.due_at().as_millis(),
                 state,
                 (spec.len() <= SHORT_SPEC).then_some(&spec),
+                gates,
+                holds,
+                waits,
                 outcome
             ])?;
         if rows == 0 {
@@ -240,8 +258,9 @@ impl<'a> Unit<'a> {
         self.known.sequence = task.state.sequence;
         self.count(task.state.phase, 1);
         if task.state.phase == Phase::Queued {
-            self.known.ready.insert(task);
+            self.known.ready.insert(task, &gates);
         }
+        self.count_keys(None, Some(task));
         self.changed.insert(task.id(), Some(Arc::clone(task)));
         self.insert_relations(task)?;
         self.owe(None, task)?;
@@ -335,7 +354,7 @@ pub(crate) fn read_task(conn: &Connection, id: TaskId) -> Result<Option<Arc<Task
 
 impl Known {
     /// What the file says.
-    pub(crate) fn load(conn: &Connection) -> rusqlite::Result<Self> {
+    pub(crate) fn load(conn: &Connection, now: Timestamp) -> Result<Self, Failure> {
         let last: Option<i64> = conn
             .query_row("SELECT max(sequence) FROM task", [], |row| row.get(0))
             .optional()?
@@ -345,6 +364,7 @@ impl Known {
             .unwrap_or(0);
         Ok(Self {
             ready: Ready::load(conn)?,
+            ledger: crate::limit::load(conn, now)?,
             sequence: row::count(last.unwrap_or(0)).max(deleted),
             tally: None,
             nonces: Nonces::default(),

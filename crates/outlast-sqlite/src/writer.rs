@@ -13,19 +13,19 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use outlast_core::machine::AttemptEnd;
 use outlast_core::store::NoticeSink;
 use outlast_core::task::Lease;
-use outlast_core::{Clock, Error, Result};
+use outlast_core::{Clock, Error, Result, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::cache::Cache;
-use crate::failure::{Failure, explain};
+use crate::failure::Failure;
 use crate::lock::Lock;
 use crate::tally::Tally;
 use crate::unit::{Known, Unit};
@@ -242,7 +242,7 @@ impl Writer {
     ) -> Result<Done, Failure> {
         let known = match &mut self.known {
             Some(known) => known,
-            slot => slot.insert(Known::load(&self.conn)?),
+            slot => slot.insert(Known::load(&self.conn, self.clock.now())?),
         };
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut unit = Unit::new(&self.conn, known, &*self.clock, &self.cache);
@@ -304,6 +304,6 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Reads what the writer must know at its start.
-pub(crate) fn load(conn: &Connection, path: &std::path::Path) -> Result<Known> {
-    Known::load(conn).map_err(|error| explain(path, error))
+pub(crate) fn load(conn: &Connection, path: &Path, now: Timestamp) -> Result<Known> {
+    Known::load(conn, now).map_err(|failure| failure.into_error(path))
 }

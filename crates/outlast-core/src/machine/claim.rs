@@ -25,6 +25,7 @@ impl Task {
             return None;
         }
         self.state.phase = Phase::Running;
+        self.state.keeps_keys = false;
         self.state.epoch += 1;
         self.state.held = Some(Held {
             worker,

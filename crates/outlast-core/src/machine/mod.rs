@@ -15,6 +15,7 @@ mod consequence;
 mod due;
 mod finish;
 mod input;
+mod limit;
 mod report;
 mod suspend;
 
@@ -24,6 +25,7 @@ pub use consequence::Consequence;
 pub use due::{Due, Rescue};
 pub use finish::AttemptEnd;
 pub use input::Answered;
+pub use limit::{Gate, Ledger};
 pub use suspend::Suspended;
 
 use std::sync::Arc;
@@ -63,6 +65,7 @@ impl Task {
                 crashes: 0,
                 suspect: false,
                 resuming: false,
+                keeps_keys: false,
                 progress: Progress::default(),
                 note: None,
                 inputs: Vec::new(),
@@ -119,6 +122,7 @@ impl Task {
     fn end(&mut self, outcome: Outcome, now: Timestamp) -> Event {
         let status = TaskStatus::of(Some(&outcome), false, crate::status::Era::Modern);
         self.state.phase = Phase::Finished;
+        self.state.keeps_keys = false;
         self.state.held = None;
         self.state.awaiting = None;
         self.state.blocked.clear();

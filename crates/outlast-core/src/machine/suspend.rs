@@ -46,9 +46,15 @@ impl Task {
             return Ok(Suspended::Resolved);
         }
         self.state.phase = Phase::Suspended;
+        self.state.keeps_keys = self.keys_while_suspended();
         self.state.held = None;
         self.state.awaiting = Some(awaiting);
         Ok(Suspended::Waiting(self.bump(now, EventKind::Suspended)))
+    }
+
+    fn keys_while_suspended(&self) -> bool {
+        let mut limits = self.spec.keys.limits.iter();
+        limits.any(|limit| limit.while_suspended)
     }
 
     /// Makes a suspended task ready if what it waits for has happened.

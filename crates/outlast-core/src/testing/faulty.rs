@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::id::{TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalEntry, JournalKind, Recorded};
+use crate::limit::{Control, Controls};
 use crate::log::{LogLine, LogPage};
 use crate::machine::{Answered, AttemptEnd, CancelMode};
 use crate::progress::Progress;
@@ -235,6 +236,10 @@ impl Store for FaultyStore {
         self.call("tick", self.inner.tick(me, lease, budget)).await
     }
 
+    async fn control(&self, changes: Vec<Control>) -> Result<Controls> {
+        self.call("control", self.inner.control(changes)).await
+    }
+
     async fn close(&self) -> Result<()> {
         self.call("close", self.inner.close()).await
     }
@@ -263,6 +268,10 @@ impl Reads for FaultyStore {
     async fn log_read(&self, task: TaskId, offset: u64, limit: usize) -> Result<LogPage> {
         self.call("log_read", self.inner.log_read(task, offset, limit))
             .await
+    }
+
+    async fn controls(&self) -> Result<Controls> {
+        self.call("controls", self.inner.controls()).await
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -12,9 +12,11 @@ use crate::event::{Event, RescueReason};
 use crate::id::{TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalEntry, JournalKind, Recorded};
+use crate::limit::{Control, Controls};
 use crate::log::{LOG_LIMIT, LOG_PIECE, LogChunk, LogLine, LogPage};
 use crate::machine::{
-    Answered, AttemptEnd, CancelMode, Cancelled, Consequence, Due, LeaseLost, Rescue, Suspended,
+    Answered, AttemptEnd, CancelMode, Cancelled, Consequence, Due, LeaseLost, Ledger, Rescue,
+    Suspended,
 };
 use crate::progress::Progress;
 use crate::status::{Era, Phase};
@@ -38,6 +40,7 @@ struct Inner {
     sequence: u64,
     nonce: u64,
     records: HashMap<(String, String), (Vec<u8>, Option<Timestamp>)>,
+    ledger: Ledger,
     closed: bool,
     notices: Vec<Notice>,
     /// What the changes of this unit mean for other tasks, not yet applied.
@@ -82,6 +85,7 @@ impl MemoryStore {
             sequence: inner.sequence,
             nonce: inner.nonce,
             records: inner.records.clone(),
+            ledger: inner.ledger.clone(),
             ..Inner::default()
         };
         Self {
@@ -128,8 +132,10 @@ impl Inner {
         self.notices.extend(Notice::between(&kept.task, &task));
         self.owed
             .extend(Consequence::between(Some(&kept.task), &task));
-        kept.task = Arc::new(task);
+        let before = std::mem::replace(&mut kept.task, Arc::new(task));
         kept.events.extend(events);
+        let after = Arc::clone(&kept.task);
+        self.count(Some(&before), Some(&after));
         self.settle();
         Ok((value, Arc::clone(&self.tasks[&id].task)))
     }
@@ -178,35 +184,64 @@ impl Inner {
             })
     }
 
-    /// Ready tasks this worker could take, in the order of claiming.
-    fn ready(&self, by: &ClaimBy) -> Vec<TaskId> {
-        let mut ready: Vec<_> = self
-            .tasks
+    /// The first ready task that this worker may take now; suspects only if `suspects`.
+    fn first(&self, by: &ClaimBy, suspects: bool, now: Timestamp) -> Option<Arc<Task>> {
+        self.tasks
             .values()
             .map(|kept| &kept.task)
             .filter(|task| task.state.phase == Phase::Queued && knows(by, task))
-            .map(|task| {
-                (
-                    -i32::from(task.spec.priority),
-                    task.state.sequence,
-                    task.state.suspect,
-                    task.id(),
-                )
-            })
-            .collect();
-        ready.sort_unstable();
+            .filter(|task| suspects || !task.state.suspect)
+            .filter(|task| self.ledger.lets_in(task, now))
+            .min_by_key(|task| place(task))
+            .cloned()
+    }
+
+    fn claim(&mut self, by: &ClaimBy, limit: usize, now: Timestamp) -> Result<Vec<Claimed>> {
+        let mut claimed = Vec::new();
         // Of several suspects only the first may run.
-        let mut room = by.suspects;
-        ready
-            .into_iter()
-            .filter(|(_, _, suspect, _)| !suspect || std::mem::take(&mut room))
-            .map(|(.., id)| id)
-            .collect()
+        let mut suspects = by.suspects;
+        while claimed.len() < limit
+            && let Some(task) = self.first(by, suspects, now)
+        {
+            suspects &= !task.state.suspect;
+            claimed.push(self.claim_one(task.id(), by, now)?);
+        }
+        Ok(claimed)
+    }
+
+    /// Counts a change of a record and announces the room that it made.
+    fn count(&mut self, before: Option<&Task>, after: Option<&Task>) {
+        if !self.ledger.changed(before, after).is_empty() {
+            self.notices.push(Notice::Ready);
+        }
+    }
+
+    /// Whether a task that is about to be written may be claimed with it.
+    fn fuses<'a>(
+        &self,
+        task: &Task,
+        claim: Option<&'a ClaimNow>,
+        now: Timestamp,
+    ) -> Option<&'a ClaimBy> {
+        let ready = task.state.phase == Phase::Queued;
+        match claim? {
+            _ if !ready => None,
+            ClaimNow::Running(by) => self.ledger.has_room(task, now).then_some(by),
+            ClaimNow::IfNext(by) => {
+                let first = self.first(by, by.suspects, now);
+                let next = first.is_none_or(|first| place(task) < place(&first));
+                (next && knows(by, task) && self.ledger.lets_in(task, now)).then_some(by)
+            }
+        }
     }
 
     fn claim_one(&mut self, id: TaskId, by: &ClaimBy, now: Timestamp) -> Result<Claimed> {
         self.nonce += 1;
         let nonce = self.nonce;
+        if !self.ledger.start(&self.tasks[&id].task, now).is_empty() {
+            let opening = self.ledger.next_opening(now);
+            self.notices.extend(opening.map(Notice::Due));
+        }
         let (lease, task) = self.change(id, |task| {
             let claimed = task.claim(by.worker, nonce, by.lease, now);
             let (lease, event) = claimed.expect("only queued tasks are ready");
@@ -219,6 +254,11 @@ impl Inner {
             journal,
         })
     }
+}
+
+/// The order of claiming: larger priorities first, then the order of creation.
+fn place(task: &Task) -> (std::cmp::Reverse<i16>, u64) {
+    (std::cmp::Reverse(task.spec.priority), task.state.sequence)
 }
 
 fn knows(by: &ClaimBy, task: &Task) -> bool {
@@ -285,20 +325,24 @@ impl Store for MemoryStore {
             let ended = task.ended_dependencies(now, |id| {
                 Ok::<_, Error>(inner.tasks.get(&id).map(|kept| Arc::clone(&kept.task)))
             })?;
-            inner.sequence += 1;
-            let (mut task, event) = Task::create(Arc::new(task), inner.sequence, now);
+            let (mut task, event) = Task::create(Arc::new(task), inner.sequence + 1, now);
             let mut events = vec![event];
             for (dependency, status) in ended {
                 events.extend(task.dependency_ended(dependency, status, now));
             }
+            let by = inner.fuses(&task, claim.as_ref(), now);
+            if by.is_none() {
+                inner.ledger.check_quotas(&task.spec)?;
+            }
+            inner.sequence += 1;
             let id = task.id();
             inner.notices.push(Notice::Changed {
                 task: id,
                 version: task.state.version,
             });
             inner.notices.push(Notice::Due(task.due_at()));
-            let queued = task.state.phase == Phase::Queued;
             let task = Arc::new(task);
+            inner.count(None, Some(&task));
             let kept = Kept {
                 task: Arc::clone(&task),
                 events,
@@ -310,11 +354,6 @@ impl Store for MemoryStore {
             inner.tasks.insert(id, kept);
             inner.owed.extend(Consequence::between(None, &task));
             inner.settle();
-            let by = match &claim {
-                Some(ClaimNow::Running(by)) if queued => Some(by),
-                Some(ClaimNow::IfNext(by)) if inner.ready(by).first() == Some(&id) => Some(by),
-                _ => None,
-            };
             match by {
                 Some(by) => {
                     let claimed = inner.claim_one(id, by, now)?;
@@ -324,7 +363,7 @@ impl Store for MemoryStore {
                     })
                 }
                 None => {
-                    if queued {
+                    if task.state.phase == Phase::Queued {
                         inner.notices.push(Notice::Ready);
                     }
                     Ok(Created { task, lease: None })
@@ -334,14 +373,7 @@ impl Store for MemoryStore {
     }
 
     async fn claim(&self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>> {
-        self.unit(|inner, now| {
-            let ready = inner.ready(by);
-            ready
-                .into_iter()
-                .take(limit)
-                .map(|id| inner.claim_one(id, by, now))
-                .collect()
-        })
+        self.unit(|inner, now| inner.claim(by, limit, now))
     }
 
     async fn heartbeat(&self, leases: Vec<Lease>, length: Duration) -> Result<Vec<BeatReply>> {
@@ -446,10 +478,10 @@ impl Store for MemoryStore {
             let ((), task) = inner.under_lease(lease, |task| {
                 Ok(((), task.finish(lease, end, now)?.into_iter().collect()))
             })?;
-            let first = next.and_then(|by| Some((*inner.ready(by).first()?, by)));
-            let next = first
-                .map(|(id, by)| inner.claim_one(id, by, now))
-                .transpose()?;
+            let next = match next {
+                Some(by) => inner.claim(by, 1, now)?.pop(),
+                None => None,
+            };
             Ok(FinishReply { task, next })
         })
     }
@@ -543,8 +575,25 @@ impl Store for MemoryStore {
                     }
                 }
             }
-            ticked.next = inner.tasks.values().map(|kept| kept.task.due_at()).min();
+            if !inner.ledger.opened(now).is_empty() {
+                inner.notices.push(Notice::Ready);
+            }
+            inner.ledger.forget_past(now);
+            let due = inner.tasks.values().map(|kept| kept.task.due_at()).min();
+            ticked.next = due.into_iter().chain(inner.ledger.next_opening(now)).min();
             Ok(ticked)
+        })
+    }
+
+    async fn control(&self, changes: Vec<Control>) -> Result<Controls> {
+        self.unit(|inner, now| {
+            let mut controls = inner.ledger.controls().clone();
+            for change in changes {
+                controls.apply(change);
+            }
+            inner.ledger.set_controls(controls.clone(), now);
+            inner.notices.extend([Notice::Ready, Notice::Due(now)]);
+            Ok(controls)
         })
     }
 
@@ -636,6 +685,10 @@ impl Reads for MemoryStore {
             }
             Ok(page)
         })
+    }
+
+    async fn controls(&self) -> Result<Controls> {
+        self.unit(|inner, _| Ok(inner.ledger.controls().clone()))
     }
 
     async fn stats(&self) -> Result<Stats> {

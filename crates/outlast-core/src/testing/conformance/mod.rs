@@ -17,6 +17,7 @@ mod event;
 mod finish;
 mod invariant;
 mod lease;
+mod limit;
 mod list;
 mod log;
 mod notice;
@@ -109,6 +110,23 @@ cases! {
         an_expired_lease_is_taken_back,
         the_slow_worker_cannot_overwrite_its_successor,
         a_process_keeps_its_own_leases,
+    }
+    limit {
+        a_limit_is_never_exceeded,
+        values_are_apart,
+        nobody_waits_behind_another_key,
+        room_comes_back_by_every_way_out,
+        a_key_may_be_held_while_suspended,
+        a_resumed_task_keeps_its_place_behind_a_limit,
+        a_raised_limit_holds_at_once,
+        fusing_obeys_limits,
+        a_rate_delays_and_is_exact,
+        a_rate_counts_starts_and_not_wakings,
+        a_full_queue_refuses,
+        a_repeated_creation_needs_no_room,
+        a_paused_tool_is_not_claimed,
+        limits_outlive_the_process,
+        random_work_keeps_order_and_limits,
     }
     finish {
         every_outcome_is_kept_to_the_letter,

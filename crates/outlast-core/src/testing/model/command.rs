@@ -10,6 +10,7 @@ use crate::id::{Owner, TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalKind, Recorded};
 use crate::json::RawJson;
+use crate::limit::{Control, Key, Keys, LimitKey, Queue, Rule};
 use crate::log::{Level, LogLine};
 use crate::machine::{AttemptEnd, CancelMode, Dependency};
 use crate::outcome::{Failure, FailureReason, Outcome, ToolResult};
@@ -79,6 +80,9 @@ pub(super) enum Command {
     Delete {
         task: u64,
     },
+    Control {
+        changes: Vec<Control>,
+    },
     Tick {
         me: u64,
         budget: usize,
@@ -136,6 +140,7 @@ pub(super) struct Shape {
     retention: Duration,
     max_age: Duration,
     max_crashes: u32,
+    keys: Keys,
 }
 
 /// Who claims.
@@ -214,6 +219,7 @@ impl Shape {
             retention: self.retention,
             max_age: self.max_age,
             max_crashes: self.max_crashes,
+            keys: self.keys.clone(),
             seed: task,
             ..TaskSpec::new(self.tool, RawJson::empty_object())
         }
@@ -246,6 +252,7 @@ impl Shape {
                 30 * day
             },
             max_crashes: random.pick(&[1, 2, 3]),
+            keys: limit_keys(random),
         }
     }
 }
@@ -280,6 +287,59 @@ impl End {
             3 => Self::Done(Outcome::Cancelled { reason: None }),
             4 => Self::Done(Outcome::Completed(ToolResult::error("no"))),
             _ => Self::Done(Outcome::Completed(ToolResult::text("yes"))),
+        }
+    }
+}
+
+const RULES: [&str; 4] = ["one", "some", "often", "many"];
+
+fn limit_keys(random: &mut Random) -> Keys {
+    if random.one_in(2) {
+        return Keys::default();
+    }
+    let mut keys = |most| -> Vec<Key> {
+        (0..random.below(most))
+            .map(|_| Key::new(random.pick(&RULES), random.pick(&["", "", "v"])))
+            .collect()
+    };
+    let (mut limits, rates, quotas) = (keys(3), keys(2), keys(2));
+    limits.sort();
+    limits.dedup();
+    Keys {
+        limits: limits
+            .into_iter()
+            .map(|key| LimitKey {
+                key,
+                while_suspended: random.one_in(3),
+            })
+            .collect(),
+        rates,
+        quotas,
+    }
+}
+
+fn control(random: &mut Random) -> Control {
+    let queue = random.pick(&["a", "b", ""]);
+    let queue = match queue {
+        "" => Queue::All,
+        tool => Queue::Tool(tool.into()),
+    };
+    match random.below(8) {
+        0 => Control::Pause(queue),
+        1 => Control::Resume(queue),
+        2 => Control::Rule(random.pick(&RULES).into(), None),
+        _ => {
+            let rule = match random.below(3) {
+                0 => Rule::Rate(
+                    random
+                        .pick(&["1/s", "2/min", "3/h burst 1"])
+                        .parse()
+                        .expect("a rate"),
+                ),
+                1 => Rule::Queued(random.below(4)),
+                _ => Rule::Running(1 + random.pick(&[0, 0, 1, 2])),
+            };
+            Control::Rule(random.pick(&RULES).into(), Some(rule))
         }
     }
 }
@@ -371,7 +431,10 @@ impl Command {
                     CancelMode::Ask(moment(random))
                 },
             },
-            71..73 => Self::Delete { task },
+            71 => Self::Delete { task },
+            72 => Self::Control {
+                changes: (0..=random.below(2)).map(|_| control(random)).collect(),
+            },
             73..79 => Self::Tick {
                 me: random.below(WORKERS + 1),
                 budget: random.pick(&[1, 2, 100]),

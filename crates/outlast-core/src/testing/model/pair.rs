@@ -225,6 +225,7 @@ impl Pair {
                 }
             }
             Command::Delete { task } => Reply::of(store.delete(task_id(*task)).await),
+            Command::Control { changes } => Reply::of(store.control(changes.clone()).await),
             Command::Tick { me, budget } => {
                 Reply::of(store.tick(worker_id(*me), LEASE, *budget).await)
             }
@@ -315,6 +316,11 @@ impl Pair {
     async fn compare_all(&mut self) -> Result<(), String> {
         let model: &dyn Store = &self.model;
         let tested = &*self.tested;
+        same(
+            "the controls",
+            &model.controls().await.ok(),
+            &tested.controls().await.ok(),
+        )?;
         same(
             "the counts",
             &model.stats().await.ok(),

@@ -1,0 +1,265 @@
+//! Who may be claimed: the limits, rates and quotas over all tasks of a store.
+//!
+//! What a task holds and what it needs are functions of its record alone; the [`Ledger`] adds them up.
+//! A store feeds it every change of a record and asks it before each claim, in the same atomic unit.
+//! It can be built again from the records at any time (I3), which is what a store does at its start.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::limit::{Arrival, Controls, Key, Rule};
+use crate::status::Phase;
+use crate::task::{Task, TaskSpec};
+
+/// When to come back to a full queue, where nobody knows better.
+const COME_BACK: Duration = Duration::from_secs(5);
+
+/// Something that must be open before a task can be claimed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// The limit of this key must have room.
+    Limit(Key),
+    /// The rate of this key must allow a start.
+    Rate(Key),
+}
+
+impl Task {
+    /// The limit keys it holds at present: all while it runs, some while it is suspended and until it
+    /// is claimed again.
+    pub fn held_keys(&self) -> impl Iterator<Item = &Key> {
+        let running = self.state.phase == Phase::Running;
+        let limits = self.spec.keys.limits.iter();
+        limits
+            .filter(move |limit| running || (self.state.keeps_keys && limit.while_suspended))
+            .map(|limit| &limit.key)
+    }
+
+    /// What must be open before it can be claimed. An attempt that goes on has started before, so no
+    /// rate holds it up.
+    pub fn gates(&self) -> impl Iterator<Item = Gate> {
+        let keys = &self.spec.keys;
+        let limits = keys
+            .limits
+            .iter()
+            .filter(|limit| !(self.state.keeps_keys && limit.while_suspended))
+            .map(|limit| Gate::Limit(limit.key.clone()));
+        let rates = keys
+            .rates
+            .iter()
+            .filter(|_| !self.state.resuming)
+            .map(|key| Gate::Rate(key.clone()));
+        limits.chain(rates)
+    }
+
+    /// The quota keys it counts for: those of a task that waits to be started.
+    pub fn quota_keys(&self) -> &[Key] {
+        match self.state.phase {
+            Phase::Scheduled | Phase::Queued | Phase::Blocked => &self.spec.keys.quotas,
+            Phase::Running | Phase::Suspended | Phase::Finished => &[],
+        }
+    }
+}
+
+/// The state of all keys of a store.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    controls: Controls,
+    held: HashMap<Key, u32>,
+    waiting: HashMap<Key, u64>,
+    arrivals: HashMap<Key, Arrival>,
+    /// When closed rate gates open: each key once.
+    opening: BTreeSet<(Timestamp, Key)>,
+}
+
+impl Ledger {
+    /// The ledger of a store without tasks.
+    pub fn new(controls: Controls) -> Self {
+        Self {
+            controls,
+            ..Self::default()
+        }
+    }
+
+    /// The rules and pauses.
+    pub fn controls(&self) -> &Controls {
+        &self.controls
+    }
+
+    /// Replaces the rules and pauses; they hold for tasks that wait already.
+    pub fn set_controls(&mut self, controls: Controls, now: Timestamp) {
+        self.controls = controls;
+        self.opening.clear();
+        let arrivals: Vec<_> = self.arrivals.keys().cloned().collect();
+        for key in arrivals {
+            self.note_opening(&key, now);
+        }
+    }
+
+    /// Counts a change of a record; `None` is a record that is not there. Says which limits have got
+    /// room by it.
+    pub fn changed(&mut self, before: Option<&Task>, after: Option<&Task>) -> Vec<Key> {
+        let limited = |task: Option<&Task>| task.is_some_and(|task| !task.spec.keys.is_empty());
+        let standing = |task: &Task| (task.state.phase, task.state.keeps_keys);
+        if (!limited(before) && !limited(after)) || before.map(standing) == after.map(standing) {
+            return Vec::new();
+        }
+        if let Some(task) = after {
+            task.held_keys().for_each(|key| self.hold(key, 1));
+            for key in task.quota_keys() {
+                self.wait(key, 1);
+            }
+        }
+        let mut freed = Vec::new();
+        if let Some(task) = before {
+            for key in task.held_keys() {
+                let held = self.held.get_mut(key).expect("it was counted before");
+                *held -= 1;
+                let left = *held;
+                if left == 0 {
+                    self.held.remove(key);
+                }
+                let let_go = !after.is_some_and(|task| task.held_keys().any(|kept| kept == key));
+                if let_go && self.maximum(key).is_some_and(|max| left < max) {
+                    freed.push(key.clone());
+                }
+            }
+            for key in task.quota_keys() {
+                let waiting = self.waiting.get_mut(key).expect("it was counted before");
+                *waiting -= 1;
+                if *waiting == 0 {
+                    self.waiting.remove(key);
+                }
+            }
+        }
+        freed
+    }
+
+    /// Counts `tasks` more that hold `key`, when the ledger is built again.
+    pub fn hold(&mut self, key: &Key, tasks: u32) {
+        *self.held.entry(key.clone()).or_default() += tasks;
+    }
+
+    /// Counts `tasks` more that wait under `key`, when the ledger is built again.
+    pub fn wait(&mut self, key: &Key, tasks: u64) {
+        *self.waiting.entry(key.clone()).or_default() += tasks;
+    }
+
+    /// Sets where a rate key stands, when the ledger is built again.
+    pub fn set_arrival(&mut self, key: Key, arrival: Arrival, now: Timestamp) {
+        self.arrivals.insert(key.clone(), arrival);
+        self.note_opening(&key, now);
+    }
+
+    fn maximum(&self, key: &Key) -> Option<u32> {
+        match self.controls.rules.get(&key.rule) {
+            Some(Rule::Running(max)) => Some(*max),
+            _ => None,
+        }
+    }
+
+    fn opens_at(&self, key: &Key) -> Option<Timestamp> {
+        let Some(Rule::Rate(rate)) = self.controls.rules.get(&key.rule) else {
+            return None;
+        };
+        self.arrivals
+            .get(key)
+            .map(|arrival| arrival.opens_at(*rate))
+    }
+
+    fn note_opening(&mut self, key: &Key, now: Timestamp) {
+        if let Some(opens_at) = self.opens_at(key).filter(|opens_at| *opens_at > now) {
+            self.opening.insert((opens_at, key.clone()));
+        }
+    }
+
+    /// How many tasks hold `key`.
+    pub fn held(&self, key: &Key) -> u32 {
+        self.held.get(key).copied().unwrap_or(0)
+    }
+
+    /// Whether a task that needs `gate` could pass it at `now`.
+    pub fn is_open(&self, gate: &Gate, now: Timestamp) -> bool {
+        match gate {
+            Gate::Limit(key) => self.maximum(key).is_none_or(|max| self.held(key) < max),
+            Gate::Rate(key) => self.opens_at(key).is_none_or(|opens_at| opens_at <= now),
+        }
+    }
+
+    /// Whether the limits and rates of a ready task have room at `now`.
+    pub fn has_room(&self, task: &Task, now: Timestamp) -> bool {
+        task.spec.keys.is_empty() || task.gates().all(|gate| self.is_open(&gate, now))
+    }
+
+    /// Whether a ready task may be claimed at `now`: it has room, and its queue is not paused.
+    pub fn lets_in(&self, task: &Task, now: Timestamp) -> bool {
+        !self.controls.is_paused(&task.spec.tool) && self.has_room(task, now)
+    }
+
+    /// Takes a start from each rate of a task that is being claimed; `ready` is the record before the
+    /// claim, which for a new task makes no difference. Returns where these keys stand then; whoever calls it announces [`Ledger::next_opening`].
+    pub fn start(&mut self, ready: &Task, now: Timestamp) -> Vec<(Key, Arrival)> {
+        let mut moved = Vec::new();
+        for gate in ready.gates() {
+            let Gate::Rate(key) = gate else { continue };
+            let Some(Rule::Rate(rate)) = self.controls.rules.get(&key.rule) else {
+                continue;
+            };
+            let arrival = self.arrivals.entry(key.clone()).or_default();
+            self.opening.remove(&(arrival.opens_at(*rate), key.clone()));
+            *arrival = arrival.after_start(*rate, now);
+            moved.push((key.clone(), *arrival));
+            self.note_opening(&key, now);
+        }
+        moved
+    }
+
+    /// The keys of rates that have opened since this was asked last.
+    pub fn opened(&mut self, now: Timestamp) -> Vec<Key> {
+        let mut opened = Vec::new();
+        while let Some((opens_at, _)) = self.opening.first()
+            && *opens_at <= now
+        {
+            let (_, key) = self.opening.pop_first().expect("looked at above");
+            opened.push(key);
+        }
+        opened
+    }
+
+    /// When the next closed rate opens.
+    pub fn next_opening(&self, now: Timestamp) -> Option<Timestamp> {
+        let mut later = self.opening.iter().map(|(opens_at, _)| *opens_at);
+        later.find(|opens_at| *opens_at > now)
+    }
+
+    /// Forgets rates that stand as if they had never been used; says whether there were any.
+    pub fn forget_past(&mut self, now: Timestamp) -> bool {
+        let before = self.arrivals.len();
+        self.arrivals.retain(|_, arrival| !arrival.is_past(now));
+        self.arrivals.len() < before
+    }
+
+    /// Refuses the creation of a task that would have to wait in a full queue.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`].
+    pub fn check_quotas(&self, spec: &TaskSpec) -> Result<(), Error> {
+        for key in &spec.keys.quotas {
+            let Some(Rule::Queued(max)) = self.controls.rules.get(&key.rule) else {
+                continue;
+            };
+            if self.waiting.get(key).copied().unwrap_or(0) >= *max {
+                return Err(Error::QueueFull {
+                    key: key.clone(),
+                    max: *max,
+                    retry_after: COME_BACK,
+                });
+            }
+        }
+        Ok(())
+    }
+}
