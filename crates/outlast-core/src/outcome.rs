@@ -79,8 +79,14 @@ pub enum FailureReason {
     Crashed,
     /// The command vanished with its machine and may not be repeated.
     Interrupted,
-    /// A time limit ran out; the message says which.
+    /// An attempt took longer than it may.
     Timeout,
+    /// A running attempt gave no sign of life for longer than it may.
+    IdleTimeout,
+    /// The task stood ready for longer than it may, and no worker started it.
+    QueueTimeout,
+    /// A step took longer than it may, and the handler did not handle that.
+    StepTimeout,
     /// The recorded journal does not fit the code that replays it.
     JournalMismatch,
     /// No worker that knows the tool appeared in time.

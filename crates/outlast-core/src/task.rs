@@ -76,8 +76,12 @@ pub struct TaskSpec {
     pub ttl: Option<Duration>,
     /// How long the finished task is kept.
     pub retention: Duration,
-    /// How old it may grow before it must have ended.
+    /// How old it may grow before it must have ended, counted from its creation or, if that is later,
+    /// from its `run_at`.
     pub max_age: Duration,
+    /// How long it may stand ready without being started for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<Duration>,
     /// How many crashes in a row end it.
     pub max_crashes: u32,
     /// Free words to find it by.
@@ -126,6 +130,7 @@ impl TaskSpec {
             ttl: None,
             retention: DEFAULT_RETENTION,
             max_age: DEFAULT_MAX_AGE,
+            queue_timeout: None,
             max_crashes: DEFAULT_MAX_CRASHES,
             labels: BTreeMap::new(),
             seed,
@@ -246,6 +251,9 @@ pub struct TaskState {
     pub created_at: Timestamp,
     /// The last change of status, message, progress or input: the wire's `lastUpdatedAt`.
     pub updated_at: Timestamp,
+    /// When it became ready to be started for the first time; `None` once it has started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since: Option<Timestamp>,
     /// When it first ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,

@@ -16,6 +16,7 @@ use outlast_core::{Failure, FailureReason, Level, Outcome, ToolResult};
 use tokio::time::sleep_until;
 
 use crate::BoxFuture;
+use crate::deadline::Verdict;
 use crate::error::{Error, ErrorKind, Result, from_store};
 use crate::progress::Tell;
 use crate::run::Run;
@@ -83,12 +84,13 @@ pub(crate) async fn drive(
             earlier(end);
         }
 
-        if let Some(timeout) = run.timeout {
-            let end = started + timeout;
-            if end <= now {
-                break timed_out(run, timeout);
-            }
-            earlier(end);
+        // Made before the clock is read, so that a move of it in between is noticed.
+        let moved = run.shared.moved.notified();
+        let waits = run.waits.waiting_since().is_some();
+        match run.deadlines.verdict(waits, run.store().clock().now()) {
+            Verdict::Unlimited => {}
+            Verdict::Within(left) => earlier(now + left),
+            Verdict::Over(failure) => break timed_out(run, failure),
         }
 
         if errand.is_none() && pause.is_none_or(|pause| pause <= now) {
@@ -170,6 +172,7 @@ pub(crate) async fn drive(
             () = run.release.cancelled() => break Ending::Released,
             () = run.cancel.cancelled(), if grace.is_none() => {}
             () = run.poke.notified() => {}
+            () = moved => {}
             () = async { sleep_until(wake.expect("checked")).await }, if wake.is_some() => {}
         }
     }
@@ -229,15 +232,9 @@ async fn settle(run: &Arc<Run>, ending: Ending) -> Ending {
 }
 
 /// An attempt that took too long is retried like any other error.
-fn timed_out(run: &Run, timeout: Duration) -> Ending {
-    let message = format!("the attempt took longer than {timeout:?}");
-    if let Some(ending) = ending_of_error(run, &Error::tool(&message)) {
-        return ending;
-    }
-    Ending::Outcome(Outcome::Failed(Failure::internal(
-        FailureReason::Timeout,
-        message,
-    )))
+fn timed_out(run: &Run, failure: Failure) -> Ending {
+    let error = Error::failed(failure);
+    ending_of_error(run, &error).unwrap_or_else(|| Ending::Outcome(error.into_outcome()))
 }
 
 fn ending_of(run: &Run, returned: Result<Result<ToolResult>, String>) -> Ending {

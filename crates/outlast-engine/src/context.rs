@@ -87,6 +87,7 @@ impl Cx {
 
     /// Logs a line in the name of `logger`.
     pub fn log_as(&self, level: Level, logger: &str, text: impl AsRef<str>) {
+        self.run.sign_of_life();
         let Some(line) = self.run.log.push(level, logger, text.as_ref()) else {
             return;
         };
@@ -126,6 +127,7 @@ impl Cx {
     /// A dropped call has stored all of the bytes or none.
     pub async fn write_log(&self, lines: Vec<LogLine>) -> Result<u64> {
         let lease = self.run.must_persist("write_log").await?;
+        self.run.sign_of_life();
         if let Some(observer) = &self.run.observer {
             lines.iter().for_each(|line| observer.log(line));
         }
@@ -279,13 +281,12 @@ impl Cx {
         loop {
             let filled = self.run.waits.filled.notified();
             self.stop_waiting_if_cancelled()?;
-            let now = clock.now();
-            if now >= until {
+            if clock.now() >= until {
                 return Ok(());
             }
             tokio::select! {
                 () = filled => {}
-                () = tokio::time::sleep(until.since(now)) => {}
+                () = self.run.shared.until(until) => {}
             }
         }
     }

@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) ready: Notify,
     /// Something is due before the heart would look again.
     pub(crate) due: Notify,
+    /// The store's clock was moved by hand.
+    pub(crate) moved: Notify,
     /// When the heart looks again, in milliseconds by the store's clock.
     pub(crate) looks_at: AtomicI64,
     /// No more claims.
@@ -248,6 +250,7 @@ impl EngineBuilder {
             slots,
             ready: Notify::new(),
             due: Notify::new(),
+            moved: Notify::new(),
             looks_at: AtomicI64::new(i64::MIN),
             stopping: CancellationToken::new(),
             running: TaskTracker::new(),
@@ -304,8 +307,10 @@ impl Engine {
         self.recovered
     }
 
-    /// Makes the engine look at once at what is due, for clocks that are moved by hand.
+    /// Makes the engine look at once at what is due, for clocks that are moved by hand: timers,
+    /// deadlines and the time limits of attempts and steps.
     pub fn run_due(&self) {
+        self.shared.moved.notify_waiters();
         self.shared.due.notify_one();
     }
 

@@ -117,7 +117,15 @@ impl Error {
     /// How long to wait before the work is tried again, after `errors` errors in all; `None` if it is
     /// not.
     pub(crate) fn wait_before_retry(&self, retry: Option<&Retry>, errors: u32) -> Option<Duration> {
-        if !matches!(self.kind(), ErrorKind::Tool(_) | ErrorKind::Protocol { .. }) {
+        let is_tried_again = match self.kind() {
+            ErrorKind::Tool(_) | ErrorKind::Protocol { .. } => true,
+            ErrorKind::Failed(failure) => matches!(
+                failure.reason,
+                FailureReason::Timeout | FailureReason::IdleTimeout | FailureReason::StepTimeout
+            ),
+            _ => false,
+        };
+        if !is_tried_again {
             return None;
         }
         let configured = retry?.wait_after(errors)?;
@@ -178,6 +186,7 @@ impl Error {
                 message: message.clone(),
                 data: data.clone(),
             }),
+            ErrorKind::Failed(failure) => Some(RecordedError::Failed(failure.clone())),
             _ => None,
         }
     }
@@ -193,12 +202,14 @@ pub(crate) enum RecordedError {
         message: String,
         data: Option<RawJson>,
     },
+    Failed(Failure),
 }
 
 impl From<RecordedError> for Error {
     fn from(recorded: RecordedError) -> Self {
         Self::new(match recorded {
             RecordedError::Tool(result) => ErrorKind::Tool(result),
+            RecordedError::Failed(failure) => ErrorKind::Failed(failure),
             RecordedError::Protocol {
                 code,
                 message,

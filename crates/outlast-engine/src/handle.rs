@@ -90,6 +90,8 @@ impl NewCall {
             after: self.after,
             labels: self.labels,
             retention: self.tool.retention,
+            max_age: self.tool.max_age,
+            queue_timeout: self.tool.queue_timeout,
             max_crashes: self.tool.max_crashes.max(1),
             ..TaskSpec::new(self.tool.name.clone(), self.arguments)
         }

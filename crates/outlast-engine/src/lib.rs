@@ -10,6 +10,7 @@
 mod attempt;
 mod blocking;
 mod context;
+mod deadline;
 mod engine;
 mod error;
 mod handle;

@@ -116,6 +116,7 @@ pub struct ProgressReporter {
 impl ProgressReporter {
     fn change(&self, change: impl FnOnce(&mut Progress)) -> &Self {
         if self.run.progress.change(change) {
+            self.run.sign_of_life();
             self.run.poke.notify_one();
         }
         self

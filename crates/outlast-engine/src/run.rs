@@ -7,13 +7,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::Duration;
 
 use outlast_core::store::{ClaimNow, Claimed};
 use outlast_core::{Answer, Input, JournalEntry, JournalKind, Lease, Store, Task, TaskSpec};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::deadline::Deadlines;
 use crate::engine::Shared;
 use crate::error::{Error, ErrorKind, Result, from_store};
 use crate::log::LogBuffer;
@@ -37,7 +37,7 @@ pub(crate) struct Run {
     /// Errors of earlier attempts.
     pub(crate) errors: u32,
     pub(crate) retry: Option<Retry>,
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) deadlines: Deadlines,
     pub(crate) shared: Arc<Shared>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     /// May become a task: everything but `Origin::Unstored`.
@@ -90,7 +90,7 @@ impl Run {
             attempt: task.map_or(1, |task| task.state.attempt),
             errors: task.map_or(0, |task| task.state.errors),
             retry: tool.retry,
-            timeout: tool.timeout,
+            deadlines: Deadlines::new(tool.timeout, tool.idle_timeout, shared.store.clock().now()),
             progress: ProgressCell::new(
                 task.map(|task| task.state.progress.clone())
                     .unwrap_or_default(),
@@ -130,6 +130,11 @@ impl Run {
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.shared.store
+    }
+
+    /// Something was reported or recorded: the attempt is not idle.
+    pub(crate) fn sign_of_life(&self) {
+        self.deadlines.sign_of_life(self.store().clock().now());
     }
 
     /// The lease, if there is a record already.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use outlast_core::{JournalEntry, JournalKind, RawJson, Recorded};
+use outlast_core::{Failure, FailureReason, JournalEntry, JournalKind, RawJson, Recorded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -62,7 +62,8 @@ impl<F> Step<'_, F> {
         self
     }
 
-    /// How long one try may take; then it is dropped and counts as a tool error.
+    /// How long one try may take; then it is dropped and counts as an error with the reason
+    /// `step_timeout`, which is retried like others and ends the task unless the handler handles it.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -116,7 +117,7 @@ where
         return recorded_value(&name, &entry);
     }
     let _in_flight = InFlight::begin(run);
-    let done = tries(&name, work, retry.as_ref(), timeout).await;
+    let done = tries(run, &name, work, retry.as_ref(), timeout).await;
     if !run.is_storable() {
         return done;
     }
@@ -133,6 +134,7 @@ where
 
 /// Does the work until it succeeds or its tries are used up.
 async fn tries<T, F, Fut>(
+    run: &Run,
     name: &str,
     work: F,
     retry: Option<&Retry>,
@@ -147,18 +149,22 @@ where
         let tried = INSIDE_STEP.scope((), work());
         let tried = match timeout {
             None => tried.await,
-            Some(timeout) => tokio::time::timeout(timeout, tried)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(Error::tool(format!(
-                        "step {name:?} took longer than {timeout:?}"
-                    )))
-                }),
+            Some(timeout) => {
+                let end = run.store().clock().now() + timeout;
+                tokio::select! {
+                    biased;
+                    tried = tried => tried,
+                    () = run.shared.until(end) => Err(Error::failed(Failure::internal(
+                        FailureReason::StepTimeout,
+                        format!("step {name:?} took longer than {timeout:?}"),
+                    ))),
+                }
+            }
         };
         let Err(error) = tried else { return tried };
         errors += 1;
         match error.wait_before_retry(retry, errors) {
-            Some(wait) => tokio::time::sleep(wait).await,
+            Some(wait) => run.shared.until(run.store().clock().now() + wait).await,
             None => return Err(error),
         }
     }
@@ -185,6 +191,7 @@ pub(crate) async fn record(
         .journal_put(&lease, kind, name, input, recorded)
         .await;
     let entry = entry.map_err(from_store)?;
+    run.sign_of_life();
     run.remember(entry.clone());
     Ok(entry)
 }

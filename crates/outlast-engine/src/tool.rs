@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::store::ToolVersion;
-use outlast_core::task::{DEFAULT_MAX_CRASHES, DEFAULT_RETENTION};
+use outlast_core::task::{DEFAULT_MAX_AGE, DEFAULT_MAX_CRASHES, DEFAULT_RETENTION};
 use outlast_core::{InputRequest, RawJson, ToolResult};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,16 @@ pub trait Handler: Send + Sync + 'static {
     /// The arguments do not fit.
     fn check(&self, arguments: &RawJson) -> Result<(), String>;
 
+    /// Says whether the call's `_meta` can be taken, before anything is stored: for tools that read
+    /// keys of it. Takes everything unless it is written otherwise.
+    ///
+    /// # Errors
+    /// A key does not fit; the sentence names it and says what is allowed.
+    fn check_meta(&self, meta: Option<&RawJson>) -> Result<(), String> {
+        let _ = meta;
+        Ok(())
+    }
+
     /// Runs the tool. The future may be dropped at any await: when the task is cancelled, suspends,
     /// or is handed to another worker.
     fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>>;
@@ -89,8 +99,19 @@ pub struct Tool {
     pub max_crashes: u32,
     /// Whether and how an attempt that ended with an error is followed by another.
     pub retry: Option<Retry>,
-    /// How long one attempt may take. Waiting in the store does not count.
+    /// How long one attempt may take; then it ends with the reason `timeout`, or is followed by
+    /// another if `retry` says so. Waiting in the store does not count.
     pub timeout: Option<Duration>,
+    /// How long an attempt may report no progress, log nothing and record nothing; then it ends with
+    /// the reason `idle_timeout`, or is followed by another. Waiting for answers and timers is not
+    /// idle.
+    pub idle_timeout: Option<Duration>,
+    /// How long a task may stand ready before it is started for the first time; then it ends with
+    /// the reason `queue_timeout`.
+    pub queue_timeout: Option<Duration>,
+    /// How old a task may grow before it must have ended; then it ends with the reason `expired`.
+    /// Counts from its creation, or from the moment it was ordered for.
+    pub max_age: Duration,
     /// Questions to be answered before the task exists.
     pub ask_first: Option<AskFirst>,
     /// The code.
@@ -116,6 +137,9 @@ impl Tool {
             max_crashes: DEFAULT_MAX_CRASHES,
             retry: None,
             timeout: None,
+            idle_timeout: None,
+            queue_timeout: None,
+            max_age: DEFAULT_MAX_AGE,
             ask_first: None,
             handler,
         }

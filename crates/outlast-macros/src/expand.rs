@@ -212,11 +212,18 @@ fn settings(
     if let Some(task) = task {
         calls.extend(quote!(.task(#krate::TaskSupport::#task)));
     }
-    if let Some(ms) = options.retention_ms {
-        calls.extend(quote!(.retention(::core::time::Duration::from_millis(#ms))));
-    }
-    if let Some(ms) = options.timeout_ms {
-        calls.extend(quote!(.timeout(::core::time::Duration::from_millis(#ms))));
+    let durations = [
+        ("retention", options.retention_ms),
+        ("timeout", options.timeout_ms),
+        ("idle_timeout", options.idle_timeout_ms),
+        ("queue_timeout", options.queue_timeout_ms),
+        ("max_age", options.max_age_ms),
+    ];
+    for (setting, ms) in durations {
+        if let Some(ms) = ms {
+            let method = Ident::new(setting, Span::call_site());
+            calls.extend(quote!(.#method(::core::time::Duration::from_millis(#ms))));
+        }
     }
     if let Some(retries) = &options.retries {
         calls.extend(quote!(.retries(#retries)));

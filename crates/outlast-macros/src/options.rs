@@ -9,7 +9,7 @@ use outlast_core::duration;
 
 /// Everything that may be written, for error messages.
 const ALLOWED: &str = "task, name, title, description, version, accepts, retention, timeout, \
-                       retries, max_crashes, ask_first, read_only, destructive, idempotent, open_world, crate";
+                       idle_timeout, queue_timeout, max_age, retries, max_crashes, ask_first, read_only, destructive, idempotent, open_world, crate";
 
 /// The three words of `task = "…"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +30,9 @@ pub(crate) struct Options {
     pub(crate) accepts: Vec<LitStr>,
     pub(crate) retention_ms: Option<u64>,
     pub(crate) timeout_ms: Option<u64>,
+    pub(crate) idle_timeout_ms: Option<u64>,
+    pub(crate) queue_timeout_ms: Option<u64>,
+    pub(crate) max_age_ms: Option<u64>,
     pub(crate) retries: Option<LitInt>,
     pub(crate) max_crashes: Option<LitInt>,
     pub(crate) ask_first: Option<Path>,
@@ -72,6 +75,9 @@ impl Options {
             "accepts" => self.accepts = strings(meta)?,
             "retention" => self.retention_ms = Some(milliseconds(meta)?),
             "timeout" => self.timeout_ms = Some(milliseconds(meta)?),
+            "idle_timeout" => self.idle_timeout_ms = Some(milliseconds(meta)?),
+            "queue_timeout" => self.queue_timeout_ms = Some(milliseconds(meta)?),
+            "max_age" => self.max_age_ms = Some(milliseconds(meta)?),
             "retries" => self.retries = Some(meta.value()?.parse()?),
             "max_crashes" => self.max_crashes = Some(meta.value()?.parse()?),
             "ask_first" => self.ask_first = Some(meta.value()?.parse()?),

@@ -186,10 +186,32 @@ impl Tool {
         self
     }
 
-    /// Sets how long one attempt may take; waiting in the store does not count. Default: as long as
-    /// it likes.
+    /// Sets how long one attempt may take before it ends with the reason `timeout`; waiting in the
+    /// store does not count. Default: as long as it likes.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.tool.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how long an attempt may report no progress, log nothing and record nothing before it ends
+    /// with the reason `idle_timeout`. Waiting for answers and timers is not idle. Default: as long
+    /// as it likes.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.tool.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how long a task may stand ready before it is started for the first time; then it ends
+    /// with the reason `queue_timeout`. Default: as long as it takes.
+    pub fn queue_timeout(mut self, timeout: Duration) -> Self {
+        self.tool.queue_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how old a task may grow, waiting included, before it must have ended; then it ends with
+    /// the reason `expired`. Default 30 days.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.tool.max_age = age;
         self
     }
 

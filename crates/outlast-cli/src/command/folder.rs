@@ -46,6 +46,9 @@ pub struct Spec {
     pub working_dir: PathBuf,
     /// The time limit.
     pub timeout_ms: Option<u64>,
+    /// How long it may print nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_ms: Option<u64>,
     /// From SIGINT to SIGTERM.
     pub interrupt_grace_ms: u64,
     /// From SIGTERM to SIGKILL.
@@ -63,6 +66,7 @@ impl Spec {
             env: invocation.env,
             working_dir: invocation.working_dir,
             timeout_ms: None,
+            idle_timeout_ms: None,
             interrupt_grace_ms: ms(crate::config::INTERRUPT_GRACE),
             terminate_grace_ms: ms(crate::config::TERMINATE_GRACE),
         }
@@ -117,6 +121,8 @@ pub enum StopCause {
     Cancel,
     /// The time limit ran out.
     Timeout,
+    /// It printed nothing for longer than it may.
+    IdleTimeout,
     /// The shim was told to end by a signal from elsewhere, as when the machine shuts down.
     Signal,
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use outlast_core::{RawJson, ToolResult, duration};
 use serde::Serialize;
 
-use super::folder::{End, Status, StopCause};
+use super::folder::{End, Spec, Status, StopCause};
 
 /// Output up to this many bytes is returned whole as structured content.
 pub const WHOLE: u64 = 256 * 1024;
@@ -32,6 +32,9 @@ struct Structured<'a> {
     signal: Option<i32>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     timed_out: bool,
+    /// Why the command was stopped, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<StopCause>,
     duration_ms: u64,
     output: &'a str,
     output_bytes: u64,
@@ -47,19 +50,17 @@ fn is_zero(number: &u32) -> bool {
 
 /// The result of a command that ended with `status` and printed what is in `log`.
 ///
-/// `timeout` is named if it ran out. `whole` tells where all of the output can be read; empty if
+/// A limit of `spec` that ran out is named. `whole` tells where all of the output can be read; empty if
 /// nowhere.
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn result(
-    status: &Status,
-    log: &Path,
-    timeout: Option<Duration>,
-    whole: &str,
-) -> io::Result<ToolResult> {
+pub fn result(status: &Status, log: &Path, spec: &Spec, whole: &str) -> io::Result<ToolResult> {
     let printed = Printed::read(log)?;
-    let timed_out = status.stopped == Some(StopCause::Timeout);
+    let timed_out = matches!(
+        status.stopped,
+        Some(StopCause::Timeout | StopCause::IdleTimeout)
+    );
     let (exit_code, signal) = match status.end {
         End::Exited(code) => (Some(code), None),
         End::Signalled(signal) => (None, Some(signal)),
@@ -71,13 +72,14 @@ pub fn result(
         exit_code,
         signal,
         timed_out,
+        stopped: status.stopped,
         duration_ms: status.duration_ms,
         output: if truncated { tail } else { &printed.text },
         output_bytes: printed.bytes,
         truncated,
         leftover_processes: status.leftovers,
     };
-    let trouble = trouble(status, timeout);
+    let trouble = trouble(status, spec);
     let is_error = trouble.is_some();
     let text = text(trouble, &printed, whole);
     let result = if is_error {
@@ -92,14 +94,26 @@ pub fn result(
 }
 
 /// What went wrong; `None` for a command that says it did not.
-fn trouble(status: &Status, timeout: Option<Duration>) -> Option<String> {
-    if status.stopped == Some(StopCause::Timeout) {
-        let limit = timeout.map_or_else(String::new, |limit| {
-            format!(" of {}", duration::format(limit))
-        });
-        return Some(format!(
-            "the command was stopped because its time limit{limit} ran out"
-        ));
+fn trouble(status: &Status, spec: &Spec) -> Option<String> {
+    let of = |limit: Option<u64>| {
+        limit.map_or_else(String::new, |ms| {
+            format!(" of {}", duration::format(Duration::from_millis(ms)))
+        })
+    };
+    match status.stopped {
+        Some(StopCause::Timeout) => {
+            let limit = of(spec.timeout_ms);
+            return Some(format!(
+                "the command was stopped because its time limit{limit} ran out"
+            ));
+        }
+        Some(StopCause::IdleTimeout) => {
+            let limit = of(spec.idle_timeout_ms);
+            return Some(format!(
+                "the command was stopped because it printed nothing for longer than its limit{limit}"
+            ));
+        }
+        Some(StopCause::Cancel | StopCause::Signal) | None => {}
     }
     match &status.end {
         End::Exited(0) => None,
@@ -233,6 +247,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::command::expand::Invocation;
 
     fn status(end: End) -> Status {
         Status {
@@ -248,8 +263,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         std::fs::write(&log, output).unwrap();
-        let limit = Some(Duration::from_secs(90));
-        let result = result(status, &log, limit, "outlast tasks logs ID").unwrap();
+        let spec = Spec {
+            timeout_ms: Some(90_000),
+            idle_timeout_ms: Some(30_000),
+            ..Spec::new(Invocation {
+                argv: vec![],
+                env: vec![],
+                working_dir: "/".into(),
+            })
+        };
+        let result = result(status, &log, &spec, "outlast tasks logs ID").unwrap();
         let text = result.content.to_value()[0]["text"]
             .as_str()
             .unwrap()
@@ -302,6 +325,17 @@ mod tests {
             "the command was stopped because its time limit of 1m30s ran out; it printed:\nx"
         );
         assert!(is_error && structured["timed_out"] == true);
+
+        let silent = Status {
+            stopped: Some(StopCause::IdleTimeout),
+            ..status(End::Signalled(2))
+        };
+        let (text, _, structured) = of(&silent, b"x");
+        assert!(
+            text.starts_with("the command was stopped because it printed nothing for longer than its limit of 30s"),
+            "{text}"
+        );
+        assert_eq!(structured["stopped"], "idle_timeout");
 
         let (text, is_error, _) = of(&status(End::NotRun("no such file".into())), b"");
         assert_eq!(

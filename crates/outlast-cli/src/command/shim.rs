@@ -150,6 +150,7 @@ impl<'a> Watch<'a> {
             Err(error) => return Ok(not_run(error.to_string(), None, started_at_ms)),
         };
         let deadline = spec.timeout_ms.map(|ms| begin + Duration::from_millis(ms));
+        let mut silence = Silence::begin(spec.idle_timeout_ms, begin);
         let mut watch = Self {
             folder,
             spec,
@@ -170,6 +171,8 @@ impl<'a> Watch<'a> {
                     watch.stop(StopCause::Cancel);
                 } else if deadline.is_some_and(|deadline| now >= deadline) {
                     watch.stop(StopCause::Timeout);
+                } else if silence.is_over(folder, now) {
+                    watch.stop(StopCause::IdleTimeout);
                 }
             }
             let group = watch.group();
@@ -180,6 +183,7 @@ impl<'a> Watch<'a> {
             wake = wake.min(watch.ladder.as_ref().map_or(wake, Ladder::due));
             if watch.stopped.is_none() {
                 wake = wake.min(deadline.unwrap_or(wake));
+                wake = wake.min(silence.ends().unwrap_or(wake));
             }
             let signalled = tokio::select! {
                 _ = child.recv() => false,
@@ -263,6 +267,41 @@ impl<'a> Watch<'a> {
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             leftovers: self.leftovers,
         }
+    }
+}
+
+/// How long the command has printed nothing, by the length of its log.
+struct Silence {
+    limit: Option<Duration>,
+    length: u64,
+    since: Instant,
+}
+
+impl Silence {
+    fn begin(limit_ms: Option<u64>, now: Instant) -> Self {
+        Self {
+            limit: limit_ms.map(Duration::from_millis),
+            length: 0,
+            since: now,
+        }
+    }
+
+    /// When it will have lasted too long, if nothing is printed until then.
+    fn ends(&self) -> Option<Instant> {
+        Some(self.since + self.limit?)
+    }
+
+    fn is_over(&mut self, folder: &RunFolder, now: Instant) -> bool {
+        if self.limit.is_none() {
+            return false;
+        }
+        let log = std::fs::metadata(folder.log_path());
+        let length = log.map_or(self.length, |log| log.len());
+        if length != self.length {
+            self.length = length;
+            self.since = now;
+        }
+        self.ends().is_some_and(|ends| ends <= now)
     }
 }
 

@@ -16,7 +16,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::task::DEFAULT_RETENTION;
+use outlast_core::task::{DEFAULT_MAX_AGE, DEFAULT_RETENTION};
 use outlast_core::{Failure, FailureReason, Level, LogLine, RawJson, ToolResult};
 use outlast_engine::{BoxFuture, Cx, Error, ErrorKind, Handler, Result, TaskSupport, Tool};
 use serde::Deserialize;
@@ -98,6 +98,8 @@ pub fn tool(command: CommandTool, defaults: Defaults, runs: &Arc<Runs>) -> Tool 
         task,
         version: command.version.clone(),
         retention: command.retention.unwrap_or(defaults.retention),
+        queue_timeout: command.queue_timeout,
+        max_age: command.max_age.unwrap_or(DEFAULT_MAX_AGE),
         // A server that dies under a command says nothing about the command, which goes on.
         max_crashes: u32::MAX,
         ..Tool::new(command.name, Arc::new(handler))
@@ -115,6 +117,10 @@ struct CommandHandler {
 impl Handler for CommandHandler {
     fn check(&self, arguments: &RawJson) -> Result<(), String> {
         self.expand(arguments).map(drop)
+    }
+
+    fn check_meta(&self, meta: Option<&RawJson>) -> Result<(), String> {
+        self.timeout(meta).map(drop)
     }
 
     fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
@@ -138,28 +144,32 @@ impl CommandHandler {
         expand(&self.command, &arguments).map_err(|error| error.to_string())
     }
 
-    fn spec(&self, arguments: &RawJson, cx: &Cx) -> Result<Spec> {
+    /// The time limit of a run whose call came with this `_meta`.
+    fn timeout(&self, meta: Option<&RawJson>) -> Result<Option<Duration>, String> {
         #[derive(Default, Deserialize)]
         struct Meta {
             #[serde(rename = "outlast/timeoutMs")]
             timeout_ms: Option<Value>,
         }
-        let meta: Meta = cx
-            .request_meta()
-            .and_then(|meta| meta.to().ok())
-            .unwrap_or_default();
+        let meta: Meta = meta.and_then(|meta| meta.to().ok()).unwrap_or_default();
         let asked = match meta.timeout_ms {
             None | Some(Value::Null) => None,
             Some(value) => Some(Duration::from_millis(value.as_u64().ok_or_else(|| {
-                Error::arguments(format!(
+                format!(
                     "_meta[\"{TIMEOUT_KEY}\"] is {value}; allowed: a whole number of milliseconds"
-                ))
+                )
             })?)),
         };
-        let timeout = self.command.timeout_for(asked).map_err(Error::arguments)?;
+        let timeout = self.command.timeout_for(asked);
+        timeout.map_err(|problem| format!("_meta[\"{TIMEOUT_KEY}\"]: {problem}"))
+    }
+
+    fn spec(&self, arguments: &RawJson, cx: &Cx) -> Result<Spec> {
+        let timeout = self.timeout(cx.request_meta()).map_err(Error::arguments)?;
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Ok(Spec {
             timeout_ms: timeout.map(ms),
+            idle_timeout_ms: self.command.idle_timeout.map(ms),
             interrupt_grace_ms: ms(self.command.interrupt_grace),
             terminate_grace_ms: ms(self.command.terminate_grace),
             ..Spec::new(self.expand(arguments).map_err(Error::arguments)?)
@@ -447,7 +457,7 @@ impl<'a> Run<'a> {
     }
 
     fn result(&self, status: &Status) -> Result<ToolResult> {
-        let timeout = self.folder.spec()?.timeout_ms.map(Duration::from_millis);
+        let spec = self.folder.spec()?;
         let whole = if self.cx.is_stored() {
             format!("outlast tasks logs {}", self.cx.task_id())
         } else {
@@ -456,7 +466,7 @@ impl<'a> Run<'a> {
         Ok(outcome::result(
             status,
             &self.folder.log_path(),
-            timeout,
+            &spec,
             &whole,
         )?)
     }

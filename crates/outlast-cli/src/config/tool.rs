@@ -21,7 +21,7 @@ use super::template::{Template, Word};
 use crate::command::expand;
 use crate::command::progress::{PatternError, ProgressPattern};
 
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 22] = [
     "title",
     "description",
     "version",
@@ -32,6 +32,9 @@ pub(super) const KEYS: [&str; 19] = [
     "env",
     "timeout",
     "max_timeout",
+    "idle_timeout",
+    "queue_timeout",
+    "max_age",
     "interrupt_grace",
     "terminate_grace",
     "progress",
@@ -120,6 +123,12 @@ pub struct CommandTool {
     pub timeout: Option<Duration>,
     /// The most a caller may ask for.
     pub max_timeout: Option<Duration>,
+    /// How long a run may print nothing.
+    pub idle_timeout: Option<Duration>,
+    /// How long a task may stand ready before it is started for the first time.
+    pub queue_timeout: Option<Duration>,
+    /// How old a task may grow before it must have ended; `None` takes the default.
+    pub max_age: Option<Duration>,
     /// From SIGINT to SIGTERM when a run is stopped.
     pub interrupt_grace: Duration,
     /// From SIGTERM to SIGKILL.
@@ -243,6 +252,9 @@ pub(super) fn read(
         working_dir,
         timeout,
         max_timeout,
+        idle_timeout: limit(&section, "idle_timeout"),
+        queue_timeout: limit(&section, "queue_timeout"),
+        max_age: limit(&section, "max_age"),
         interrupt_grace: up_to(&section, "interrupt_grace", Duration::from_secs(3600))
             .unwrap_or(INTERRUPT_GRACE),
         terminate_grace: up_to(&section, "terminate_grace", Duration::from_secs(3600))
@@ -567,13 +579,8 @@ fn note_unused(
 }
 
 fn read_timeouts(section: &Section<'_>) -> (Option<Duration>, Option<Duration>) {
-    let timeout = up_to(section, "timeout", LONGEST);
-    let max_timeout = up_to(section, "max_timeout", LONGEST);
-    for (key, value) in [("timeout", timeout), ("max_timeout", max_timeout)] {
-        if value.is_some_and(|value| value.is_zero()) {
-            section.wrong(key, "no time at all; leave the key out for no limit");
-        }
-    }
+    let timeout = limit(section, "timeout");
+    let max_timeout = limit(section, "max_timeout");
     if let Some((timeout, most)) = timeout.zip(max_timeout)
         && timeout > most
     {
@@ -584,6 +591,15 @@ fn read_timeouts(section: &Section<'_>) -> (Option<Duration>, Option<Duration>) 
         );
     }
     (timeout, max_timeout)
+}
+
+/// A time limit: not nothing, and no longer than anything may run.
+fn limit(section: &Section<'_>, key: &str) -> Option<Duration> {
+    let limit = up_to(section, key, LONGEST)?;
+    if limit.is_zero() {
+        section.wrong(key, "no time at all; leave the key out for no limit");
+    }
+    Some(limit)
 }
 
 /// A duration of at most `most`.

@@ -189,6 +189,19 @@ async fn cancel_reaches_descendants_that_left_group_and_session() {
 }
 
 #[tokio::test]
+async fn a_command_that_falls_silent_is_stopped() {
+    let rig = Rig::new();
+    let mut spec = rig.spec(&["/bin/sh", "-c", "echo one; sleep 0.2; echo two; sleep 600"]);
+    spec.idle_timeout_ms = Some(1500);
+    let folder = rig.run(&spec);
+    rig.launch(&folder).await;
+    let status = ended(&folder).await;
+    assert_eq!(status.stopped, Some(StopCause::IdleTimeout));
+    assert_eq!(std::fs::read(folder.log_path()).unwrap(), b"one\ntwo\n");
+    assert!(status.duration_ms >= 1500, "{status:?}");
+}
+
+#[tokio::test]
 async fn a_cancelled_command_may_end_in_its_own_way() {
     let rig = Rig::new();
     let mut spec = rig.spec(&[

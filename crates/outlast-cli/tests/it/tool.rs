@@ -260,6 +260,11 @@ arguments.n = { type = "integer", minimum = 0 }
         (json!({"outlast/timeoutMs": 0}), "allowed: 1ms to 2m"),
     ] {
         let call = server.call("s", &json!({"n": 600}), Some(&meta));
+        // Every surface asks this before it stores anything; the run checks for itself.
+        match call.tool.handler.check_meta(call.request_meta.as_ref()) {
+            Ok(()) => assert_eq!(meta, json!({"outlast/timeoutMs": 1})),
+            Err(problem) => assert!(problem.contains(part), "{problem}"),
+        }
         let handle = server.handle.clone();
         let id = server
             .on_server(async move { handle.create(call).await })

@@ -33,6 +33,7 @@ impl Task {
             until: now + lease,
         });
         self.state.started_at.get_or_insert(now);
+        self.state.ready_since = None;
         if !std::mem::take(&mut self.state.resuming) {
             self.state.attempt += 1;
         }

@@ -60,12 +60,25 @@ impl Task {
             .chain(cancel)
             .chain(timer)
             .chain(state.run_at)
+            .chain(self.start_by())
             .min()
             .map_or(self.oldest(), |next| next.min(self.oldest()))
     }
 
+    /// When the whole task runs out of time. A task that was ordered for later has its time from then
+    /// on.
     fn oldest(&self) -> Timestamp {
-        self.state.created_at + self.spec.max_age
+        let created = self.state.created_at;
+        self.spec
+            .run_at
+            .map_or(created, |run_at| run_at.max(created))
+            + self.spec.max_age
+    }
+
+    /// When it has stood ready for too long. A task that has ever started is past this limit: what it
+    /// has done so far is not thrown away because the next entry must wait.
+    fn start_by(&self) -> Option<Timestamp> {
+        Some(self.state.ready_since? + self.spec.queue_timeout?)
     }
 
     /// Does what is due at `now`.
@@ -77,8 +90,19 @@ impl Task {
             return Due::Delete;
         }
         if self.oldest() <= now {
-            let message = "the task reached its maximum age before it ended";
+            let message = format!(
+                "the task reached its maximum age of {:?} before it ended",
+                self.spec.max_age
+            );
             let failure = Failure::internal(FailureReason::Expired, message);
+            return Due::Changed(vec![self.take_over(Outcome::Failed(failure), now)]);
+        }
+        if self.start_by().is_some_and(|start_by| start_by <= now) {
+            let message = format!(
+                "the task was not started within {:?}: all workers were busy",
+                self.spec.queue_timeout.unwrap_or_default()
+            );
+            let failure = Failure::internal(FailureReason::QueueTimeout, message);
             return Due::Changed(vec![self.take_over(Outcome::Failed(failure), now)]);
         }
         if let Some(cancel) = self

@@ -74,6 +74,7 @@ impl Task {
                 cancel: None,
                 created_at: now,
                 updated_at: now,
+                ready_since: None,
                 started_at: None,
                 run_at,
                 finished_at: None,
@@ -102,6 +103,9 @@ impl Task {
     /// The only way to a new version, so that no version can lack its event.
     fn bump(&mut self, now: Timestamp, kind: EventKind) -> Event {
         self.state.version += 1;
+        if self.state.phase == Phase::Queued && self.state.started_at.is_none() {
+            self.state.ready_since.get_or_insert(now);
+        }
         Event {
             task: self.id(),
             number: self.state.version,
@@ -127,6 +131,7 @@ impl Task {
         self.state.awaiting = None;
         self.state.blocked.clear();
         self.state.run_at = None;
+        self.state.ready_since = None;
         self.state.updated_at = now;
         self.state.finished_at = Some(now);
         self.state.expire_at = Some(self.expiry(now));

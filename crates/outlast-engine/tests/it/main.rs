@@ -8,4 +8,5 @@ mod lifecycle;
 mod replay;
 mod retries;
 mod support;
+mod timeouts;
 mod waiting;

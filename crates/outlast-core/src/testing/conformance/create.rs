@@ -76,6 +76,7 @@ pub(super) async fn everything_asked_for_is_kept(rig: Rig) -> Rig {
         ttl: Some(Duration::from_millis(1)),
         retention: Duration::from_secs(7),
         max_age: Duration::from_secs(8),
+        queue_timeout: Some(Duration::from_millis(9)),
         max_crashes: u32::MAX,
         seed: u64::MAX,
         ..of("tööl; DROP TABLE task")

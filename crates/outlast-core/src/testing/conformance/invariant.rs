@@ -62,8 +62,17 @@ fn check_record(task: &Task) {
         "{id}: it is blocked for a reason"
     );
     assert!(
-        task.due_at() <= state.created_at + task.spec.max_age || task.is_finished(),
+        task.due_at()
+            <= state
+                .created_at
+                .max(task.spec.run_at.unwrap_or(state.created_at))
+                + task.spec.max_age
+            || task.is_finished(),
         "{id}: something will happen to it (I7)"
+    );
+    assert!(
+        state.ready_since.is_none() || (state.started_at.is_none() && !task.is_finished()),
+        "{id}: it stands ready only before its first start"
     );
     assert!(state.updated_at >= state.created_at, "{id}: times");
     let keys: BTreeSet<_> = state

@@ -197,6 +197,8 @@ cases! {
         nothing_is_kept_for_ever,
         unfinished_tasks_do_not_expire,
         an_old_task_fails,
+        what_nobody_starts_in_time_fails,
+        a_task_for_later_ages_from_then_on,
         a_tick_keeps_to_its_budget,
         a_tick_says_when_to_come_back,
         deleting_takes_everything_along,

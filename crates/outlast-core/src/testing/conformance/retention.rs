@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::id::{TaskId, WorkerId};
 use crate::journal::{JournalKind, Recorded};
 use crate::log::{Level, LogLine};
+use crate::machine::AttemptEnd;
 use crate::outcome::{FailureReason, Outcome};
 use crate::status::Phase;
 use crate::store::Ticked;
@@ -129,6 +130,64 @@ pub(super) async fn an_old_task_fails(rig: Rig) -> Rig {
         assert_eq!(failure.reason, FailureReason::Expired);
     }
     rig
+}
+
+pub(super) async fn what_nobody_starts_in_time_fails(rig: Rig) -> Rig {
+    let patient = || TaskSpec {
+        queue_timeout: Some(HOUR),
+        ..spec()
+    };
+    // A task that has started once is past the limit, also when it stands ready again.
+    let (started, lease) = rig.run_spec(patient()).await;
+    let released = rig.store.finish(&lease, AttemptEnd::Release, None).await;
+    released.expect("its lease holds");
+    let queued = rig.create_spec(patient()).await.task.id();
+    let run_at = Some(rig.clock.now() + 2 * HOUR);
+    let later = TaskSpec {
+        run_at,
+        ..patient()
+    };
+    let later = rig.create_spec(later).await.task.id();
+    rig.advance(HOUR - MOMENT);
+    rig.tick().await;
+    assert_eq!(rig.phase(queued).await, Phase::Queued);
+    rig.advance(MOMENT);
+    rig.tick().await;
+    assert_eq!(failure(&rig, queued).await, FailureReason::QueueTimeout);
+    assert_eq!(rig.phase(started).await, Phase::Queued);
+    assert_eq!(rig.claim_all().await, [started], "it is not ready any more");
+    rig.advance(HOUR);
+    rig.tick().await;
+    assert_eq!(rig.phase(later).await, Phase::Queued, "its time has come");
+    rig.advance(HOUR);
+    rig.tick().await;
+    assert_eq!(failure(&rig, later).await, FailureReason::QueueTimeout);
+    rig
+}
+
+pub(super) async fn a_task_for_later_ages_from_then_on(rig: Rig) -> Rig {
+    let run_at = Some(rig.clock.now() + 2 * HOUR);
+    let max_age = HOUR;
+    let later = TaskSpec {
+        run_at,
+        max_age,
+        ..spec()
+    };
+    let id = rig.create_spec(later).await.task.id();
+    rig.advance(3 * HOUR - MOMENT);
+    rig.tick().await;
+    assert_eq!(rig.phase(id).await, Phase::Queued);
+    rig.advance(MOMENT);
+    rig.tick().await;
+    assert_eq!(failure(&rig, id).await, FailureReason::Expired);
+    rig
+}
+
+async fn failure(rig: &Rig, id: TaskId) -> FailureReason {
+    match rig.task(id).await.outcome.as_deref() {
+        Some(Outcome::Failed(failure)) => failure.reason,
+        other => panic!("it failed: {other:?}"),
+    }
 }
 
 pub(super) async fn a_tick_keeps_to_its_budget(rig: Rig) -> Rig {

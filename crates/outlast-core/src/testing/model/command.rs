@@ -139,6 +139,7 @@ pub(super) struct Shape {
     ttl: Option<Duration>,
     retention: Duration,
     max_age: Duration,
+    queue_timeout: Option<Duration>,
     max_crashes: u32,
     keys: Keys,
 }
@@ -218,6 +219,7 @@ impl Shape {
             ttl: self.ttl,
             retention: self.retention,
             max_age: self.max_age,
+            queue_timeout: self.queue_timeout,
             max_crashes: self.max_crashes,
             keys: self.keys.clone(),
             seed: task,
@@ -251,6 +253,7 @@ impl Shape {
             } else {
                 30 * day
             },
+            queue_timeout: random.one_in(6).then(|| moment(random)),
             max_crashes: random.pick(&[1, 2, 3]),
             keys: limit_keys(random),
         }

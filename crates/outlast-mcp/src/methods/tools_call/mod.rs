@@ -57,6 +57,9 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         .meta
         .map(|meta| owned("_meta", meta))
         .transpose()?;
+    if let Err(problem) = tool.handler.check_meta(request_meta.as_ref()) {
+        return Err(RpcError::invalid_params(problem));
+    }
     if let Err(problem) = tool.handler.check(&arguments) {
         let problem = format!("invalid arguments for {:?}: {problem}", tool.name);
         return match (mode, cx.version.era()) {
