@@ -76,6 +76,10 @@ impl Shared {
             .clone()
     }
 
+    pub(crate) fn set_tools(&self, tools: Tools) {
+        *self.tools.write().expect("nothing panics under this lock") = tools;
+    }
+
     /// On what terms this worker claims.
     pub(crate) fn claim_by(&self, suspects: bool) -> ClaimBy {
         ClaimBy {

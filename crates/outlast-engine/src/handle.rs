@@ -4,7 +4,7 @@
 //! neither theirs nor shared with them is not found, in the same words as one that never was.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use outlast_core::machine::{Answered, CancelMode, Dependency};
@@ -141,6 +141,24 @@ impl Handle {
     /// The tools on offer.
     pub fn tools(&self) -> Tools {
         self.shared.tools()
+    }
+
+    /// Changes which tools this process runs. Runs that have begun go on with the code they have;
+    /// waiting tasks of a tool that is gone wait on.
+    pub fn set_tools(&self, tools: Tools) {
+        self.shared.set_tools(tools);
+        // There may be waiting tasks of a tool that has come.
+        self.shared.ready.notify_one();
+    }
+
+    /// The application's state of this type, if there is one.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.shared.state.get()
+    }
+
+    /// A handle that does not keep the engine alive.
+    pub fn downgrade(&self) -> WeakHandle {
+        WeakHandle(Arc::downgrade(&self.shared))
     }
 
     /// Creates a task. When this returns, the task is stored: it survives this process. It runs as
@@ -403,6 +421,18 @@ impl Handle {
     /// Resolves when the engine has begun to shut down.
     pub async fn stopping(&self) {
         self.shared.stopping.cancelled().await;
+    }
+}
+
+/// A [`Handle`] that does not keep the engine alive, for values that the engine itself holds.
+#[derive(Clone)]
+pub struct WeakHandle(Weak<Shared>);
+
+impl WeakHandle {
+    /// The handle, while there is an engine.
+    pub fn upgrade(&self) -> Option<Handle> {
+        let shared = self.0.upgrade()?;
+        Some(Handle { shared })
     }
 }
 

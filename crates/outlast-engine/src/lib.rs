@@ -35,7 +35,7 @@ pub use blocking::BlockingCx;
 pub use context::Cx;
 pub use engine::{Engine, EngineBuilder};
 pub use error::{Error, ErrorKind, Result};
-pub use handle::{CancelBy, Handle, NewCall, Watch};
+pub use handle::{CancelBy, Handle, NewCall, Watch, WeakHandle};
 pub use observer::Observer;
 pub use progress::{Over, ProgressReporter};
 pub use retry::Retry;
@@ -44,6 +44,7 @@ pub use sharing::{Asker, Grantee, Right};
 pub use state::StateMap;
 pub use step::Step;
 pub use tool::{AskFirst, Handler, TaskSupport, Tool, Tools};
+pub use unwind::CatchUnwind;
 
 /// A future on the heap, as handlers return it.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -86,6 +86,8 @@ pub struct Tool {
     pub annotations: Option<RawJson>,
     /// The tool's own `_meta` object.
     pub meta: Option<RawJson>,
+    /// The protocol's `icons`, an array.
+    pub icons: Option<RawJson>,
     /// Whether it runs as a task.
     pub task: TaskSupport,
     /// The version of the code, as far as running tasks care. Two versions that differ here are two
@@ -130,6 +132,7 @@ impl Tool {
             output_schema: None,
             annotations: None,
             meta: None,
+            icons: None,
             task: TaskSupport::Forbidden,
             version: "1".into(),
             accepts: Vec::new(),
@@ -160,27 +163,42 @@ impl Tools {
     /// Two tools have the same name, or a name is empty; the sentence says which.
     pub fn new(tools: impl IntoIterator<Item = Tool>) -> Result<Self, String> {
         let mut by_name = BTreeMap::new();
-        let mut versions = BTreeSet::new();
         for tool in tools {
-            if tool.name.is_empty() {
-                return Err("a tool has an empty name".into());
-            }
-            let known = std::iter::once(&tool.version).chain(&tool.accepts);
-            versions.extend(known.map(|v| ToolVersion {
-                tool: tool.name.clone(),
-                version: v.clone(),
-            }));
-            if let Some(other) = by_name.insert(tool.name.clone(), Arc::new(tool)) {
-                return Err(format!(
-                    "two tools are named {:?}; names must differ",
-                    other.name
-                ));
-            }
+            insert(&mut by_name, tool)?;
         }
-        Ok(Self {
+        Ok(Self::of(by_name))
+    }
+
+    fn of(by_name: BTreeMap<String, Arc<Tool>>) -> Self {
+        let versions = by_name.values().flat_map(|tool| {
+            let known = std::iter::once(&tool.version).chain(&tool.accepts);
+            known.map(|version| ToolVersion {
+                tool: tool.name.clone(),
+                version: version.clone(),
+            })
+        });
+        Self {
+            versions: Arc::new(versions.collect()),
             by_name: Arc::new(by_name),
-            versions: Arc::new(versions),
-        })
+        }
+    }
+
+    /// This set and one tool more.
+    ///
+    /// # Errors
+    /// As [`Tools::new`].
+    pub fn with(&self, tool: Tool) -> Result<Self, String> {
+        let mut by_name = BTreeMap::clone(&self.by_name);
+        insert(&mut by_name, tool)?;
+        Ok(Self::of(by_name))
+    }
+
+    /// This set without the tool of this name.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        let mut by_name = BTreeMap::clone(&self.by_name);
+        by_name.remove(name);
+        Self::of(by_name)
     }
 
     /// The tool with this name.
@@ -206,5 +224,18 @@ impl Tools {
     /// The names and versions a worker with these tools can run.
     pub(crate) fn versions(&self) -> Arc<BTreeSet<ToolVersion>> {
         Arc::clone(&self.versions)
+    }
+}
+
+fn insert(by_name: &mut BTreeMap<String, Arc<Tool>>, tool: Tool) -> Result<(), String> {
+    if tool.name.is_empty() {
+        return Err("a tool has an empty name".into());
+    }
+    match by_name.insert(tool.name.clone(), Arc::new(tool)) {
+        None => Ok(()),
+        Some(other) => Err(format!(
+            "two tools are named {:?}; names must differ",
+            other.name
+        )),
     }
 }

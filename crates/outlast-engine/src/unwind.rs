@@ -7,8 +7,10 @@ use std::task::{Context, Poll};
 
 use crate::BoxFuture;
 
-/// Polls a future and catches its panics. After a panic the future is not polled again.
-pub(crate) struct CatchUnwind<T>(pub(crate) BoxFuture<'static, T>);
+/// Polls a future and catches its panics: the error is what the panic said. After a panic the future
+/// must not be polled again.
+#[must_use = "nothing happens before it is polled"]
+pub struct CatchUnwind<T>(pub BoxFuture<'static, T>);
 
 impl<T> Future for CatchUnwind<T> {
     type Output = Result<T, String>;

@@ -1,15 +1,16 @@
 //! What a method knows about the request it serves.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::{Owner, Principal, TaskId};
+use outlast_core::{Owner, Principal, RawJson, TaskId};
 use serde_json::value::RawValue;
 
 use crate::jsonrpc::{RpcError, begin_response, end_response, string};
 use crate::protocol::{Capabilities, ModernMeta, Params, Version};
 use crate::server::Inner;
-use crate::session::{Flight, Outlet, Session};
+use crate::session::{Flight, Outlet, Session, client_record};
 use crate::wire::Object;
 
 /// How a request came.
@@ -69,17 +70,34 @@ impl Context<'_> {
         })
     }
 
+    /// What is recorded of the client with whatever it asks for.
+    pub(crate) fn client(&self) -> RawJson {
+        match self.session {
+            Some(session) => session.client.clone(),
+            None => client_record(self.meta.client_info.map(RawValue::get), self.capabilities),
+        }
+    }
+
+    /// The text of a member of `params` that names what the request is about.
+    ///
+    /// # Errors
+    /// It is missing or not a string.
+    pub(crate) fn named<'p>(
+        &self,
+        member: &str,
+        value: Option<&'p RawValue>,
+    ) -> Result<Cow<'p, str>, RpcError> {
+        let raw =
+            value.ok_or_else(|| RpcError::invalid_params(format!("{member:?} is missing")))?;
+        string(raw).ok_or_else(|| RpcError::invalid_params(format!("{member:?} must be a string")))
+    }
+
     /// The task the request is about.
     ///
     /// # Errors
     /// It is missing or not a string; or it is no id of ours, which is the same as an unknown one.
     pub(crate) fn task_id(&self) -> Result<TaskId, RpcError> {
-        let raw = self
-            .params
-            .task_id
-            .ok_or_else(|| RpcError::invalid_params(r#""taskId" is missing"#))?;
-        let text =
-            string(raw).ok_or_else(|| RpcError::invalid_params(r#""taskId" must be a string"#))?;
+        let text = self.named("taskId", self.params.task_id)?;
         text.parse().map_err(|_| unknown_task(&text))
     }
 
@@ -111,7 +129,7 @@ pub(crate) fn missing_tasks() -> RpcError {
         crate::jsonrpc::code::MISSING_CAPABILITY,
         "this needs the extension \"io.modelcontextprotocol/tasks\" in the request's client capabilities",
     )
-    .with_data(outlast_core::RawJson::parse(data).expect("a constant"))
+    .with_data(RawJson::parse(data).expect("a constant"))
 }
 
 /// A store's error as the protocol says it: one table.

@@ -7,8 +7,9 @@ use outlast_core::status::Era;
 use crate::context::{Context, Reply};
 use crate::jsonrpc::RpcError;
 use crate::methods::{
-    discover, listen, outlast_logs, outlast_share, ping, set_level, tasks_cancel, tasks_get,
-    tasks_list, tasks_result, tasks_update, tools_call, tools_list,
+    complete, discover, listen, lists, outlast_logs, outlast_share, ping, prompts_get,
+    resources_read, set_level, subscribe, tasks_cancel, tasks_get, tasks_list, tasks_result,
+    tasks_update, tools_call,
 };
 
 /// Serves one request. `initialize` is not among them: it makes the session that others run in.
@@ -16,7 +17,13 @@ pub(crate) async fn dispatch(method: &str, cx: &Context<'_>) -> Reply {
     let tasks = cx.version.has_legacy_tasks();
     match (cx.version.era(), method) {
         (_, "tools/call") => tools_call::handle(cx).await,
-        (_, "tools/list") => tools_list::handle(cx),
+        (_, "tools/list") => lists::tools(cx),
+        (_, "prompts/list") => lists::prompts(cx),
+        (_, "prompts/get") => prompts_get::handle(cx).await,
+        (_, "resources/list") => lists::resources(cx),
+        (_, "resources/templates/list") => lists::resource_templates(cx),
+        (_, "resources/read") => resources_read::handle(cx).await,
+        (_, "completion/complete") => complete::handle(cx).await,
         (_, "outlast/logs") => outlast_logs::handle(cx).await,
         (_, "outlast/share") => outlast_share::handle(cx).await,
         (Era::Legacy, "tasks/get") if tasks => tasks_get::legacy(cx).await,
@@ -24,6 +31,8 @@ pub(crate) async fn dispatch(method: &str, cx: &Context<'_>) -> Reply {
         (Era::Legacy, "tasks/list") if tasks => tasks_list::handle(cx).await,
         (Era::Legacy, "tasks/cancel") if tasks => tasks_cancel::legacy(cx).await,
         (Era::Legacy, "ping") => ping::handle(cx),
+        (Era::Legacy, "resources/subscribe") => subscribe::subscribe(cx).await,
+        (Era::Legacy, "resources/unsubscribe") => subscribe::unsubscribe(cx).await,
         (Era::Legacy, "logging/setLevel") => set_level::handle(cx).await,
         (Era::Modern, "tasks/get") => tasks_get::modern(cx).await,
         (Era::Modern, "tasks/update") => tasks_update::handle(cx).await,
@@ -38,6 +47,11 @@ pub(crate) async fn dispatch(method: &str, cx: &Context<'_>) -> Reply {
 pub(crate) fn can_last(method: &str) -> bool {
     matches!(
         method,
-        "tools/call" | "tasks/result" | "tasks/cancel" | "subscriptions/listen"
+        "tools/call"
+            | "prompts/get"
+            | "resources/read"
+            | "tasks/result"
+            | "tasks/cancel"
+            | "subscriptions/listen"
     )
 }

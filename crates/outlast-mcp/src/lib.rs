@@ -16,7 +16,6 @@ mod answers;
 mod context;
 mod dispatch;
 mod exchange;
-mod listing;
 mod methods;
 mod scope;
 mod seal;
@@ -31,6 +30,7 @@ pub mod client;
 pub mod http;
 pub mod jsonrpc;
 pub mod lines;
+pub mod offer;
 pub mod protocol;
 
 pub use server::{Config, DEFAULT_MESSAGE_LIMIT, DEFAULT_PAGE_SIZE, Server};

@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use outlast_core::{RawJson, Side, Store};
-use outlast_engine::{Handle, Tools};
+use outlast_engine::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::ParamHeaders;
-use crate::listing::Listing;
+use crate::offer::{Catalog, Snapshot};
+use crate::protocol::Version;
 use crate::protocol::names::META_SERVER_INFO;
 use crate::seal::Sealer;
-use crate::session::{Couriers, Registry};
-use crate::wire::Object;
+use crate::session::{self, Couriers, Followed, Registry};
+use crate::wire::{self, Object};
 
 /// How many entries a page of a list has, where nothing else is set.
 pub const DEFAULT_PAGE_SIZE: usize = 100;
@@ -29,11 +29,17 @@ pub struct Config {
     pub name: String,
     /// The server's name, for people.
     pub title: Option<String>,
+    /// What the server is for.
+    pub description: Option<String>,
     /// The server's own version.
     pub version: String,
+    /// Where people read about the server.
+    pub website_url: Option<String>,
+    /// The protocol's `icons` of the server, an array.
+    pub icons: Option<RawJson>,
     /// What a model should know about the server as a whole.
     pub instructions: Option<String>,
-    /// How many tools or tasks a page has; at least 1.
+    /// How many entries a page of any list has; at least 1.
     pub page_size: usize,
     /// The longest message, in bytes.
     pub message_limit: usize,
@@ -52,7 +58,10 @@ impl Config {
         Self {
             name: name.into(),
             title: None,
+            description: None,
             version: version.into(),
+            website_url: None,
+            icons: None,
             instructions: None,
             page_size: DEFAULT_PAGE_SIZE,
             message_limit: DEFAULT_MESSAGE_LIMIT,
@@ -70,16 +79,16 @@ pub struct Server(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) handle: Handle,
     pub(crate) config: Config,
-    /// The tools as they were when the server was made.
-    pub(crate) tools: Tools,
-    pub(crate) listing: Listing,
-    pub(crate) param_headers: ParamHeaders,
+    /// What is offered; a request takes one snapshot of it.
+    pub(crate) catalog: Catalog,
     pub(crate) sealer: Sealer,
     /// Where keys and sessions are recorded.
     store: Arc<dyn Store>,
     pub(crate) sessions: Registry,
     pub(crate) couriers: Couriers,
-    /// The `Implementation` object of this server.
+    /// The tasks that somebody has subscribed to as resources.
+    pub(crate) followed: Followed,
+    /// The `Implementation` object of this server, as the newer era has it.
     pub(crate) info: RawJson,
     /// The members of `_meta` of every response of the newer era.
     pub(crate) meta: RawJson,
@@ -88,6 +97,11 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
+    /// What is offered now.
+    pub(crate) fn offer(&self) -> Arc<Snapshot> {
+        self.catalog.current()
+    }
+
     /// Where keys and sessions are recorded.
     pub(crate) fn side(&self) -> &dyn Side {
         &*self.store
@@ -95,32 +109,58 @@ impl Inner {
 }
 
 impl Server {
-    /// A server for the tools of the engine behind `handle`.
+    /// A server for the tools of the engine behind `handle`, and nothing else.
     ///
     /// # Errors
     /// The store that keeps the sealing keys failed.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub async fn new(handle: Handle, config: Config) -> outlast_core::Result<Self> {
+        let catalog = Catalog::of(handle.tools());
+        Self::with_catalog(handle, catalog, config).await
+    }
+
+    /// A server for what `catalog` offers; the engine behind `handle` runs its tools from here on.
+    /// One catalogue belongs to one server.
+    ///
+    /// # Errors
+    /// The store that keeps the sealing keys failed.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn with_catalog(
+        handle: Handle,
+        catalog: Catalog,
+        config: Config,
+    ) -> outlast_core::Result<Self> {
         let store = handle.side();
         let sealer = Sealer::load(&*store).await?;
-        let tools = handle.tools();
-        let info = implementation(&config);
+        let info = object(|info| wire::implementation(info, &config, Version::LATEST));
         let meta = object(|meta| {
             meta.raw(META_SERVER_INFO, info.as_str());
         });
-        Ok(Self(Arc::new(Inner {
-            listing: Listing::new(&tools, config.page_size.max(1), &meta),
-            param_headers: ParamHeaders::new(&tools),
+        catalog.attach(&handle, config.page_size);
+        let inner = Arc::new(Inner {
             handle,
             config,
-            tools,
+            catalog,
             sealer,
             store,
             sessions: Registry::default(),
             couriers: Couriers::default(),
+            followed: Followed::default(),
             info,
             meta,
             stopping: CancellationToken::new(),
-        })))
+        });
+        tokio::spawn(session::cry(&inner));
+        Ok(Self(inner))
+    }
+
+    /// What is offered, and how it is changed.
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.catalog
     }
 
     /// Ends every wait: blocked requests are answered, streams are closed. Tasks go on.
@@ -145,14 +185,4 @@ pub(crate) fn object(write: impl FnOnce(&mut Object<'_>)) -> RawJson {
     let mut out = Vec::with_capacity(128);
     write(&mut Object::new(&mut out));
     RawJson::parse(String::from_utf8(out).expect("JSON is UTF-8")).expect("written as JSON")
-}
-
-fn implementation(config: &Config) -> RawJson {
-    object(|info| {
-        info.text("name", &config.name);
-        if let Some(title) = &config.title {
-            info.text("title", title);
-        }
-        info.text("version", &config.version);
-    })
 }

@@ -44,6 +44,7 @@ pub(super) async fn open(server: Arc<Inner>, principal: Principal, parts: Parts)
     let events = resumed.unwrap_or_else(|| session.open_stream(StreamKind::General));
     if events.stream.is_general() {
         session.add_general(Outlet::Stream(Arc::clone(&events.stream)));
+        server.followed.resume(&server, &session, &principal);
         let (server, owner) = (Arc::clone(&server), owner.clone());
         tokio::spawn(async move { server.couriers.opened(&server, &owner).await });
     }

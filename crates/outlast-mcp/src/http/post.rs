@@ -168,14 +168,18 @@ impl Post<'_> {
             #[serde(borrow, default)]
             arguments: Option<&'a RawValue>,
         }
-        if request.method != "tools/call" || self.server.param_headers.is_empty() {
+        if request.method != "tools/call" {
+            return Ok(());
+        }
+        let offer = self.server.offer();
+        if offer.param_headers.is_empty() {
             return Ok(());
         }
         let Some(tool) = params.name.and_then(string) else {
             return Ok(());
         };
         let Arguments { arguments } = params.read()?;
-        self.server
+        offer
             .param_headers
             .check(&self.parts.headers, &tool, arguments)
     }

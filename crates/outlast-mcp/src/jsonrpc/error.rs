@@ -21,6 +21,8 @@ pub mod code {
     pub const INVALID_PARAMS: i64 = -32602;
     /// It is not the caller's fault.
     pub const INTERNAL_ERROR: i64 = -32603;
+    /// Up to 2025-11-25: there is no such resource.
+    pub const RESOURCE_NOT_FOUND: i64 = -32002;
     /// 2026-07-28: a header is missing or says something else than the body.
     pub const HEADER_MISMATCH: i64 = -32020;
     /// 2026-07-28: the request did not declare a capability it needs.

@@ -3,6 +3,8 @@
 use crate::context::{Context, Reply};
 use crate::protocol::Version;
 use crate::protocol::names::TASKS_EXTENSION;
+use crate::server::Inner;
+use crate::wire::Object;
 
 /// How long a client may keep the answer.
 const TTL_MS: u32 = 60_000;
@@ -13,8 +15,7 @@ pub(crate) fn handle(cx: &Context<'_>) -> Reply {
         result.raw("supportedVersions", &supported());
         {
             let mut capabilities = result.object("capabilities");
-            capabilities.object("logging");
-            capabilities.object("tools");
+            offered(&mut capabilities, cx.server, cx.version);
             // Some clients take anything but an empty object for "no tasks".
             capabilities.object("extensions").object(TASKS_EXTENSION);
         }
@@ -26,6 +27,25 @@ pub(crate) fn handle(cx: &Context<'_>) -> Reply {
             .raw("cacheScope", r#""public""#)
             .raw("_meta", cx.server.meta.as_str());
     }))
+}
+
+/// The capabilities that both eras have alike: what there is, and that the set may change.
+pub(crate) fn offered(capabilities: &mut Object<'_>, server: &Inner, version: Version) {
+    let offer = server.offer();
+    if offer.has_completions && version.has_completions_capability() {
+        capabilities.object("completions");
+    }
+    capabilities.object("logging");
+    if offer.has_prompts {
+        capabilities.object("prompts").value("listChanged", true);
+    }
+    if offer.has_resources {
+        capabilities
+            .object("resources")
+            .value("subscribe", true)
+            .value("listChanged", true);
+    }
+    capabilities.object("tools").value("listChanged", true);
 }
 
 /// The versions a client may choose from, newest first, as a JSON array. The first version of all is

@@ -6,13 +6,13 @@ use outlast_core::Principal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::tasks_list;
+use super::{discover, tasks_list};
 use crate::context::Transport;
 use crate::jsonrpc::{RpcError, begin_response, end_response, owned};
 use crate::protocol::{Capabilities, Params, Version};
 use crate::server::Inner;
 use crate::session::{Identity, Session};
-use crate::wire::Object;
+use crate::wire::{self, Object};
 
 #[derive(Deserialize)]
 struct Initialize<'a> {
@@ -66,8 +66,7 @@ pub(crate) fn handle(
         result.plain("protocolVersion", version.as_str());
         {
             let mut capabilities = result.object("capabilities");
-            capabilities.object("logging");
-            capabilities.object("tools");
+            discover::offered(&mut capabilities, server, version);
             if version.has_legacy_tasks() {
                 let mut tasks = capabilities.object("tasks");
                 if tasks_list::is_offered(transport, principal) {
@@ -77,13 +76,7 @@ pub(crate) fn handle(
                 tasks.object("requests").object("tools").object("call");
             }
         }
-        if version.has_structured_content() {
-            result.raw("serverInfo", server.info.as_str());
-        } else {
-            let mut info = result.object("serverInfo");
-            info.text("name", &server.config.name)
-                .text("version", &server.config.version);
-        }
+        wire::implementation(&mut result.object("serverInfo"), &server.config, version);
         if let Some(instructions) = &server.config.instructions {
             result.text("instructions", instructions);
         }

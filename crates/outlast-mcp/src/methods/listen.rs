@@ -1,7 +1,8 @@
-//! `subscriptions/listen`, newer era: tells each change of the tasks asked for, until the client goes.
+//! `subscriptions/listen`, newer era: tells each change of what was asked for, until the client goes:
+//! of the lists, of resources, of tasks.
 //!
-//! The first message says which tasks are listened to; then each is told as it stands, so that no
-//! change can fall between the creation of a task and the listening. Ids that are unknown, or
+//! The first message says what of it is told; then each task is told as it stands, so that no change
+//! can fall between the creation of a task and the listening. Ids and URIs that are unknown, or
 //! somebody else's, are left out without a word.
 
 use std::sync::Arc;
@@ -10,15 +11,18 @@ use outlast_core::{Task, TaskStatus, Timestamp};
 use outlast_engine::Watch;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
 use crate::context::{Context, Reply, Transport, missing_tasks};
 use crate::jsonrpc::RpcError;
+use crate::methods::subscribe::exists;
 use crate::protocol::names::META_SUBSCRIPTION;
+use crate::session::{Following, PROMPTS, RESOURCES, TOOLS, changed_lists};
 use crate::visible;
 use crate::wire::{self, Object};
 
-/// How many tasks one subscription may name.
+/// How many tasks, and how many resources, one subscription may name.
 const MOST: usize = 1000;
 
 #[derive(Deserialize)]
@@ -27,43 +31,53 @@ struct Listen<'a> {
     notifications: &'a RawValue,
 }
 
-/// The filter. The other members of the specification name lists that do not change here.
+/// What is asked for. A kind that is not asked for is never sent.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Filter {
-    #[serde(default, rename = "taskIds")]
-    tasks: Option<Vec<String>>,
+    #[serde(default)]
+    tools_list_changed: bool,
+    #[serde(default)]
+    prompts_list_changed: bool,
+    #[serde(default)]
+    resources_list_changed: bool,
+    #[serde(default)]
+    resource_subscriptions: Option<Vec<String>>,
+    #[serde(default)]
+    task_ids: Option<Vec<String>>,
+}
+
+/// What was asked for and can be had.
+struct Honoured {
+    /// The methods of the notifications about lists.
+    lists: Vec<&'static str>,
+    /// In the order in which they were asked for. `None` if none were asked for.
+    resources: Option<Vec<String>>,
+    /// Keeps the tasks among the resources followed.
+    _following: Vec<Following>,
+    /// Whether tasks were asked for.
+    tasks: bool,
+    watches: Vec<Watch>,
 }
 
 /// What a subscriber can tell apart; a change of anything else is not told.
 type Seen = (TaskStatus, Timestamp, usize);
 
 pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
-    let Listen { notifications } = cx.params.read()?;
-    let filter: Filter = crate::protocol::object(notifications).ok_or_else(|| {
-        RpcError::invalid_params(
-            r#""notifications" must be an object, its "taskIds" an array of strings"#,
-        )
-    })?;
-    if filter.tasks.is_some() && !cx.capabilities.tasks {
-        return Err(missing_tasks());
-    }
-    let ids = filter.tasks.as_deref().unwrap_or_default();
-    if ids.len() > MOST {
-        return Err(RpcError::invalid_params(format!(
-            "a subscription may name at most {MOST} tasks; open several"
-        )));
-    }
-    let mut watches = Vec::new();
-    for id in ids {
-        if let Ok(id) = id.parse()
-            && !watches.iter().any(|watch: &Watch| watch.task().id() == id)
-            && let Ok(watch) = cx.server.handle.watch(cx.principal, id).await
-        {
-            watches.push(watch);
-        }
-    }
-    cx.outlet
-        .send(acknowledgement(cx, filter.tasks.is_some(), &watches));
+    // Before anything is looked at: what changes from here on is told.
+    let mut offer = cx.server.catalog.follow();
+    let mut updates = cx.server.catalog.follow_updates();
+    let mut told = offer.borrow_and_update().revisions;
+    let honoured = honour(cx).await?;
+    cx.outlet.send(acknowledgement(cx, &honoured));
+    let Honoured {
+        lists,
+        resources,
+        _following,
+        watches,
+        ..
+    } = honoured;
+    let resources = resources.unwrap_or_default();
     let mut changes = JoinSet::new();
     for watch in watches {
         let seen = tell(cx, watch.task(), None);
@@ -82,6 +96,27 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
                     }
                 }
             }
+            Ok(()) = offer.changed(), if !lists.is_empty() => {
+                let now = offer.borrow_and_update().revisions;
+                for method in changed_lists(told, now).filter(|method| lists.contains(method)) {
+                    cx.outlet.send(list_changed(cx, method));
+                }
+                told = now;
+            }
+            updated = updates.recv(), if !resources.is_empty() => match updated {
+                Ok(uri) => {
+                    if resources.iter().any(|asked| **asked == *uri) {
+                        cx.outlet.send(resource_updated(cx, &uri));
+                    }
+                }
+                // Too many to know which.
+                Err(RecvError::Lagged(_)) => {
+                    for uri in &resources {
+                        cx.outlet.send(resource_updated(cx, uri));
+                    }
+                }
+                Err(RecvError::Closed) => break,
+            },
             () = cx.server.stopping.cancelled() => break,
         }
     }
@@ -94,6 +129,61 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         meta.raw(META_SUBSCRIPTION, cx.id.get())
             .members_of(cx.server.meta.as_str());
     }))
+}
+
+async fn honour(cx: &Context<'_>) -> Result<Honoured, RpcError> {
+    let Listen { notifications } = cx.params.read()?;
+    let filter: Filter = crate::protocol::object(notifications).ok_or_else(|| {
+        RpcError::invalid_params(
+            r#""notifications" must be an object; its "taskIds" and "resourceSubscriptions" are arrays of strings, the rest true or false"#,
+        )
+    })?;
+    if filter.task_ids.is_some() && !cx.capabilities.tasks {
+        return Err(missing_tasks());
+    }
+    let ids = filter.task_ids.as_deref().unwrap_or_default();
+    let uris = filter.resource_subscriptions.as_deref().unwrap_or_default();
+    if ids.len().max(uris.len()) > MOST {
+        return Err(RpcError::invalid_params(format!(
+            "a subscription may name at most {MOST} tasks and as many resources; open several"
+        )));
+    }
+    let mut watches = Vec::new();
+    for id in ids {
+        if let Ok(id) = id.parse()
+            && !watches.iter().any(|watch: &Watch| watch.task().id() == id)
+            && let Ok(watch) = cx.server.handle.watch(cx.principal, id).await
+        {
+            watches.push(watch);
+        }
+    }
+    let mut resources: Vec<String> = Vec::new();
+    let mut following = Vec::new();
+    for uri in uris {
+        if !resources.contains(uri) && matches!(exists(cx, uri).await, Ok(true)) {
+            following.extend(cx.server.followed.follow(cx.server, cx.principal, uri));
+            resources.push(uri.clone());
+        }
+    }
+    let offer = cx.server.offer();
+    let asked = [
+        (filter.tools_list_changed, TOOLS),
+        (filter.prompts_list_changed && offer.has_prompts, PROMPTS),
+        (
+            filter.resources_list_changed && offer.has_resources,
+            RESOURCES,
+        ),
+    ];
+    Ok(Honoured {
+        lists: asked
+            .into_iter()
+            .filter_map(|(asked, method)| asked.then_some(method))
+            .collect(),
+        resources: filter.resource_subscriptions.is_some().then_some(resources),
+        _following: following,
+        tasks: filter.task_ids.is_some(),
+        watches,
+    })
 }
 
 async fn change(mut watch: Watch, seen: Seen) -> Option<(Watch, Seen)> {
@@ -132,23 +222,47 @@ fn notification(
     out
 }
 
-fn acknowledgement(cx: &Context<'_>, with_tasks: bool, watches: &[Watch]) -> Vec<u8> {
+fn acknowledgement(cx: &Context<'_>, honoured: &Honoured) -> Vec<u8> {
+    let list = |texts: &[String]| serde_json::to_string(texts).expect("strings have a JSON form");
     notification(
         cx,
         "notifications/subscriptions/acknowledged",
         |params, tag| {
             tag(&mut params.object("_meta"));
-            let mut honoured = params.object("notifications");
-            if with_tasks {
-                let ids: Vec<String> = watches
+            let mut kinds = params.object("notifications");
+            let names = [
+                (TOOLS, "toolsListChanged"),
+                (PROMPTS, "promptsListChanged"),
+                (RESOURCES, "resourcesListChanged"),
+            ];
+            for (method, name) in names {
+                if honoured.lists.contains(&method) {
+                    kinds.value(name, true);
+                }
+            }
+            if let Some(uris) = &honoured.resources {
+                kinds.raw("resourceSubscriptions", &list(uris));
+            }
+            if honoured.tasks {
+                let ids = honoured
+                    .watches
                     .iter()
-                    .map(|watch| watch.task().id().to_string())
-                    .collect();
-                let ids = serde_json::to_string(&ids).expect("strings have a JSON form");
-                honoured.raw("taskIds", &ids);
+                    .map(|watch| watch.task().id().to_string());
+                kinds.raw("taskIds", &list(&ids.collect::<Vec<_>>()));
             }
         },
     )
+}
+
+fn list_changed(cx: &Context<'_>, method: &str) -> Vec<u8> {
+    notification(cx, method, |params, tag| tag(&mut params.object("_meta")))
+}
+
+fn resource_updated(cx: &Context<'_>, uri: &str) -> Vec<u8> {
+    notification(cx, "notifications/resources/updated", |params, tag| {
+        tag(&mut params.object("_meta"));
+        params.text("uri", uri);
+    })
 }
 
 fn task_notification(cx: &Context<'_>, task: &Task) -> Vec<u8> {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::context::{Context, Reply, Transport, from_store};
 use crate::jsonrpc::RpcError;
-use crate::methods::tools_list::unknown_cursor;
+use crate::offer::unknown_cursor;
 use crate::seal::Purpose;
 use crate::wire::{self, Object};
 

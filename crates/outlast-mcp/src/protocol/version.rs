@@ -77,6 +77,16 @@ impl Version {
         self >= Self::V2025_06_18
     }
 
+    /// Whether tools, prompts, resources and implementations may have `icons`.
+    pub fn has_icons(self) -> bool {
+        self >= Self::V2025_11_25
+    }
+
+    /// Whether `completion/complete` is declared by a capability of its own.
+    pub fn has_completions_capability(self) -> bool {
+        self >= Self::V2025_03_26
+    }
+
     /// Whether several messages may come as one array.
     pub fn has_batches(self) -> bool {
         self == Self::V2025_03_26

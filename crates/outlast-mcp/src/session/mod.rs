@@ -5,6 +5,8 @@
 //! flight, log level) lives here, in the process that serves it.
 
 mod courier;
+mod crier;
+mod following;
 mod inflight;
 pub(crate) mod lasting;
 mod messages;
@@ -16,6 +18,8 @@ mod stream;
 mod token;
 
 pub(crate) use courier::{Attached, Couriers};
+pub(crate) use crier::{PROMPTS, RESOURCES, TOOLS, changed_lists, cry};
+pub(crate) use following::{Followed, Following};
 pub(crate) use inflight::{Flight, InFlight};
 pub(crate) use messages::{elicitation_mode, next_value, progress_notification};
 pub(crate) use outlet::Outlet;

@@ -1,17 +1,20 @@
 //! The sessions that this process serves.
 //!
 //! An entry is a cache: it is made again from the id by whichever process sees it next. What must
-//! outlast the process (the session was ended, its log level) is a record in the store, written on
+//! outlast the process (the session was ended, its log level, what
+//! it has subscribed to) is a record in the store, written on
 //! first use and read when an entry is made.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use outlast_core::{Level, Owner, RawJson, Side, Timestamp};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::following::Following;
 use super::inflight::InFlight;
 use super::outlet::Outlet;
 use super::pending::Pending;
@@ -29,6 +32,8 @@ const SPACE: &str = "mcp-session";
 const ENDED: &[u8] = b"ended";
 /// Entries beyond this number are dropped while nothing of theirs is open.
 const MANY: usize = 10_000;
+/// How many resources one session may subscribe to.
+const MOST_SUBSCRIPTIONS: usize = 1000;
 /// No level was asked for.
 const NO_LEVEL: u8 = u8::MAX;
 
@@ -43,7 +48,19 @@ pub(crate) struct Session {
     pub(crate) in_flight: InFlight,
     pub(crate) pending: Pending,
     level: AtomicU8,
+    /// The resources that the client has subscribed to, each with what follows it.
+    subscriptions: Mutex<BTreeMap<String, Option<Following>>>,
+    /// Held while the record of the session is changed, so that the last change is the one kept.
+    recording: tokio::sync::Mutex<()>,
     streams: Mutex<Streams>,
+}
+
+/// What outlasts the process: the record of a session that has not ended.
+#[derive(Default, Serialize, Deserialize)]
+struct Record {
+    level: Option<Level>,
+    #[serde(default)]
+    subscriptions: Vec<String>,
 }
 
 #[derive(Default)]
@@ -64,6 +81,8 @@ impl Session {
             in_flight: InFlight::default(),
             pending: Pending::default(),
             level: AtomicU8::new(NO_LEVEL),
+            subscriptions: Mutex::default(),
+            recording: tokio::sync::Mutex::default(),
             streams: Mutex::default(),
         })
     }
@@ -123,8 +142,39 @@ impl Session {
             .copied()
     }
 
+    fn set_level(&self, level: Level) {
+        let index = Level::ALL.iter().position(|known| *known == level);
+        let index = index.and_then(|index| u8::try_from(index).ok());
+        self.level
+            .store(index.unwrap_or(NO_LEVEL), Ordering::Relaxed);
+    }
+
+    fn subscriptions(&self) -> MutexGuard<'_, BTreeMap<String, Option<Following>>> {
+        self.subscriptions
+            .lock()
+            .expect("nothing panics under this lock")
+    }
+
+    /// The resources that the client has subscribed to.
+    pub(crate) fn subscribed(&self) -> Vec<String> {
+        self.subscriptions().keys().cloned().collect()
+    }
+
+    /// Whether the client has subscribed to this resource.
+    pub(crate) fn is_subscribed(&self, uri: &str) -> bool {
+        self.subscriptions().contains_key(uri)
+    }
+
+    /// Follows again what a session of an earlier process had subscribed to.
+    pub(crate) fn follow(&self, uri: &str, follow: impl FnOnce() -> Option<Following>) {
+        if let Some(following @ None) = self.subscriptions().get_mut(uri) {
+            *following = follow();
+        }
+    }
+
     fn end(&self) {
         self.in_flight.cancel_all();
+        self.subscriptions().clear();
         let streams = std::mem::take(&mut *self.streams());
         for stream in streams.named.values() {
             stream.close();
@@ -235,9 +285,13 @@ impl Registry {
         match side.record_get(SPACE, &session.key).await? {
             Some(record) if record == ENDED => return Ok(Lookup::Unknown),
             Some(record) => {
-                if let [level] = record[..] {
-                    session.level.store(level, Ordering::Relaxed);
+                // What cannot be read is worth no more than what was never written.
+                let record: Record = serde_json::from_slice(&record).unwrap_or_default();
+                if let Some(level) = record.level {
+                    session.set_level(level);
                 }
+                let uris = record.subscriptions.into_iter();
+                session.subscriptions().extend(uris.map(|uri| (uri, None)));
             }
             None => {}
         }
@@ -273,16 +327,79 @@ impl Registry {
         session: &Session,
         level: Level,
     ) -> outlast_core::Result<()> {
-        let index = Level::ALL
-            .iter()
-            .position(|known| *known == level)
-            .unwrap_or(0);
-        let index = u8::try_from(index).expect("there are eight levels");
+        self.record(side, session, || session.set_level(level))
+            .await
+    }
+
+    /// Subscribes the client to a resource. `false` if it has too many subscriptions already.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn subscribe(
+        &self,
+        side: &dyn Side,
+        session: &Session,
+        uri: &str,
+        following: Option<Following>,
+    ) -> outlast_core::Result<bool> {
+        let full = |known: &BTreeMap<String, Option<Following>>| {
+            known.len() >= MOST_SUBSCRIPTIONS && !known.contains_key(uri)
+        };
+        if full(&session.subscriptions()) {
+            return Ok(false);
+        }
+        let change = || {
+            session.subscriptions().insert(uri.to_owned(), following);
+        };
+        self.record(side, session, change).await.map(|()| true)
+    }
+
+    /// Ends the client's subscription to a resource, if there is one.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn unsubscribe(
+        &self,
+        side: &dyn Side,
+        session: &Session,
+        uri: &str,
+    ) -> outlast_core::Result<()> {
+        if !session.is_subscribed(uri) {
+            return Ok(());
+        }
+        let change = || {
+            session.subscriptions().remove(uri);
+        };
+        self.record(side, session, change).await
+    }
+
+    /// Changes what of a session outlasts the process, and writes it down.
+    async fn record(
+        &self,
+        side: &dyn Side,
+        session: &Session,
+        change: impl FnOnce(),
+    ) -> outlast_core::Result<()> {
+        let _recording = session.recording.lock().await;
+        change();
+        let record = Record {
+            level: session.level(),
+            subscriptions: session.subscribed(),
+        };
+        let record = serde_json::to_vec(&record).expect("a record has a JSON form");
         let until = session.identity.created + LIFETIME;
-        side.record_put(SPACE, &session.key, vec![index], Some(until))
-            .await?;
-        session.level.store(index, Ordering::Relaxed);
-        Ok(())
+        side.record_put(SPACE, &session.key, record, Some(until))
+            .await
+    }
+
+    /// All sessions that can be told something unasked.
+    pub(crate) fn reachable(&self) -> Vec<Arc<Session>> {
+        let sessions = self
+            .sessions
+            .read()
+            .expect("nothing panics under this lock");
+        let reachable = |session: &&Arc<Session>| session.general().is_some();
+        sessions.values().filter(reachable).cloned().collect()
     }
 
     /// The open session with this key.

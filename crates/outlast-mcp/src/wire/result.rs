@@ -43,9 +43,7 @@ pub(crate) fn response(
     };
     match outcome {
         Outcome::Completed(completed) => result(completed),
-        Outcome::Cancelled { reason } => result(&ToolResult::error(
-            reason.as_deref().unwrap_or("Task was cancelled"),
-        )),
+        Outcome::Cancelled { reason } => result(&cancelled(reason.as_deref())),
         Outcome::Failed(failed) => {
             let mut out = Vec::with_capacity(256);
             let mut message = Object::new(&mut out);
@@ -55,6 +53,20 @@ pub(crate) fn response(
             out
         }
     }
+}
+
+/// The members of the CallToolResult that stands for an outcome that is no error of the protocol.
+pub(crate) fn outcome_members(object: &mut Object<'_>, outcome: &Outcome) {
+    match outcome {
+        Outcome::Completed(result) => members(object, result, true, &[]),
+        Outcome::Cancelled { reason } => members(object, &cancelled(reason.as_deref()), true, &[]),
+        Outcome::Failed(_) => {}
+    }
+}
+
+/// What stands in the place of the result of a cancelled call.
+fn cancelled(reason: Option<&str>) -> ToolResult {
+    ToolResult::error(reason.unwrap_or("Task was cancelled"))
 }
 
 /// A CallToolResult inside another object: without the members of a response.

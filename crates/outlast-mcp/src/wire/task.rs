@@ -60,6 +60,17 @@ pub(crate) fn detailed_task(object: &mut Object<'_>, task: &Task, now: Timestamp
     }
 }
 
+/// A task as a document of its own, outside any response: with what the wire has only in `_meta`.
+pub(crate) fn task_document(object: &mut Object<'_>, task: &Task, now: Timestamp) {
+    modern_members(object, task, now);
+    object
+        .text("tool", &task.spec.tool)
+        .plain("phase", task.state.phase.as_str());
+    if !task.state.progress.is_empty() {
+        progress(&mut object.object("progress"), task);
+    }
+}
+
 /// One entry of `inputRequests`.
 pub(crate) fn input_request(requests: &mut Object<'_>, question: &InputRequest) {
     let key = serde_json::to_string(&question.key).expect("a string has a JSON form");
@@ -97,11 +108,13 @@ pub(crate) fn annotations(meta: &mut Object<'_>, task: &Task) {
 
 /// The progress in numbers, for `_meta`. Written only if something was reported.
 fn figures(meta: &mut Object<'_>, task: &Task) {
-    let progress = &task.state.progress;
-    if progress.is_empty() {
-        return;
+    if !task.state.progress.is_empty() {
+        progress(&mut meta.object(META_PROGRESS), task);
     }
-    let mut figures = meta.object(META_PROGRESS);
+}
+
+fn progress(figures: &mut Object<'_>, task: &Task) {
+    let progress = &task.state.progress;
     figures.value("done", Number(progress.done));
     if let Some(total) = progress.total {
         figures.value("total", Number(total));

@@ -34,6 +34,9 @@ pub(crate) fn tool(out: &mut Vec<u8>, tool: &Tool, version: Version) {
     {
         object.raw("annotations", annotations.as_str());
     }
+    if let Some(icons) = tool.icons.as_ref().filter(|_| version.has_icons()) {
+        object.raw("icons", icons.as_str());
+    }
     if version.has_legacy_tasks() && tool.task != TaskSupport::Forbidden {
         object
             .object("execution")

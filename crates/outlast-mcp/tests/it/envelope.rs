@@ -215,7 +215,6 @@ async fn methods_that_are_not_there() {
         "logging/setLevel",
         "resources/subscribe",
         "prompts/list",
-        "resources/list",
         "tasks/result",
         "tasks/list",
         "no/such",

@@ -6,14 +6,14 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines};
 
 use crate::rig::{Rig, declaring, modern_body};
 
-struct Client {
+pub(crate) struct Client {
     input: Option<DuplexStream>,
     output: Lines<BufReader<DuplexStream>>,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 impl Client {
-    fn connect(rig: &Rig) -> Self {
+    pub(crate) fn connect(rig: &Rig) -> Self {
         let (input, their_input) = tokio::io::duplex(64 * 1024);
         let (their_output, output) = tokio::io::duplex(64 * 1024);
         let server = rig.server.clone();
@@ -35,11 +35,11 @@ impl Client {
         input.write_all(b"\n").await.unwrap();
     }
 
-    async fn send(&mut self, message: Value) {
+    pub(crate) async fn send(&mut self, message: Value) {
         self.line(message.to_string().as_bytes()).await;
     }
 
-    async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         let line =
             tokio::time::timeout(std::time::Duration::from_secs(30), self.output.next_line());
         let line = line.await.expect("a line in time").unwrap()?;
@@ -47,7 +47,7 @@ impl Client {
     }
 
     /// The response to a request, and what came before it.
-    async fn answer(&mut self, id: u64) -> (Value, Vec<Value>) {
+    pub(crate) async fn answer(&mut self, id: u64) -> (Value, Vec<Value>) {
         let mut before = Vec::new();
         loop {
             let message = self.next().await.expect("an answer before the end");

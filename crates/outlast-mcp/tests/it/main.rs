@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod changes;
 mod envelope;
 mod legacy;
 mod lines;
 mod modern;
 mod mutations;
+mod offered;
 mod owners;
 mod questions;
 mod rig;

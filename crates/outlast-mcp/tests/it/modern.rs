@@ -299,7 +299,7 @@ async fn listening_tells_every_state_and_only_what_was_asked_for() {
     assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
     assert_eq!(
         first["params"]["notifications"],
-        json!({"taskIds": [listened]})
+        json!({"taskIds": [listened], "toolsListChanged": true})
     );
     let tag = |message: &Value| {
         message["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"].clone()

@@ -492,6 +492,7 @@ pub(crate) fn modern_headers(body: &Value) -> Vec<(&'static str, String)> {
     ];
     let name = body["params"]["name"]
         .as_str()
+        .or_else(|| body["params"]["uri"].as_str())
         .or_else(|| body["params"]["taskId"].as_str());
     headers.extend(name.map(|name| ("mcp-name", name.to_owned())));
     headers

@@ -18,9 +18,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::context::{Context, Reply, from_store, missing_tasks};
-use crate::jsonrpc::{RpcError, code, owned, string};
+use crate::jsonrpc::{RpcError, code, owned};
 use crate::protocol::progress_token;
-use crate::session::client_record;
 use crate::wire::{self, Object};
 
 #[derive(Deserialize)]
@@ -45,7 +44,7 @@ enum Mode {
 }
 
 pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
-    let tool = find(cx)?;
+    let tool = &find(cx)?;
     let call: Call<'_> = cx.params.read()?;
     let mode = mode(cx, tool, call.task)?;
     let token = progress_token(&cx.meta)?
@@ -82,21 +81,17 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         }
     }
     new.request_meta = request_meta;
-    new.client = Some(client(cx));
+    new.client = Some(cx.client());
     match mode {
         Mode::Synchronous => synchronous::run(cx, new, token).await,
         Mode::Task { ttl } => create(cx, new, ttl, token).await,
     }
 }
 
-fn find<'a>(cx: &'a Context<'_>) -> Result<&'a Arc<Tool>, RpcError> {
-    let name = cx
-        .params
-        .name
-        .ok_or_else(|| RpcError::invalid_params(r#""name" is missing"#))?;
-    let name =
-        string(name).ok_or_else(|| RpcError::invalid_params(r#""name" must be a string"#))?;
-    let tool = cx.server.tools.get(&name);
+fn find(cx: &Context<'_>) -> Result<Arc<Tool>, RpcError> {
+    let name = cx.named("name", cx.params.name)?;
+    let offer = cx.server.offer();
+    let tool = offer.tools.get(&name).map(Arc::clone);
     tool.ok_or_else(|| RpcError::invalid_params(format!("unknown tool {name:?}")))
 }
 
@@ -162,14 +157,6 @@ fn requested_ttl(task: &RawValue) -> Result<Option<Duration>, RpcError> {
     }
 }
 
-/// What is recorded of the client with the call.
-fn client(cx: &Context<'_>) -> RawJson {
-    match cx.session {
-        Some(session) => session.client.clone(),
-        None => client_record(cx.meta.client_info.map(RawValue::get), cx.capabilities),
-    }
-}
-
 /// A result that is there already.
 fn result(cx: &Context<'_>, result: &ToolResult) -> Vec<u8> {
     let room = result.content.as_str().len() + 256;
@@ -180,7 +167,7 @@ fn result(cx: &Context<'_>, result: &ToolResult) -> Vec<u8> {
 }
 
 /// What is added to the `_meta` of a result of the newer era.
-fn meta_of_result<'a>(cx: &'a Context<'_>) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn meta_of_result<'a>(cx: &'a Context<'_>) -> Vec<(&'a str, &'a str)> {
     match cx.version.era() {
         Era::Legacy => Vec::new(),
         Era::Modern => {

@@ -1,0 +1,42 @@
+//! `prompts/get`, both eras: the messages of a prompt.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use outlast_core::status::Era;
+use serde::Deserialize;
+
+use crate::context::{Context, Reply};
+use crate::jsonrpc::RpcError;
+use crate::methods::tools_call::meta_of_result;
+use crate::offer::{self, RequestCx};
+use crate::wire::{self, Object};
+
+#[derive(Deserialize)]
+struct Get {
+    #[serde(default)]
+    arguments: Option<BTreeMap<String, String>>,
+}
+
+pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
+    let offer = cx.server.offer();
+    super::lists::require(offer.has_prompts, "prompts/get")?;
+    let name = cx.named("name", cx.params.name)?;
+    let prompt = offer.prompts.get(&*name).map(Arc::clone);
+    let prompt =
+        prompt.ok_or_else(|| RpcError::invalid_params(format!("unknown prompt {name:?}")))?;
+    let Get { arguments } = cx.params.read()?;
+    let arguments = arguments.unwrap_or_default();
+    prompt.check(&arguments).map_err(RpcError::invalid_params)?;
+    let request = RequestCx::new(cx)?;
+    let messages = offer::run(|| prompt.handler.get(arguments, request)).await?;
+    let room = messages.messages.as_str().len() + 384;
+    Ok(cx.reply(room, |out| {
+        let mut result = Object::new(out);
+        if cx.version.era() == Era::Modern {
+            result.raw("resultType", r#""complete""#);
+        }
+        let ours = meta_of_result(cx);
+        wire::prompt_messages(&mut result, &messages, prompt.description.as_deref(), &ours);
+    }))
+}

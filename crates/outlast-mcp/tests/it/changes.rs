@@ -1,0 +1,294 @@
+//! What changes at run time, and who is told: lists, resources, and tasks as resources.
+
+use std::sync::Arc;
+
+use http::Method;
+use outlast_core::{RawJson, ToolResult};
+use outlast_engine::{BoxFuture, Cx, Handler, Result as EngineResult, TaskSupport, Tool};
+use outlast_mcp::http::HttpService;
+use outlast_mcp::offer::Catalog;
+use outlast_mcp::{Config, Server};
+use serde_json::{Value, json};
+
+use crate::lines::Client;
+use crate::offered::offer;
+use crate::rig::{Events, Rig, declaring, eventually, modern_body, request, send_to, whole};
+
+struct Late;
+
+impl Handler for Late {
+    fn check(&self, _arguments: &RawJson) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn call(&self, _arguments: RawJson, cx: Cx) -> BoxFuture<'static, EngineResult<ToolResult>> {
+        Box::pin(async move {
+            cx.info("grüße");
+            Ok(ToolResult::text("better late than never"))
+        })
+    }
+}
+
+fn add_tool(catalog: &Catalog) {
+    let tool = Tool {
+        task: TaskSupport::Optional,
+        ..Tool::new("late", Arc::new(Late))
+    };
+    catalog.change(|offer| offer.add_tool(tool)).unwrap();
+}
+
+fn subscription(message: &Value) -> &Value {
+    &message["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"]
+}
+
+async fn listen(rig: &Rig, notifications: Value) -> (Events, Value) {
+    let params = json!({"notifications": notifications});
+    let response = rig
+        .modern_response(&declaring(), "subscriptions/listen", params)
+        .await;
+    let mut events = Events::of(response);
+    let first = events.message().await;
+    assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
+    assert_eq!(*subscription(&first), 7);
+    let honoured = first["params"]["notifications"].clone();
+    (events, honoured)
+}
+
+#[tokio::test]
+async fn a_tool_that_comes_and_goes_is_called_as_a_task_and_told_of() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let mut general = session.get(None).await;
+    let (mut listening, honoured) = listen(&rig, json!({"toolsListChanged": true})).await;
+    assert_eq!(honoured, json!({"toolsListChanged": true}));
+    add_tool(rig.server.catalog());
+    let told = general.method("notifications/tools/list_changed").await;
+    assert_eq!(told.get("id"), None);
+    let told = listening.message().await;
+    assert_eq!(told["method"], "notifications/tools/list_changed");
+    assert_eq!(*subscription(&told), 7);
+    let id = rig.create("late").await;
+    let task = rig.task(&id, |task| task["status"] == "completed").await;
+    assert_eq!(
+        task["result"]["content"][0]["text"],
+        "better late than never"
+    );
+
+    let catalog = rig.server.catalog();
+    assert_eq!(
+        catalog.change(|offer| Ok(offer.remove_tool("late"))),
+        Ok(true)
+    );
+    assert_eq!(
+        listening.message().await["method"],
+        "notifications/tools/list_changed"
+    );
+    let gone = session.call("tools/call", json!({"name": "late"})).await;
+    assert_eq!(gone["error"]["code"], -32602, "{gone}");
+    // Its tasks stay.
+    let kept = session.call("tasks/get", json!({"taskId": id})).await;
+    assert_eq!(kept["result"]["status"], "completed");
+    // And what is refused changes nothing.
+    let refused = catalog.change(|offer| {
+        offer.remove_tool("quick");
+        Err::<(), _>("changed my mind".to_owned())
+    });
+    assert_eq!(refused, Err("changed my mind".to_owned()));
+    rig.create("quick").await;
+}
+
+#[tokio::test]
+async fn only_what_was_asked_for_is_told() {
+    let rig = Rig::new().await;
+    offer(rig.server.catalog());
+    let (mut prompts, honoured) = listen(
+        &rig,
+        json!({"promptsListChanged": true, "toolsListChanged": false,
+               "resourceSubscriptions": ["test://text", "test://nothing", "test://text"]}),
+    )
+    .await;
+    assert_eq!(
+        honoured,
+        json!({"promptsListChanged": true, "resourceSubscriptions": ["test://text"]})
+    );
+    let catalog = rig.server.catalog();
+    add_tool(rig.server.catalog());
+    catalog.resource_updated("test://bytes");
+    catalog.resource_updated("test://text");
+    let told = prompts.message().await;
+    assert_eq!(told["method"], "notifications/resources/updated", "{told}");
+    assert_eq!(told["params"]["uri"], "test://text");
+    assert_eq!(*subscription(&told), 7);
+    catalog
+        .change(|offer| Ok((offer.remove_prompt("greeting"), offer.remove_tool("late"))))
+        .unwrap();
+    let told = prompts.message().await;
+    assert_eq!(
+        told["method"], "notifications/prompts/list_changed",
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_subscription_outlives_the_instance_and_ends_when_asked() {
+    let rig = Rig::new().await;
+    offer(rig.server.catalog());
+    let session = rig.session("2025-11-25", json!({})).await;
+    let uri = json!({"uri": "test://text"});
+    let refused = session
+        .call("resources/subscribe", json!({"uri": "test://nothing"}))
+        .await;
+    assert_eq!(refused["error"]["code"], -32002);
+    let subscribed = session.call("resources/subscribe", uri.clone()).await;
+    assert_eq!(subscribed["result"], json!({}));
+    let mut general = session.get(None).await;
+    let catalog = rig.server.catalog();
+    catalog.resource_updated("test://text");
+    let told = general.method("notifications/resources/updated").await;
+    assert_eq!(told["params"], json!({"uri": "test://text"}));
+    drop(general);
+
+    // Another process, which learns of the session by its id.
+    let config = Config::new("rig", "1.2.3");
+    let other = Server::new(rig.server.handle().clone(), config).await;
+    let other = other.unwrap();
+    offer(other.catalog());
+    let service = HttpService::new(&other);
+    let header = [("mcp-session-id", session.id.as_str())];
+    let stream = send_to(&service, request(Method::GET, &header, "")).await;
+    let mut general = Events::of(stream);
+    other.catalog().resource_updated("test://text");
+    let told = general.method("notifications/resources/updated").await;
+    assert_eq!(told["params"]["uri"], "test://text");
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/unsubscribe", "params": uri});
+    let (_, ended) =
+        whole(send_to(&service, request(Method::POST, &header, body.to_string())).await).await;
+    assert_eq!(ended["result"], json!({}));
+    other.catalog().resource_updated("test://text");
+    // Nothing of the resource comes before the next thing that does.
+    add_tool(other.catalog());
+    let next = general.message().await;
+    assert_eq!(next["method"], "notifications/tools/list_changed", "{next}");
+}
+
+#[tokio::test]
+async fn a_task_is_a_resource_of_its_owner() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let id = rig.create("steps").await;
+    let uri = format!("outlast://tasks/{id}");
+    let result = format!("{uri}/result");
+    let read = async |uri: &str| {
+        let (_, answer) = rig.modern("resources/read", json!({"uri": uri})).await;
+        answer
+    };
+    let now = read(&uri).await;
+    let text = now["result"]["contents"][0]["text"].as_str().unwrap();
+    let status: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(status["taskId"], id);
+    assert_eq!(status["status"], "working");
+    assert_eq!(status["tool"], "steps");
+    // There is no result yet.
+    assert_eq!(read(&result).await["error"]["code"], -32602);
+    let legacy = session.call("resources/read", json!({"uri": result})).await;
+    assert_eq!(legacy["error"]["code"], -32002);
+
+    session
+        .call("resources/subscribe", json!({"uri": uri}))
+        .await;
+    let mut general = session.get(None).await;
+    let both = json!({"resourceSubscriptions": [uri, result]});
+    let (mut listening, honoured) = listen(&rig, both.clone()).await;
+    assert_eq!(honoured, both);
+    rig.go(4);
+    let told = general.method("notifications/resources/updated").await;
+    assert_eq!(told["params"]["uri"], uri);
+    let mut told = Vec::new();
+    while !told.contains(&json!(result)) {
+        let message = listening.method("notifications/resources/updated").await;
+        told.push(message["params"]["uri"].clone());
+    }
+    assert!(told.contains(&json!(uri)), "{told:?}");
+    let done = read(&result).await;
+    let text = done["result"]["contents"][0]["text"].as_str().unwrap();
+    let done: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(done["content"][0]["text"], "four steps");
+    assert_eq!(done["isError"], false);
+
+    let unknown = format!("outlast://tasks/{}", outlast_core::TaskId::random());
+    assert_eq!(read(&unknown).await["error"]["code"], -32602);
+    let (_, honoured) = listen(&rig, json!({"resourceSubscriptions": [unknown]})).await;
+    assert_eq!(honoured["resourceSubscriptions"], json!([]));
+}
+
+#[tokio::test]
+async fn a_log_is_read_from_an_offset() {
+    let rig = Rig::new().await;
+    add_tool(rig.server.catalog());
+    let id = rig.create("late").await;
+    rig.task(&id, |task| task["status"] == "completed").await;
+    let read = async |query: &str| {
+        let uri = format!("outlast://tasks/{id}/log{query}");
+        let (_, answer) = rig.modern("resources/read", json!({"uri": uri})).await;
+        answer
+    };
+    let whole = eventually("the log", async || {
+        let contents = read("").await["result"]["contents"][0].clone();
+        (contents["_meta"]["outlast/end"] != 0).then_some(contents)
+    })
+    .await;
+    assert_eq!(whole["text"], "grüße\n");
+    assert_eq!(
+        whole["_meta"]["outlast/next"],
+        whole["_meta"]["outlast/end"]
+    );
+    let rest = read("?offset=2").await["result"]["contents"][0].clone();
+    assert_eq!(rest["text"], "üße\n");
+    let refused = read("?offset=two").await;
+    assert_eq!(refused["error"]["code"], -32602, "{refused}");
+}
+
+#[tokio::test]
+async fn a_connection_hears_of_changes_too() {
+    let rig = Rig::new().await;
+    offer(rig.server.catalog());
+    let mut client = Client::connect(&rig);
+    let params = json!({"notifications": {"resourcesListChanged": true}});
+    client
+        .send(modern_body(1, &declaring(), "subscriptions/listen", params))
+        .await;
+    let first = client.next().await.unwrap();
+    assert_eq!(
+        first["params"]["notifications"],
+        json!({"resourcesListChanged": true})
+    );
+    client
+        .send(
+            json!({"jsonrpc": "2.0", "id": 2, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": {"name": "test", "version": "0"}}}),
+        )
+        .await;
+    client.answer(2).await;
+    let subscribe = json!({"uri": "test://text"});
+    client
+        .send(
+            json!({"jsonrpc": "2.0", "id": 3, "method": "resources/subscribe",
+            "params": subscribe}),
+        )
+        .await;
+    client.answer(3).await;
+    rig.server.catalog().resource_updated("test://text");
+    let told = client.next().await.unwrap();
+    assert_eq!(told["method"], "notifications/resources/updated");
+    let catalog = rig.server.catalog();
+    catalog
+        .change(|offer| Ok(offer.remove_resource("test://text")))
+        .unwrap();
+    let mut told = [client.next().await.unwrap(), client.next().await.unwrap()];
+    told.sort_by_key(|message| subscription(message).is_null());
+    for message in &told {
+        assert_eq!(message["method"], "notifications/resources/list_changed");
+    }
+    assert_eq!(*subscription(&told[0]), 1);
+}
