@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use outlast_core::machine::{Answered, CancelMode, Dependency};
-use outlast_core::store::{CancelReply, ClaimNow, Claimed, Filter, Page, StoreInfo};
+use outlast_core::store::{CancelReply, ClaimNow, Claimed, Filter, Page, Stats, StoreInfo};
 use outlast_core::task::ReplyTo;
 use outlast_core::{
     Answer, Error, Event, Failure, FailureReason, JournalEntry, LogPage, Outcome, Owner, Principal,
@@ -405,12 +405,20 @@ impl Handle {
         self.store().log_read(id, offset, limit).await
     }
 
+    /// Counts over all owners' tasks.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn stats(&self) -> Result<Stats, Error> {
+        self.store().stats().await
+    }
+
     /// How many tasks are unfinished.
     ///
     /// # Errors
     /// The store failed.
     pub async fn unfinished(&self) -> Result<u64, Error> {
-        let stats = self.store().stats().await?;
+        let stats = self.stats().await?;
         let unfinished = stats
             .phases
             .iter()

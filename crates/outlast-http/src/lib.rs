@@ -6,8 +6,11 @@
 
 mod bind;
 mod body;
+mod dashboard;
+mod rest;
 mod serve;
 
 pub use bind::{BindError, bind};
 pub use body::Body;
+pub use rest::RestOptions;
 pub use serve::HttpServer;

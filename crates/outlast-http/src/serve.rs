@@ -14,12 +14,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use outlast_mcp::Server;
-use outlast_mcp::http::HttpService;
+use outlast_mcp::http::{Guard, HttpService};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tower_service::Service as _;
 
 use crate::body::Body;
+use crate::dashboard;
+use crate::rest::{self, RestOptions};
 
 /// How long a client may take to send the head of a request.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
@@ -34,7 +36,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Makes a value that lives as long as a connection.
 type Companion = Arc<dyn Fn() -> Box<dyn Send> + Send + Sync>;
 
-/// Serves MCP on `/mcp` and a router's routes beside it.
+/// Serves MCP on `/mcp` and a router's routes beside it. Whatever the path, a request must come from
+/// an allowed host and origin.
 #[derive(Clone)]
 pub struct HttpServer {
     server: Server,
@@ -54,10 +57,17 @@ impl HttpServer {
             server: server.clone(),
             service: Routes {
                 mcp: HttpService::new(server),
+                guard: Arc::new(Guard::new(server.config())),
                 other: routes.fallback(not_found),
             },
             companion: None,
         }
+    }
+
+    /// A server with the REST surface and the dashboard, which show the same tasks.
+    pub fn with_rest(server: &Server, options: RestOptions) -> Self {
+        let rest = rest::routes(server.handle().clone(), options);
+        Self::with_routes(server, rest.merge(dashboard::routes()))
     }
 
     /// Keeps what `companion` returns for as long as each accepted connection lives, for whoever
@@ -165,6 +175,7 @@ async fn not_found() -> (http::StatusCode, &'static str) {
 #[derive(Clone)]
 struct Routes {
     mcp: HttpService,
+    guard: Arc<Guard>,
     other: Router,
 }
 
@@ -179,7 +190,13 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
             let response = self.mcp.clone().call(request);
             return Box::pin(async move { Ok(response.await?.map(Body::Mcp)) });
         }
-        let response = self.other.clone().call(request);
+        let (mut parts, body) = request.into_parts();
+        if let Err(problem) = self.guard.check(&parts) {
+            let refused = rest::refused(problem).map(Body::Other);
+            return Box::pin(std::future::ready(Ok(refused)));
+        }
+        rest::trim_path(&mut parts.uri);
+        let response = self.other.clone().call(Request::from_parts(parts, body));
         Box::pin(async move { Ok(response.await?.map(Body::Other)) })
     }
 }

@@ -32,7 +32,7 @@ struct Asked {
 ///
 /// # Errors
 /// What is wrong, as the rest of a sentence that begins with "the answer".
-pub(crate) fn check(question: &InputRequest, answer: &RawJson) -> Result<(), String> {
+pub fn check(question: &InputRequest, answer: &RawJson) -> Result<(), String> {
     if !answer.as_str().starts_with('{') {
         return Err("must be an object".into());
     }

@@ -33,4 +33,5 @@ pub mod lines;
 pub mod offer;
 pub mod protocol;
 
+pub use answers::check as check_answer;
 pub use server::{Config, DEFAULT_MESSAGE_LIMIT, DEFAULT_PAGE_SIZE, Server};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use outlast_core::Store;
 use outlast_engine::Engine;
-use outlast_http::HttpServer;
+use outlast_http::{HttpServer, RestOptions};
 use outlast_sqlite::{Options, SqliteStore};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
@@ -137,7 +137,12 @@ impl Server {
         }
         tasks.spawn(door.serve(door_listener));
         let counted = connections.clone();
-        let http = HttpServer::new(&mcp).with_companion(move || counted.enter());
+        let rest = RestOptions {
+            title: self.name.clone(),
+            version: self.version.clone(),
+            ..RestOptions::default()
+        };
+        let http = HttpServer::with_rest(&mcp, rest).with_companion(move || counted.enter());
         for (listener, _) in listeners {
             let (http, closing) = (http.clone(), closing.clone());
             tasks.spawn(async move { http.serve(listener, closing.cancelled_owned()).await });

@@ -1,0 +1,94 @@
+//! What handlers take from a request; whatever does not fit is a [`Problem`].
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
+use outlast_core::{Principal, Scope, TaskId};
+use serde::de::DeserializeOwned;
+
+use super::Api;
+use super::problem::Problem;
+
+/// A JSON body. No body at all is as good as `{}`.
+pub(super) struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let is_json = is_json(request.headers());
+        let body = Bytes::from_request(request, api).await?;
+        if body.is_empty() {
+            return read(b"{}").map(Self);
+        }
+        if !is_json {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the body must be JSON: send it with Content-Type: application/json",
+            ));
+        }
+        read(&body).map(Self)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE);
+    let given = given.and_then(|given| given.to_str().ok()).unwrap_or("");
+    let essence = given.split(';').next().unwrap_or("").trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body)
+        .map_err(|why| Problem::bad(format!("the body does not fit: {why}")))
+}
+
+/// A query.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(Problem))]
+pub(super) struct Query<T>(pub T);
+
+/// Who asks, and may see its tasks. Put there by whoever authenticated the request.
+pub(super) struct Reader(pub Principal);
+
+/// Who asks, and may make something happen.
+pub(super) struct Runner(pub Principal);
+
+impl FromRequestParts<Api> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _api: &Api) -> Result<Self, Problem> {
+        permitted(parts, Scope::Read).map(Self)
+    }
+}
+
+impl FromRequestParts<Api> for Runner {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _api: &Api) -> Result<Self, Problem> {
+        permitted(parts, Scope::Run).map(Self)
+    }
+}
+
+fn permitted(parts: &Parts, scope: Scope) -> Result<Principal, Problem> {
+    let principal = parts.extensions.get::<Principal>().cloned();
+    let principal = principal.unwrap_or_else(Principal::local);
+    if principal.may(scope) {
+        Ok(principal)
+    } else {
+        Err(Problem::needs(scope))
+    }
+}
+
+/// The id in the path. One that is none names no task: 404, like one that never was.
+pub(super) struct Id(pub TaskId);
+
+impl FromRequestParts<Api> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let Path(id): Path<String> = Path::from_request_parts(parts, api).await?;
+        id.parse().map(Self).map_err(|_| Problem::no_task(&id))
+    }
+}

@@ -1,0 +1,138 @@
+//! Everything a task tells, from any point on, in order: its events and its log.
+//!
+//! A feed reads the store and is woken by notices, so nothing is kept for a reader and a slow one
+//! costs nobody but itself: it reads when it has room, and always from where it stands.
+
+use std::collections::VecDeque;
+
+use outlast_core::{Error, Event, Principal, TaskId};
+use outlast_engine::{Handle, Watch};
+
+use super::event::{EventView, LogView, Told};
+use super::logs::Chunk;
+
+/// How many events are read at once.
+const EVENTS: usize = 100;
+
+/// How many bytes of log are read at once.
+const LOG: usize = 64 * 1024;
+
+/// A place in a feed, written `seq.offset`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Place {
+    /// The number of the last event seen.
+    pub(super) event: u64,
+    /// The offset of the next byte of the log.
+    pub(super) log: u64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.event, self.log)
+    }
+}
+
+impl std::str::FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (event, log) = text.split_once('.').unwrap_or((text, "0"));
+        match (event.parse(), log.parse()) {
+            (Ok(event), Ok(log)) => Ok(Self { event, log }),
+            _ => Err(format!(
+                "{text:?} is no place in a stream of events; give the number of the last event seen, \
+                 or the id of the last message as it came"
+            )),
+        }
+    }
+}
+
+/// One reader of one task.
+pub(super) struct Feed {
+    handle: Handle,
+    who: Principal,
+    watch: Watch,
+    place: Place,
+    read: VecDeque<(Place, Told)>,
+    ended: bool,
+}
+
+impl Feed {
+    /// Begins after `place`.
+    ///
+    /// # Errors
+    /// As [`Handle::get`].
+    pub(super) async fn new(
+        handle: &Handle,
+        who: Principal,
+        id: TaskId,
+        place: Place,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            watch: handle.watch(&who, id).await?,
+            handle: handle.clone(),
+            who,
+            place,
+            read: VecDeque::new(),
+            ended: false,
+        })
+    }
+
+    /// The next thing told and the place after it; `None` after the last of a task that has ended or
+    /// was deleted, and when the server stops.
+    ///
+    /// # Cancel safety
+    /// A dropped wait loses nothing.
+    pub(super) async fn next(&mut self) -> Option<(Place, Told)> {
+        loop {
+            if let Some(told) = self.read.pop_front() {
+                return Some(told);
+            }
+            if self.ended {
+                return None;
+            }
+            // Looked at before reading: what ended by now has told everything it will ever tell.
+            let finished = self.watch.task().is_finished();
+            if self.read_on().await.is_err() {
+                self.ended = true;
+            } else if self.read.is_empty() {
+                self.ended = finished || !self.changed().await;
+            }
+        }
+    }
+
+    async fn changed(&mut self) -> bool {
+        tokio::select! {
+            changed = self.watch.changed() => changed.is_ok(),
+            () = self.handle.stopping() => false,
+        }
+    }
+
+    async fn read_on(&mut self) -> Result<(), Error> {
+        let id = self.watch.task().id();
+        let log = self.handle.log(&self.who, id, self.place.log, LOG);
+        let log = log.await?;
+        let events = self.handle.events(&self.who, id, self.place.event, EVENTS);
+        let mut events = events.await?.into_iter().peekable();
+        let name = id.to_string();
+        for chunk in &log.chunks {
+            // In the order in which they happened, as far as both have been read.
+            while let Some(event) = events.next_if(|event| event.at < chunk.at) {
+                self.tell(&event);
+            }
+            self.place.log = chunk.end();
+            let told = Told::Log(LogView::of(name.clone(), Chunk::of(chunk)));
+            self.read.push_back((self.place, told));
+        }
+        if log.next >= log.end {
+            events.for_each(|event| self.tell(&event));
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.place.event = event.number;
+        let told = Told::Event(EventView::of(event));
+        self.read.push_back((self.place, told));
+    }
+}

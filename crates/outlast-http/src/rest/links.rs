@@ -1,0 +1,63 @@
+//! Addresses in answers, built from what the client used to reach us: a constant would be useless on
+//! the next machine.
+
+use axum::extract::FromRequestParts;
+use http::header;
+use http::request::Parts;
+use outlast_core::TaskId;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Api;
+
+/// Where a task's parts are.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Links {
+    /// The task.
+    #[serde(rename = "self")]
+    task: String,
+    /// Its result, once it has ended.
+    result: String,
+    /// Its events, as a stream.
+    events: String,
+    /// Its log.
+    logs: String,
+}
+
+/// How the client reaches this server.
+#[derive(Clone)]
+pub(super) struct Base(String);
+
+impl Base {
+    pub(super) fn task(&self, id: TaskId) -> String {
+        format!("{}/tasks/{id}", self.0)
+    }
+
+    pub(super) fn links(&self, id: TaskId) -> Links {
+        let task = self.task(id);
+        Links {
+            result: format!("{task}/result"),
+            events: format!("{task}/events"),
+            logs: format!("{task}/logs"),
+            task,
+        }
+    }
+}
+
+impl FromRequestParts<Api> for Base {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Self::Rejection> {
+        if let Some(url) = &api.options().public_url {
+            return Ok(Self(url.trim_end_matches('/').to_owned()));
+        }
+        let authority = parts.uri.authority().map(|authority| authority.as_str());
+        let host = parts.headers.get(header::HOST);
+        let host = authority.or_else(|| host.and_then(|host| host.to_str().ok()));
+        // Without a host, as on a Unix socket, a path is all that can be said.
+        Ok(Self(
+            host.map(|host| format!("http://{host}"))
+                .unwrap_or_default(),
+        ))
+    }
+}

@@ -1,0 +1,138 @@
+//! Tasks for everybody who speaks HTTP: a browser, curl, a script, a monitoring system.
+//!
+//! The same tasks as over MCP, under the same ids, through the same handle: nothing here knows a rule
+//! of its own about what a task may do. Field names are the wire's of 2026-07-28. Errors are problem
+//! details (RFC 9457) in one sentence that says what is allowed. The OpenAPI document is made from the
+//! handlers below and cannot drift from them.
+
+mod cancel;
+mod create;
+mod delete;
+mod event;
+mod events;
+mod extract;
+mod feed;
+mod health;
+mod input;
+mod links;
+mod list;
+mod logs;
+mod problem;
+mod result;
+mod show;
+mod task;
+mod tools;
+mod wait;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::Uri;
+use outlast_engine::Handle;
+use std::sync::Arc;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// What every handler needs.
+#[derive(Clone)]
+pub(crate) struct Api(Arc<Inner>);
+
+struct Inner {
+    handle: Handle,
+    options: RestOptions,
+    document: utoipa::openapi::OpenApi,
+}
+
+/// How the REST surface presents itself.
+#[derive(Clone, Debug, Default)]
+pub struct RestOptions {
+    /// The server's name and version, for the OpenAPI document.
+    pub title: String,
+    /// See `title`.
+    pub version: String,
+    /// How clients reach the server where a request does not tell, for example behind a proxy that
+    /// changes the host: `https://tasks.example.org`. Links begin with it.
+    pub public_url: Option<String>,
+    /// The tool that `POST /tasks` calls if the body names none; the body is then its arguments.
+    pub default_tool: Option<String>,
+}
+
+impl Api {
+    fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
+    fn options(&self) -> &RestOptions {
+        &self.0.options
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(description = "Durable background tasks. The same tasks are open over MCP, under the same ids."),
+    tags(
+        (name = "tasks", description = "Runs of tools that outlive their callers."),
+        (name = "tools", description = "What can be run."),
+        (name = "health", description = "For monitors and load balancers."),
+    )
+)]
+struct Document;
+
+/// The routes of the REST surface.
+pub(crate) fn routes(handle: Handle, options: RestOptions) -> Router {
+    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(create::create, list::list))
+        .routes(routes!(show::show, delete::delete))
+        .routes(routes!(result::result))
+        .routes(routes!(cancel::cancel))
+        .routes(routes!(input::input))
+        .routes(routes!(logs::logs))
+        .routes(routes!(events::events))
+        .routes(routes!(tools::list))
+        .routes(routes!(tools::call))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::health))
+        .split_for_parts();
+    document.info.title.clone_from(&options.title);
+    document.info.version.clone_from(&options.version);
+    let api = Api(Arc::new(Inner {
+        handle,
+        options,
+        document,
+    }));
+    router
+        .route("/openapi.json", get(openapi))
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .with_state(api)
+}
+
+async fn openapi(State(api): State<Api>) -> Json<utoipa::openapi::OpenApi> {
+    Json(api.0.document.clone())
+}
+
+/// Takes the trailing slash off a path of ours: with and without it is the same, and a redirect would
+/// lose the body of a POST.
+pub(crate) fn trim_path(uri: &mut Uri) {
+    let path = uri.path();
+    let first = path.split('/').nth(1);
+    let ours = matches!(first, Some("tasks" | "tools" | "health" | "openapi.json"));
+    let Some(path) = path.strip_suffix('/').filter(|_| ours) else {
+        return;
+    };
+    let text = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = std::mem::take(uri).into_parts();
+    parts.path_and_query = text.parse().ok();
+    *uri = Uri::from_parts(parts).unwrap_or_default();
+}
+
+/// The answer to a request that comes from where none may.
+pub(crate) fn refused(problem: String) -> Response {
+    problem::Problem::new(http::StatusCode::FORBIDDEN, problem).into_response()
+}

@@ -1,0 +1,129 @@
+//! Errors as problem details (RFC 9457).
+
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
+use outlast_core::{Error, Scope};
+use outlast_mcp::http::NeedsScope;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// After how many seconds to try again what may pass.
+const AGAIN: u64 = 1;
+
+/// What went wrong, as `application/problem+json`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// Always `about:blank`: the status tells the kind, the detail the rest.
+    r#type: &'static str,
+    /// The status in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// One sentence that says what is wrong and what is allowed.
+    detail: String,
+    /// What the caller would have needed.
+    #[serde(skip)]
+    needs: Option<Scope>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            needs: None,
+        }
+    }
+
+    /// 400: the request can never succeed as it is.
+    pub(super) fn bad(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 403: the caller may not do this.
+    pub(super) fn needs(scope: Scope) -> Self {
+        Self {
+            needs: Some(scope),
+            ..Self::new(
+                StatusCode::FORBIDDEN,
+                format!("this needs the scope {scope}, which your credentials do not give"),
+            )
+        }
+    }
+
+    /// 404: there is no such task for this caller, in the same words as one that never was.
+    pub(super) fn no_task(id: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("task {id:?} not found"))
+    }
+
+    /// 409: the request does not fit the state.
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::NotFound(id) => Self::no_task(&id.to_string()),
+            Error::Invalid(why) => Self::bad(why.clone()),
+            _ if error.is_retryable() => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(StatusCode::NOT_FOUND, rejection.body_text())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let needs = self.needs;
+        let mut response = (status, axum::Json(self)).into_response();
+        if let Some(scope) = needs {
+            // For whoever writes the challenge.
+            response.extensions_mut().insert(NeedsScope(scope));
+        }
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, AGAIN.into());
+        }
+        response
+    }
+}
+
+/// The path is known and the method is not; axum adds `Allow`.
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!(
+            "{} does not take {method}; the header Allow says what it takes",
+            uri.path()
+        ),
+    )
+}

@@ -1,0 +1,549 @@
+//! The REST surface on a real socket, with a client nobody here wrote.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use outlast_core::testing::MemoryStore;
+use outlast_core::{InputRequest, Level, RawJson, Store, ToolResult};
+use outlast_engine::{BoxFuture, Cx, Engine, Handler, Result, TaskSupport, Tool, Tools};
+use outlast_http::{HttpServer, RestOptions, bind};
+use outlast_mcp::{Config, Server};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+type Code = fn(Value, Cx) -> BoxFuture<'static, Result<ToolResult>>;
+
+struct Coded(Code);
+
+impl Handler for Coded {
+    fn check(&self, arguments: &RawJson) -> std::result::Result<(), String> {
+        let arguments = arguments.to_value();
+        let known = ["n", "prompt"];
+        match arguments
+            .as_object()
+            .unwrap()
+            .keys()
+            .find(|key| !known.contains(&key.as_str()))
+        {
+            Some(key) => Err(format!("there is no argument {key:?}; allowed: n, prompt")),
+            None => Ok(()),
+        }
+    }
+
+    fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
+        (self.0)(arguments.to_value(), cx)
+    }
+}
+
+fn echo(arguments: Value, _cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
+    Box::pin(async move { Ok(ToolResult::text(arguments.to_string())) })
+}
+
+fn tell(arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
+    Box::pin(async move {
+        let n = arguments["n"].as_u64().unwrap();
+        for i in 1..=n {
+            cx.log(Level::Info, format!("line {i}"));
+            cx.progress().message(format!("at {i}"));
+            cx.step(format!("{i}"), || async { Ok(()) }).await?;
+        }
+        Ok(ToolResult::text("told"))
+    })
+}
+
+fn ask(_arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
+    Box::pin(async move {
+        let params = json!({"message": "How many?", "requestedSchema": {
+            "type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}});
+        let request = InputRequest {
+            key: "count".into(),
+            method: "elicitation/create".into(),
+            params: params.into(),
+            expires_at: None,
+        };
+        let answer = cx.ask_raw(request).await?;
+        Ok(ToolResult::text(format!("{answer:?}")))
+    })
+}
+
+fn endless(_arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
+    Box::pin(async move {
+        cx.cancelled().await;
+        Ok(ToolResult::text("stopped"))
+    })
+}
+
+struct Rig {
+    address: SocketAddr,
+    client: Client,
+    _engine: Engine,
+}
+
+async fn rig() -> Rig {
+    let tool = |name: &str, task, code: Code| Tool {
+        task,
+        ..Tool::new(name, Arc::new(Coded(code)))
+    };
+    let tools = [
+        tool("echo", TaskSupport::Optional, echo),
+        tool("inline", TaskSupport::Forbidden, echo),
+        tool("tell", TaskSupport::Optional, tell),
+        tool("ask", TaskSupport::Optional, ask),
+        tool("endless", TaskSupport::Required, endless),
+    ];
+    let engine = Engine::builder(Arc::new(MemoryStore::default()) as Arc<dyn Store>)
+        .tools(Tools::new(tools).unwrap())
+        .start()
+        .await
+        .unwrap();
+    let server = Server::new(engine.handle(), Config::new("test", "1")).await;
+    let (listener, address) = bind("127.0.0.1:0").await.unwrap();
+    let options = RestOptions {
+        title: "test".into(),
+        version: "1".into(),
+        default_tool: Some("echo".into()),
+        ..RestOptions::default()
+    };
+    let http = HttpServer::with_rest(&server.unwrap(), options);
+    tokio::spawn(http.serve(listener, std::future::pending()));
+    Rig {
+        address,
+        client: Client::new(),
+        _engine: engine,
+    }
+}
+
+impl Rig {
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.client.get(self.url(path)).send().await.unwrap()
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Response {
+        let request = self.client.post(self.url(path)).json(&body);
+        request.send().await.unwrap()
+    }
+
+    async fn create(&self, body: Value) -> String {
+        let created = self.post("/tasks", body).await;
+        assert_eq!(created.status(), StatusCode::ACCEPTED);
+        let task: Value = created.json().await.unwrap();
+        task["taskId"].as_str().unwrap().to_owned()
+    }
+
+    async fn ended(&self, id: &str) -> Value {
+        let answer = self.get(&format!("/tasks/{id}/result?wait=60s")).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.json().await.unwrap()
+    }
+}
+
+/// The messages of a stream that has ended: ids and data.
+async fn messages(response: Response) -> Vec<(String, Value)> {
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let text = response.text().await.unwrap();
+    let blocks = text.split("\n\n").filter(|block| block.contains("data:"));
+    let member = |block: &str, name: &str| {
+        let line = block.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().to_owned()
+    };
+    blocks
+        .map(|block| {
+            let data = serde_json::from_str(&member(block, "data:")).unwrap();
+            (member(block, "id:"), data)
+        })
+        .collect()
+}
+
+async fn problem(response: Response) -> (StatusCode, String) {
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let status = response.status();
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["status"], status.as_u16());
+    (status, problem["detail"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_task_is_created_watched_and_fetched() {
+    let rig = rig().await;
+    let body = json!({"tool": "echo", "arguments": {"n": 1}, "labels": {"team": "a"}});
+    let created = rig.post("/tasks", body).await;
+    assert_eq!(created.status(), StatusCode::ACCEPTED);
+    let location = created.headers()["location"].to_str().unwrap().to_owned();
+    let task: Value = created.json().await.unwrap();
+    let id = task["taskId"].as_str().unwrap();
+    assert_eq!(location, rig.url(&format!("/tasks/{id}")));
+    assert_eq!(task["links"]["self"], location);
+    assert_eq!(task["labels"], json!({"team": "a"}));
+    let ended = rig.ended(id).await;
+    assert_eq!(ended["status"], "completed");
+    assert_eq!(ended["result"]["content"][0]["text"], r#"{"n":1}"#);
+    assert_eq!(ended["result"]["isError"], false);
+    let shown: Value = rig
+        .client
+        .get(&location)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(shown["phase"], "finished");
+    assert_eq!(shown["arguments"], json!({"n": 1}));
+    assert!(shown["ttlMs"].as_u64().unwrap() > 0);
+    let page: Value = rig
+        .get("/tasks?status=completed&tool=echo")
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(page["tasks"][0]["taskId"], id);
+    let gone = rig.client.delete(&location).send().await.unwrap();
+    assert_eq!(gone.status(), StatusCode::NO_CONTENT);
+    assert_eq!(
+        rig.client.get(&location).send().await.unwrap().status(),
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn a_body_without_a_tool_is_the_default_tools_call() {
+    let rig = rig().await;
+    let id = rig.create(json!({"prompt": "write a parser"})).await;
+    let ended = rig.ended(&id).await;
+    assert_eq!(
+        ended["result"]["content"][0]["text"],
+        r#"{"prompt":"write a parser"}"#
+    );
+}
+
+#[tokio::test]
+async fn a_trailing_slash_changes_nothing() {
+    let rig = rig().await;
+    let created = rig.post("/tasks/", json!({"tool": "echo"})).await;
+    assert_eq!(created.status(), StatusCode::ACCEPTED);
+    for path in [
+        "/tasks/?limit=1",
+        "/tools/",
+        "/health/",
+        "/health/live/",
+        "/openapi.json/",
+    ] {
+        assert_eq!(rig.get(path).await.status(), StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_said_in_a_sentence() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "endless"})).await;
+    let task = format!("/tasks/{id}");
+    let posts = [
+        ("/tasks".to_owned(), json!([]), 400, "object"),
+        ("/tasks".to_owned(), json!({"tool": 7}), 400, "string"),
+        (
+            "/tasks".to_owned(),
+            json!({"tool": "echo", "colour": 1}),
+            400,
+            "colour",
+        ),
+        (
+            "/tasks".to_owned(),
+            json!({"tool": "nope"}),
+            404,
+            "GET /tools",
+        ),
+        (
+            "/tasks".to_owned(),
+            json!({"tool": "inline"}),
+            409,
+            "/tools/inline",
+        ),
+        (
+            "/tasks".to_owned(),
+            json!({"tool": "echo", "arguments": {"x": 1}}),
+            400,
+            "allowed: n",
+        ),
+        (
+            "/tasks".to_owned(),
+            json!({"tool": "echo", "arguments": []}),
+            400,
+            "object",
+        ),
+        (
+            "/tasks".to_owned(),
+            json!({"tool": "echo", "ttl": "soon"}),
+            400,
+            "ttl",
+        ),
+        ("/tools/nope".to_owned(), json!({}), 404, "GET /tools"),
+        (
+            format!("{task}/input"),
+            json!({"inputResponses": {}}),
+            400,
+            "empty",
+        ),
+        ("/tasks/none/cancel".to_owned(), json!({}), 404, "none"),
+    ];
+    for (path, body, status, says) in posts {
+        let (found, detail) = problem(rig.post(&path, body.clone()).await).await;
+        assert_eq!(found.as_u16(), status, "{path} {body}: {detail}");
+        assert!(detail.contains(says), "{path} {body}: {detail}");
+    }
+    let gets = [
+        ("/tasks?colour=1", "colour"),
+        ("/tasks?limit=0", "1 to 500"),
+        ("/tasks?status=lost", "input_required"),
+        ("/tasks?cursor=x", "cursor"),
+        (&format!("{task}?wait=1"), "500ms"),
+        (&format!("{task}?wait=2h"), "1m"),
+        (&format!("{task}/events?after=x"), "number"),
+        (&format!("{task}/logs?offset=-1"), "offset"),
+    ];
+    for (path, says) in gets {
+        let (status, detail) = problem(rig.get(path).await).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {detail}");
+        assert!(detail.contains(says), "{path}: {detail}");
+    }
+    let wrong_method = rig
+        .client
+        .request(Method::PUT, rig.url("/tasks"))
+        .send()
+        .await;
+    let wrong_method = wrong_method.unwrap();
+    let allowed = wrong_method.headers()["allow"].to_str().unwrap().to_owned();
+    assert!(allowed.contains("POST"), "{allowed}");
+    assert_eq!(
+        problem(wrong_method).await.0,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    let wrong_type = rig
+        .client
+        .post(rig.url("/tasks"))
+        .body("{}")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        problem(wrong_type).await.0,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE
+    );
+    let running = rig.client.delete(rig.url(&task)).send().await.unwrap();
+    assert_eq!(problem(running).await.0, StatusCode::CONFLICT);
+    let stranger = rig
+        .client
+        .get(rig.url("/tasks"))
+        .header("host", "evil.example");
+    let (status, detail) = problem(stranger.send().await.unwrap()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(detail.contains("evil.example"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_second_cancel_is_harmless() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "endless"})).await;
+    let path = format!("/tasks/{id}/cancel");
+    let first = rig.post(&path, json!({"reason": "enough"})).await;
+    assert!(first.status().is_success());
+    let ended = rig.ended(&id).await;
+    assert_eq!(
+        (&ended["status"], &ended["reason"]),
+        (&json!("cancelled"), &json!("enough"))
+    );
+    let second = rig.client.post(rig.url(&path)).send().await.unwrap();
+    assert_eq!(second.status(), StatusCode::OK);
+    assert_eq!(rig.ended(&id).await["reason"], "enough");
+}
+
+#[tokio::test]
+async fn the_first_answer_that_fits_wins() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "ask"})).await;
+    let path = format!("/tasks/{id}");
+    let question = loop {
+        let task: Value = rig.get(&path).await.json().await.unwrap();
+        if task["status"] == "input_required" {
+            break task["inputRequests"]["count"].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(question["params"]["message"], "How many?");
+    let answer = |content: Value| json!({"inputResponses": {"count": {"action": "accept", "content": content}}});
+    let input = format!("{path}/input");
+    let (status, detail) = problem(rig.post(&input, answer(json!({"n": "many"}))).await).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(detail.contains("count"), "{detail}");
+    let taken: Value = rig
+        .post(&input, answer(json!({"n": 3})))
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(taken["accepted"], json!(["count"]));
+    let late: Value = rig
+        .post(&input, answer(json!({"n": 4})))
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(late["ignored"], json!(["count"]));
+    let ended = rig.ended(&id).await;
+    let text = ended["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("3") && !text.contains("4"), "{text}");
+}
+
+#[tokio::test]
+async fn events_are_numbered_without_gaps_and_resume_without_repeats() {
+    let rig = rig().await;
+    let id = rig
+        .create(json!({"tool": "tell", "arguments": {"n": 50}}))
+        .await;
+    let path = format!("/tasks/{id}/events");
+    let all = messages(rig.get(&path).await).await;
+    let numbers: Vec<u64> = all
+        .iter()
+        .filter_map(|(_, told)| told["seq"].as_u64())
+        .collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert_eq!(all[0].1["type"], "TASK_STARTED");
+    assert_eq!(all.last().unwrap().1["type"], "TASK_COMPLETED");
+    let log: String = all
+        .iter()
+        .filter_map(|(_, told)| told["text"].as_str())
+        .collect();
+    let lines: String = (1..=50).map(|i| format!("line {i}\n")).collect();
+    assert_eq!(log, lines);
+    // From any message on, exactly the rest.
+    for at in [0, all.len() / 2, all.len() - 1] {
+        let request = rig
+            .client
+            .get(rig.url(&path))
+            .header("last-event-id", &all[at].0);
+        let rest = messages(request.send().await.unwrap()).await;
+        let told = |messages: &[(String, Value)]| -> Vec<Value> {
+            let events = messages.iter().filter(|(_, told)| told["seq"].is_u64());
+            events.map(|(_, told)| told.clone()).collect()
+        };
+        assert_eq!(told(&rest), told(&all[at + 1..]));
+        let text = |messages: &[(String, Value)]| -> String {
+            messages
+                .iter()
+                .filter_map(|(_, told)| told["text"].as_str())
+                .collect()
+        };
+        assert_eq!(text(&rest), text(&all[at + 1..]));
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_read_by_offset_in_both_forms() {
+    let rig = rig().await;
+    let id = rig
+        .create(json!({"tool": "tell", "arguments": {"n": 3}}))
+        .await;
+    rig.ended(&id).await;
+    let path = format!("/tasks/{id}/logs");
+    let page: Value = rig
+        .get(&format!("{path}?offset=7"))
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(page["chunks"][0]["offset"], 7);
+    assert_eq!((&page["next"], &page["end"]), (&json!(21), &json!(21)));
+    let plain = rig
+        .client
+        .get(rig.url(&path))
+        .header("accept", "text/plain");
+    let plain = plain.send().await.unwrap();
+    assert_eq!(plain.headers()["outlast-log-next"], "21");
+    assert_eq!(plain.text().await.unwrap(), "line 1\nline 2\nline 3\n");
+}
+
+#[tokio::test]
+async fn tools_are_listed_and_called() {
+    let rig = rig().await;
+    let list: Value = rig.get("/tools").await.json().await.unwrap();
+    let support = |name: &str| {
+        let tools = list["tools"].as_array().unwrap();
+        tools.iter().find(|tool| tool["name"] == name).unwrap()["taskSupport"].clone()
+    };
+    assert_eq!(
+        (support("inline"), support("endless")),
+        (json!("forbidden"), json!("required"))
+    );
+    let inline: Value = rig
+        .post("/tools/inline", json!({"n": 2}))
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(inline["content"][0]["text"], r#"{"n":2}"#);
+    let waited = rig.post("/tools/echo?wait=60s", json!({})).await;
+    assert_eq!(waited.status(), StatusCode::OK);
+    let not_waited = rig.post("/tools/endless", json!({})).await;
+    assert_eq!(not_waited.status(), StatusCode::ACCEPTED);
+    assert_eq!(not_waited.headers()["retry-after"], "1");
+}
+
+#[tokio::test]
+async fn the_document_names_every_answer_and_the_page_every_part() {
+    let rig = rig().await;
+    let document: Value = rig.get("/openapi.json").await.json().await.unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    assert_eq!(
+        paths,
+        [
+            "/health",
+            "/health/live",
+            "/health/ready",
+            "/tasks",
+            "/tasks/{id}",
+            "/tasks/{id}/cancel",
+            "/tasks/{id}/events",
+            "/tasks/{id}/input",
+            "/tasks/{id}/logs",
+            "/tasks/{id}/result",
+            "/tools",
+            "/tools/{name}"
+        ]
+    );
+    let page = rig.get("/").await;
+    assert!(
+        page.headers()["content-security-policy"]
+            .to_str()
+            .unwrap()
+            .contains("default-src 'none'")
+    );
+    let mut open = vec![page.text().await.unwrap()];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(text) = open.pop() {
+        let names = text
+            .split('"')
+            .filter(|part| part.starts_with("/dashboard/") || part.starts_with("./"));
+        for name in names.map(|name| name.replace("./", "/dashboard/")) {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let part = rig.get(&name).await;
+            assert_eq!(part.status(), StatusCode::OK, "{name}");
+            let tag = part.headers()["etag"].clone();
+            open.push(part.text().await.unwrap());
+            let again = rig.client.get(rig.url(&name)).header("if-none-match", tag);
+            assert_eq!(
+                again.send().await.unwrap().status(),
+                StatusCode::NOT_MODIFIED
+            );
+        }
+    }
+    assert!(seen.len() >= 8, "{seen:?}");
+}
