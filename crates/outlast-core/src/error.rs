@@ -45,6 +45,15 @@ pub enum Error {
         retry_after: Duration,
     },
 
+    /// The journal takes no more: an entry is too large, or there are too many.
+    #[error("the journal of task {task} is full: {message}")]
+    JournalFull {
+        /// The task.
+        task: TaskId,
+        /// Which limit was reached, and what to do instead.
+        message: String,
+    },
+
     /// The request can never succeed as it is; the message says why.
     #[error("{0}")]
     Invalid(String),

@@ -76,6 +76,20 @@ pub enum EventKind {
         /// `completed`, `failed` or `cancelled`, as the newer era says it.
         status: crate::status::TaskStatus,
     },
+    /// A worker has taken over the undos of a task that had ended without one.
+    CleaningUp,
+    /// An undo has run.
+    Undone {
+        /// Its name in the journal, which holds what came of it.
+        name: String,
+        /// Whether it failed, after all its retries.
+        failed: bool,
+    },
+    /// The undos are over. The outcome stays as it was.
+    CleanedUp {
+        /// `done`, or `failed` if one of them failed or they were given up.
+        cleanup: crate::undo::Cleanup,
+    },
 }
 
 /// What took a running task from its worker.

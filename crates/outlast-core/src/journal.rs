@@ -22,6 +22,11 @@ pub enum JournalKind {
     Ask,
     /// A value drawn once: time, random number or id.
     Value,
+    /// A call that undoes what comes after it, if the task does not succeed: a
+    /// [`crate::undo::UndoCall`].
+    Undo,
+    /// What came of the undo with this name: `null`, or the error's text as a JSON string.
+    Undone,
 }
 
 impl JournalKind {
@@ -32,6 +37,8 @@ impl JournalKind {
             Self::Sleep => "sleep",
             Self::Ask => "ask",
             Self::Value => "value",
+            Self::Undo => "undo",
+            Self::Undone => "undone",
         }
     }
 }
@@ -44,6 +51,75 @@ pub enum Recorded {
     Value(RawJson),
     /// The work failed for good with this error, as the engine wrote it.
     Error(RawJson),
+}
+
+/// The most entries of one task.
+pub const MAX_ENTRIES: u32 = 100_000;
+
+/// The most bytes of one entry: its name and what it records.
+pub const MAX_ENTRY_BYTES: usize = 4 * 1024 * 1024;
+
+/// The most bytes of all entries of one task. They are read as a whole whenever the task is claimed.
+pub const MAX_JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How much is in a journal. The limits are part of the state machine, so that every store has the
+/// same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct JournalSize {
+    /// Entries.
+    pub entries: u32,
+    /// Bytes of their names and of what they record.
+    pub bytes: u64,
+}
+
+impl JournalSize {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The size with one more entry, or a sentence that says which limit it exceeds.
+    pub(crate) fn with(self, entry: &JournalEntry) -> Result<Self, String> {
+        let bytes = entry.name.len() + entry.recorded.json().as_str().len();
+        let what = format!("{} {:?}", entry.kind.as_str(), short(&entry.name));
+        if bytes > MAX_ENTRY_BYTES {
+            return Err(format!(
+                "{what} has {bytes} bytes, and an entry may have {MAX_ENTRY_BYTES}: keep large data \
+                 elsewhere and record where"
+            ));
+        }
+        if self.entries >= MAX_ENTRIES {
+            return Err(format!(
+                "{what} would be entry {}, and a task may have {MAX_ENTRIES}: do several items in \
+                 one step, or divide the work among tasks",
+                u64::from(self.entries) + 1
+            ));
+        }
+        let sum = self.bytes + bytes as u64;
+        if sum > MAX_JOURNAL_BYTES {
+            return Err(format!(
+                "with {what} it would have {sum} bytes, and it may have {MAX_JOURNAL_BYTES}: keep \
+                 large data elsewhere and record where"
+            ));
+        }
+        Ok(Self {
+            entries: self.entries + 1,
+            bytes: sum,
+        })
+    }
+}
+
+/// Enough of a name to know it by.
+fn short(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
+impl Recorded {
+    /// What is recorded, value or error.
+    pub fn json(&self) -> &RawJson {
+        match self {
+            Self::Value(json) | Self::Error(json) => json,
+        }
+    }
 }
 
 /// One entry.

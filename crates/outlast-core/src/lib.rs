@@ -24,6 +24,7 @@ pub mod progress;
 pub mod status;
 pub mod store;
 pub mod task;
+pub mod undo;
 
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -42,3 +43,4 @@ pub use progress::Progress;
 pub use status::{Era, Phase, TaskStatus};
 pub use store::{Reads, Side, Store};
 pub use task::{Lease, NewTask, Task, TaskSpec};
+pub use undo::{Cleanup, UndoCall};

@@ -89,6 +89,8 @@ pub enum FailureReason {
     StepTimeout,
     /// The recorded journal does not fit the code that replays it.
     JournalMismatch,
+    /// The task has recorded more than a journal holds; the message says which limit was reached.
+    JournalFull,
     /// No worker that knows the tool appeared in time.
     NoWorker,
     /// The task reached its maximum age before it ended.

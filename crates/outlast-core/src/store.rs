@@ -280,7 +280,8 @@ pub trait Store: Reads + Side {
     ///
     /// # Errors
     /// [`crate::Error::LeaseLost`]; [`crate::Error::JournalMismatch`] if the entry that is there has
-    /// another input hash.
+    /// another input hash; [`crate::Error::JournalFull`] if one of the limits in
+    /// [`crate::journal`] would be exceeded.
     async fn journal_put(
         &self,
         lease: &Lease,
@@ -305,6 +306,9 @@ pub trait Store: Reads + Side {
 
     /// Ends an attempt, and claims the next task in the same unit if `next` is given. The same end
     /// may be reported twice.
+    ///
+    /// A task that has to be undone stays with its worker, which gets no next one: the record in the
+    /// reply holds the lease for that ([`Task::lease`]).
     ///
     /// # Errors
     /// [`crate::Error::LeaseLost`].
@@ -332,16 +336,20 @@ pub trait Store: Reads + Side {
         mode: CancelMode,
     ) -> Result<CancelReply>;
 
-    /// Deletes a finished task with everything that belongs to it. `false` if it has not ended.
+    /// Deletes a finished task with everything that belongs to it. `false` if it has not ended, or has
+    /// undos that still have to run.
     ///
     /// # Errors
     /// [`crate::Error::NotFound`].
     async fn delete(&self, task: TaskId) -> Result<bool>;
 
     /// Does what is due now, for at most `budget` tasks: timers, deadlines, expired leases, the end
-    /// of retention. A lease of `me` is renewed rather than taken back: whoever asks is alive. Any
-    /// process may call it; it is idempotent.
-    async fn tick(&self, me: WorkerId, lease: Duration, budget: usize) -> Result<Ticked>;
+    /// of retention. Any process may call it; it is idempotent.
+    ///
+    /// `alive` names the leases under which the caller really runs something: if one of them has
+    /// expired it is renewed by `length` rather than taken back, for a process must not rescue its own
+    /// work. A lease that was given and never arrived is not among them, and expires.
+    async fn tick(&self, alive: &[Lease], length: Duration, budget: usize) -> Result<Ticked>;
 
     /// Changes rules and pauses, together, and returns what holds then. They hold for tasks that wait
     /// already; tasks that run go on.

@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::id::{Owner, TaskId, WorkerId};
 use crate::input::Input;
+use crate::journal::JournalSize;
 use crate::json::RawJson;
 use crate::limit::Keys;
 use crate::machine::{Blocker, Dependency};
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::status::{Era, Phase, TaskStatus};
+use crate::undo::Cleanup;
 
 /// How long a finished task is kept where nothing else is said.
 pub const DEFAULT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -188,7 +190,8 @@ pub struct Task {
     pub spec: Arc<TaskSpec>,
     /// Everything that changes, except the outcome.
     pub state: TaskState,
-    /// How it ended. `Some` exactly in [`Phase::Finished`].
+    /// How it ended. `Some` in [`Phase::Finished`], and in the phases before it while undos have to
+    /// run.
     pub outcome: Option<Arc<Outcome>>,
 }
 
@@ -266,6 +269,23 @@ pub struct TaskState {
     /// When it will be deleted. `None` until it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire_at: Option<Timestamp>,
+    /// How much is in the journal.
+    #[serde(default, skip_serializing_if = "JournalSize::is_empty")]
+    pub journal: JournalSize,
+    /// Undos that are recorded and have not run.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub undos: u32,
+    /// Whether an undo has failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undo_failed: bool,
+    /// How far the undos have got.
+    #[serde(default, skip_serializing_if = "Cleanup::is_none")]
+    pub cleanup: Cleanup,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Task {
@@ -274,9 +294,19 @@ impl Task {
         self.spec.id
     }
 
-    /// Whether it has an outcome.
+    /// Whether it has an outcome. Its undos may still have to run.
     pub fn is_finished(&self) -> bool {
-        self.state.phase == Phase::Finished
+        self.outcome.is_some()
+    }
+
+    /// Whether it is past the end of its retention: nobody may read it any more. A record whose undos
+    /// have to run is kept until they have.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        let expired = self
+            .state
+            .expire_at
+            .is_some_and(|expire_at| expire_at <= now);
+        expired && self.state.phase == Phase::Finished
     }
 
     /// The status shown to clients of `era`.
@@ -295,6 +325,18 @@ impl Task {
 
     /// One sentence for people about where it stands; the wire's `statusMessage`.
     pub fn status_message(&self) -> Option<String> {
+        let message = self.outcome_message();
+        let undos = match self.state.cleanup {
+            Cleanup::None => return message,
+            Cleanup::Pending => "what it did will be undone",
+            Cleanup::Running => "what it did is being undone",
+            Cleanup::Done => "what it did was undone",
+            Cleanup::Failed => "what it did could not all be undone",
+        };
+        Some(message.map_or(undos.into(), |message| format!("{message} ({undos})")))
+    }
+
+    fn outcome_message(&self) -> Option<String> {
         match self.outcome.as_deref() {
             Some(Outcome::Failed(failure)) => Some(failure.message.clone()),
             Some(Outcome::Cancelled { reason }) => {

@@ -194,7 +194,7 @@ fn continue_polling(run: &Run) {
 }
 
 /// The last words of a run: progress and log are stored before its ending is.
-async fn settle(run: &Arc<Run>, ending: Ending) -> Ending {
+pub(crate) async fn settle(run: &Arc<Run>, ending: Ending) -> Ending {
     if matches!(ending, Ending::Lost) {
         return ending;
     }

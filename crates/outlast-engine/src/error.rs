@@ -247,6 +247,10 @@ pub(crate) fn from_store(error: outlast_core::Error) -> Error {
         error @ outlast_core::Error::JournalMismatch { .. } => {
             ErrorKind::Journal(error.to_string())
         }
+        error @ outlast_core::Error::JournalFull { .. } => ErrorKind::Failed(Failure::internal(
+            FailureReason::JournalFull,
+            error.to_string(),
+        )),
         error => ErrorKind::Store(error),
     })
 }

@@ -23,6 +23,7 @@ use crate::run::{Origin, Run};
 use crate::running::{OnDrop, Running};
 use crate::sharing::{Asker, Right};
 use crate::tool::{TaskSupport, Tool, Tools};
+use crate::undo;
 use crate::worker;
 
 /// A call of a tool, checked by the surface it came through as far as that surface's rules go.
@@ -494,7 +495,10 @@ async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome 
         None => None,
     };
     shared.runs.remove(&run);
-    if let Some(outcome) = reported.and_then(|(task, _)| task.outcome.clone()) {
+    if let Some((task, _)) = reported
+        && let Some(outcome) = task.outcome.clone()
+    {
+        undo::go_on(&shared, lease, task);
         return Outcome::clone(&outcome);
     }
     let id = run.spec.id;

@@ -3,14 +3,15 @@
 //! The thread has a small runtime of its own, so leases are renewed even while every worker thread
 //! of the application is stuck in a handler. It sleeps until the next renewal or the next due
 //! moment, whichever is first, and costs nothing in between. It renews before it looks at what has
-//! expired, and the store never takes a lease from the one who ticks.
+//! expired, and names what it runs when it looks, so that the store never takes a lease from it. A
+//! lease that it was given and never heard of is not among them, and is taken back when it expires.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use outlast_core::Timestamp;
 use outlast_core::store::BeatReply;
+use outlast_core::{Lease, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -81,7 +82,7 @@ async fn beat(shared: &Shared) {
         }
         let next = match shared
             .store
-            .tick(shared.worker, shared.settings.lease, BUDGET)
+            .tick(&alive(shared), shared.settings.lease, BUDGET)
             .await
         {
             Ok(ticked) => ticked.next,
@@ -102,6 +103,12 @@ async fn beat(shared: &Shared) {
             () = shared.due.notified() => {}
         }
     }
+}
+
+/// The leases under which this process runs something.
+fn alive(shared: &Shared) -> Vec<Lease> {
+    let runs = shared.runs.all();
+    runs.iter().filter_map(|run| run.lease()).collect()
 }
 
 /// How long to sleep until `next`.

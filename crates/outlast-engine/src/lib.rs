@@ -27,6 +27,7 @@ mod slots;
 mod state;
 mod step;
 mod tool;
+mod undo;
 mod unwind;
 mod wait;
 mod worker;
@@ -44,6 +45,7 @@ pub use sharing::{Asker, Grantee, Right};
 pub use state::StateMap;
 pub use step::Step;
 pub use tool::{AskFirst, Handler, TaskSupport, Tool, Tools};
+pub use undo::Undo;
 pub use unwind::CatchUnwind;
 
 /// A future on the heap, as handlers return it.

@@ -239,6 +239,25 @@ impl Run {
         Ok(recorded)
     }
 
+    /// Takes the next free name for a slot whose uses are told apart by counting them, and returns it
+    /// with what is recorded under it.
+    pub(crate) fn take_next_name(
+        &self,
+        kind: JournalKind,
+        base: &str,
+    ) -> (String, Option<JournalEntry>) {
+        let mut used = lock(&self.used);
+        let mut name = base.to_owned();
+        let mut uses = 1;
+        while !used.insert((kind, name.clone())) {
+            uses += 1;
+            name = format!("{base} #{uses}");
+        }
+        drop(used);
+        let recorded = lock(&self.journal).get(&(kind, name.clone())).cloned();
+        (name, recorded)
+    }
+
     /// Remembers an entry that this run wrote.
     pub(crate) fn remember(&self, entry: JournalEntry) {
         lock(&self.journal).insert((entry.kind, entry.name.clone()), entry);

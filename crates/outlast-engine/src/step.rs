@@ -122,7 +122,17 @@ where
         return done;
     }
     let recorded = match done {
-        Ok(value) => Recorded::Value(to_json(&name, &value)?),
+        Ok(value) => {
+            let json = to_json(&name, &value)?;
+            // A value that nobody could read again is refused while nothing is recorded.
+            json.to::<T>().map_err(|error| {
+                Error::protocol(
+                    -32603,
+                    format!("the value of step {name:?} changes on its way through JSON: {error}"),
+                )
+            })?;
+            Recorded::Value(json)
+        }
         Err(error) => match error.to_recorded() {
             Some(recorded) => Recorded::Error(to_json(&name, &recorded)?),
             None => return Err(error),
@@ -171,7 +181,7 @@ where
 }
 
 /// FNV-1a: the same in every build, which the standard library's hashers do not promise.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

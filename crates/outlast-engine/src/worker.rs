@@ -13,6 +13,7 @@ use crate::context::Cx;
 use crate::engine::Shared;
 use crate::run::{Origin, Run};
 use crate::slots::Slot;
+use crate::undo;
 
 /// How long the worker waits when the store does not answer.
 const BACKOFF: Duration = Duration::from_millis(500);
@@ -78,6 +79,11 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
         // The set of tools changed between the claim and now: somebody else will know it.
         return end(shared, &lease, AttemptEnd::Release).await;
     };
+    let journal = if task.is_finished() {
+        claimed.journal.clone()
+    } else {
+        Vec::new()
+    };
     let run = Run::new(
         Arc::clone(shared),
         &tool,
@@ -86,16 +92,20 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
         None,
         Some(slot.clone()),
     );
-    if task.state.version > 2 {
+    if task.state.version > 2 && !task.is_finished() {
         // Not its first entry: what was logged before is not logged again.
         if let Ok(page) = shared.store.log_read(task.id(), u64::MAX, 0).await {
             run.log.swallow(page.mark.unwrap_or(0));
         }
     }
     shared.runs.insert(Arc::clone(&run));
-    let handler = start_handler(&tool.handler, &run);
-    let ending = drive(&run, handler).await;
-    let next = match attempt_end(shared, ending) {
+    let ended = if task.is_finished() {
+        undo::clean_up(&run, &journal).await
+    } else {
+        let handler = start_handler(&tool.handler, &run);
+        attempt_end(shared, drive(&run, handler).await)
+    };
+    let next = match ended {
         Some(attempt_end) => end(shared, &lease, attempt_end).await,
         None => None,
     };
@@ -130,16 +140,19 @@ pub(crate) fn attempt_end(shared: &Shared, ending: Ending) -> Option<AttemptEnd>
     }
 }
 
-/// Reports the end of an attempt until the store has it, and takes the next task with it.
+/// Reports the end of an attempt until the store has it, and takes the next task with it, or the
+/// undos of this one.
 pub(crate) async fn end(
     shared: &Arc<Shared>,
     lease: &Lease,
     attempt_end: AttemptEnd,
 ) -> Option<Claimed> {
     let by = (!shared.stopping.is_cancelled()).then(|| shared.claim_by(false));
-    report_end(shared, lease, attempt_end, by.as_ref())
-        .await
-        .and_then(|(_, next)| next)
+    let (task, next) = report_end(shared, lease, attempt_end, by.as_ref()).await?;
+    match next {
+        Some(next) => Some(next),
+        None => undo::kept(shared, lease, task).await,
+    }
 }
 
 /// Reports the end of an attempt until the store has it. `None` if the lease was lost.

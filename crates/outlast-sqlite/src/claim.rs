@@ -187,7 +187,7 @@ impl Unit<'_> {
             // Read again: the rescue of an earlier one may have changed it.
             let (_, task) =
                 self.change(task.id(), |task| Ok(((), vec![task.rescue(rescue, now)])))?;
-            if task.is_finished() {
+            if task.state.phase == Phase::Finished {
                 recovered.failed += 1;
             } else {
                 recovered.rescued += 1;

@@ -4,9 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use outlast_core::store::{Filter, Page};
-use outlast_core::{
-    Event, JournalEntry, LogChunk, LogPage, Phase, Task, TaskId, TaskStatus, Timestamp,
-};
+use outlast_core::{Event, JournalEntry, LogChunk, LogPage, Phase, TaskId, TaskStatus, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
@@ -222,11 +220,6 @@ pub(crate) fn record_of(
         )?
         .query_row(params![space, key, now.as_millis()], |row| row.get(0))
         .optional()?)
-}
-
-/// Whether a record can still be read.
-pub(crate) fn is_visible(task: &Task, now: Timestamp) -> bool {
-    task.state.expire_at.is_none_or(|expire_at| expire_at > now)
 }
 
 fn sequence_of(conn: &Connection, id: TaskId) -> rusqlite::Result<Option<i64>> {

@@ -309,7 +309,11 @@ impl Store for SqliteStore {
         let (lease, next) = (*lease, next.cloned());
         self.give(
             move |unit| unit.finish(&lease, end, next.as_ref()),
-            |reply| reply.next.iter().map(|next| next.lease).collect(),
+            // What is to be undone stays with its worker, under a lease that the record holds.
+            |reply| {
+                let next = reply.next.iter().map(|next| next.lease);
+                next.chain(reply.task.lease()).collect()
+            },
         )
         .await
     }
@@ -332,8 +336,10 @@ impl Store for SqliteStore {
         self.write(move |unit| unit.delete(task)).await
     }
 
-    async fn tick(&self, me: WorkerId, lease: Duration, budget: usize) -> Result<Ticked> {
-        self.write(move |unit| unit.tick(me, lease, budget)).await
+    async fn tick(&self, alive: &[Lease], length: Duration, budget: usize) -> Result<Ticked> {
+        let alive = alive.to_vec();
+        self.write(move |unit| unit.tick(&alive, length, budget))
+            .await
     }
 
     async fn control(&self, changes: Vec<Control>) -> Result<Controls> {
@@ -372,9 +378,7 @@ impl Reads for SqliteStore {
                     .await?
             }
         };
-        Ok(found.filter(|task| {
-            task.state.expire_at.is_none() || query::is_visible(task, self.clock.now())
-        }))
+        Ok(found.filter(|task| !task.is_finished() || !task.is_expired(self.clock.now())))
     }
 
     async fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Page> {

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::id::WorkerId;
 use outlast_core::input::{Answer, InputRequest};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode, Cancelled, Due, Suspended};
+use outlast_core::status::Phase;
 use outlast_core::store::{
     BeatReply, CancelReply, ClaimBy, FinishReply, Notice, SuspendReply, Ticked,
 };
@@ -66,10 +66,26 @@ impl Unit<'_> {
         input_hash: Option<u64>,
         recorded: Recorded,
     ) -> Result<JournalEntry, Failure> {
-        let task = self.fenced(lease)?;
-        let sequence = int(task.state.sequence);
+        let (before, now) = (self.fenced(lease)?, self.now);
+        let sequence = int(before.state.sequence);
         let text = row::encode("journal entry", &recorded)?;
         row::check_length("name of a journal entry", name.len())?;
+        let entry = JournalEntry {
+            kind,
+            name,
+            input_hash,
+            recorded,
+            at: now,
+        };
+        let mut after = Task::clone(&before);
+        let event = match after.journaled(lease, &entry, now) {
+            Ok(event) => event,
+            // What is there already needs no room.
+            Err(refused) => match self.journaled(sequence, kind, &entry.name)? {
+                Some(there) => return self.found(lease, there, &entry),
+                None => return Err(refused.into_error(lease.task).into()),
+            },
+        };
         let rows = self
             .statement(
                 "INSERT INTO journal (task, kind, name, input_hash, at, recorded)
@@ -79,27 +95,37 @@ impl Unit<'_> {
             .execute(params![
                 sequence,
                 kind.as_str(),
-                name,
+                entry.name,
                 input_hash.map(u64::cast_signed),
-                self.now.as_millis(),
+                now.as_millis(),
                 text
             ])?;
         if rows == 0 {
-            let there = self.journaled(sequence, kind, &name)?;
-            if there.input_hash != input_hash {
-                let task = lease.task;
-                return Err(Error::JournalMismatch { task, kind, name }.into());
-            }
+            // The conflict left everything as it was.
+            self.written = false;
+            let there = self.journaled(sequence, kind, &entry.name)?;
+            let there = there.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            return self.found(lease, there, &entry);
+        }
+        self.change_found(&before, |task| {
+            *task = after;
+            Ok(((), event.into_iter().collect()))
+        })?;
+        Ok(entry)
+    }
+
+    /// The entry that was there first, if it is of the same input.
+    fn found(
+        &self,
+        lease: &Lease,
+        there: JournalEntry,
+        wanted: &JournalEntry,
+    ) -> Result<JournalEntry, Failure> {
+        if there.input_hash == wanted.input_hash {
             return Ok(there);
         }
-        self.under_lease(lease, |task| Ok((task.journaled(lease)?, Vec::new())))?;
-        Ok(JournalEntry {
-            kind,
-            name,
-            input_hash,
-            recorded,
-            at: self.now,
-        })
+        let (task, kind, name) = (lease.task, there.kind, there.name);
+        Err(Error::JournalMismatch { task, kind, name }.into())
     }
 
     fn journaled(
@@ -107,16 +133,13 @@ impl Unit<'_> {
         sequence: i64,
         kind: JournalKind,
         name: &str,
-    ) -> Result<JournalEntry, Failure> {
-        // The conflict left everything as it was.
-        self.written = false;
+    ) -> Result<Option<JournalEntry>, Failure> {
         let mut statement = self.conn.prepare_cached(
             "SELECT kind, name, input_hash, at, recorded FROM journal
              WHERE task = ?1 AND kind = ?2 AND name = ?3",
         )?;
         let mut rows = statement.query(params![sequence, kind.as_str(), name])?;
-        let found = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        row::journal_entry(found)
+        rows.next()?.map(row::journal_entry).transpose()
     }
 
     pub(crate) fn ask(
@@ -160,8 +183,8 @@ impl Unit<'_> {
             Ok(((), task.finish(lease, end, now)?.into_iter().collect()))
         })?;
         let next = match next {
-            Some(by) => self.claim(by, 1)?.pop(),
-            None => None,
+            Some(by) if task.state.held.is_none() => self.claim(by, 1)?.pop(),
+            _ => None,
         };
         Ok(FinishReply { task, next })
     }
@@ -204,7 +227,7 @@ impl Unit<'_> {
 
     pub(crate) fn delete(&mut self, id: TaskId) -> Result<bool, Failure> {
         let task = self.find(id)?.ok_or(Error::NotFound(id))?;
-        if !task.is_finished() {
+        if task.state.phase != Phase::Finished {
             return Ok(false);
         }
         self.remove(&task)?;
@@ -213,18 +236,16 @@ impl Unit<'_> {
 
     pub(crate) fn tick(
         &mut self,
-        me: WorkerId,
-        lease: Duration,
+        alive: &[Lease],
+        length: Duration,
         budget: usize,
     ) -> Result<Ticked, Failure> {
         let mut ticked = Ticked::default();
         for id in self.due(budget)? {
             let now = self.now;
             let (done, task) = self.change(id, |task| {
-                let held = task.state.held.as_ref();
-                if held.is_some_and(|held| held.worker == me) {
-                    let own = task.lease().expect("it is held");
-                    task.renew(&own, lease, now).expect("its own lease");
+                if let Some(own) = task.lease().filter(|own| alive.contains(own)) {
+                    task.renew(&own, length, now).expect("its own lease");
                 }
                 let due = task.due(now);
                 let events = match &due {

@@ -37,8 +37,10 @@ impl Task {
         mode: CancelMode,
         now: Timestamp,
     ) -> Cancelled {
+        if self.is_finished() {
+            return Cancelled::AlreadyFinished;
+        }
         match (self.state.phase, mode) {
-            (Phase::Finished, _) => Cancelled::AlreadyFinished,
             (Phase::Running, CancelMode::Ask(patience)) => {
                 if self.state.cancel.is_some() {
                     return Cancelled::Requested(None);
@@ -61,9 +63,16 @@ impl Task {
         }
     }
 
-    /// Ends the task over its worker's head: whoever holds a lease on it has lost it.
+    /// Ends the task over its worker's head: whoever holds a lease on it has lost it. Undos begin
+    /// when that lease would have run out, for until then its worker may not know.
     pub(super) fn take_over(&mut self, outcome: Outcome, now: Timestamp) -> Event {
+        let until = self.state.held.as_ref().map(|held| held.until);
         self.state.epoch += 1;
-        self.end(outcome, now)
+        let event = self.end(outcome, now);
+        if let Some(until) = until.filter(|until| self.is_cleaning_up() && *until > now) {
+            self.state.phase = Phase::Scheduled;
+            self.state.run_at = Some(until);
+        }
+        event
     }
 }

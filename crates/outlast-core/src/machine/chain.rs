@@ -102,10 +102,8 @@ impl TaskSpec {
                 let message = format!("task {id} is named twice among the tasks to come after");
                 return Err(Error::Invalid(message).into());
             }
-            let found = find(*id)?.filter(|task| {
-                let expired = task.state.expire_at.is_some_and(|at| at <= now);
-                task.spec.owner == self.owner && !expired
-            });
+            let found =
+                find(*id)?.filter(|task| task.spec.owner == self.owner && !task.is_expired(now));
             let Some(found) = found else {
                 let message = format!("a task cannot come after task {id}: there is no such task");
                 return Err(Error::Invalid(message).into());

@@ -8,12 +8,13 @@ use crate::event::{Event, EventKind};
 use crate::id::WorkerId;
 use crate::status::Phase;
 use crate::task::{Held, Lease, Task};
+use crate::undo::Cleanup;
 
 impl Task {
     /// Gives a queued task to a worker under a new lease. `None` if it is not queued.
     ///
     /// A task that comes back from suspension goes on with its attempt; any other claim begins a new
-    /// one.
+    /// one. A task that has its outcome is claimed for its undos.
     pub fn claim(
         &mut self,
         worker: WorkerId,
@@ -32,6 +33,12 @@ impl Task {
             nonce,
             until: now + lease,
         });
+        if self.is_finished() {
+            self.state.cleanup = Cleanup::Running;
+            self.state.updated_at = now;
+            let event = self.bump(now, EventKind::CleaningUp);
+            return Some((self.lease().expect("it is held"), event));
+        }
         self.state.started_at.get_or_insert(now);
         self.state.ready_since = None;
         if !std::mem::take(&mut self.state.resuming) {

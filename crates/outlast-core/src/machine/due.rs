@@ -46,13 +46,16 @@ impl Task {
     /// When this record must be looked at again. Every record has such a moment (I7).
     pub fn due_at(&self) -> Timestamp {
         let state = &self.state;
-        if let Some(expire_at) = state.expire_at {
+        if let Some(expire_at) = state.expire_at.filter(|_| state.phase == Phase::Finished) {
             return expire_at;
         }
         let questions = self
             .open_inputs()
             .filter_map(|input| input.request.expires_at);
         let held = state.held.as_ref().map(|held| held.until);
+        if self.is_finished() {
+            return self.cleanup_due_at();
+        }
         let cancel = state.cancel.as_ref().map(|cancel| cancel.deadline);
         let timer = state.awaiting.as_ref().and_then(|awaiting| awaiting.until);
         questions
@@ -86,8 +89,11 @@ impl Task {
         if self.due_at() > now {
             return Due::Nothing;
         }
-        if self.is_finished() {
+        if self.state.phase == Phase::Finished {
             return Due::Delete;
+        }
+        if self.is_finished() {
+            return self.cleanup_due(now);
         }
         if self.oldest() <= now {
             let message = format!(
@@ -158,7 +164,8 @@ impl Task {
 
     /// Takes a running task from a worker that is gone and makes it ready again; it keeps its place
     /// in the order. A crash that this task alone can have caused counts against it, and the last
-    /// one allowed ends it. A cancelled task is not run again: it is cancelled.
+    /// one allowed ends it. A cancelled task is not run again: it is cancelled. Undos are taken back
+    /// like any other work, and given up after as many crashes.
     ///
     /// # Panics
     /// If the task does not run.
@@ -168,7 +175,9 @@ impl Task {
             Phase::Running,
             "only a running task can be rescued"
         );
-        if let Some(cancel) = &self.state.cancel {
+        // Whoever held it is gone: nothing has to wait until its lease runs out.
+        self.state.held = None;
+        if let Some(cancel) = self.state.cancel.as_ref().filter(|_| !self.is_finished()) {
             let reason = cancel.reason.clone();
             return self.take_over(Outcome::Cancelled { reason }, now);
         }
@@ -176,6 +185,10 @@ impl Task {
             self.state.suspect = true;
             self.state.crashes += u32::from(rescue.to_blame);
             if self.state.crashes >= self.spec.max_crashes {
+                if self.is_finished() {
+                    self.state.epoch += 1;
+                    return self.end_cleanup(now);
+                }
                 let message = format!(
                     "the server process died {} times in a row while it ran this task",
                     self.state.crashes

@@ -21,6 +21,9 @@ pub enum AttemptEnd {
     },
     /// The worker stops and hands the task back; the attempt does not count.
     Release,
+    /// The undos have run, as far as they could be; see [`crate::undo`]. Of a task without an outcome
+    /// it says no more than `Release`.
+    CleanedUp,
 }
 
 impl Task {
@@ -30,6 +33,8 @@ impl Task {
     /// are discarded (2025-11-25 tasks, "Task Cancellation"). Reporting the end of a finished task a
     /// second time under the lease that ended it changes nothing and returns `None`, so that a
     /// worker whose reply got lost may repeat itself.
+    ///
+    /// A task that has to be undone stays with its worker, under a new lease that the record holds.
     ///
     /// # Errors
     /// [`LeaseLost`] if the task does not run under `lease`.
@@ -43,19 +48,17 @@ impl Task {
             return Ok(None);
         }
         self.fence(lease)?;
-        let nonce = lease.nonce;
+        if self.is_finished() {
+            return Ok(Some(self.finish_cleanup(lease.nonce, end, now)));
+        }
         if let Some(cancel) = &self.state.cancel {
             let reason = cancel.reason.clone();
-            let event = self.end(Outcome::Cancelled { reason }, now);
-            self.state.ended_by = Some(nonce);
-            return Ok(Some(event));
+            return Ok(Some(
+                self.end_under_lease(Outcome::Cancelled { reason }, now),
+            ));
         }
         Ok(Some(match end {
-            AttemptEnd::Done(outcome) => {
-                let event = self.end(outcome, now);
-                self.state.ended_by = Some(nonce);
-                event
-            }
+            AttemptEnd::Done(outcome) => self.end_under_lease(outcome, now),
             AttemptEnd::Retry { message, at } => {
                 self.requeue();
                 self.state.errors += 1;
@@ -67,7 +70,7 @@ impl Task {
                 }
                 self.bump(now, EventKind::Retrying { message, at })
             }
-            AttemptEnd::Release => {
+            AttemptEnd::Release | AttemptEnd::CleanedUp => {
                 self.requeue();
                 self.state.resuming = true;
                 self.bump(now, EventKind::Released)
@@ -75,9 +78,21 @@ impl Task {
         }))
     }
 
+    fn end_under_lease(&mut self, outcome: Outcome, now: Timestamp) -> Event {
+        let held = self.state.held.clone().expect("fenced");
+        let nonce = held.nonce;
+        let event = self.end(outcome, now);
+        self.state.ended_by = Some(nonce);
+        if self.is_cleaning_up() {
+            self.go_on_cleaning_up(held);
+        }
+        event
+    }
+
+    /// Whether the task ended under this lease, and nothing has happened to it since but what
+    /// follows from that: its worker may have kept it for the undos.
     fn was_ended_by(&self, lease: &Lease) -> bool {
-        self.is_finished()
-            && self.state.epoch == lease.epoch
-            && self.state.ended_by == Some(lease.nonce)
+        let epoch = lease.epoch + u64::from(self.state.phase == Phase::Running);
+        self.is_finished() && self.state.epoch == epoch && self.state.ended_by == Some(lease.nonce)
     }
 }

@@ -32,7 +32,7 @@ impl Task {
         questions: Vec<InputRequest>,
         now: Timestamp,
     ) -> Result<Option<Event>, LeaseLost> {
-        self.fence(lease)?;
+        self.fence_attempt(lease)?;
         let mut keys = Vec::new();
         for request in questions {
             if self

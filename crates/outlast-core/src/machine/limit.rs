@@ -39,8 +39,8 @@ impl Task {
             .map(|limit| &limit.key)
     }
 
-    /// What must be open before it can be claimed. An attempt that goes on has started before, so no
-    /// rate holds it up.
+    /// What must be open before it can be claimed. An attempt that goes on has started before, and so
+    /// has a task that is to be undone, so no rate holds them up.
     pub fn gates(&self) -> impl Iterator<Item = Gate> {
         let keys = &self.spec.keys;
         let limits = keys
@@ -51,13 +51,16 @@ impl Task {
         let rates = keys
             .rates
             .iter()
-            .filter(|_| !self.state.resuming)
+            .filter(|_| !self.state.resuming && !self.is_finished())
             .map(|key| Gate::Rate(key.clone()));
         limits.chain(rates)
     }
 
     /// The quota keys it counts for: those of a task that waits to be started.
     pub fn quota_keys(&self) -> &[Key] {
+        if self.is_finished() {
+            return &[];
+        }
         match self.state.phase {
             Phase::Scheduled | Phase::Queued | Phase::Blocked => &self.spec.keys.quotas,
             Phase::Running | Phase::Suspended | Phase::Finished => &[],
@@ -104,7 +107,7 @@ impl Ledger {
     /// room by it.
     pub fn changed(&mut self, before: Option<&Task>, after: Option<&Task>) -> Vec<Key> {
         let limited = |task: Option<&Task>| task.is_some_and(|task| !task.spec.keys.is_empty());
-        let standing = |task: &Task| (task.state.phase, task.state.keeps_keys);
+        let standing = |task: &Task| (task.state.phase, task.state.keeps_keys, task.is_finished());
         if (!limited(before) && !limited(after)) || before.map(standing) == after.map(standing) {
             return Vec::new();
         }

@@ -18,6 +18,7 @@ mod input;
 mod limit;
 mod report;
 mod suspend;
+mod undo;
 
 pub use cancel::{CancelMode, Cancelled};
 pub use chain::{Blocker, Dependency, MAX_DEPENDENCIES, Needs};
@@ -26,16 +27,19 @@ pub use due::{Due, Rescue};
 pub use finish::AttemptEnd;
 pub use input::Answered;
 pub use limit::{Gate, Ledger};
+pub use report::JournalRefused;
 pub use suspend::Suspended;
 
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::event::{Event, EventKind};
+use crate::journal::JournalSize;
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::status::{Phase, TaskStatus};
 use crate::task::{Lease, MAX_RETENTION, Task, TaskSpec, TaskState};
+use crate::undo::Cleanup;
 
 /// The lease does not hold: the write must not happen (I1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +83,10 @@ impl Task {
                 run_at,
                 finished_at: None,
                 expire_at: None,
+                journal: JournalSize::default(),
+                undos: 0,
+                undo_failed: false,
+                cleanup: Cleanup::None,
             },
             spec,
             outcome: None,
@@ -98,6 +106,14 @@ impl Task {
         } else {
             Err(LeaseLost)
         }
+    }
+
+    /// For what an attempt does and an undo must not.
+    fn fence_attempt(&self, lease: &Lease) -> Result<(), LeaseLost> {
+        if self.is_finished() {
+            return Err(LeaseLost);
+        }
+        self.fence(lease)
     }
 
     /// The only way to a new version, so that no version can lack its event.
@@ -120,12 +136,15 @@ impl Task {
         self.state.held = None;
         self.state.awaiting = None;
         self.state.run_at = None;
+        if self.is_cleaning_up() {
+            self.state.cleanup = Cleanup::Pending;
+        }
     }
 
-    /// Ends the task for good.
+    /// Ends the task for good. If it has to be undone it is ready to be.
     fn end(&mut self, outcome: Outcome, now: Timestamp) -> Event {
         let status = TaskStatus::of(Some(&outcome), false, crate::status::Era::Modern);
-        self.state.phase = Phase::Finished;
+        self.settle_undos(&outcome);
         self.state.keeps_keys = false;
         self.state.held = None;
         self.state.awaiting = None;

@@ -1,10 +1,32 @@
 //! Progress and journal marks of a running attempt.
 
 use super::LeaseLost;
+use crate::TaskId;
 use crate::clock::Timestamp;
+use crate::error::Error;
 use crate::event::{Event, EventKind};
+use crate::journal::{JournalEntry, JournalKind};
 use crate::progress::Progress;
 use crate::task::{Lease, Task};
+
+/// Why an entry is not recorded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum JournalRefused {
+    /// The lease does not hold (I1).
+    LeaseLost,
+    /// The entry is too large, or the journal is full; the sentence says which limit was reached.
+    Full(String),
+}
+
+impl JournalRefused {
+    /// The store's error for `task`.
+    pub fn into_error(self, task: TaskId) -> Error {
+        match self {
+            Self::LeaseLost => Error::LeaseLost(task),
+            Self::Full(message) => Error::JournalFull { task, message },
+        }
+    }
+}
 
 impl Task {
     /// Records progress. `None` if nothing changed.
@@ -20,7 +42,7 @@ impl Task {
         mut progress: Progress,
         now: Timestamp,
     ) -> Result<Option<Event>, LeaseLost> {
-        self.fence(lease)?;
+        self.fence_attempt(lease)?;
         // JSON has no words for infinity and not-a-number.
         progress.total = progress.total.filter(|total| total.is_finite());
         let recorded = &self.state.progress;
@@ -32,14 +54,40 @@ impl Task {
         Ok(Some(self.bump(now, EventKind::Progress { progress })))
     }
 
-    /// Notes that a new journal entry was written: the task gets on, so its crashes are forgotten.
+    /// Notes that a new journal entry is written: the task gets on, so its crashes are forgotten.
+    /// While undos run, only their ends may be recorded.
     ///
     /// # Errors
-    /// [`LeaseLost`] if the task does not run under `lease`; then the entry must not be written.
-    pub fn journaled(&mut self, lease: &Lease) -> Result<(), LeaseLost> {
-        self.fence(lease)?;
+    /// The task does not run under `lease`, or the journal takes no more; then the entry must not be
+    /// written.
+    pub fn journaled(
+        &mut self,
+        lease: &Lease,
+        entry: &JournalEntry,
+        now: Timestamp,
+    ) -> Result<Option<Event>, JournalRefused> {
+        self.fence(lease)
+            .map_err(|LeaseLost| JournalRefused::LeaseLost)?;
+        if self.is_finished() && entry.kind != JournalKind::Undone {
+            return Err(JournalRefused::LeaseLost);
+        }
+        // What an undo did must always find room.
+        if entry.kind != JournalKind::Undone {
+            self.state.journal = self
+                .state
+                .journal
+                .with(entry)
+                .map_err(JournalRefused::Full)?;
+        }
         self.state.crashes = 0;
         self.state.suspect = false;
-        Ok(())
+        Ok(match entry.kind {
+            JournalKind::Undo => {
+                self.state.undos += 1;
+                None
+            }
+            JournalKind::Undone => self.undone(entry, now),
+            _ => None,
+        })
     }
 }

@@ -40,7 +40,7 @@ impl Task {
         awaiting: Awaiting,
         now: Timestamp,
     ) -> Result<Suspended, LeaseLost> {
-        self.fence(lease)?;
+        self.fence_attempt(lease)?;
         // A cancelled task must not sleep through its cancellation.
         if self.state.cancel.is_some() || awaiting.is_resolved(self, now) {
             return Ok(Suspended::Resolved);

@@ -232,8 +232,9 @@ impl Store for FaultyStore {
         self.call("delete", self.inner.delete(task)).await
     }
 
-    async fn tick(&self, me: WorkerId, lease: Duration, budget: usize) -> Result<Ticked> {
-        self.call("tick", self.inner.tick(me, lease, budget)).await
+    async fn tick(&self, alive: &[Lease], length: Duration, budget: usize) -> Result<Ticked> {
+        self.call("tick", self.inner.tick(alive, length, budget))
+            .await
     }
 
     async fn control(&self, changes: Vec<Control>) -> Result<Controls> {

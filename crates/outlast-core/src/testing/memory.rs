@@ -307,7 +307,7 @@ impl Store for MemoryStore {
                     Rescue::after_death(RescueReason::Crash, task, running.len(), suspects);
                 let (_, task) =
                     inner.change(task.id(), |task| Ok(((), vec![task.rescue(rescue, now)])))?;
-                if task.is_finished() {
+                if task.state.phase == Phase::Finished {
                     recovered.failed += 1;
                 } else {
                     recovered.rescued += 1;
@@ -430,7 +430,6 @@ impl Store for MemoryStore {
                 }
                 return Ok(entry.clone());
             }
-            inner.under_lease(lease, |task| Ok((task.journaled(lease)?, Vec::new())))?;
             let entry = JournalEntry {
                 kind,
                 name: name.to_owned(),
@@ -438,6 +437,12 @@ impl Store for MemoryStore {
                 recorded,
                 at: now,
             };
+            inner.change(lease.task, |task| {
+                let event = task
+                    .journaled(lease, &entry, now)
+                    .map_err(|refused| refused.into_error(lease.task))?;
+                Ok(((), event.into_iter().collect()))
+            })?;
             let kept = inner.tasks.get_mut(&lease.task).expect("found above");
             kept.journal.push(entry.clone());
             Ok(entry)
@@ -479,8 +484,8 @@ impl Store for MemoryStore {
                 Ok(((), task.finish(lease, end, now)?.into_iter().collect()))
             })?;
             let next = match next {
-                Some(by) => inner.claim(by, 1, now)?.pop(),
-                None => None,
+                Some(by) if task.state.held.is_none() => inner.claim(by, 1, now)?.pop(),
+                _ => None,
             };
             Ok(FinishReply { task, next })
         })
@@ -525,7 +530,7 @@ impl Store for MemoryStore {
     async fn delete(&self, task: TaskId) -> Result<bool> {
         self.unit(|inner, _| {
             let kept = inner.tasks.get(&task).ok_or(Error::NotFound(task))?;
-            let finished = kept.task.is_finished();
+            let finished = kept.task.state.phase == Phase::Finished;
             if finished {
                 let version = kept.task.state.version;
                 inner.tasks.remove(&task);
@@ -535,7 +540,7 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn tick(&self, me: WorkerId, lease: Duration, budget: usize) -> Result<Ticked> {
+    async fn tick(&self, alive: &[Lease], length: Duration, budget: usize) -> Result<Ticked> {
         self.unit(|inner, now| {
             let mut ticked = Ticked::default();
             let mut due: Vec<_> = inner
@@ -548,14 +553,8 @@ impl Store for MemoryStore {
             due.sort_unstable();
             for (.., id) in due.into_iter().take(budget) {
                 let (done, task) = inner.change(id, |task| {
-                    let own = task.lease().filter(|_| {
-                        task.state
-                            .held
-                            .as_ref()
-                            .is_some_and(|held| held.worker == me)
-                    });
-                    if let Some(own) = own {
-                        task.renew(&own, lease, now).expect("its own lease");
+                    if let Some(own) = task.lease().filter(|own| alive.contains(own)) {
+                        task.renew(&own, length, now).expect("its own lease");
                     }
                     let due = task.due(now);
                     let events = match &due {
@@ -610,7 +609,7 @@ impl Reads for MemoryStore {
             let kept = inner.tasks.get(&task);
             Ok(kept
                 .map(|kept| Arc::clone(&kept.task))
-                .filter(|task| task.state.expire_at.is_none_or(|expire_at| expire_at > now)))
+                .filter(|task| !task.is_expired(now)))
         })
     }
 
@@ -622,7 +621,7 @@ impl Reads for MemoryStore {
                 .map(|kept| &kept.task)
                 .filter(|task| filter.matches(task))
                 .filter(|task| before.is_none_or(|before| task.state.sequence < before))
-                .filter(|task| task.state.expire_at.is_none_or(|expire_at| expire_at > now))
+                .filter(|task| !task.is_expired(now))
                 .cloned()
                 .collect();
             tasks.sort_unstable_by_key(|task| std::cmp::Reverse(task.state.sequence));

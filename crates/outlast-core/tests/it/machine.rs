@@ -7,15 +7,16 @@ use std::time::Duration;
 use outlast_core::event::{EventKind, RescueReason};
 use outlast_core::id::WorkerId;
 use outlast_core::input::{Answer, InputRequest};
+use outlast_core::journal::{JournalSize, MAX_ENTRIES, MAX_ENTRY_BYTES};
 use outlast_core::machine::{
-    AttemptEnd, CancelMode, Cancelled, Dependency, Due, Rescue, Suspended,
+    AttemptEnd, CancelMode, Cancelled, Dependency, Due, JournalRefused, Rescue, Suspended,
 };
 use outlast_core::status::Phase;
 use outlast_core::task::{Awaiting, Lease, MAX_RETENTION};
 use outlast_core::testing::{Random, count, seed};
 use outlast_core::{
-    Event, FailureReason, Outcome, Progress, RawJson, Task, TaskId, TaskSpec, TaskStatus,
-    Timestamp, ToolResult,
+    Cleanup, Event, FailureReason, JournalEntry, JournalKind, Outcome, Progress, RawJson, Recorded,
+    Task, TaskId, TaskSpec, TaskStatus, Timestamp, ToolResult,
 };
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
@@ -95,7 +96,10 @@ impl World {
                 events
             }
             Err(outlast_core::machine::LeaseLost) => {
-                assert!(!held, "the present lease is never refused");
+                assert!(
+                    !held || before.is_finished(),
+                    "the present lease is never refused, but for an attempt that is over"
+                );
                 refused = true;
                 Vec::new()
             }
@@ -125,7 +129,14 @@ impl World {
                 };
                 fenced(task.report(&lease, progress, now).map(Vec::from_iter))
             }
-            4 => fenced(task.journaled(&lease).map(|()| Vec::new())),
+            4 => {
+                let entry = entry(random, now);
+                match task.journaled(&lease, &entry, now) {
+                    Err(JournalRefused::Full(sentence)) => panic!("{sentence}"),
+                    Err(JournalRefused::LeaseLost) => fenced(Err(outlast_core::machine::LeaseLost)),
+                    Ok(event) => fenced(Ok(Vec::from_iter(event))),
+                }
+            }
             5 => {
                 let questions: Vec<_> = (0..random.below(3))
                     .map(|_| InputRequest {
@@ -151,12 +162,14 @@ impl World {
                 }))
             }
             7 => {
-                let end = match random.below(4) {
+                let end = match random.below(6) {
                     0 => AttemptEnd::Release,
                     1 => AttemptEnd::Retry {
                         message: "again".into(),
                         at: now + moment(random),
                     },
+                    2 => AttemptEnd::CleanedUp,
+                    3 => AttemptEnd::Done(Outcome::Completed(ToolResult::error("x"))),
                     _ => AttemptEnd::Done(Outcome::Completed(ToolResult::text("x"))),
                 };
                 match task.finish(&lease, end, now) {
@@ -260,8 +273,12 @@ impl World {
             assert_eq!(self.task, before, "a refusal changes nothing");
         }
         if before.is_finished() {
-            assert_eq!(self.task, before, "I2: finished is final");
-            assert!(events.is_empty());
+            let (now, then) = (&self.task, &before);
+            assert_eq!(now.outcome, then.outcome, "I2: finished is final");
+            assert_eq!(now.state.expire_at, then.state.expire_at);
+            assert_eq!(now.state.progress, then.state.progress);
+            assert_eq!(now.state.attempt, then.state.attempt);
+            assert!(before.is_cleaning_up() || self.task == before);
         }
         self.check(&before, &events);
         events
@@ -284,10 +301,16 @@ impl World {
             self.events.len() as u64,
             "I6: one event a version"
         );
-        assert_eq!(task.outcome.is_some(), state.phase == Phase::Finished);
+        assert_eq!(
+            task.is_finished(),
+            state.phase == Phase::Finished || task.is_cleaning_up()
+        );
         assert_eq!(state.held.is_some(), state.phase == Phase::Running);
         assert_eq!(state.awaiting.is_some(), state.phase == Phase::Suspended);
-        assert_eq!(state.expire_at.is_some(), state.phase == Phase::Finished);
+        assert_eq!(state.expire_at.is_some(), task.is_finished());
+        if state.cleanup == Cleanup::Done {
+            assert!(state.undos == 0 && !state.undo_failed, "done means all");
+        }
         assert!(state.phase != Phase::Scheduled || state.run_at.is_some());
         assert!(match state.phase {
             Phase::Blocked => !state.blocked.is_empty(),
@@ -321,6 +344,21 @@ impl World {
 
 fn task_id(number: u8) -> TaskId {
     TaskId::from_bytes([number; 16])
+}
+
+/// A journal entry with a name of its own.
+fn entry(random: &mut Random, at: Timestamp) -> JournalEntry {
+    JournalEntry {
+        kind: random.pick(&[JournalKind::Step, JournalKind::Undo, JournalKind::Undone]),
+        name: random.below(1 << 40).to_string(),
+        input_hash: None,
+        recorded: if random.one_in(5) {
+            Recorded::Error(RawJson::empty_object())
+        } else {
+            Recorded::Value(RawJson::empty_object())
+        },
+        at,
+    }
 }
 
 fn moment(random: &mut Random) -> Duration {
@@ -395,11 +433,11 @@ fn crashes_in_a_row_end_a_task_and_a_journal_entry_forgives_them() {
         let (_, rescue) = crash(&mut task);
         task.rescue(rescue, now);
         let (lease, rescue) = crash(&mut task);
-        task.journaled(&lease).unwrap();
+        task.journaled(&lease, &step(1), now).unwrap();
         task.rescue(rescue, now);
         assert_eq!(task.state.crashes, 1);
         let (lease, rescue) = crash(&mut task);
-        task.journaled(&lease).unwrap();
+        task.journaled(&lease, &step(2), now).unwrap();
         task.rescue(
             Rescue {
                 to_blame: false,
@@ -417,4 +455,105 @@ fn crashes_in_a_row_end_a_task_and_a_journal_entry_forgives_them() {
         panic!("it failed");
     };
     assert_eq!(failure.reason, FailureReason::Crashed);
+}
+
+fn step(number: u64) -> JournalEntry {
+    JournalEntry {
+        kind: JournalKind::Step,
+        name: number.to_string(),
+        input_hash: None,
+        recorded: Recorded::Value(RawJson::empty_object()),
+        at: Timestamp::from_millis(0),
+    }
+}
+
+/// The limits of a journal refuse an entry and leave the record as it was, so that the task goes on
+/// with what it has.
+#[test]
+fn a_journal_has_limits() {
+    let now = Timestamp::from_millis(0);
+    let spec = TaskSpec::new("tool", RawJson::empty_object());
+    let (mut task, _) = Task::create(Arc::new(spec), 1, now);
+    let claimed = task.claim(WorkerId::random(), 1, Duration::from_secs(30), now);
+    let (lease, _) = claimed.expect("it is queued");
+    let sized = |bytes: usize| JournalEntry {
+        recorded: Recorded::Value(RawJson::of(&"x".repeat(bytes - 3)).expect("JSON")),
+        ..step(1)
+    };
+    let refused = |task: &mut Task, entry: &JournalEntry| {
+        let before = task.clone();
+        let refused = task.journaled(&lease, entry, now);
+        assert_eq!(*task, before, "a refusal changes nothing");
+        match refused {
+            Err(JournalRefused::Full(sentence)) => sentence,
+            other => panic!("{other:?}"),
+        }
+    };
+    let sentence = refused(&mut task, &sized(MAX_ENTRY_BYTES + 1));
+    assert!(
+        sentence.starts_with("step \"1\" has 4194305 bytes"),
+        "{sentence}"
+    );
+    let largest = sized(MAX_ENTRY_BYTES);
+    for _ in 0..16 {
+        task.journaled(&lease, &largest, now).unwrap();
+    }
+    let sentence = refused(&mut task, &step(1));
+    assert!(sentence.contains("67108867 bytes"), "{sentence}");
+    task.state.journal = JournalSize {
+        entries: MAX_ENTRIES,
+        bytes: 0,
+    };
+    let sentence = refused(&mut task, &step(1));
+    assert!(sentence.contains("entry 100001"), "{sentence}");
+    // What an undo did is recorded whatever there is.
+    let undone = JournalEntry {
+        kind: JournalKind::Undone,
+        ..step(1)
+    };
+    task.journaled(&lease, &undone, now).unwrap();
+}
+
+/// A clock that was set back: nothing becomes due before its moment, nothing is lost, and a lease is
+/// never shortened by a renewal.
+#[test]
+fn a_clock_that_jumps_delays_and_loses_nothing() {
+    let start = Timestamp::from_millis(1_000_000_000);
+    let hour = Duration::from_secs(3600);
+    let back = Timestamp::from_millis(start.as_millis() - 3_600_000);
+    let spec = TaskSpec::new("tool", RawJson::empty_object());
+    let (mut task, _) = Task::create(Arc::new(spec), 1, start);
+    let (lease, _) = task
+        .claim(WorkerId::random(), 1, hour, start)
+        .expect("it is queued");
+    assert!(!task.renew(&lease, Duration::from_secs(30), back).unwrap());
+    assert_eq!(task.due_at(), start + hour);
+    assert_eq!(task.due(back), Due::Nothing);
+    let awaiting = Awaiting {
+        until: Some(start + hour),
+        ..Awaiting::default()
+    };
+    assert!(matches!(
+        task.suspend(&lease, awaiting, back),
+        Ok(Suspended::Waiting(_))
+    ));
+    assert_eq!(task.due(back), Due::Nothing);
+    // And far ahead: everything that was due in between happens, once.
+    let Due::Changed(events) = task.due(start + 5 * hour) else {
+        panic!("the timer")
+    };
+    assert!(matches!(
+        events[..],
+        [Event {
+            kind: EventKind::Queued,
+            ..
+        }]
+    ));
+    let (lease, _) = task
+        .claim(WorkerId::random(), 2, hour, start + 5 * hour)
+        .expect("ready");
+    let done = AttemptEnd::Done(Outcome::Completed(ToolResult::text("x")));
+    task.finish(&lease, done, back).unwrap();
+    assert_eq!(task.state.finished_at, Some(back));
+    assert_eq!(task.due_at(), back + task.spec.retention);
 }

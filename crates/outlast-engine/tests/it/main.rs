@@ -9,4 +9,5 @@ mod replay;
 mod retries;
 mod support;
 mod timeouts;
+mod undo;
 mod waiting;

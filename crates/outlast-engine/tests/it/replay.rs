@@ -190,3 +190,50 @@ async fn steps_may_run_side_by_side() {
     let handle = engine.handle();
     assert_eq!(text(&*finished(&handle, create(&handle).await).await), "3");
 }
+
+/// A step whose value cannot be kept fails the task and says why; nothing is recorded.
+#[tokio::test]
+async fn a_value_that_cannot_be_kept_is_refused() {
+    let failure = async |tool: outlast_engine::Tool| {
+        let engine = engine(tool).await;
+        let handle = engine.handle();
+        let task = finished(&handle, create(&handle).await).await;
+        assert_eq!(task.state.journal.entries, 0);
+        match task.outcome.as_deref() {
+            Some(Outcome::Failed(failure)) => failure.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let large = failure(tool(async |cx| {
+        cx.step("page", || async { Ok("x".repeat(5 * 1024 * 1024)) })
+            .await
+    }));
+    let large = large.await;
+    assert_eq!(large.reason, FailureReason::JournalFull);
+    assert!(
+        large.message.contains("step \"page\" has 5242886 bytes"),
+        "{}",
+        large.message
+    );
+    let keys = failure(tool(async |cx| {
+        let pairs = std::collections::BTreeMap::from([((1, 2), 3)]);
+        let kept = cx.step("pairs", || std::future::ready(Ok(pairs.clone())));
+        Ok(format!("{:?}", kept.await?))
+    }));
+    let keys = keys.await;
+    assert!(
+        keys.message.contains("step \"pairs\" has no JSON form"),
+        "{}",
+        keys.message
+    );
+    let number = failure(tool(async |cx| {
+        let number: f64 = cx.step("ratio", || async { Ok(f64::NAN) }).await?;
+        Ok(number.to_string())
+    }));
+    let number = number.await;
+    assert!(
+        number.message.contains("changes on its way"),
+        "{}",
+        number.message
+    );
+}

@@ -152,7 +152,7 @@ pub(super) async fn the_deadline_ends_what_does_not_stop(rig: Rig) -> Rig {
         assert_eq!(rig.phase(id).await, Phase::Running);
         rig.store.heartbeat(vec![lease], LEASE).await.unwrap();
         // Its own process does not spare it: it did not stop.
-        rig.store.tick(rig.worker, LEASE, 10).await.unwrap();
+        rig.store.tick(&[lease], LEASE, 10).await.unwrap();
     }
     assert_cancelled(&rig, id, Some("enough")).await;
     let beats = rig.store.heartbeat(vec![lease], LEASE).await.unwrap();

@@ -6,6 +6,7 @@ use crate::event::EventKind;
 use crate::status::{Era, Phase};
 use crate::store::{Filter, Store};
 use crate::task::Task;
+use crate::undo::Cleanup;
 
 /// Checks every task that can be listed: its record, its events and its journal.
 ///
@@ -34,8 +35,12 @@ fn check_record(task: &Task) {
     let (id, state) = (task.id(), &task.state);
     assert_eq!(
         task.outcome.is_some(),
-        state.phase == Phase::Finished,
-        "{id}: an outcome exactly at the end"
+        state.phase == Phase::Finished || state.cleanup.is_open(),
+        "{id}: an outcome exactly at the end, and while it is undone"
+    );
+    assert!(
+        state.undos == 0 || !task.is_finished() || state.cleanup != Cleanup::Done,
+        "{id}: every undo has run before the clean-up is done"
     );
     assert_eq!(
         state.held.is_some(),
@@ -44,7 +49,7 @@ fn check_record(task: &Task) {
     );
     assert_eq!(
         state.expire_at.is_some(),
-        state.phase == Phase::Finished,
+        task.is_finished(),
         "{id}: an expiry exactly at the end"
     );
     assert_eq!(state.finished_at.is_some(), state.expire_at.is_some());
@@ -107,11 +112,42 @@ async fn check_events(store: &dyn Store, task: &Task) {
         })
         .collect();
     if task.is_finished() {
-        let end = (task.state.version, task.status(Era::Modern));
-        assert_eq!(ends, [end], "{id}: the end is the last event (I2)");
+        let after = events
+            .iter()
+            .rev()
+            .take_while(|event| !matches!(event.kind, EventKind::Finished { .. }));
+        let after = after.inspect(|event| {
+            assert!(
+                is_of_cleanup(&event.kind),
+                "{id}: nothing but undos after the end (I2): {event:?}"
+            );
+        });
+        let end = task.state.version - after.count() as u64;
+        assert_eq!(
+            ends,
+            [(end, task.status(Era::Modern))],
+            "{id}: one end (I2)"
+        );
+        if task.state.cleanup == Cleanup::None {
+            assert_eq!(end, task.state.version, "{id}: the end is the last event");
+        }
     } else {
         assert_eq!(ends, [], "{id}: no end before the end");
     }
+}
+
+/// Whether an event may follow the end of a task.
+fn is_of_cleanup(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::CleaningUp
+            | EventKind::Undone { .. }
+            | EventKind::CleanedUp { .. }
+            | EventKind::Queued
+            | EventKind::Rescued { .. }
+            | EventKind::Released
+            | EventKind::Retrying { .. }
+    )
 }
 
 async fn check_journal(store: &dyn Store, task: &Task) {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::rig::{Forked, LEASE, Rig, done, of, spec};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::id::{TaskId, WorkerId};
+use crate::id::TaskId;
 use crate::limit::{Control, Key, LimitKey, Queue, Rate, Rule};
 use crate::machine::{AttemptEnd, CancelMode};
 use crate::status::Phase;
 use crate::store::{ClaimNow, Filter, Notice};
-use crate::task::{Awaiting, Task, TaskSpec};
+use crate::task::{Awaiting, Lease, Task, TaskSpec};
 use crate::testing::wait::pause;
 use crate::testing::{Random, seed};
 
@@ -250,7 +250,7 @@ pub(super) async fn a_rate_delays_and_is_exact(rig: Rig) -> Rig {
         ids.push(created(&rig, rated("r", "")).await);
     }
     assert_eq!(claimed(&rig).await, ids[..2], "the burst");
-    let ticked = rig.store.tick(WorkerId::random(), LEASE, 10).await.unwrap();
+    let ticked = rig.store.tick(&[], LEASE, 10).await.unwrap();
     assert_eq!(ticked.next, Some(rig.clock.now() + SECOND / 2));
     rig.advance(Duration::from_millis(499));
     assert_eq!(claimed(&rig).await, []);
@@ -463,7 +463,8 @@ pub(super) async fn random_work_keeps_order_and_limits(rig: Rig) -> Rig {
                     rig.store.cancel(task.id(), None, force).await.unwrap();
                 }
                 rig.advance(SECOND);
-                rig.store.tick(rig.worker, LEASE, 100).await.unwrap();
+                let alive = alive(&rig).await;
+                rig.store.tick(&alive, LEASE, 100).await.unwrap();
             }
         }
         check_limits(&rig, &maxima, step).await;
@@ -471,7 +472,8 @@ pub(super) async fn random_work_keeps_order_and_limits(rig: Rig) -> Rig {
     // Nothing is stranded: everything comes to its end by claims alone.
     loop {
         rig.advance(SECOND);
-        rig.store.tick(rig.worker, LEASE, 100).await.unwrap();
+        let alive = alive(&rig).await;
+        rig.store.tick(&alive, LEASE, 100).await.unwrap();
         let running = tasks(&rig, &[Phase::Running]).await;
         let claimed = rig.claim(5).await;
         if running.is_empty() && claimed.is_empty() {
@@ -538,4 +540,10 @@ async fn check_limits(rig: &Rig, maxima: &[(&str, u32)], step: usize) {
         let release = AttemptEnd::Release;
         rig.store.finish(&one.lease, release, None).await.unwrap();
     }
+}
+
+/// The leases of everything that runs.
+async fn alive(rig: &Rig) -> Vec<Lease> {
+    let running = tasks(rig, &[Phase::Running]).await;
+    running.iter().filter_map(Task::lease).collect()
 }

@@ -28,6 +28,7 @@ mod reopen;
 mod retention;
 mod rig;
 mod step;
+mod undo;
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -110,6 +111,7 @@ cases! {
         an_expired_lease_is_taken_back,
         the_slow_worker_cannot_overwrite_its_successor,
         a_process_keeps_its_own_leases,
+        a_lease_that_nobody_runs_expires,
     }
     limit {
         a_limit_is_never_exceeded,
@@ -144,6 +146,25 @@ cases! {
         another_input_is_a_mismatch,
         entries_keep_their_order,
         a_new_entry_ends_the_count_of_crashes,
+        an_entry_that_is_too_large_is_refused,
+    }
+    undo {
+        success_drops_the_undos,
+        failure_leaves_the_task_with_its_worker_to_be_undone,
+        a_tool_error_is_undone,
+        the_end_may_be_reported_twice_before_the_undos,
+        an_attempt_that_is_over_can_write_nothing,
+        no_next_task_comes_before_the_undos,
+        a_suspended_task_is_undone_by_whoever_claims_it,
+        a_task_that_is_taken_away_is_undone_when_its_lease_has_run_out,
+        undos_are_taken_back_from_a_worker_that_is_gone,
+        undos_survive_their_process,
+        undos_that_crash_are_given_up,
+        undos_that_nobody_runs_are_given_up,
+        a_failed_undo_fails_the_clean_up_alone,
+        a_discarded_undo_does_not_run,
+        a_record_is_kept_until_it_is_undone,
+        a_release_hands_the_undos_back,
     }
     question {
         an_answer_before_the_suspension_resolves_it,

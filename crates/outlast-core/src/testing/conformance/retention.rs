@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::rig::{Forked, LEASE, Rig, json, spec};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::id::{TaskId, WorkerId};
+use crate::id::TaskId;
 use crate::journal::{JournalKind, Recorded};
 use crate::log::{Level, LogLine};
 use crate::machine::AttemptEnd;
@@ -18,8 +18,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const MOMENT: Duration = Duration::from_millis(1);
 
 async fn tick(rig: &Rig, budget: usize) -> Ticked {
-    let other = WorkerId::random();
-    rig.store.tick(other, LEASE, budget).await.expect("a tick")
+    rig.store.tick(&[], LEASE, budget).await.expect("a tick")
 }
 
 async fn is_there(rig: &Rig, id: TaskId) -> bool {
@@ -110,16 +109,16 @@ pub(super) async fn an_old_task_fails(rig: Rig) -> Rig {
         max_age: HOUR,
         ..spec()
     };
-    let (running, _) = rig.run_spec(aged()).await;
+    let (running, lease) = rig.run_spec(aged()).await;
     let queued = rig.create_spec(aged()).await.task.id();
     rig.advance(HOUR - MOMENT);
     assert_eq!(
-        rig.store.tick(rig.worker, LEASE, 10).await.unwrap().changed,
+        rig.store.tick(&[lease], LEASE, 10).await.unwrap().changed,
         0
     );
     rig.advance(MOMENT);
     assert_eq!(
-        rig.store.tick(rig.worker, LEASE, 10).await.unwrap().changed,
+        rig.store.tick(&[lease], LEASE, 10).await.unwrap().changed,
         2
     );
     for id in [running, queued] {

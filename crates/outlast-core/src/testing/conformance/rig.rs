@@ -8,6 +8,7 @@ use super::{Fixture, Reopened, check_invariants};
 use crate::event::Event;
 use crate::id::{TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
+use crate::journal::{JournalKind, Recorded};
 use crate::json::RawJson;
 use crate::machine::AttemptEnd;
 use crate::outcome::{Outcome, ToolResult};
@@ -158,6 +159,26 @@ impl Rig {
         }
     }
 
+    /// Records an undo with this name.
+    pub(super) async fn undo(&self, lease: &Lease, name: &str) {
+        let call = r#"{"tool": "restore", "version": "1", "arguments": {}}"#;
+        let recorded = Recorded::Value(json(call));
+        self.put(lease, JournalKind::Undo, name, recorded).await;
+    }
+
+    pub(super) async fn put(
+        &self,
+        lease: &Lease,
+        kind: JournalKind,
+        name: &str,
+        recorded: Recorded,
+    ) {
+        self.store
+            .journal_put(lease, kind, name, None, recorded)
+            .await
+            .expect("its lease holds");
+    }
+
     pub(super) async fn finish(&self, lease: &Lease) -> Arc<Task> {
         let reply = self.store.finish(lease, done("done"), None).await;
         reply.expect("its lease holds").task
@@ -219,9 +240,8 @@ impl Rig {
 
     /// Does everything that is due, as another process would.
     pub(super) async fn tick(&self) {
-        let other = WorkerId::random();
         for _ in 0..100 {
-            let ticked = self.store.tick(other, LEASE, 100).await.expect("a tick");
+            let ticked = self.store.tick(&[], LEASE, 100).await.expect("a tick");
             if ticked.changed + ticked.deleted == 0 {
                 return;
             }

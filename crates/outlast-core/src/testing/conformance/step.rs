@@ -3,7 +3,7 @@
 use super::rig::{Rig, json};
 use crate::error::Error;
 use crate::id::WorkerId;
-use crate::journal::{JournalKind, Recorded};
+use crate::journal::{JournalKind, MAX_ENTRY_BYTES, Recorded};
 use crate::store::ClaimBy;
 use crate::task::Lease;
 
@@ -135,5 +135,29 @@ pub(super) async fn a_new_entry_ends_the_count_of_crashes(rig: Rig) -> Rig {
         assert_eq!(rig.task(id).await.state.crashes, 1);
         put(&rig, &lease, &format!("more {round}"), "null").await;
     }
+    rig
+}
+
+pub(super) async fn an_entry_that_is_too_large_is_refused(rig: Rig) -> Rig {
+    let (id, lease) = rig.run().await;
+    let large = value(&format!("\"{}\"", "x".repeat(MAX_ENTRY_BYTES)));
+    let refused = rig
+        .store
+        .journal_put(&lease, JournalKind::Step, "large", None, large)
+        .await;
+    assert!(
+        matches!(&refused, Err(Error::JournalFull { task, message })
+            if *task == id && message.contains("large")),
+        "{refused:?}"
+    );
+    assert!(rig.store.journal(id).await.unwrap().is_empty());
+    // The task goes on with its lease, and with smaller things.
+    assert_eq!(put(&rig, &lease, "large", "1").await, value("1"));
+    let large = format!("\"{}\"", "x".repeat(MAX_ENTRY_BYTES));
+    let there = put(&rig, &lease, "large", &large).await;
+    assert_eq!(there, value("1"), "what is there needs no room");
+    let size = rig.task(id).await.state.journal;
+    assert_eq!((size.entries, size.bytes), (1, 6));
+    rig.finish(&lease).await;
     rig
 }

@@ -84,7 +84,7 @@ pub(super) enum Command {
         changes: Vec<Control>,
     },
     Tick {
-        me: u64,
+        alive: Vec<u64>,
         budget: usize,
     },
     Recover {
@@ -158,6 +158,7 @@ pub(super) enum End {
     Done(Outcome),
     Retry(Duration),
     Release,
+    CleanedUp,
 }
 
 /// The task with this number.
@@ -276,12 +277,14 @@ impl End {
                 at: now + *wait,
             },
             Self::Release => AttemptEnd::Release,
+            Self::CleanedUp => AttemptEnd::CleanedUp,
         }
     }
 
     fn draw(random: &mut Random) -> Self {
-        match random.below(8) {
+        match random.below(9) {
             0 => Self::Release,
+            8 => Self::CleanedUp,
             1 => Self::Retry(moment(random)),
             2 => Self::Done(Outcome::Failed(Failure::internal(
                 FailureReason::Error,
@@ -392,7 +395,12 @@ impl Command {
             },
             39..44 => Self::JournalPut {
                 lease,
-                kind: random.pick(&[JournalKind::Step, JournalKind::Value]),
+                kind: random.pick(&[
+                    JournalKind::Step,
+                    JournalKind::Value,
+                    JournalKind::Undo,
+                    JournalKind::Undone,
+                ]),
                 name: random.pick(&KEYS),
                 hash: random.one_in(4).then(|| random.below(2)),
                 recorded: if random.one_in(4) {
@@ -439,7 +447,7 @@ impl Command {
                 changes: (0..=random.below(2)).map(|_| control(random)).collect(),
             },
             73..79 => Self::Tick {
-                me: random.below(WORKERS + 1),
+                alive: (0..random.below(3)).map(|_| random.below(4)).collect(),
                 budget: random.pick(&[1, 2, 100]),
             },
             79..81 => Self::Recover {

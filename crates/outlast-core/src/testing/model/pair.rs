@@ -226,8 +226,9 @@ impl Pair {
             }
             Command::Delete { task } => Reply::of(store.delete(task_id(*task)).await),
             Command::Control { changes } => Reply::of(store.control(changes.clone()).await),
-            Command::Tick { me, budget } => {
-                Reply::of(store.tick(worker_id(*me), LEASE, *budget).await)
+            Command::Tick { alive, budget } => {
+                let alive: Vec<_> = alive.iter().map(lease).collect();
+                Reply::of(store.tick(&alive, LEASE, *budget).await)
             }
             Command::Recover { worker } => Reply::of(store.recover(worker_id(*worker)).await),
             Command::LogAppend { lease: at, lines } => {
