@@ -18,6 +18,10 @@ pub enum Error {
     #[error("task {0} not found")]
     NotFound(TaskId),
 
+    /// The task has ended, and what was asked for can only be done before.
+    #[error("task {0} has ended")]
+    Finished(TaskId),
+
     /// The lease no longer holds. Somebody else runs the task, or it has ended: stop working on it.
     #[error("the lease on task {0} is lost")]
     LeaseLost(TaskId),

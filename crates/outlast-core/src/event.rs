@@ -53,6 +53,13 @@ pub enum EventKind {
         /// Their keys.
         keys: Vec<String>,
     },
+    /// A signal came.
+    Signalled {
+        /// What it is read by.
+        name: String,
+        /// Its place among those of the same name.
+        number: u64,
+    },
     /// The task gave up its worker to wait.
     Suspended,
     /// The worker is gone; the task will run again.

@@ -27,6 +27,8 @@ pub enum JournalKind {
     Undo,
     /// What came of the undo with this name: `null`, or the error's text as a JSON string.
     Undone,
+    /// What a look for a signal found that did not wait: the signal's number, or none.
+    Signal,
 }
 
 impl JournalKind {
@@ -39,6 +41,7 @@ impl JournalKind {
             Self::Value => "value",
             Self::Undo => "undo",
             Self::Undone => "undone",
+            Self::Signal => "signal",
         }
     }
 }

@@ -35,6 +35,7 @@ use crate::limit::{Control, Controls};
 use crate::log::{LogLine, LogPage};
 use crate::machine::{Answered, AttemptEnd, CancelMode};
 use crate::progress::Progress;
+use crate::signal::{NewSignal, Signal};
 use crate::status::{Phase, TaskStatus};
 use crate::task::{Awaiting, Lease, NewTask, Task};
 
@@ -189,6 +190,15 @@ pub enum SuspendReply {
     Suspended,
 }
 
+/// What came of a signal.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Signalled {
+    /// Its place among those of the same name.
+    pub number: u64,
+    /// A signal with the same id had come before; this one changed nothing.
+    pub repeated: bool,
+}
+
 /// What came of a cancel.
 #[derive(Clone, Debug)]
 pub enum CancelReply {
@@ -325,6 +335,14 @@ pub trait Store: Reads + Side {
     /// [`crate::Error::NotFound`].
     async fn answer(&self, task: TaskId, answers: BTreeMap<String, Answer>) -> Result<Answered>;
 
+    /// Keeps a signal for a task behind all that came before it. One with an id that came before
+    /// changes nothing, also when the task has ended since.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`]; [`crate::Error::Finished`] if the task has ended;
+    /// [`crate::Error::Invalid`] if the signal or their number exceeds a limit of [`crate::signal`].
+    async fn signal(&self, task: TaskId, signal: NewSignal) -> Result<Signalled>;
+
     /// Cancels a task. Repeating it is harmless.
     ///
     /// # Errors
@@ -403,6 +421,15 @@ pub trait Reads: Send + Sync + 'static {
 
     /// Everything recorded for the task, in the order of recording.
     async fn journal(&self, task: TaskId) -> Result<Vec<JournalEntry>>;
+
+    /// The task's signals under `name` with numbers above `after`, in order, at most `limit`.
+    async fn signals(
+        &self,
+        task: TaskId,
+        name: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Signal>>;
 
     /// The log from `offset`, at most about `limit` bytes and at least one chunk if there is one.
     async fn log_read(&self, task: TaskId, offset: u64, limit: usize) -> Result<LogPage>;

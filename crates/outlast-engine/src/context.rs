@@ -14,6 +14,7 @@ use crate::blocking::BlockingCx;
 use crate::error::{Error, ErrorKind, Result, from_store};
 use crate::progress::ProgressReporter;
 use crate::run::Run;
+use crate::signal::Signals;
 use crate::step::{self, Step};
 use crate::wait::For;
 
@@ -337,6 +338,28 @@ impl Cx {
             }
             filled.await;
         }
+    }
+
+    /// The signals that were and will be sent to this task under `name`, from the first on: in every
+    /// run of the handler the same ones in the same order. Make one reader for each name and keep it.
+    ///
+    /// ```
+    /// # use outlast_engine::{Cx, Result};
+    /// # async fn write_chapter(_: u32, _: &str) -> Result<String> { Ok(String::new()) }
+    /// # async fn handler(cx: Cx) -> Result<()> {
+    /// let mut guidance = cx.signals::<String>("guidance");
+    /// let mut style = String::from("plain");
+    /// for chapter in 1..=12 {
+    ///     // Whoever watches may change the course while the task runs.
+    ///     while let Some(wish) = guidance.try_next().await? {
+    ///         style = wish;
+    ///     }
+    ///     cx.step(format!("chapter {chapter}"), || write_chapter(chapter, &style)).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn signals<T: DeserializeOwned>(&self, name: impl Into<String>) -> Signals<T> {
+        Signals::new(&self.run, name.into())
     }
 
     /// A handler that is given time to stop by itself must not spend it waiting.

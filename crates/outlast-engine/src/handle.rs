@@ -8,11 +8,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use outlast_core::machine::{Answered, CancelMode, Dependency};
-use outlast_core::store::{CancelReply, ClaimNow, Claimed, Filter, Page, Stats, StoreInfo};
+use outlast_core::store::{
+    CancelReply, ClaimNow, Claimed, Filter, Page, Signalled, Stats, StoreInfo,
+};
 use outlast_core::task::ReplyTo;
 use outlast_core::{
-    Answer, Error, Event, Failure, FailureReason, JournalEntry, LogPage, Outcome, Owner, Principal,
-    RawJson, Store, Task, TaskId, TaskSpec, Timestamp,
+    Answer, Error, Event, Failure, FailureReason, JournalEntry, LogPage, NewSignal, Outcome, Owner,
+    Principal, RawJson, Store, Task, TaskId, TaskSpec, Timestamp,
 };
 
 use crate::attempt::{Ending, drive};
@@ -352,6 +354,24 @@ impl Handle {
             .map(|(key, answer)| (key, Answer::Given(answer)))
             .collect();
         self.store().answer(id, answers).await
+    }
+
+    /// Sends a signal into a task; see [`outlast_core::signal`] for order, ids and limits.
+    ///
+    /// # Errors
+    /// As [`Handle::get`]; [`Error::Finished`] if the task has ended; [`Error::Invalid`] with the limit
+    /// that the signal exceeds.
+    ///
+    /// # Cancel safety
+    /// A dropped call has sent the signal or has not; give it an id to repeat it.
+    pub async fn signal<'a>(
+        &self,
+        who: impl Into<Asker<'a>>,
+        id: TaskId,
+        signal: NewSignal,
+    ) -> Result<Signalled, Error> {
+        self.permitted(who.into(), id, Right::Run).await?;
+        self.store().signal(id, signal).await
     }
 
     /// Deletes a finished task with everything that belongs to it; `false` if it has not ended.

@@ -32,6 +32,11 @@ struct Pending {
 pub(crate) enum For {
     Answer(String),
     Moment(Timestamp),
+    /// The signal behind those that were read.
+    Signal {
+        name: String,
+        read: u64,
+    },
 }
 
 /// A slot that waits, until it is dropped.
@@ -76,6 +81,10 @@ impl Waits {
         for (_, what, _) in &self.lock().slots {
             match what {
                 For::Answer(key) => awaiting.inputs.push(key.clone()),
+                For::Signal { name, read } => {
+                    let known = awaiting.signals.entry(name.clone()).or_insert(*read);
+                    *known = (*known).min(*read);
+                }
                 For::Moment(moment) => {
                     let earliest = awaiting.until.map_or(*moment, |until| until.min(*moment));
                     awaiting.until = Some(earliest);

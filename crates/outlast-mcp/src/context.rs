@@ -136,6 +136,7 @@ pub(crate) fn missing_tasks() -> RpcError {
 pub(crate) fn from_store(error: outlast_core::Error) -> RpcError {
     match error {
         outlast_core::Error::NotFound(id) => unknown_task(&id.to_string()),
+        error @ outlast_core::Error::Finished(_) => RpcError::invalid_params(error.to_string()),
         outlast_core::Error::Invalid(message) => RpcError::invalid_params(message),
         error => {
             tracing::error!(%error, "a request failed");

@@ -31,6 +31,7 @@ mod ready;
 mod relation;
 mod row;
 mod schema;
+mod signal;
 mod store;
 mod tally;
 mod transition;

@@ -222,7 +222,7 @@ pub(crate) fn record_of(
         .optional()?)
 }
 
-fn sequence_of(conn: &Connection, id: TaskId) -> rusqlite::Result<Option<i64>> {
+pub(crate) fn sequence_of(conn: &Connection, id: TaskId) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached("SELECT sequence FROM task WHERE id = ?1")?
         .query_row([id.as_bytes()], |row| row.get(0))
         .optional()

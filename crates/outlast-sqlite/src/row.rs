@@ -8,7 +8,7 @@ use std::sync::Arc;
 use outlast_core::event::EventKind;
 use outlast_core::limit::Key;
 use outlast_core::machine::Gate;
-use outlast_core::{Error, Event, JournalEntry, Level, Task, TaskId, Timestamp};
+use outlast_core::{Error, Event, JournalEntry, Level, RawJson, Task, TaskId, Timestamp};
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::Serialize;
@@ -143,6 +143,11 @@ pub(crate) fn journal_entry(row: &Row<'_>) -> Result<JournalEntry, Failure> {
         at: Timestamp::from_millis(row.get(3)?),
         recorded: decode("journal entry", row.get_ref(4)?)?,
     })
+}
+
+/// A value that is kept as it came.
+pub(crate) fn json(what: &str, text: ValueRef<'_>) -> Result<RawJson, Failure> {
+    decode(what, text)
 }
 
 /// The level a word names.

@@ -79,6 +79,18 @@ CREATE TABLE journal (
 
 CREATE UNIQUE INDEX journal_key ON journal (task, kind, name);
 
+CREATE TABLE signal (
+    task    INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    number  INTEGER NOT NULL,
+    id      TEXT,
+    at      INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    PRIMARY KEY (task, name, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX signal_id ON signal (task, id) WHERE id IS NOT NULL;
+
 CREATE TABLE log (
     task   INTEGER NOT NULL,
     start  INTEGER NOT NULL,

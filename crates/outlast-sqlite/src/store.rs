@@ -14,12 +14,12 @@ use outlast_core::limit::{Control, Controls};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode};
 use outlast_core::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, NoticeSink,
-    Page, Reads, Recovered, Side, Stats, Store, StoreInfo, SuspendReply, Ticked,
+    Page, Reads, Recovered, Side, Signalled, Stats, Store, StoreInfo, SuspendReply, Ticked,
 };
 use outlast_core::task::{Awaiting, Lease, NewTask};
 use outlast_core::{
-    Clock, Error, Event, JournalEntry, JournalKind, LogLine, LogPage, Progress, Recorded, Result,
-    SystemClock, Task, TaskId, Timestamp,
+    Clock, Error, Event, JournalEntry, JournalKind, LogLine, LogPage, NewSignal, Progress,
+    Recorded, Result, Signal, SystemClock, Task, TaskId, Timestamp,
 };
 use tokio::sync::oneshot;
 
@@ -322,6 +322,10 @@ impl Store for SqliteStore {
         self.write(move |unit| unit.answer(task, answers)).await
     }
 
+    async fn signal(&self, task: TaskId, signal: NewSignal) -> Result<Signalled> {
+        self.write(move |unit| unit.signal(task, &signal)).await
+    }
+
     async fn cancel(
         &self,
         task: TaskId,
@@ -397,6 +401,19 @@ impl Reads for SqliteStore {
     async fn journal(&self, task: TaskId) -> Result<Vec<JournalEntry>> {
         self.readers
             .read(move |conn| query::journal(conn, task))
+            .await
+    }
+
+    async fn signals(
+        &self,
+        task: TaskId,
+        name: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Signal>> {
+        let name = name.to_owned();
+        self.readers
+            .read(move |conn| crate::signal::signals(conn, task, &name, after, limit))
             .await
     }
 

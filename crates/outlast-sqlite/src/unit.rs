@@ -279,6 +279,7 @@ impl<'a> Unit<'a> {
             "DELETE FROM long_spec WHERE task = ?1",
             "DELETE FROM event WHERE task = ?1",
             "DELETE FROM journal WHERE task = ?1",
+            "DELETE FROM signal WHERE task = ?1",
             "DELETE FROM log WHERE task = ?1",
             "DELETE FROM log_head WHERE task = ?1",
         ] {

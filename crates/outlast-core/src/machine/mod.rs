@@ -17,6 +17,7 @@ mod finish;
 mod input;
 mod limit;
 mod report;
+mod signal;
 mod suspend;
 mod undo;
 
@@ -73,6 +74,7 @@ impl Task {
                 progress: Progress::default(),
                 note: None,
                 inputs: Vec::new(),
+                signals: std::collections::BTreeMap::new(),
                 awaiting: None,
                 blocked,
                 cancel: None,

@@ -24,7 +24,13 @@ impl Awaiting {
                 .iter()
                 .any(|input| input.request.key == *key && !input.is_open())
         };
-        self.until.is_some_and(|until| until <= now) || self.inputs.iter().any(answered)
+        let signalled = |(name, read): (&String, &u64)| {
+            let came = task.state.signals.get(name).copied().unwrap_or_default();
+            came > *read
+        };
+        self.until.is_some_and(|until| until <= now)
+            || self.inputs.iter().any(answered)
+            || self.signals.iter().any(signalled)
     }
 }
 

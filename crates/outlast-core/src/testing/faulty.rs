@@ -22,9 +22,10 @@ use crate::limit::{Control, Controls};
 use crate::log::{LogLine, LogPage};
 use crate::machine::{Answered, AttemptEnd, CancelMode};
 use crate::progress::Progress;
+use crate::signal::{NewSignal, Signal};
 use crate::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, NoticeSink,
-    Page, Reads, Recovered, Side, Stats, Store, StoreInfo, SuspendReply, Ticked,
+    Page, Reads, Recovered, Side, Signalled, Stats, Store, StoreInfo, SuspendReply, Ticked,
 };
 use crate::task::{Awaiting, Lease, NewTask, Task};
 
@@ -218,6 +219,10 @@ impl Store for FaultyStore {
         self.call("answer", self.inner.answer(task, answers)).await
     }
 
+    async fn signal(&self, task: TaskId, signal: NewSignal) -> Result<Signalled> {
+        self.call("signal", self.inner.signal(task, signal)).await
+    }
+
     async fn cancel(
         &self,
         task: TaskId,
@@ -264,6 +269,17 @@ impl Reads for FaultyStore {
 
     async fn journal(&self, task: TaskId) -> Result<Vec<JournalEntry>> {
         self.call("journal", self.inner.journal(task)).await
+    }
+
+    async fn signals(
+        &self,
+        task: TaskId,
+        name: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Signal>> {
+        self.call("signals", self.inner.signals(task, name, after, limit))
+            .await
     }
 
     async fn log_read(&self, task: TaskId, offset: u64, limit: usize) -> Result<LogPage> {

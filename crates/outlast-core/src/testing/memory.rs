@@ -19,11 +19,12 @@ use crate::machine::{
     Suspended,
 };
 use crate::progress::Progress;
+use crate::signal::{NewSignal, Signal};
 use crate::status::{Era, Phase};
 use crate::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, Notice,
-    NoticeSink, Page, Reads, Recovered, Side, Stats, Store, StoreInfo, SuspendReply, Ticked,
-    ToolVersion,
+    NoticeSink, Page, Reads, Recovered, Side, Signalled, Stats, Store, StoreInfo, SuspendReply,
+    Ticked, ToolVersion,
 };
 use crate::task::{Awaiting, Lease, NewTask, Task};
 
@@ -55,6 +56,7 @@ struct Kept {
     task: Arc<Task>,
     events: Vec<Event>,
     journal: Vec<JournalEntry>,
+    signals: Vec<Signal>,
     log: Vec<LogChunk>,
     log_end: u64,
     mark: Option<u64>,
@@ -347,6 +349,7 @@ impl Store for MemoryStore {
                 task: Arc::clone(&task),
                 events,
                 journal: Vec::new(),
+                signals: Vec::new(),
                 log: Vec::new(),
                 log_end: 0,
                 mark: None,
@@ -502,6 +505,34 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn signal(&self, task: TaskId, signal: NewSignal) -> Result<Signalled> {
+        self.unit(|inner, now| {
+            signal.check()?;
+            let kept = inner.tasks.get(&task).ok_or(Error::NotFound(task))?;
+            let same = |old: &&Signal| signal.id.is_some() && old.id == signal.id;
+            if let Some(old) = kept.signals.iter().find(same) {
+                return Ok(Signalled {
+                    number: old.number,
+                    repeated: true,
+                });
+            }
+            let (number, _) = inner.change(task, |task| task.signal(&signal.name, now))?;
+            let NewSignal { name, id, payload } = signal;
+            let kept = inner.tasks.get_mut(&task).expect("found above");
+            kept.signals.push(Signal {
+                name,
+                number,
+                id,
+                payload,
+                at: now,
+            });
+            Ok(Signalled {
+                number,
+                repeated: false,
+            })
+        })
+    }
+
     async fn cancel(
         &self,
         task: TaskId,
@@ -653,6 +684,23 @@ impl Reads for MemoryStore {
                 .get(&task)
                 .map(|kept| kept.journal.clone())
                 .unwrap_or_default())
+        })
+    }
+
+    async fn signals(
+        &self,
+        task: TaskId,
+        name: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Signal>> {
+        self.unit(|inner, _| {
+            let signals = inner.tasks.get(&task).map(|kept| kept.signals.as_slice());
+            let later = signals
+                .unwrap_or_default()
+                .iter()
+                .filter(|signal| signal.name == name && signal.number > after);
+            Ok(later.take(limit).cloned().collect())
         })
     }
 

@@ -88,7 +88,7 @@ impl World {
         let before = self.task.clone();
         let lease = self.lease(random);
         let held = before.lease() == Some(lease);
-        let verb = random.below(13);
+        let verb = random.below(14);
         let mut refused = false;
         let mut fenced = |result: Result<Vec<Event>, _>| match result {
             Ok(events) => {
@@ -152,6 +152,9 @@ impl World {
                 let awaiting = Awaiting {
                     inputs: (0..random.below(3))
                         .map(|_| random.pick(&KEYS).to_owned())
+                        .collect(),
+                    signals: (0..random.below(2))
+                        .map(|read| (random.pick(&KEYS).to_owned(), read))
                         .collect(),
                     until: random.one_in(2).then(|| now + moment(random)),
                 };
@@ -218,6 +221,19 @@ impl World {
                     }
                 }
             }
+            13 => match task.signal(random.pick(&KEYS), now) {
+                Ok((number, events)) => {
+                    let total = |task: &Task| task.state.signals.values().sum::<u64>();
+                    assert_eq!(total(task), total(&before) + 1);
+                    assert!(number >= 1);
+                    assert_ne!(task.state.phase, Phase::Finished);
+                    events
+                }
+                Err(_) => {
+                    assert_eq!(*task, before, "a refusal changes nothing");
+                    Vec::new()
+                }
+            },
             12 if before.state.phase != Phase::Running => {
                 let dependency = task_id(random.pick(&[0, 1, 2]));
                 let ends = [

@@ -4,9 +4,11 @@
 
 mod calls;
 mod cancel;
+mod chains;
 mod lifecycle;
 mod replay;
 mod retries;
+mod signals;
 mod support;
 mod timeouts;
 mod undo;

@@ -27,6 +27,7 @@ mod recover;
 mod reopen;
 mod retention;
 mod rig;
+mod signal;
 mod step;
 mod undo;
 
@@ -203,6 +204,16 @@ cases! {
         no_deletion_strands_a_dependant,
         a_task_that_grows_too_old_takes_its_dependants_along,
         what_is_blocked_is_blocked_after_a_restart,
+    }
+    signal {
+        signals_are_kept_in_order_under_their_names,
+        a_signal_with_the_same_id_comes_once,
+        a_signal_before_the_suspension_resolves_it,
+        a_signal_wakes_a_suspended_task,
+        a_task_that_has_ended_takes_no_signal,
+        signals_keep_to_their_limits,
+        a_task_takes_so_many_signals_and_no_more,
+        signals_survive_a_restart_and_go_with_their_task,
     }
     recover {
         what_ran_is_ready_again_in_its_old_place,

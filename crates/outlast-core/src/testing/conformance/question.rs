@@ -171,7 +171,17 @@ pub(super) async fn a_timer_wakes_a_suspended_task(rig: Rig) -> Rig {
     let until = Some(rig.clock.now() + Duration::from_secs(60));
     rig.ask(&lease, &["q"]).await;
     let inputs = vec!["q".to_owned()];
-    let reply = rig.store.suspend(&lease, Awaiting { inputs, until }).await;
+    let reply = rig
+        .store
+        .suspend(
+            &lease,
+            Awaiting {
+                inputs,
+                until,
+                ..Awaiting::default()
+            },
+        )
+        .await;
     assert!(matches!(reply, Ok(SuspendReply::Suspended)));
     rig.advance(Duration::from_secs(60));
     rig.tick().await;
@@ -185,7 +195,17 @@ pub(super) async fn a_past_timer_does_not_suspend(rig: Rig) -> Rig {
     let (id, lease) = rig.run().await;
     let until = Some(rig.clock.now());
     let inputs = Vec::new();
-    let reply = rig.store.suspend(&lease, Awaiting { inputs, until }).await;
+    let reply = rig
+        .store
+        .suspend(
+            &lease,
+            Awaiting {
+                inputs,
+                until,
+                ..Awaiting::default()
+            },
+        )
+        .await;
     assert!(matches!(reply, Ok(SuspendReply::Resolved(_))));
     assert!(rig.task(id).await.holds(&lease));
     rig

@@ -303,7 +303,7 @@ pub(super) fn question(key: &str) -> InputRequest {
 pub(super) fn awaiting(keys: &[&str]) -> Awaiting {
     Awaiting {
         inputs: keys.iter().map(|key| (*key).to_owned()).collect(),
-        until: None,
+        ..Awaiting::default()
     }
 }
 

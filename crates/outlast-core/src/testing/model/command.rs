@@ -61,7 +61,20 @@ pub(super) enum Command {
     Suspend {
         lease: u64,
         inputs: Vec<&'static str>,
+        signals: Vec<(&'static str, u64)>,
         until: Option<Duration>,
+    },
+    Signal {
+        task: u64,
+        name: &'static str,
+        id: Option<&'static str>,
+        payload: RawJson,
+    },
+    Signals {
+        task: u64,
+        name: &'static str,
+        after: u64,
+        limit: usize,
     },
     Finish {
         lease: u64,
@@ -419,6 +432,10 @@ impl Command {
             48..53 => Self::Suspend {
                 lease,
                 inputs: keys(random, 2),
+                signals: keys(random, 1)
+                    .into_iter()
+                    .map(|name| (name, random.below(2)))
+                    .collect(),
                 until: random.one_in(3).then(|| moment(random)),
             },
             53..62 => Self::Finish {
@@ -426,7 +443,13 @@ impl Command {
                 end: End::draw(random),
                 next: random.one_in(2).then(|| By::draw(random)),
             },
-            62..67 => Self::Answer {
+            62..64 => Self::Signal {
+                task,
+                name: random.pick(&KEYS[..2]),
+                id: random.one_in(2).then(|| random.pick(&KEYS[..3])),
+                payload: value(random),
+            },
+            64..67 => Self::Answer {
                 task,
                 answers: keys(random, 3)
                     .into_iter()
@@ -469,7 +492,13 @@ impl Command {
                 offset: random.below(20),
                 limit: random.index(12),
             },
-            87..88 => Self::Events {
+            87 if random.one_in(2) => Self::Signals {
+                task,
+                name: random.pick(&KEYS[..2]),
+                after: random.below(3),
+                limit: random.index(4),
+            },
+            87 => Self::Events {
                 task,
                 after: random.below(6),
                 limit: random.index(6),
@@ -543,10 +572,15 @@ pub(super) fn questions(
 /// The wish of a `Suspend` at the time `now`.
 pub(super) fn awaiting(
     inputs: &[&'static str],
+    signals: &[(&'static str, u64)],
     until: Option<Duration>,
     now: Timestamp,
 ) -> Awaiting {
+    let signals = signals
+        .iter()
+        .map(|(name, read)| ((*name).to_owned(), *read));
     Awaiting {
+        signals: signals.collect(),
         inputs: inputs.iter().map(|key| (*key).to_owned()).collect(),
         until: until.map(|wait| now + wait),
     }

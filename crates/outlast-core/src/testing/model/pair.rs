@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::id::TaskId;
 use crate::journal::JournalEntry;
 use crate::log::LogPage;
+use crate::signal::NewSignal;
 use crate::store::{CancelReply, ClaimNow, Claimed, Filter, Store, SuspendReply};
 use crate::task::{Lease, Task};
 use crate::testing::conformance::{Fixture, Reopened, check_invariants};
@@ -193,9 +194,10 @@ impl Pair {
             Command::Suspend {
                 lease: at,
                 inputs,
+                signals,
                 until,
             } => match store
-                .suspend(&lease(at), command::awaiting(inputs, *until, now))
+                .suspend(&lease(at), command::awaiting(inputs, signals, *until, now))
                 .await
             {
                 Ok(SuspendReply::Resolved(task)) => Reply::of("resolved").task(task),
@@ -216,6 +218,25 @@ impl Pair {
             Command::Answer { task, answers } => {
                 Reply::of(store.answer(task_id(*task), answers.clone()).await)
             }
+            Command::Signal {
+                task,
+                name,
+                id,
+                payload,
+            } => {
+                let signal = NewSignal {
+                    name: (*name).to_owned(),
+                    id: id.map(str::to_owned),
+                    payload: payload.clone(),
+                };
+                Reply::of(store.signal(task_id(*task), signal).await)
+            }
+            Command::Signals {
+                task,
+                name,
+                after,
+                limit,
+            } => Reply::of(store.signals(task_id(*task), name, *after, *limit).await),
             Command::Cancel { task, reason, mode } => {
                 match store.cancel(task_id(*task), reason.clone(), *mode).await {
                     Ok(CancelReply::AlreadyFinished(task)) => Reply::of("finished").task(task),
