@@ -41,6 +41,8 @@ pub(super) enum LinkError {
     Unauthorized(u16),
     /// Another HTTP status without a message of the protocol.
     Status { status: u16, body: String },
+    /// The server is of the newer era and takes no handshake.
+    Newer(String),
     /// What came is not the protocol.
     Protocol(String),
     /// No answer in time.

@@ -347,7 +347,9 @@ impl Connection {
                 }
             }
             (Protocol::Legacy, _) | (Protocol::Auto, Some(Era::Legacy)) => {
-                self.initialize(self.dial().await?).await?
+                let link = self.dial().await?;
+                let info = self.initialize(&link).await?;
+                Session { link, info }
             }
             (Protocol::Auto, None) => self.probe().await?,
         };
@@ -401,7 +403,9 @@ impl Connection {
             // A server that ends at a request it does not know has to be started again.
             Err(LinkError::Lost(_)) if !is_http => {
                 link.close().await;
-                return self.initialize(self.dial().await?).await;
+                let link = self.dial().await?;
+                let info = self.initialize(&link).await?;
+                return Ok(Session { link, info });
             }
             Err(
                 error @ (LinkError::Unreachable(_)
@@ -410,15 +414,23 @@ impl Connection {
             ) => return Err(error),
             Err(_) => {}
         }
-        self.initialize(link).await.map_err(|error| match error {
-            LinkError::Status {
+        match self.initialize(&link).await {
+            Ok(info) => Ok(Session { link, info }),
+            // It was only slow to answer, and knows by now which era it serves here.
+            Err(LinkError::Newer(reason)) => {
+                match self.discover(&link, self.options.timeout).await? {
+                    Found::Modern(discovered) => modern(link, discovered),
+                    Found::Older(_) | Found::Refused(_) => Err(LinkError::Protocol(reason)),
+                }
+            }
+            Err(LinkError::Status {
                 status: status @ (404 | 405),
                 ..
-            } => LinkError::Protocol(format!(
+            }) => Err(LinkError::Protocol(format!(
                 "HTTP {status}; is this the address of the endpoint, with its path (often /mcp)?"
-            )),
-            other => other,
-        })
+            ))),
+            Err(other) => Err(other),
+        }
     }
 
     /// Asks a server about itself in the newer era's way.
@@ -445,9 +457,9 @@ impl Connection {
         )
     }
 
-    /// Opens a session of the older era.
-    async fn initialize(&self, link: Link) -> Result<Session, LinkError> {
-        if let Link::Http(http) = &link {
+    /// Opens a session of the older era on `link`.
+    async fn initialize(&self, link: &Link) -> Result<ServerInfo, LinkError> {
+        if let Link::Http(http) = link {
             http.set_version(None);
         }
         let params = Params::default()
@@ -455,9 +467,16 @@ impl Connection {
             .with("capabilities", &self.capabilities())
             .with_raw("clientInfo", self.client_info());
         let answer = self
-            .handshake(&link, "initialize", params, self.options.timeout)
+            .handshake(link, "initialize", params, self.options.timeout)
             .await?;
-        let result = answer.map_err(|error| LinkError::Protocol(format!("initialize: {error}")))?;
+        let result = answer.map_err(|error| {
+            let reason = format!("initialize: {error}");
+            if is_modern_error(&error) {
+                LinkError::Newer(reason)
+            } else {
+                LinkError::Protocol(reason)
+            }
+        })?;
         let read: Initialized = result
             .to()
             .map_err(|error| LinkError::Protocol(format!("initialize: {error}")))?;
@@ -469,7 +488,7 @@ impl Connection {
                     read.protocol_version
                 ))
             })?;
-        if let Link::Http(http) = &link {
+        if let Link::Http(http) = link {
             http.set_version(Some(version));
         }
         link.notify(jsonrpc::notification(
@@ -477,7 +496,7 @@ impl Connection {
             &json!({}),
         ))
         .await?;
-        if let Link::Http(http) = &link {
+        if let Link::Http(http) = link {
             http.listen();
         }
         let tasks = read
@@ -496,10 +515,10 @@ impl Connection {
             let params = Params::default().with("level", &self.options.log_level);
             // Log messages are an extra; a server that refuses the level is still of use.
             let _ = self
-                .handshake(&link, "logging/setLevel", params, self.options.timeout)
+                .handshake(link, "logging/setLevel", params, self.options.timeout)
                 .await?;
         }
-        Ok(Session { link, info })
+        Ok(info)
     }
 
     async fn handshake(
@@ -563,7 +582,9 @@ impl Connection {
                 target,
                 reason: format!("HTTP {status}: {body}"),
             },
-            LinkError::Protocol(reason) => ClientError::Protocol { target, reason },
+            LinkError::Newer(reason) | LinkError::Protocol(reason) => {
+                ClientError::Protocol { target, reason }
+            }
         }
     }
 }
@@ -638,7 +659,7 @@ fn passes(error: &LinkError) -> bool {
         | LinkError::Timeout
         | LinkError::SessionGone => true,
         LinkError::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
-        LinkError::Unauthorized(_) | LinkError::Protocol(_) => false,
+        LinkError::Unauthorized(_) | LinkError::Newer(_) | LinkError::Protocol(_) => false,
     }
 }
 

@@ -632,3 +632,35 @@ async fn a_stream_server_that_ends_at_an_unknown_request_is_started_again() {
         Err(ClientError::Unsupported(_))
     ));
 }
+
+/// A server of the newer era that takes longer to start than a client waits for its first answer.
+#[tokio::test(start_paused = true)]
+async fn a_stream_server_that_is_slow_to_start_is_not_taken_for_an_older_one() {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move {
+        let (read, mut write) = tokio::io::split(theirs);
+        let mut lines = BufReader::new(read).lines();
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        while let Some(line) = lines.next_line().await.unwrap() {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            let (id, refused) = (
+                &message["id"],
+                json!({"code": -32022, "message": "no handshake"}),
+            );
+            let answer = match message["method"].as_str().unwrap() {
+                "server/discover" => json!({"jsonrpc": "2.0", "id": id, "result": {
+                    "resultType": "complete", "supportedVersions": ["2026-07-28"],
+                    "capabilities": {"tools": {}}, "ttlMs": 0, "cacheScope": "private",
+                    "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "slow", "version": "1"}}}}),
+                "initialize" => json!({"jsonrpc": "2.0", "id": id, "error": refused}),
+                _ => continue,
+            };
+            let answer = format!("{answer}\n");
+            write.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let client = Client::connect(Target::stream(ours)).await.unwrap();
+    let info = client.server().await.unwrap();
+    assert_eq!(info.protocol, Version::V2026_07_28);
+}
