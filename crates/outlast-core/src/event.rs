@@ -76,6 +76,11 @@ pub enum EventKind {
         /// When the next attempt may start.
         at: Timestamp,
     },
+    /// A later call of the same work took its place before it started: it has that call's arguments now.
+    Postponed {
+        /// When it may start.
+        at: Timestamp,
+    },
     /// Somebody asked for it to be cancelled; it is being stopped.
     CancelRequested,
     /// It has an outcome.

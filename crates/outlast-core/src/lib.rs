@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod principal;
 pub mod progress;
 pub mod signal;
+pub mod same;
 pub mod status;
 pub mod store;
 pub mod task;

@@ -97,6 +97,14 @@ impl Notice {
     }
 }
 
+/// How long a task that is replaced by a later call may take to stop.
+pub const REPLACE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a task that was replaced by `newer` is cancelled with.
+pub fn replaced_by(newer: TaskId) -> Option<String> {
+    Some(format!("replaced by task {newer}"))
+}
+
 /// Where a store sends its notices.
 pub trait NoticeSink: Send + Sync + 'static {
     /// Takes a notice. Called by the store's own thread: must not block.
@@ -153,9 +161,21 @@ pub struct Created {
     pub task: Arc<Task>,
     /// The lease, if it was claimed at once.
     pub lease: Option<Lease>,
+    /// The call made no task of its own: this is the one of an earlier call that means the same
+    /// ([`crate::same`]).
+    pub joined: bool,
 }
 
 impl Created {
+    /// The reply to a call that means an earlier one's task.
+    pub fn joined(task: Arc<Task>) -> Self {
+        Self {
+            task,
+            lease: None,
+            joined: true,
+        }
+    }
+
     /// The reply to a creation whose task was there already. The lease is given back only to the
     /// worker that holds it, so that one whose reply got lost may repeat itself. It must still look
     /// whether it runs the task already: it may have claimed it in the meantime.
@@ -165,7 +185,11 @@ impl Created {
         });
         let holds = task.state.held.as_ref().map(|held| held.worker);
         let lease = task.lease().filter(|_| holds == asks);
-        Self { task, lease }
+        Self {
+            task,
+            lease,
+            joined: false,
+        }
     }
 }
 
@@ -265,8 +289,11 @@ pub trait Store: Reads + Side {
     /// [`ClaimNow::Running`] a task whose `run_at` lies ahead, or for which a limit or a rate has no room,
     /// is created unclaimed all the same.
     ///
+    /// Whether the call means a task that is there already is decided first, in the same unit: see
+    /// [`crate::same`].
+    ///
     /// # Errors
-    /// [`crate::Error::QueueFull`] if the task would have to wait where only so many may. Otherwise
+    /// [`crate::Error::KeyReused`]. [`crate::Error::QueueFull`] if the task would have to wait where only so many may. Otherwise
     /// [`crate::Error::Store`] only; the arguments have been checked before.
     async fn create(&self, task: NewTask, claim: Option<ClaimNow>) -> Result<Created>;
 

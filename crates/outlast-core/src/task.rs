@@ -1,6 +1,6 @@
 //! The record of a task: what was asked ([`TaskSpec`]) and what has become of it ([`Task`]).
 //!
-//! The specification never changes after creation; it is shared, not copied. Everything that moves
+//! The specification does not change once the task has started; it is shared, not copied. Everything that moves
 //! stands in [`Task`] and is changed by the verbs of [`crate::machine`] alone.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ use crate::limit::Keys;
 use crate::machine::{Blocker, Dependency};
 use crate::outcome::Outcome;
 use crate::progress::Progress;
+use crate::same::{IdempotencyKey, Same};
 use crate::status::{Era, Phase, TaskStatus};
 use crate::undo::Cleanup;
 
@@ -33,7 +34,8 @@ pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How many crashes in a row, without a new journal entry between them, end a task.
 pub const DEFAULT_MAX_CRASHES: u32 = 3;
 
-/// What was asked for. Written once.
+/// What was asked for. Written once, except that a task which has not started may take over a later
+/// call's arguments: [`Task::postpone`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct TaskSpec {
     /// The task's name.
@@ -69,6 +71,12 @@ pub struct TaskSpec {
     /// Not before these tasks have ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Dependency>,
+    /// The caller's name for the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<IdempotencyKey>,
+    /// Which calls mean the same work, and what then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same: Option<Same>,
     /// What limits apply to it.
     #[serde(default, skip_serializing_if = "Keys::is_empty")]
     pub keys: Keys,
@@ -128,6 +136,8 @@ impl TaskSpec {
             priority: 0,
             run_at: None,
             after: Vec::new(),
+            idempotency: None,
+            same: None,
             keys: Keys::default(),
             ttl: None,
             retention: DEFAULT_RETENTION,

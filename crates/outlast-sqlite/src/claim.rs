@@ -17,6 +17,7 @@ use outlast_core::{Error, Task, TaskId};
 use crate::failure::Failure;
 use crate::ready::{Looking, Place, place};
 use crate::row;
+use crate::same::Meant;
 use crate::schema::put_meta;
 use crate::unit::Unit;
 
@@ -31,10 +32,21 @@ impl Unit<'_> {
         claim: Option<&ClaimNow>,
     ) -> Result<Created, Failure> {
         let id = spec.id;
-        if !spec.after.is_empty() && self.find(id)?.is_some() {
-            // What it comes after was looked up the first time, and may be gone by now.
+        let named = spec.idempotency.is_some() || spec.same.is_some();
+        if (named || !spec.after.is_empty()) && self.find(id)?.is_some() {
+            // What it comes after, and what it means, was looked up the first time, and may be gone.
             return self.created_before(id, claim);
         }
+        let meant = if named {
+            self.meant(&spec)?
+        } else {
+            Meant::New
+        };
+        let replaced = match meant {
+            Meant::Task(task) => return Ok(Created::joined(task)),
+            Meant::Replace(old) => Some(old),
+            Meant::New => None,
+        };
         let now = self.now;
         let ended = spec.ended_dependencies(now, |id| self.find(id))?;
         let sequence = self.known.sequence + 1;
@@ -51,14 +63,22 @@ impl Unit<'_> {
             }
             Some(ClaimNow::IfNext(by)) => self.is_next(&task, by)?.then_some(by),
         };
+        // A task that takes another's place in the queue needs no further one.
+        let placed = replaced
+            .as_ref()
+            .is_some_and(|old| old.quota_keys() == task.quota_keys());
         if fuse.is_none()
-            && let Err(full) = self.known.ledger.check_quotas(&task.spec)
+            && !placed
+            && let Err(full) = self.known.ledger.check_quotas(&task)
         {
             // One that is there already does not need room.
             return match self.find(id)? {
                 Some(_) => self.created_before(id, claim),
                 None => Err(full.into()),
             };
+        }
+        if let Some(old) = replaced {
+            self.replace(&old, id)?;
         }
         let mut lease = None;
         if let Some(by) = fuse {
@@ -72,6 +92,7 @@ impl Unit<'_> {
         if !self.insert(&task, &events)? {
             return self.created_before(id, claim);
         }
+        self.remember(&task.spec, &task)?;
         if lease.is_some() {
             self.start(&task)?;
         }
@@ -83,7 +104,11 @@ impl Unit<'_> {
         if task.state.phase == Phase::Queued {
             self.notices.push(Notice::Ready);
         }
-        Ok(Created { task, lease })
+        Ok(Created {
+            task,
+            lease,
+            joined: false,
+        })
     }
 
     /// A creation that is repeated finds the task as it is, and its lease only if it is the caller's.

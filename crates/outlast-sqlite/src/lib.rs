@@ -30,6 +30,7 @@ mod readers;
 mod ready;
 mod relation;
 mod row;
+mod same;
 mod schema;
 mod signal;
 mod store;

@@ -196,7 +196,7 @@ pub(crate) fn put_meta(conn: &Connection, key: &str, value: &str) -> rusqlite::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{claim, limit, log, query, ready, relation, transition};
+    use crate::{claim, limit, log, query, ready, relation, same, transition};
     use outlast_core::store::Filter;
     use outlast_core::{Owner, Phase, TaskStatus, Timestamp};
 
@@ -231,6 +231,11 @@ mod tests {
                 "task_ready ((tool,tool_version,suspect,gates)>(?,?,?,?))",
             ),
             (limit::HOLDS.to_owned(), "task_holds (holds>?)"),
+            (
+                same::FIND.to_owned(),
+                "same USING PRIMARY KEY (owner=? AND tool=? AND kind=? AND key=?)",
+            ),
+            (same::FORGET.to_owned(), "same_task (task=?)"),
             (limit::WAITS.to_owned(), "task_waits (waits>?)"),
             (limit::FORGET.to_owned(), "rate_arrival (arrival<?)"),
             (transition::DUE.to_owned(), "task_due (due_at<?)"),

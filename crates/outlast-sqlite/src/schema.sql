@@ -46,6 +46,20 @@ CREATE TABLE dependency (
     PRIMARY KEY (dependency, task)
 ) STRICT, WITHOUT ROWID;
 
+-- Which task a call means, by the caller's idempotency key or the tool's key of the same work.
+CREATE TABLE same (
+    owner  TEXT NOT NULL,
+    tool   TEXT NOT NULL,
+    kind   TEXT NOT NULL,
+    key    TEXT NOT NULL,
+    task   INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    until  INTEGER NOT NULL,
+    PRIMARY KEY (owner, tool, kind, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX same_task ON same (task);
+
 -- Where rate keys stand, in microseconds; one that lies in the past is as good as none.
 CREATE TABLE rate (
     key     TEXT NOT NULL PRIMARY KEY,

@@ -193,6 +193,9 @@ impl<'a> Unit<'a> {
                 after.id()
             ))));
         }
+        if !Arc::ptr_eq(&before.spec, &after.spec) && before.spec != after.spec {
+            self.write_spec(after)?;
+        }
         if let Some(text) = events_text {
             self.write_events(after, &text)?;
         }
@@ -282,6 +285,7 @@ impl<'a> Unit<'a> {
             "DELETE FROM signal WHERE task = ?1",
             "DELETE FROM log WHERE task = ?1",
             "DELETE FROM log_head WHERE task = ?1",
+            crate::same::FORGET,
         ] {
             self.statement(statement)?.execute([sequence])?;
         }
@@ -316,6 +320,22 @@ impl<'a> Unit<'a> {
     /// A number that no lease had before.
     pub(crate) fn nonce(&mut self) -> Result<u64, Failure> {
         self.known.nonces.next()
+    }
+
+    /// Writes a specification that has changed: that of a task which has not started.
+    fn write_spec(&mut self, task: &Task) -> Result<(), Failure> {
+        let spec = row::encode("call", &*task.spec)?;
+        let sequence = int(task.state.sequence);
+        let short = spec.len() <= SHORT_SPEC;
+        self.statement("UPDATE task SET spec = ?2 WHERE sequence = ?1")?
+            .execute(params![sequence, short.then_some(&spec)])?;
+        self.statement("DELETE FROM long_spec WHERE task = ?1")?
+            .execute([sequence])?;
+        if !short {
+            self.statement("INSERT INTO long_spec (task, spec) VALUES (?1, ?2)")?
+                .execute(params![sequence, spec])?;
+        }
+        Ok(())
     }
 
     fn write_events(&mut self, task: &Task, text: &str) -> rusqlite::Result<()> {

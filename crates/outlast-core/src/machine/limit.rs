@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::limit::{Arrival, Controls, Key, Rule};
 use crate::status::Phase;
-use crate::task::{Task, TaskSpec};
+use crate::task::Task;
 
 /// When to come back to a full queue, where nobody knows better.
 const COME_BACK: Duration = Duration::from_secs(5);
@@ -250,8 +250,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::QueueFull`].
-    pub fn check_quotas(&self, spec: &TaskSpec) -> Result<(), Error> {
-        for key in &spec.keys.quotas {
+    pub fn check_quotas(&self, task: &Task) -> Result<(), Error> {
+        for key in task.quota_keys() {
             let Some(Rule::Queued(max)) = self.controls.rules.get(&key.rule) else {
                 continue;
             };

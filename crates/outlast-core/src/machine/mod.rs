@@ -18,6 +18,7 @@ mod input;
 mod limit;
 mod report;
 mod signal;
+mod same;
 mod suspend;
 mod undo;
 
@@ -49,7 +50,7 @@ pub struct LeaseLost;
 impl Task {
     /// A new task with its first event. `sequence` is its place in the store's order of creation.
     pub fn create(spec: Arc<TaskSpec>, sequence: u64, now: Timestamp) -> (Self, Event) {
-        let run_at = spec.run_at.filter(|run_at| *run_at > now);
+        let run_at = spec.first_start(now).filter(|run_at| *run_at > now);
         let blocked: Vec<_> = spec.after.iter().copied().map(Blocker::Task).collect();
         let mut task = Self {
             state: TaskState {
@@ -167,6 +168,7 @@ impl Task {
         let asked = self
             .spec
             .ttl
+            .max(self.spec.idempotency.as_ref().map(|key| key.window))
             .map_or(kept, |ttl| self.state.created_at + ttl);
         kept.max(asked).min(finished_at + MAX_RETENTION)
     }

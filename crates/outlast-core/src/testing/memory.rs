@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Error, Result};
 use crate::event::{Event, RescueReason};
-use crate::id::{TaskId, WorkerId};
+use crate::id::{Owner, TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::limit::{Control, Controls};
@@ -19,12 +19,13 @@ use crate::machine::{
     Suspended,
 };
 use crate::progress::Progress;
+use crate::same::Then;
 use crate::signal::{NewSignal, Signal};
 use crate::status::{Era, Phase};
 use crate::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, Notice,
-    NoticeSink, Page, Reads, Recovered, Side, Signalled, Stats, Store, StoreInfo, SuspendReply,
-    Ticked, ToolVersion,
+    NoticeSink, Page, REPLACE_PATIENCE, Reads, Recovered, Side, Signalled, Stats, Store, StoreInfo,
+    SuspendReply, Ticked, ToolVersion, replaced_by,
 };
 use crate::task::{Awaiting, Lease, NewTask, Task};
 
@@ -42,6 +43,9 @@ struct Inner {
     nonce: u64,
     records: HashMap<(String, String), (Vec<u8>, Option<Timestamp>)>,
     ledger: Ledger,
+    /// Idempotency keys, and keys of the same work, by owner and tool.
+    named: HashMap<(Owner, String, String), Named>,
+    same: HashMap<(Owner, String, String), TaskId>,
     closed: bool,
     notices: Vec<Notice>,
     /// What the changes of this unit mean for other tasks, not yet applied.
@@ -49,6 +53,24 @@ struct Inner {
     settling: bool,
     /// The time of this unit.
     now: Timestamp,
+}
+
+/// A task that was created under an idempotency key.
+#[derive(Clone)]
+struct Named {
+    task: TaskId,
+    digest: String,
+    until: Timestamp,
+}
+
+/// What a call means.
+enum Meant {
+    /// Something new.
+    New,
+    /// This task.
+    Task(TaskId),
+    /// Something new in the place of this task.
+    Replace(TaskId),
 }
 
 #[derive(Clone)]
@@ -88,6 +110,8 @@ impl MemoryStore {
             nonce: inner.nonce,
             records: inner.records.clone(),
             ledger: inner.ledger.clone(),
+            named: inner.named.clone(),
+            same: inner.same.clone(),
             ..Inner::default()
         };
         Self {
@@ -211,6 +235,84 @@ impl Inner {
         Ok(claimed)
     }
 
+    /// What the call means, by its keys. A task that takes over the call has done so then.
+    fn meant(&mut self, call: &NewTask, now: Timestamp) -> Result<Meant> {
+        if let Some(key) = &call.idempotency
+            && let Some(named) = self.named.get(&place_of(call, &key.key))
+            && named.until > now
+            && self.tasks.contains_key(&named.task)
+        {
+            if named.digest != key.digest {
+                let (key, task) = (key.key.clone(), named.task);
+                return Err(Error::KeyReused { key, task });
+            }
+            return Ok(Meant::Task(named.task));
+        }
+        let Some(same) = &call.same else {
+            return Ok(Meant::New);
+        };
+        let there = self.same.get(&place_of(call, &same.key));
+        let Some(there) = there.and_then(|id| self.tasks.get(id)) else {
+            return Ok(Meant::New);
+        };
+        let there = Arc::clone(&there.task);
+        Ok(match same.then {
+            _ if there.is_finished() => Meant::New,
+            Then::Join => {
+                self.remember(call, there.id(), now);
+                Meant::Task(there.id())
+            }
+            Then::Replace => Meant::Replace(there.id()),
+            Then::Debounce { .. } if there.can_be_postponed() => {
+                self.change(there.id(), |task| {
+                    Ok(((), task.postpone(call, now).into_iter().collect()))
+                })?;
+                self.remember(call, there.id(), now);
+                Meant::Task(there.id())
+            }
+            Then::Debounce { .. } => Meant::New,
+        })
+    }
+
+    /// Notes that the keys of `call` mean this task from now on.
+    fn remember(&mut self, call: &NewTask, task: TaskId, now: Timestamp) {
+        if let Some(key) = &call.idempotency {
+            let place = place_of(call, &key.key);
+            let fresh = self
+                .named
+                .get(&place)
+                .is_none_or(|named| named.until <= now || !self.tasks.contains_key(&named.task));
+            if fresh {
+                let named = Named {
+                    task,
+                    digest: key.digest.clone(),
+                    until: now + key.window,
+                };
+                self.named.insert(place, named);
+            }
+        }
+        if let Some(same) = &call.same {
+            self.same.insert(place_of(call, &same.key), task);
+        }
+    }
+
+    fn cancel(
+        &mut self,
+        id: TaskId,
+        reason: Option<String>,
+        mode: CancelMode,
+        now: Timestamp,
+    ) -> Result<(Cancelled, Arc<Task>)> {
+        self.change(id, |task| {
+            let cancelled = task.cancel(reason, mode, now);
+            let events = match &cancelled {
+                Cancelled::AlreadyFinished | Cancelled::Requested(None) => Vec::new(),
+                Cancelled::Now(event) | Cancelled::Requested(Some(event)) => vec![event.clone()],
+            };
+            Ok((cancelled, events))
+        })
+    }
+
     /// Counts a change of a record and announces the room that it made.
     fn count(&mut self, before: Option<&Task>, after: Option<&Task>) {
         if !self.ledger.changed(before, after).is_empty() {
@@ -256,6 +358,11 @@ impl Inner {
             journal,
         })
     }
+}
+
+/// Where a call's keys are kept apart from those of others.
+fn place_of(call: &NewTask, key: &str) -> (Owner, String, String) {
+    (call.owner.clone(), call.tool.clone(), key.to_owned())
 }
 
 /// The order of claiming: larger priorities first, then the order of creation.
@@ -324,6 +431,10 @@ impl Store for MemoryStore {
             if let Some(kept) = inner.tasks.get(&task.id) {
                 return Ok(Created::again(Arc::clone(&kept.task), claim.as_ref()));
             }
+            let meant = inner.meant(&task, now)?;
+            if let Meant::Task(joined) = meant {
+                return Ok(Created::joined(Arc::clone(&inner.tasks[&joined].task)));
+            }
             let ended = task.ended_dependencies(now, |id| {
                 Ok::<_, Error>(inner.tasks.get(&id).map(|kept| Arc::clone(&kept.task)))
             })?;
@@ -333,8 +444,19 @@ impl Store for MemoryStore {
                 events.extend(task.dependency_ended(dependency, status, now));
             }
             let by = inner.fuses(&task, claim.as_ref(), now);
-            if by.is_none() {
-                inner.ledger.check_quotas(&task.spec)?;
+            let replaced = match meant {
+                Meant::Replace(id) => Some(Arc::clone(&inner.tasks[&id].task)),
+                _ => None,
+            };
+            // A task that takes another's place in the queue needs no further one.
+            let placed = replaced
+                .as_ref()
+                .is_some_and(|old| old.quota_keys() == task.quota_keys());
+            if by.is_none() && !placed {
+                inner.ledger.check_quotas(&task)?;
+            }
+            if let Some(old) = replaced {
+                inner.cancel(old.id(), replaced_by(task.id()), CancelMode::Ask(REPLACE_PATIENCE), now)?;
             }
             inner.sequence += 1;
             let id = task.id();
@@ -355,6 +477,7 @@ impl Store for MemoryStore {
                 mark: None,
             };
             inner.tasks.insert(id, kept);
+            inner.remember(&task.spec, id, now);
             inner.owed.extend(Consequence::between(None, &task));
             inner.settle();
             match by {
@@ -363,13 +486,18 @@ impl Store for MemoryStore {
                     Ok(Created {
                         task: claimed.task,
                         lease: Some(claimed.lease),
+                        joined: false,
                     })
                 }
                 None => {
                     if task.state.phase == Phase::Queued {
                         inner.notices.push(Notice::Ready);
                     }
-                    Ok(Created { task, lease: None })
+                    Ok(Created {
+                        task,
+                        lease: None,
+                        joined: false,
+                    })
                 }
             }
         })
@@ -540,16 +668,7 @@ impl Store for MemoryStore {
         mode: CancelMode,
     ) -> Result<CancelReply> {
         self.unit(|inner, now| {
-            let (cancelled, task) = inner.change(task, |task| {
-                let cancelled = task.cancel(reason, mode, now);
-                let events = match &cancelled {
-                    Cancelled::AlreadyFinished | Cancelled::Requested(None) => Vec::new(),
-                    Cancelled::Now(event) | Cancelled::Requested(Some(event)) => {
-                        vec![event.clone()]
-                    }
-                };
-                Ok((cancelled, events))
-            })?;
+            let (cancelled, task) = inner.cancel(task, reason, mode, now)?;
             Ok(match cancelled {
                 Cancelled::AlreadyFinished => CancelReply::AlreadyFinished(task),
                 Cancelled::Now(_) => CancelReply::Cancelled(task),

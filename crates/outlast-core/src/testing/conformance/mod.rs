@@ -28,6 +28,7 @@ mod reopen;
 mod retention;
 mod rig;
 mod signal;
+mod same;
 mod step;
 mod undo;
 
@@ -130,6 +131,17 @@ cases! {
         a_paused_tool_is_not_claimed,
         limits_outlive_the_process,
         random_work_keeps_order_and_limits,
+    }
+    same {
+        a_key_means_its_task,
+        a_key_lasts_its_window,
+        a_deleted_task_frees_its_key,
+        of_many_calls_one_makes_the_task,
+        a_call_joins_unfinished_work,
+        a_newer_call_replaces_the_older,
+        a_replacement_takes_the_place_in_the_queue,
+        the_last_arguments_win,
+        a_delay_has_an_end,
     }
     finish {
         every_outcome_is_kept_to_the_letter,

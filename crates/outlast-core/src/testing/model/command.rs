@@ -15,6 +15,7 @@ use crate::log::{Level, LogLine};
 use crate::machine::{AttemptEnd, CancelMode, Dependency};
 use crate::outcome::{Failure, FailureReason, Outcome, ToolResult};
 use crate::progress::Progress;
+use crate::same::{IdempotencyKey, Same, Then};
 use crate::status::{Phase, TaskStatus};
 use crate::store::{ClaimBy, Filter, ToolVersion};
 use crate::task::{Awaiting, TaskSpec};
@@ -155,6 +156,8 @@ pub(super) struct Shape {
     queue_timeout: Option<Duration>,
     max_crashes: u32,
     keys: Keys,
+    idempotency: Option<IdempotencyKey>,
+    same: Option<Same>,
 }
 
 /// Who claims.
@@ -236,6 +239,8 @@ impl Shape {
             queue_timeout: self.queue_timeout,
             max_crashes: self.max_crashes,
             keys: self.keys.clone(),
+            idempotency: self.idempotency.clone(),
+            same: self.same.clone(),
             seed: task,
             ..TaskSpec::new(self.tool, RawJson::empty_object())
         }
@@ -270,6 +275,22 @@ impl Shape {
             queue_timeout: random.one_in(6).then(|| moment(random)),
             max_crashes: random.pick(&[1, 2, 3]),
             keys: limit_keys(random),
+            idempotency: random.one_in(6).then(|| IdempotencyKey {
+                key: random.pick(&KEYS[..2]).into(),
+                window: moment(random),
+                digest: random.pick(&["1", "1", "2"]).into(),
+            }),
+            same: random.one_in(5).then(|| Same {
+                key: random.pick(&KEYS[..2]).into(),
+                then: match random.below(3) {
+                    0 => Then::Join,
+                    1 => Then::Replace,
+                    _ => Then::Debounce {
+                        delay: moment(random),
+                        at_most: random.one_in(2).then(|| moment(random)),
+                    },
+                },
+            }),
         }
     }
 }

@@ -151,6 +151,7 @@ impl Pair {
                 });
                 match store.create(shape.spec(*task, now), claim).await {
                     Ok(created) => Reply {
+                        text: format!("joined: {}", created.joined),
                         leases: created.lease.into_iter().collect(),
                         ..Reply::default()
                     }

@@ -1,0 +1,245 @@
+//! Calls that mean the same: idempotency keys, joining, replacing, debouncing.
+
+use std::time::Duration;
+
+use super::rig::{Forked, Rig, json, spec};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::id::Owner;
+use crate::limit::{Control, Key, Rule};
+use crate::outcome::Outcome;
+use crate::same::{IdempotencyKey, Same, Then};
+use crate::status::Phase;
+use crate::store::Created;
+use crate::task::TaskSpec;
+use crate::testing::join_all;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn named(key: &str, digest: &str) -> TaskSpec {
+    TaskSpec {
+        idempotency: Some(IdempotencyKey {
+            key: key.into(),
+            window: HOUR,
+            digest: digest.into(),
+        }),
+        ..spec()
+    }
+}
+
+fn same(key: &str, then: Then) -> TaskSpec {
+    TaskSpec {
+        same: Some(Same {
+            key: key.into(),
+            then,
+        }),
+        ..spec()
+    }
+}
+
+fn debounce(arguments: &str, at_most: Option<Duration>) -> TaskSpec {
+    TaskSpec {
+        arguments: json(arguments),
+        ..same(
+            "k",
+            Then::Debounce {
+                delay: 10 * SECOND,
+                at_most,
+            },
+        )
+    }
+}
+
+async fn create(rig: &Rig, spec: TaskSpec) -> Created {
+    rig.store.create(spec, None).await.unwrap()
+}
+
+pub(super) async fn a_key_means_its_task(rig: Rig) -> Rig {
+    let first = create(&rig, named("k", "1")).await;
+    assert!(!first.joined);
+    let again = rig.store.create(named("k", "1"), rig.if_next()).await;
+    let again = again.unwrap();
+    assert!(again.joined && again.lease.is_none());
+    assert_eq!(again.task.id(), first.task.id());
+    let refused = named("k", "2");
+    let id = refused.id;
+    match rig.store.create(refused, None).await {
+        Err(Error::KeyReused { key, task }) => {
+            assert_eq!((key.as_str(), task), ("k", first.task.id()));
+        }
+        other => panic!("other arguments under the same key: {other:?}"),
+    }
+    assert!(rig.store.get(id).await.unwrap().is_none());
+    // Finished or not, and apart by owner and tool.
+    let lease = rig.claim_one().await.lease;
+    rig.finish(&lease).await;
+    assert!(create(&rig, named("k", "1")).await.joined);
+    let mut other = named("k", "1");
+    other.owner = Owner::new("ann");
+    assert!(!create(&rig, other).await.joined);
+    let mut other = named("k", "1");
+    other.tool = "other".into();
+    assert!(!create(&rig, other).await.joined);
+    rig
+}
+
+pub(super) async fn a_key_lasts_its_window(rig: Rig) -> Rig {
+    let mut short = named("k", "1");
+    short.retention = SECOND;
+    let (first, lease) = rig.run_spec(short).await;
+    rig.finish(&lease).await;
+    rig.advance(HOUR - SECOND);
+    rig.tick().await;
+    let again = create(&rig, named("k", "1")).await;
+    assert_eq!(again.task.id(), first, "it is kept as long as its key");
+    rig.advance(SECOND);
+    rig.tick().await;
+    let other = create(&rig, named("k", "2")).await;
+    assert!(!other.joined, "the key is free again");
+    assert_ne!(other.task.id(), first);
+    rig
+}
+
+pub(super) async fn a_deleted_task_frees_its_key(rig: Rig) -> Rig {
+    let (first, lease) = rig.run_spec(named("k", "1")).await;
+    rig.finish(&lease).await;
+    assert!(rig.store.delete(first).await.unwrap());
+    assert!(!create(&rig, named("k", "2")).await.joined);
+    rig
+}
+
+pub(super) async fn of_many_calls_one_makes_the_task(rig: Rig) -> Rig {
+    let calls: Vec<_> = (0..20)
+        .map(|_| rig.store.create(named("k", "1"), rig.if_next()))
+        .collect();
+    let created: Vec<_> = join_all(calls).await;
+    let created: Vec<Created> = created.into_iter().map(Result::unwrap).collect();
+    assert_eq!(created.iter().filter(|one| !one.joined).count(), 1);
+    assert!(
+        created
+            .iter()
+            .all(|one| one.task.id() == created[0].task.id())
+    );
+    rig
+}
+
+pub(super) async fn a_call_joins_unfinished_work(rig: Rig) -> Rig {
+    let join = || same("work", Then::Join);
+    let first = create(&rig, join()).await.task.id();
+    assert_eq!(create(&rig, join()).await.task.id(), first);
+    let lease = rig.claim_one().await.lease;
+    let joined = create(&rig, join()).await;
+    assert!(joined.joined && joined.task.state.phase == Phase::Running);
+    assert!(!create(&rig, same("other", Then::Join)).await.joined);
+    rig.finish(&lease).await;
+    let second = create(&rig, join()).await;
+    assert!(!second.joined, "the work is done");
+    // A key that came with a joined call means the joined task.
+    let mut keyed = join();
+    keyed.idempotency = named("k", "1").idempotency;
+    assert_eq!(create(&rig, keyed).await.task.id(), second.task.id());
+    assert_eq!(
+        create(&rig, named("k", "1")).await.task.id(),
+        second.task.id()
+    );
+    rig
+}
+
+pub(super) async fn a_newer_call_replaces_the_older(rig: Rig) -> Rig {
+    let replace = || same("work", Then::Replace);
+    let first = create(&rig, replace()).await.task.id();
+    let second = create(&rig, replace()).await.task.id();
+    match rig.task(first).await.outcome.as_deref() {
+        Some(Outcome::Cancelled { reason }) => {
+            assert_eq!(
+                reason.as_deref(),
+                Some(format!("replaced by task {second}").as_str())
+            );
+        }
+        other => panic!("the older one is cancelled: {other:?}"),
+    }
+    let lease = rig.claim_one().await.lease;
+    assert_eq!(lease.task, second);
+    let third = create(&rig, replace()).await.task.id();
+    assert!(rig.task(second).await.state.cancel.is_some(), "asked to stop");
+    assert_eq!(rig.phase(third).await, Phase::Queued);
+    let second = rig.finish(&lease).await;
+    assert!(matches!(
+        second.outcome.as_deref(),
+        Some(Outcome::Cancelled { .. })
+    ));
+    rig
+}
+
+pub(super) async fn a_replacement_takes_the_place_in_the_queue(rig: Rig) -> Rig {
+    let rule = Control::Rule("q".into(), Some(Rule::Queued(1)));
+    rig.store.control(vec![rule]).await.unwrap();
+    let replace = || {
+        let mut spec = same("work", Then::Replace);
+        spec.keys.quotas = vec![Key::new("q", "")];
+        spec
+    };
+    let first = create(&rig, replace()).await.task.id();
+    let second = create(&rig, replace()).await.task.id();
+    assert_eq!(rig.phase(first).await, Phase::Finished);
+    let mut other = replace();
+    other.same = None;
+    assert!(rig.store.create(other, None).await.is_err());
+    assert_eq!(rig.phase(second).await, Phase::Queued);
+    rig
+}
+
+pub(super) async fn the_last_arguments_win(rig: Rig) -> Rig {
+    let first = create(&rig, debounce(r#"{"n":1}"#, None)).await;
+    assert_eq!(first.task.state.phase, Phase::Scheduled);
+    rig.advance(9 * SECOND);
+    rig.tick().await;
+    let second = create(&rig, debounce(r#"{"n":2}"#, None)).await;
+    assert!(second.joined);
+    assert_eq!(second.task.id(), first.task.id());
+    assert_eq!(
+        second.task.state.run_at,
+        Some(rig.clock.now() + 10 * SECOND)
+    );
+    rig.advance(9 * SECOND);
+    rig.tick().await;
+    assert_eq!(rig.claim_all().await, [], "the delay began again");
+    let (Forked::Reopened(rig) | Forked::Same(rig)) = rig.fork().await;
+    rig.advance(SECOND);
+    rig.tick().await;
+    let claimed = rig.claim_one().await;
+    assert_eq!(claimed.task.id(), first.task.id());
+    assert_eq!(claimed.task.spec.arguments, json(r#"{"n":2}"#));
+    let events = rig.events(first.task.id()).await;
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event.kind, EventKind::Postponed { .. }))
+    );
+    // It has started: the next call is another one.
+    let third = create(&rig, debounce(r#"{"n":3}"#, None)).await;
+    assert!(!third.joined);
+    rig
+}
+
+pub(super) async fn a_delay_has_an_end(rig: Rig) -> Rig {
+    let at_most = Some(25 * SECOND);
+    let first = create(&rig, debounce("{}", at_most)).await;
+    let latest = first.task.state.created_at + 25 * SECOND;
+    let mut last = first.task;
+    for _ in 0..4 {
+        rig.advance(8 * SECOND);
+        last = create(&rig, debounce("{}", at_most)).await.task;
+        if last.state.phase == Phase::Queued {
+            break;
+        }
+        assert!(last.state.run_at.is_some_and(|at| at <= latest));
+    }
+    rig.advance(SECOND);
+    rig.tick().await;
+    let claimed = rig.claim_one().await;
+    assert_eq!(claimed.task.id(), last.id());
+    rig
+}
