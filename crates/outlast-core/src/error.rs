@@ -56,8 +56,12 @@ pub enum Error {
         task: TaskId,
         /// Which limit was reached, and what to do instead.
         message: String,
+    },
+
     /// The idempotency key was used before, with other arguments. Nothing was stored.
-    #[error("the idempotency key {key:?} was used for task {task} with other arguments: use a new key for a new call")]
+    #[error(
+        "the idempotency key {key:?} was used for task {task} with other arguments: use a new key for a new call"
+    )]
     KeyReused {
         /// The key.
         key: String,

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::duration;
 
 /// What a rule applies to: its name, and the value that keeps one key of it apart from the others.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -219,8 +220,8 @@ impl Arrival {
 impl FromStr for Rate {
     type Err = String;
 
-    /// Reads `COUNT/TIME` with an optional `burst N`; the time is `s`, `min`, `h` or `day`, with a
-    /// number before it where it is not one.
+    /// Reads `COUNT/TIME` with an optional `burst N`; the time is `s`, `min`, `h`, `day` or a duration
+    /// like `30s`.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
@@ -238,21 +239,14 @@ impl FromStr for Rate {
         let (count, per) = rate.split_once('/').ok_or_else(wrong)?;
         let count: u32 = count.trim().parse().map_err(|_| wrong())?;
         let per = per.trim();
-        let digits = per.find(|c: char| !c.is_ascii_digit()).unwrap_or(per.len());
-        let (number, unit) = per.split_at(digits);
-        let number: u64 = match number {
-            "" => 1,
-            digits => digits.parse().map_err(|_| wrong())?,
+        let per = match per {
+            "s" | "second" => Duration::from_secs(1),
+            "m" | "min" | "minute" => Duration::from_secs(60),
+            "h" | "hour" => Duration::from_secs(60 * 60),
+            "d" | "day" => Duration::from_secs(24 * 60 * 60),
+            other => duration::parse(other).map_err(|_| wrong())?,
         };
-        let seconds = match unit.trim() {
-            "s" | "sec" | "second" | "seconds" => 1,
-            "m" | "min" | "minute" | "minutes" => 60,
-            "h" | "hour" | "hours" => 60 * 60,
-            "d" | "day" | "days" => 24 * 60 * 60,
-            _ => return Err(wrong()),
-        };
-        let seconds = number.checked_mul(seconds).ok_or_else(wrong)?;
-        let rate = Self::new(count, Duration::from_secs(seconds))?;
+        let rate = Self::new(count, per)?;
         burst.map_or(Ok(rate), |burst| rate.with_burst(burst))
     }
 }
@@ -269,8 +263,11 @@ impl fmt::Display for Rate {
             60_000 => write!(f, "{count}/min")?,
             3_600_000 => write!(f, "{count}/h")?,
             86_400_000 => write!(f, "{count}/day")?,
-            other if other % 1000 == 0 => write!(f, "{count}/{}s", other / 1000)?,
-            other => write!(f, "{count}/{other}ms")?,
+            other => write!(
+                f,
+                "{count}/{}",
+                duration::format(Duration::from_millis(other))
+            )?,
         }
         if burst != count {
             write!(f, " burst {burst}")?;
@@ -342,7 +339,7 @@ mod tests {
             let rate: Rate = text.parse().expect(text);
             assert_eq!(rate.to_string(), text);
         }
-        assert_eq!("3 / 2 min".parse::<Rate>(), "3/120s".parse());
+        assert_eq!("3 / 2m".parse::<Rate>(), "3/120s".parse());
         for wrong in [
             "",
             "10",

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
+use outlast_core::limit::Controls;
 use outlast_core::store::{ClaimBy, Notice, NoticeSink, Recovered};
 use outlast_core::{Store, TaskId, WorkerId};
 use tokio::sync::Notify;
@@ -14,9 +15,11 @@ use tokio_util::task::TaskTracker;
 use crate::handle::Handle;
 use crate::heart::Heart;
 use crate::hub::Hub;
+use crate::order::{self, ALL_TOOLS, Order};
 use crate::run::Run;
 use crate::slots::Slots;
 use crate::state::StateMap;
+use crate::stored::Observers;
 use crate::tool::Tools;
 use crate::worker;
 
@@ -59,6 +62,12 @@ pub(crate) struct Shared {
     pub(crate) moved: Notify,
     /// When the heart looks again, in milliseconds by the store's clock.
     pub(crate) looks_at: AtomicI64,
+    /// Limits over all tools, by owner.
+    pub(crate) order: Order,
+    /// Who hears from tasks that run here for a waiting caller.
+    pub(crate) observers: Observers,
+    /// What is paused, as far as this process knows.
+    paused: RwLock<Controls>,
     /// No more claims.
     pub(crate) stopping: CancellationToken,
     /// Every run of this process, so that the end can wait for them.
@@ -69,6 +78,51 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether tasks of `tool` are not claimed at present.
+    pub(crate) fn is_paused(&self, tool: &str) -> bool {
+        self.paused
+            .read()
+            .expect("nothing panics under this lock")
+            .is_paused(tool)
+    }
+
+    pub(crate) fn note_controls(&self, controls: &Controls) {
+        let mut paused = self.paused.write().expect("nothing panics under this lock");
+        paused.paused.clone_from(&controls.paused);
+    }
+
+    /// [`Shared::declare_rules`] for tools that came or went, by and by: a task that is created before
+    /// waits under no rule yet.
+    pub(crate) fn declare_rules_soon(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            if let Err(error) = shared.declare_rules().await {
+                tracing::warn!(%error, "could not store the limits of the tools; they hold from the next start");
+            }
+        });
+    }
+
+    /// Brings the store's rules to what the tools declare.
+    async fn declare_rules(&self) -> Result<(), outlast_core::Error> {
+        let there = self.store.controls().await?;
+        let tools = self.tools();
+        let declared = tools
+            .iter()
+            .map(|tool| (tool.name.as_str(), &tool.order))
+            .chain([(ALL_TOOLS, &self.order)]);
+        let changes = order::changes(&there, declared);
+        let controls = if changes.is_empty() {
+            there
+        } else {
+            self.store.control(changes).await?
+        };
+        self.note_controls(&controls);
+        Ok(())
+    }
+
     pub(crate) fn tools(&self) -> Tools {
         self.tools
             .read()
@@ -186,9 +240,18 @@ pub struct EngineBuilder {
     tools: Tools,
     state: StateMap,
     settings: Settings,
+    order: Order,
 }
 
 impl EngineBuilder {
+    /// Limits, rates and quotas over all tools together; told apart by owner, as a rule. The priority and
+    /// what it says about sameness have no meaning here.
+    #[must_use]
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
     /// The tools to run.
     #[must_use]
     pub fn tools(mut self, tools: Tools) -> Self {
@@ -241,11 +304,14 @@ impl EngineBuilder {
     /// Takes over what an earlier process left behind and starts to work.
     ///
     /// # Errors
-    /// The store failed.
+    /// The store failed, or the limits over all tools cannot hold.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(self) -> Result<Engine, outlast_core::Error> {
+        self.order
+            .check(ALL_TOOLS)
+            .map_err(outlast_core::Error::Invalid)?;
         let slots = Slots::new(self.settings.slots);
         let shared = Arc::new(Shared {
             worker: WorkerId::random(),
@@ -262,11 +328,15 @@ impl EngineBuilder {
             tools: RwLock::new(self.tools),
             store: self.store,
             state: self.state,
+            order: self.order,
+            observers: Observers::default(),
+            paused: RwLock::default(),
             settings: self.settings,
         });
         shared
             .store
             .subscribe(Arc::clone(&shared) as Arc<dyn NoticeSink>);
+        shared.declare_rules().await?;
         let recovered = shared.store.recover(shared.worker).await?;
         let heart = Heart::start(Arc::clone(&shared))?;
         let worker = tokio::spawn(worker::claim_loop(Arc::clone(&shared)));
@@ -296,6 +366,7 @@ impl Engine {
             tools: Tools::default(),
             state: StateMap::default(),
             settings: Settings::default(),
+            order: Order::default(),
         }
     }
 

@@ -4,9 +4,10 @@
 //! neither theirs nor shared with them is not found, in the same words as one that never was.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use outlast_core::limit::{Control, Controls, Keys, Queue};
 use outlast_core::machine::{Answered, CancelMode, Dependency};
 use outlast_core::store::{
     CancelReply, ClaimNow, Claimed, Filter, Page, Signalled, Stats, StoreInfo,
@@ -16,14 +17,17 @@ use outlast_core::{
     Answer, Error, Event, Failure, FailureReason, JournalEntry, LogPage, NewSignal, Outcome, Owner,
     Principal, RawJson, Store, Task, TaskId, TaskSpec, Timestamp,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Ending, drive};
 use crate::engine::Shared;
 use crate::hub::Subscription;
 use crate::observer::Observer;
+use crate::order::ALL_TOOLS;
 use crate::run::{Origin, Run};
-use crate::running::{OnDrop, Running};
+use crate::running::{Call, OnDrop, Running};
 use crate::sharing::{Asker, Right};
+use crate::stored::{self, Stored};
 use crate::tool::{TaskSupport, Tool, Tools};
 use crate::undo;
 use crate::worker;
@@ -49,10 +53,15 @@ pub struct NewCall {
     pub first_answers: BTreeMap<String, RawJson>,
     /// See [`TaskSpec::ttl`].
     pub ttl: Option<Duration>,
-    /// See [`TaskSpec::priority`].
+    /// See [`TaskSpec::priority`]. At first the tool's.
     pub priority: i16,
     /// See [`TaskSpec::run_at`].
     pub run_at: Option<Timestamp>,
+    /// Not before so long after the call. With `run_at`, the later of both counts.
+    pub delay: Option<Duration>,
+    /// The caller's name for the call, so that it may be repeated without harm: see
+    /// [`outlast_core::same::IdempotencyKey`].
+    pub key: Option<String>,
     /// Tasks of the same owner that must have ended before this one runs. Only for
     /// [`Handle::create`]; see [`Dependency`] for what each edge means.
     pub after: Vec<Dependency>,
@@ -63,6 +72,7 @@ pub struct NewCall {
 impl NewCall {
     /// A call of `tool` by `owner` with nothing else said.
     pub fn new(tool: Arc<Tool>, arguments: RawJson, owner: Owner) -> Self {
+        let priority = tool.order.priority;
         Self {
             tool,
             arguments,
@@ -72,15 +82,28 @@ impl NewCall {
             reply_to: None,
             first_answers: BTreeMap::new(),
             ttl: None,
-            priority: 0,
+            priority,
             run_at: None,
+            delay: None,
+            key: None,
             after: Vec::new(),
             labels: BTreeMap::new(),
         }
     }
 
-    fn into_spec(self) -> TaskSpec {
+    fn into_spec(self, shared: &Shared) -> TaskSpec {
+        let (tool, order) = (&self.tool, &self.tool.order);
+        let mut keys = Keys::default();
+        order.add_keys(&tool.name, &self.arguments, &self.owner, &mut keys);
+        shared
+            .order
+            .add_keys(ALL_TOOLS, &self.arguments, &self.owner, &mut keys);
+        let idempotency = self.key.map(|key| order.idempotency(key, &self.arguments));
+        let delayed = self.delay.map(|delay| shared.store.clock().now() + delay);
         TaskSpec {
+            keys,
+            idempotency,
+            same: order.same_work(&self.arguments, &self.owner),
             tool_version: self.tool.version.clone(),
             owner: self.owner,
             client: self.client,
@@ -89,7 +112,7 @@ impl NewCall {
             first_answers: self.first_answers,
             ttl: self.ttl,
             priority: self.priority,
-            run_at: self.run_at,
+            run_at: self.run_at.max(delayed),
             after: self.after,
             labels: self.labels,
             retention: self.tool.retention,
@@ -150,6 +173,7 @@ impl Handle {
     /// waiting tasks of a tool that is gone wait on.
     pub fn set_tools(&self, tools: Tools) {
         self.shared.set_tools(tools);
+        self.shared.declare_rules_soon();
         // There may be waiting tasks of a tool that has come.
         self.shared.ready.notify_one();
     }
@@ -164,16 +188,22 @@ impl Handle {
         WeakHandle(Arc::downgrade(&self.shared))
     }
 
-    /// Creates a task. When this returns, the task is stored: it survives this process. It runs as
-    /// soon as a worker has a slot.
+    /// Creates a task, or returns the one that the call means ([`outlast_core::same`]). When this
+    /// returns, the task is stored: it survives this process. It runs as soon as a worker has a slot
+    /// and every limit that applies to it has room.
     ///
     /// # Errors
+    /// [`Error::QueueFull`], [`Error::KeyReused`]: nothing was stored. Otherwise:
     /// [`Error::Invalid`] if the call comes after a task that `owner` does not have, or names one
     /// twice; nothing is created. Or the store failed; then it is unknown whether the task exists.
     ///
     /// # Cancel safety
     /// A dropped call creates the task or does not; a task that exists is run.
     pub async fn create(&self, call: NewCall) -> Result<Arc<Task>, Error> {
+        self.create_spec(call.into_spec(&self.shared)).await
+    }
+
+    pub(crate) async fn create_spec(&self, spec: TaskSpec) -> Result<Arc<Task>, Error> {
         let shared = Arc::clone(&self.shared);
         // On a task of its own: a caller that goes away between the commit and the start must not
         // leave a claimed task behind that nobody runs.
@@ -182,7 +212,7 @@ impl Handle {
             let claim = slot
                 .as_ref()
                 .map(|_| ClaimNow::IfNext(shared.claim_by(false)));
-            let created = shared.store.create(call.into_spec(), claim).await?;
+            let created = shared.store.create(spec, claim).await?;
             if let (Some(lease), Some(slot)) = (created.lease, slot) {
                 let task = Arc::clone(&created.task);
                 worker::start(
@@ -205,7 +235,62 @@ impl Handle {
         })
     }
 
-    /// Calls a tool synchronously. A tool that may be a task is written down at the first thing that
+    /// Whether the store decides when this call may run.
+    fn must_wait_its_turn(&self, spec: &TaskSpec) -> bool {
+        !spec.keys.is_empty()
+            || spec.idempotency.is_some()
+            || spec.same.is_some()
+            || spec.run_at.is_some()
+            || self.shared.is_paused(&spec.tool)
+    }
+
+    /// The rules of limits, and what is paused.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn controls(&self) -> Result<Controls, Error> {
+        self.store().controls().await
+    }
+
+    /// Stops claims of these tasks, durably: they are created and wait, and those that run go on. Calls
+    /// that are never tasks are not stopped. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no such tool; or the store failed.
+    pub async fn pause(&self, queue: Queue) -> Result<Controls, Error> {
+        if let Queue::Tool(name) = &queue
+            && self.tools().get(name).is_none()
+        {
+            let known: Vec<_> = self
+                .shared
+                .tools()
+                .iter()
+                .map(|tool| tool.name.clone())
+                .collect();
+            return Err(Error::Invalid(format!(
+                "there is no tool {name:?} to pause; the tools are {}",
+                known.join(", ")
+            )));
+        }
+        self.control(vec![Control::Pause(queue)]).await
+    }
+
+    /// Allows claims again. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn resume(&self, queue: Queue) -> Result<Controls, Error> {
+        self.control(vec![Control::Resume(queue)]).await
+    }
+
+    async fn control(&self, changes: Vec<Control>) -> Result<Controls, Error> {
+        let controls = self.store().control(changes).await?;
+        self.shared.note_controls(&controls);
+        Ok(controls)
+    }
+
+    /// Calls a tool synchronously. One to which a limit, a key or a pause applies waits for its turn as a
+    /// task. A tool that may be a task is written down at the first thing that
     /// must not be lost, or after a second; then the outcome is stored before it is returned.
     pub fn call(
         &self,
@@ -218,7 +303,23 @@ impl Handle {
             TaskSupport::Forbidden => Origin::Unstored,
             TaskSupport::Optional | TaskSupport::Required => Origin::Lazy,
         };
-        let spec = Arc::new(call.into_spec());
+        let spec = call.into_spec(&self.shared);
+        if tool.task != TaskSupport::Forbidden && self.must_wait_its_turn(&spec) {
+            let stored = Arc::new(Stored {
+                own: spec.id,
+                task: OnceLock::new(),
+                cancel: CancellationToken::new(),
+            });
+            let run = stored::run(self.clone(), spec, observer, Arc::clone(&stored));
+            return Running {
+                call: Call::Stored(stored),
+                shared: Arc::clone(&self.shared),
+                future: Some(Box::pin(run)),
+                on_drop,
+                begun: false,
+            };
+        }
+        let spec = Arc::new(spec);
         let run = Run::new(
             Arc::clone(&self.shared),
             &tool,
@@ -229,7 +330,8 @@ impl Handle {
         );
         let future = Box::pin(synchronous(self.clone(), Arc::clone(&run), tool));
         Running {
-            run,
+            call: Call::Here(run),
+            shared: Arc::clone(&self.shared),
             future: Some(future),
             on_drop,
             begun: false,
@@ -549,6 +651,6 @@ fn unstored_outcome(ending: Ending) -> Outcome {
     }
 }
 
-fn gone(message: &str) -> Outcome {
+pub(crate) fn gone(message: &str) -> Outcome {
     Outcome::Failed(Failure::internal(FailureReason::Error, message))
 }

@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use outlast_core::{Outcome, TaskId};
 
 use crate::BoxFuture;
+use crate::engine::Shared;
 use crate::run::Run;
+use crate::stored::Stored;
 
 /// What happens to a synchronous call whose caller goes away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,21 +26,37 @@ pub enum OnDrop {
 /// as [`OnDrop`] says; its record, if it has one by then, comes to its end in either case.
 #[must_use = "nothing runs before it is polled"]
 pub struct Running {
-    pub(crate) run: Arc<Run>,
+    pub(crate) call: Call,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) future: Option<BoxFuture<'static, Outcome>>,
     pub(crate) on_drop: OnDrop,
     pub(crate) begun: bool,
 }
 
+/// Where the handler of a synchronous call runs.
+pub(crate) enum Call {
+    /// With its caller.
+    Here(Arc<Run>),
+    /// With a worker, when the store allows.
+    Stored(Arc<Stored>),
+}
+
 impl Running {
-    /// The id the call has if it is written down.
+    /// The id of the call's task, if it has one or will get one. A call that means another call's task
+    /// has that one's id from the moment at which it [is stored](Running::is_stored).
     pub fn id(&self) -> TaskId {
-        self.run.spec.id
+        match &self.call {
+            Call::Here(run) => run.spec.id,
+            Call::Stored(stored) => stored.task.get().copied().unwrap_or(stored.own),
+        }
     }
 
     /// Whether the call has a record: it survives this process and can be looked up by its id.
     pub fn is_stored(&self) -> bool {
-        self.run.lease().is_some()
+        match &self.call {
+            Call::Here(run) => run.lease().is_some(),
+            Call::Stored(stored) => stored.task.get().is_some(),
+        }
     }
 
     /// Cancels the call because its caller said so, in whichever era.
@@ -70,10 +88,13 @@ impl Drop for Running {
             return;
         };
         if self.on_drop == OnDrop::Cancel {
-            self.run.cancel.cancel();
+            match &self.call {
+                Call::Here(run) => run.cancel.cancel(),
+                Call::Stored(stored) => stored.cancel.cancel(),
+            }
         }
         // The driver brings it to its end, also when that end is a cancellation.
-        let tracker = self.run.shared.running.clone();
+        let tracker = self.shared.running.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             tracker.spawn_on(
                 async move {

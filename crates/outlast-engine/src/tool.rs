@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::BoxFuture;
 use crate::context::Cx;
 use crate::error::Result;
+use crate::order::Order;
 use crate::retry::Retry;
 
 /// Whether a tool may, must or must not run as a task, in the words of both eras.
@@ -114,6 +115,8 @@ pub struct Tool {
     /// How old a task may grow before it must have ended; then it ends with the reason `expired`.
     /// Counts from its creation, or from the moment it was ordered for.
     pub max_age: Duration,
+    /// When its tasks run: priority, limits, rates, quotas, and which calls mean the same.
+    pub order: Order,
     /// Questions to be answered before the task exists.
     pub ask_first: Option<AskFirst>,
     /// The code.
@@ -143,6 +146,7 @@ impl Tool {
             idle_timeout: None,
             queue_timeout: None,
             max_age: DEFAULT_MAX_AGE,
+            order: Order::default(),
             ask_first: None,
             handler,
         }
@@ -160,7 +164,8 @@ impl Tools {
     /// The set of these tools.
     ///
     /// # Errors
-    /// Two tools have the same name, or a name is empty; the sentence says which.
+    /// Two tools have the same name, a name is empty, or what a tool says about order cannot hold; the
+    /// sentence says which.
     pub fn new(tools: impl IntoIterator<Item = Tool>) -> Result<Self, String> {
         let mut by_name = BTreeMap::new();
         for tool in tools {
@@ -230,6 +235,14 @@ impl Tools {
 fn insert(by_name: &mut BTreeMap<String, Arc<Tool>>, tool: Tool) -> Result<(), String> {
     if tool.name.is_empty() {
         return Err("a tool has an empty name".into());
+    }
+    tool.order.check(&tool.name)?;
+    if tool.task == TaskSupport::Forbidden && !tool.order.is_free() {
+        return Err(format!(
+            "the tool {:?} has a limit, a rate, a quota or a rule for calls that mean the same, and \
+             these hold for tasks: let it run as a task (task = \"optional\"), or take the rule away",
+            tool.name
+        ));
     }
     match by_name.insert(tool.name.clone(), Arc::new(tool)) {
         None => Ok(()),

@@ -89,7 +89,7 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
         &tool,
         Arc::clone(&task.spec),
         Origin::Leased(Box::new(claimed)),
-        None,
+        shared.observers.of(task.id()),
         Some(slot.clone()),
     );
     if task.state.version > 2 && !task.is_finished() {

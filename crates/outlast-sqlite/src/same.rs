@@ -95,10 +95,9 @@ impl Unit<'_> {
         let found: Option<(i64, String, i64)> = self
             .conn
             .prepare_cached(FIND)?
-            .query_row(
-                params![call.owner.as_str(), call.tool, kind, key],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )
+            .query_row(params![call.owner.as_str(), call.tool, kind, key], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
             .optional()?;
         let Some((sequence, digest, until)) = found else {
             return Ok(None);

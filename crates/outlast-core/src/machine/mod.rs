@@ -17,8 +17,8 @@ mod finish;
 mod input;
 mod limit;
 mod report;
-mod signal;
 mod same;
+mod signal;
 mod suspend;
 mod undo;
 

@@ -456,7 +456,12 @@ impl Store for MemoryStore {
                 inner.ledger.check_quotas(&task)?;
             }
             if let Some(old) = replaced {
-                inner.cancel(old.id(), replaced_by(task.id()), CancelMode::Ask(REPLACE_PATIENCE), now)?;
+                inner.cancel(
+                    old.id(),
+                    replaced_by(task.id()),
+                    CancelMode::Ask(REPLACE_PATIENCE),
+                    now,
+                )?;
             }
             inner.sequence += 1;
             let id = task.id();

@@ -6,6 +6,7 @@ mod calls;
 mod cancel;
 mod chains;
 mod lifecycle;
+mod order;
 mod replay;
 mod retries;
 mod signals;

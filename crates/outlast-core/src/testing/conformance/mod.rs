@@ -27,8 +27,8 @@ mod recover;
 mod reopen;
 mod retention;
 mod rig;
-mod signal;
 mod same;
+mod signal;
 mod step;
 mod undo;
 

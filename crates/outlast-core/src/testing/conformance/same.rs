@@ -163,7 +163,10 @@ pub(super) async fn a_newer_call_replaces_the_older(rig: Rig) -> Rig {
     let lease = rig.claim_one().await.lease;
     assert_eq!(lease.task, second);
     let third = create(&rig, replace()).await.task.id();
-    assert!(rig.task(second).await.state.cancel.is_some(), "asked to stop");
+    assert!(
+        rig.task(second).await.state.cancel.is_some(),
+        "asked to stop"
+    );
     assert_eq!(rig.phase(third).await, Phase::Queued);
     let second = rig.finish(&lease).await;
     assert!(matches!(

@@ -1,0 +1,340 @@
+//! What a tool says about order and limits, and how a call becomes keys.
+//!
+//! Everything here ends in the two things a store knows: rules by name, and keys that a task carries.
+//! The names are made from the tool's name, so that a server which no longer declares a limit can take
+//! its rule back. The value of a key is computed from the call once, when the task is created.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_core::limit::{Control, Controls, Key, Keys, LimitKey, Rate, Rule};
+use outlast_core::same::{IdempotencyKey, Same, Then};
+use outlast_core::{Owner, RawJson};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// How long an idempotency key is remembered where nothing is said.
+pub const DEFAULT_KEY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What calls of a tool are told apart by.
+#[derive(Clone)]
+pub enum Per {
+    /// Nothing: all calls of the tool are alike.
+    Tool,
+    /// Who calls.
+    Owner,
+    /// The value at a path of names in the arguments, separated by dots. Calls without one are alike.
+    Argument(String),
+    /// What a function makes of the arguments. The name tells several of them apart.
+    Computed(String, Compute),
+}
+
+/// Computes a key's value from a call's arguments.
+pub type Compute = Arc<dyn Fn(&RawJson) -> String + Send + Sync>;
+
+impl fmt::Debug for Per {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.suffix())
+    }
+}
+
+impl Per {
+    /// What the rule's name ends with.
+    fn suffix(&self) -> String {
+        match self {
+            Self::Tool => String::new(),
+            Self::Owner => "/owner".into(),
+            Self::Argument(path) => format!("/argument {path}"),
+            Self::Computed(name, _) => format!("/computed {name}"),
+        }
+    }
+
+    fn value(&self, arguments: &RawJson, owner: &Owner) -> String {
+        match self {
+            Self::Tool => String::new(),
+            Self::Owner => owner.as_str().to_owned(),
+            Self::Argument(path) => at_path(arguments, path),
+            Self::Computed(_, compute) => compute(arguments),
+        }
+    }
+}
+
+/// How many tasks of a tool run at a time.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// How many; at least 1.
+    pub max: u32,
+    /// Which calls count together.
+    pub per: Per,
+    /// Whether a suspended task counts. If it does not, one that wakes waits for room.
+    pub while_suspended: bool,
+}
+
+/// Which calls of a tool mean the same work, and what becomes of a call while it is unfinished.
+#[derive(Clone, Debug)]
+pub struct Sameness {
+    /// What must be equal; `None` is all of the arguments.
+    pub per: Option<Per>,
+    /// What happens.
+    pub then: Then,
+}
+
+/// What a tool says about when its tasks run.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// The priority of its tasks where the call says nothing.
+    pub priority: i16,
+    /// How many run at a time.
+    pub limits: Vec<Limit>,
+    /// How often attempts start.
+    pub rates: Vec<(Rate, Per)>,
+    /// How many tasks may wait to be started.
+    pub quotas: Vec<(u64, Per)>,
+    /// Which calls mean the same.
+    pub same: Option<Sameness>,
+    /// How long an idempotency key is remembered; `None` is [`DEFAULT_KEY_WINDOW`].
+    pub key_window: Option<Duration>,
+}
+
+impl Order {
+    /// Whether it says nothing that the store must see before a call may run.
+    pub(crate) fn is_free(&self) -> bool {
+        self.limits.is_empty()
+            && self.rates.is_empty()
+            && self.quotas.is_empty()
+            && self.same.is_none()
+    }
+
+    /// What is wrong with it, in a sentence.
+    ///
+    /// # Errors
+    /// A limit of 0, two limits that are told apart by the same, or a path that names nothing.
+    pub(crate) fn check(&self, tool: &str) -> Result<(), String> {
+        if self.limits.iter().any(|limit| limit.max == 0) {
+            return Err(format!(
+                "the tool {tool:?} lets 0 of its tasks run at a time, so none ever would: say at \
+                 least 1, or pause the tool"
+            ));
+        }
+        let mut names = self.names(tool);
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!(
+                "the tool {tool:?} has two limits of the same kind ({}): say one",
+                twice[0]
+            ));
+        }
+        let pers = self.limits.iter().map(|limit| &limit.per);
+        let pers = pers
+            .chain(self.rates.iter().map(|(_, per)| per))
+            .chain(self.quotas.iter().map(|(_, per)| per))
+            .chain(self.same.iter().filter_map(|same| same.per.as_ref()));
+        for per in pers {
+            if let Per::Argument(path) = per
+                && path.split('.').any(str::is_empty)
+            {
+                return Err(format!(
+                    "the tool {tool:?} has a limit by the argument {path:?}, which names none: \
+                     write its name, or a path like \"customer.id\""
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self, tool: &str) -> Vec<String> {
+        self.rules(tool).into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The rules of the tool, by name.
+    pub(crate) fn rules(&self, tool: &str) -> Vec<(String, Rule)> {
+        let limits = self.limits.iter().map(|limit| {
+            let name = rule_name(tool, RUNNING, &limit.per);
+            (name, Rule::Running(limit.max))
+        });
+        let rates = self
+            .rates
+            .iter()
+            .map(|(rate, per)| (rule_name(tool, RATE, per), Rule::Rate(*rate)));
+        let quotas = self
+            .quotas
+            .iter()
+            .map(|(max, per)| (rule_name(tool, QUEUED, per), Rule::Queued(*max)));
+        limits.chain(rates).chain(quotas).collect()
+    }
+
+    /// Adds the keys of a call.
+    pub(crate) fn add_keys(&self, tool: &str, arguments: &RawJson, owner: &Owner, keys: &mut Keys) {
+        let key =
+            |kind, per: &Per| Key::new(rule_name(tool, kind, per), per.value(arguments, owner));
+        keys.limits.extend(self.limits.iter().map(|limit| LimitKey {
+            key: key(RUNNING, &limit.per),
+            while_suspended: limit.while_suspended,
+        }));
+        keys.rates
+            .extend(self.rates.iter().map(|(_, per)| key(RATE, per)));
+        keys.quotas
+            .extend(self.quotas.iter().map(|(_, per)| key(QUEUED, per)));
+    }
+
+    /// The key of the work that a call means.
+    pub(crate) fn same_work(&self, arguments: &RawJson, owner: &Owner) -> Option<Same> {
+        let same = self.same.as_ref()?;
+        let key = match &same.per {
+            Some(per) => per.value(arguments, owner),
+            None => digest(arguments),
+        };
+        Some(Same {
+            key,
+            then: same.then,
+        })
+    }
+
+    /// The idempotency key of a call.
+    pub(crate) fn idempotency(&self, key: String, arguments: &RawJson) -> IdempotencyKey {
+        IdempotencyKey {
+            key,
+            window: self.key_window.unwrap_or(DEFAULT_KEY_WINDOW),
+            digest: digest(arguments),
+        }
+    }
+}
+
+const RUNNING: &str = "running";
+const RATE: &str = "rate";
+const QUEUED: &str = "queued";
+
+/// What rules for all tools are named after; no tool has this name.
+pub(crate) const ALL_TOOLS: &str = "*";
+
+fn rule_name(tool: &str, kind: &str, per: &Per) -> String {
+    format!("{tool}/{kind}{}", per.suffix())
+}
+
+/// The changes that bring a store's rules to what these tools declare. Rules of other tools are left
+/// alone: another process may have them.
+pub(crate) fn changes<'a>(
+    there: &Controls,
+    declared: impl Iterator<Item = (&'a str, &'a Order)>,
+) -> Vec<Control> {
+    let mut wanted = BTreeMap::new();
+    let mut changes = Vec::new();
+    for (tool, order) in declared {
+        wanted.extend(order.rules(tool));
+        let prefixes = [RUNNING, RATE, QUEUED].map(|kind| format!("{tool}/{kind}"));
+        let own = |name: &&String| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let gone = there.rules.keys().filter(own);
+        let gone = gone.filter(|name| !wanted.contains_key(*name));
+        changes.extend(gone.map(|name| Control::Rule(name.clone(), None)));
+    }
+    let new = wanted
+        .into_iter()
+        .filter(|(name, rule)| there.rules.get(name) != Some(rule));
+    changes.extend(new.map(|(name, rule)| Control::Rule(name, Some(rule))));
+    changes
+}
+
+/// The text of the value at a path; empty if there is none.
+fn at_path(arguments: &RawJson, path: &str) -> String {
+    let mut value = &arguments.to_value();
+    for name in path.split('.') {
+        match value.get(name) {
+            Some(inner) => value = inner,
+            None => return String::new(),
+        }
+    }
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => canonical(other),
+    }
+}
+
+/// A digest of a JSON value in which the order of members and white space do not count.
+fn digest(value: &RawJson) -> String {
+    let bytes = Sha256::digest(canonical(&value.to_value()));
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let sorted: BTreeMap<_, _> = members.iter().collect();
+            let members: Vec<String> = sorted
+                .into_iter()
+                .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value)))
+                .collect();
+            format!("{{{}}}", members.join(","))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(canonical).collect();
+            format!("[{}]", items.join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> RawJson {
+        RawJson::parse(text).expect("JSON")
+    }
+
+    #[test]
+    fn values_come_from_paths() {
+        let arguments = json(r#"{"a":{"b":"x","n":7,"o":{"z":1,"y":2}},"empty":null}"#);
+        let at = |path: &str| at_path(&arguments, path);
+        assert_eq!(at("a.b"), "x");
+        assert_eq!(at("a.n"), "7");
+        assert_eq!(at("a.o"), r#"{"y":2,"z":1}"#);
+        assert_eq!(at("empty"), "");
+        assert_eq!(at("a.b.c"), "");
+    }
+
+    #[test]
+    fn the_order_of_members_does_not_count() {
+        let ways = [
+            r#"{"a":1,"b":[{"c":2,"d":3}]}"#,
+            r#"{ "b":[{"d":3,"c":2}],"a":1 }"#,
+        ];
+        assert_eq!(digest(&json(ways[0])), digest(&json(ways[1])));
+        assert_ne!(digest(&json("[1,2]")), digest(&json("[2,1]")));
+    }
+
+    #[test]
+    fn rules_that_are_declared_no_more_are_taken_back() {
+        let limit = |max, per| Limit {
+            max,
+            per,
+            while_suspended: false,
+        };
+        let order = Order {
+            limits: vec![limit(2, Per::Tool), limit(1, Per::Argument("who".into()))],
+            ..Order::default()
+        };
+        let mut controls = Controls::default();
+        controls.apply(Control::Rule(
+            "t/running/owner".into(),
+            Some(Rule::Running(9)),
+        ));
+        controls.apply(Control::Rule("t/running".into(), Some(Rule::Running(2))));
+        controls.apply(Control::Rule("tt/running".into(), Some(Rule::Running(9))));
+        let changes = changes(&controls, [("t", &order)].into_iter());
+        assert_eq!(
+            changes,
+            [
+                Control::Rule("t/running/owner".into(), None),
+                Control::Rule("t/running/argument who".into(), Some(Rule::Running(1))),
+            ]
+        );
+        let zero = Order {
+            limits: vec![limit(0, Per::Owner)],
+            ..Order::default()
+        };
+        assert!(zero.check("t").is_err());
+    }
+}
