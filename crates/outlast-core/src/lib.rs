@@ -27,6 +27,7 @@ pub mod status;
 pub mod store;
 pub mod task;
 pub mod undo;
+pub mod usage;
 
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -47,3 +48,4 @@ pub use status::{Era, Phase, TaskStatus};
 pub use store::{Reads, Side, Store};
 pub use task::{Lease, NewTask, Task, TaskSpec};
 pub use undo::{Cleanup, UndoCall};
+pub use usage::{AttemptUsage, Usage};

@@ -38,6 +38,7 @@ use crate::progress::Progress;
 use crate::signal::{NewSignal, Signal};
 use crate::status::{Phase, TaskStatus};
 use crate::task::{Awaiting, Lease, NewTask, Task};
+use crate::usage::Usage;
 
 /// What a store promises about itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -234,6 +235,26 @@ pub enum CancelReply {
     Requested(Arc<Task>),
 }
 
+/// What an attempt reports since the last time, in one unit: all of it is stored or nothing.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Report {
+    /// Progress, if it has changed.
+    pub progress: Option<Progress>,
+    /// Lines for the log, as [`Side::log_append`] takes them.
+    pub lines: Vec<LogLine>,
+    /// What the attempt has used up so far, in all its entries.
+    pub usage: Option<Usage>,
+}
+
+impl From<Progress> for Report {
+    fn from(progress: Progress) -> Self {
+        Self {
+            progress: Some(progress),
+            ..Self::default()
+        }
+    }
+}
+
 /// What came of the end of an attempt.
 #[derive(Clone, Debug)]
 pub struct FinishReply {
@@ -306,11 +327,11 @@ pub trait Store: Reads + Side {
     /// Renews leases to `length` from now; one reply for each, in order. Never fails for a single one.
     async fn heartbeat(&self, leases: Vec<Lease>, length: Duration) -> Result<Vec<BeatReply>>;
 
-    /// Records progress.
+    /// Records what a running attempt reports.
     ///
     /// # Errors
     /// [`crate::Error::LeaseLost`].
-    async fn report(&self, lease: &Lease, progress: Progress) -> Result<()>;
+    async fn report(&self, lease: &Lease, report: Report) -> Result<()>;
 
     /// Records a journal entry, once (I8): if one with the same kind and name is there, it is
     /// returned and the new one forgotten. A new entry ends the count of crashes.

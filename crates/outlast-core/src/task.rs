@@ -17,10 +17,11 @@ use crate::json::RawJson;
 use crate::limit::Keys;
 use crate::machine::{Blocker, Dependency};
 use crate::outcome::Outcome;
-use crate::progress::Progress;
+use crate::progress::{Progress, about};
 use crate::same::{IdempotencyKey, Same};
 use crate::status::{Era, Phase, TaskStatus};
 use crate::undo::Cleanup;
+use crate::usage::AttemptUsage;
 
 /// How long a finished task is kept where nothing else is said.
 pub const DEFAULT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -92,6 +93,10 @@ pub struct TaskSpec {
     /// How long it may stand ready without being started for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_timeout: Option<Duration>,
+    /// How long earlier runs of the tool took, where that is known: the median. An estimate for a
+    /// task that reports no progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual: Option<Duration>,
     /// How many crashes in a row end it.
     pub max_crashes: u32,
     /// Free words to find it by.
@@ -143,6 +148,7 @@ impl TaskSpec {
             retention: DEFAULT_RETENTION,
             max_age: DEFAULT_MAX_AGE,
             queue_timeout: None,
+            usual: None,
             max_crashes: DEFAULT_MAX_CRASHES,
             labels: BTreeMap::new(),
             seed,
@@ -244,6 +250,9 @@ pub struct TaskState {
     /// held while suspended.
     #[serde(default)]
     pub keeps_keys: bool,
+    /// What its attempts used up: the last of them, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<AttemptUsage>,
     /// The latest progress.
     #[serde(default, skip_serializing_if = "Progress::is_empty")]
     pub progress: Progress,
@@ -371,11 +380,26 @@ impl Task {
                 Some("waits for other tasks to end".into())
             }
             None => self
-                .state
-                .progress
-                .line()
-                .or_else(|| self.state.note.clone()),
+                .progress_line()
+                .or_else(|| self.state.note.clone())
+                .or_else(|| self.usual_line()),
         }
+    }
+
+    /// The progress, with the time that was probably left when it was reported.
+    fn progress_line(&self) -> Option<String> {
+        let line = self.state.progress.line()?;
+        let left = self.state.progress.remaining(self.state.updated_at);
+        Some(match left {
+            Some(left) => format!("{line} · {} left", about(left)),
+            None => line,
+        })
+    }
+
+    /// What is known of a task that runs and says nothing.
+    fn usual_line(&self) -> Option<String> {
+        let usual = self.spec.usual?;
+        (self.state.phase == Phase::Running).then(|| format!("usually takes {}", about(usual)))
     }
 
     /// How long the record can be read, from its creation: the wire's `ttl`. `None` until the end.

@@ -11,16 +11,18 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use outlast_core::store::SuspendReply;
-use outlast_core::{Failure, FailureReason, Level, Outcome, ToolResult};
+use outlast_core::store::{Report, SuspendReply};
+use outlast_core::{Failure, FailureReason, Level, LogLine, Outcome, ToolResult};
 use tokio::time::sleep_until;
 
 use crate::BoxFuture;
 use crate::deadline::Verdict;
 use crate::error::{Error, ErrorKind, Result, from_store};
+use crate::lifecycle;
 use crate::progress::Tell;
 use crate::run::Run;
 use crate::unwind::CatchUnwind;
+use crate::usage::Metered;
 
 /// How often the log is stored while it grows.
 const LOG_EVERY: Duration = Duration::from_millis(250);
@@ -49,7 +51,7 @@ pub(crate) async fn drive(
     run: &Arc<Run>,
     handler: BoxFuture<'static, Result<ToolResult>>,
 ) -> Ending {
-    let mut handler = pin!(CatchUnwind(handler));
+    let mut handler = pin!(Metered::new(CatchUnwind(handler), &run.meter));
     // A quick tool is done at its first poll and pays for nothing else.
     let first = std::future::poll_fn(|cx| Poll::Ready(handler.as_mut().poll(cx))).await;
     if let Poll::Ready(returned) = first {
@@ -118,7 +120,7 @@ pub(crate) async fn drive(
             }
             if tell && errand.is_none() {
                 log_at = None;
-                errand = Some(Box::pin(flush(Arc::clone(run))));
+                errand = Some(Box::pin(flush(Arc::clone(run), false)));
             }
         } else if let Some(pause) = pause {
             earlier(pause);
@@ -211,14 +213,14 @@ pub(crate) async fn settle(run: &Arc<Run>, ending: Ending) -> Ending {
     }
     if run.lease().is_none() {
         if let Some(observer) = &run.observer
-            && let Some(progress) = run.progress.take(Instant::now())
+            && let Some(taken) = run.progress.take(Instant::now())
         {
-            observer.progress(&progress);
+            observer.progress(&taken.progress);
         }
         return ending;
     }
     loop {
-        match flush(Arc::clone(run)).await {
+        match flush(Arc::clone(run), run.meter.is_worth_telling()).await {
             Ok(()) => return ending,
             Err(error) => match error.kind() {
                 ErrorKind::LeaseLost => return Ending::Lost,
@@ -276,24 +278,52 @@ fn ending_of_error(run: &Run, error: &Error) -> Option<Ending> {
     }
 }
 
-/// Stores what the run has reported since the last time, and tells the observer.
-async fn flush(run: Arc<Run>) -> Result<()> {
-    let progress = run.progress.take(Instant::now());
-    if let (Some(progress), Some(observer)) = (&progress, &run.observer) {
-        observer.progress(progress);
+/// Stores what the run has reported since the last time, and tells the observer. What it has used up
+/// goes along with anything else, and `usage` makes it go alone.
+async fn flush(run: Arc<Run>, usage: bool) -> Result<()> {
+    let taken = run.progress.take(Instant::now());
+    if let (Some(taken), Some(observer)) = (&taken, &run.observer) {
+        observer.progress(&taken.progress);
     }
     let Some(lease) = run.lease() else {
         return Ok(());
     };
-    let store = run.store();
-    if let Some(progress) = progress {
-        store.report(&lease, progress).await.map_err(from_store)?;
-    }
     let lines = run.log.drain();
-    if !lines.is_empty() {
-        store.log_append(&lease, lines).await.map_err(from_store)?;
+    if taken.is_none() && lines.is_empty() && !usage {
+        return Ok(());
     }
-    Ok(())
+    let milestones = taken.iter().flat_map(|taken| &taken.milestones);
+    let report = Report {
+        progress: taken.as_ref().map(|taken| taken.progress.clone()),
+        lines: lines
+            .iter()
+            .cloned()
+            .chain(milestones.map(|percent| milestone(&run, *percent)))
+            .collect(),
+        usage: Some(run.meter.usage()),
+    };
+    match run.store().report(&lease, report).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            // The last word must not get lost because the store was away for a moment.
+            if let Some(taken) = taken {
+                run.progress.put_back(taken);
+            }
+            run.log.put_back(lines);
+            Err(from_store(error))
+        }
+    }
+}
+
+/// The log line for a milestone. It has no mark: a replay counts the handler's own lines only.
+fn milestone(run: &Run, percent: u8) -> LogLine {
+    lifecycle::milestone(run, percent);
+    LogLine {
+        level: Level::Info,
+        logger: "outlast".into(),
+        text: format!("{percent} % done\n").into_bytes(),
+        mark: None,
+    }
 }
 
 async fn read_again(run: Arc<Run>) -> Result<()> {
@@ -307,7 +337,7 @@ async fn read_again(run: Arc<Run>) -> Result<()> {
 
 /// Gives up the worker; `false` if something waited for has already happened.
 async fn suspend(run: &Arc<Run>) -> Result<bool> {
-    flush(Arc::clone(run)).await?;
+    flush(Arc::clone(run), run.meter.is_worth_telling()).await?;
     let Some(lease) = run.lease() else {
         return Ok(false);
     };

@@ -3,6 +3,8 @@
 //! Such a handler runs on a thread of its own and cannot be dropped: it never suspends, it waits on
 //! its thread and keeps its worker; and a cancel reaches it only if it looks.
 
+use std::sync::Arc;
+
 use outlast_core::{Answer, InputRequest, ToolResult};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -90,6 +92,8 @@ impl Cx {
             let blocking = BlockingCx::new(self);
             let thread = tokio::task::spawn_blocking(move || {
                 let _slot = slot;
+                let run = Arc::clone(&blocking.cx.run);
+                let _metered = run.meter.hold();
                 work(blocking)
             });
             let joined = thread.await;

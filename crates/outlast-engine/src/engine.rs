@@ -16,12 +16,14 @@ use crate::handle::Handle;
 use crate::heart::Heart;
 use crate::hub::Hub;
 use crate::order::{self, ALL_TOOLS, Order};
+use crate::progress::{ProgressSink, SinkSet, Sinks};
 use crate::run::Run;
 use crate::slots::Slots;
 use crate::state::StateMap;
 use crate::stored::Observers;
 use crate::tool::Tools;
-use crate::worker;
+use crate::usual::UsualTimes;
+use crate::{usual, worker};
 
 /// What can be set about an engine.
 #[derive(Clone, Debug)]
@@ -74,6 +76,10 @@ pub(crate) struct Shared {
     pub(crate) running: TaskTracker,
     /// A task that may have crashed a process runs here.
     pub(crate) suspect: AtomicBool,
+    /// Who hears every change of progress.
+    pub(crate) sinks: Sinks,
+    /// How long tools usually take.
+    pub(crate) usual: UsualTimes,
     tools: RwLock<Tools>,
 }
 
@@ -239,6 +245,7 @@ pub struct EngineBuilder {
     store: Arc<dyn Store>,
     tools: Tools,
     state: StateMap,
+    sinks: SinkSet,
     settings: Settings,
     order: Order,
 }
@@ -263,6 +270,13 @@ impl EngineBuilder {
     #[must_use]
     pub fn state(mut self, state: StateMap) -> Self {
         self.state = state;
+        self
+    }
+
+    /// Adds a sink that hears every change of progress, also of calls that are not stored.
+    #[must_use]
+    pub fn progress_sink(mut self, sink: Arc<dyn ProgressSink>) -> Self {
+        self.sinks.push(sink);
         self
     }
 
@@ -313,6 +327,10 @@ impl EngineBuilder {
             .check(ALL_TOOLS)
             .map_err(outlast_core::Error::Invalid)?;
         let slots = Slots::new(self.settings.slots);
+        let sinks = Sinks::start(self.sinks).map_err(|error| {
+            outlast_core::Error::unavailable("cannot start the thread of a progress sink", error)
+        })?;
+        let usual = UsualTimes::load(&*self.store).await?;
         let shared = Arc::new(Shared {
             worker: WorkerId::random(),
             hub: Arc::default(),
@@ -332,6 +350,8 @@ impl EngineBuilder {
             observers: Observers::default(),
             paused: RwLock::default(),
             settings: self.settings,
+            sinks,
+            usual,
         });
         shared
             .store
@@ -340,6 +360,7 @@ impl EngineBuilder {
         let recovered = shared.store.recover(shared.worker).await?;
         let heart = Heart::start(Arc::clone(&shared))?;
         let worker = tokio::spawn(worker::claim_loop(Arc::clone(&shared)));
+        tokio::spawn(usual::keep(Arc::clone(&shared)));
         Ok(Engine {
             shared,
             heart,
@@ -365,6 +386,7 @@ impl Engine {
             store,
             tools: Tools::default(),
             state: StateMap::default(),
+            sinks: SinkSet::new(),
             settings: Settings::default(),
             order: Order::default(),
         }
@@ -412,6 +434,7 @@ impl Engine {
             shared.running.wait().await;
         }
         self.heart.stop();
+        shared.usual.store(&*shared.store).await;
         shared.store.close().await
     }
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::{Ending, drive};
 use crate::engine::Shared;
 use crate::hub::Subscription;
+use crate::lifecycle;
 use crate::observer::Observer;
 use crate::order::ALL_TOOLS;
 use crate::run::{Origin, Run};
@@ -118,6 +119,7 @@ impl NewCall {
             retention: self.tool.retention,
             max_age: self.tool.max_age,
             queue_timeout: self.tool.queue_timeout,
+            usual: shared.usual.of(&self.tool.name),
             max_crashes: self.tool.max_crashes.max(1),
             ..TaskSpec::new(self.tool.name.clone(), self.arguments)
         }
@@ -213,6 +215,7 @@ impl Handle {
                 .as_ref()
                 .map(|_| ClaimNow::IfNext(shared.claim_by(false)));
             let created = shared.store.create(spec, claim).await?;
+            lifecycle::created(&created.task);
             if let (Some(lease), Some(slot)) = (created.lease, slot) {
                 let task = Arc::clone(&created.task);
                 worker::start(

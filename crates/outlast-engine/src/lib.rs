@@ -16,6 +16,7 @@ mod error;
 mod handle;
 mod heart;
 mod hub;
+mod lifecycle;
 mod log;
 mod observer;
 mod order;
@@ -32,6 +33,8 @@ mod stored;
 mod tool;
 mod undo;
 mod unwind;
+mod usage;
+mod usual;
 mod wait;
 mod worker;
 
@@ -42,7 +45,10 @@ pub use error::{Error, ErrorKind, Result};
 pub use handle::{CancelBy, Handle, NewCall, Watch, WeakHandle};
 pub use observer::Observer;
 pub use order::{Compute, DEFAULT_KEY_WINDOW, Limit, Order, Per, Sameness};
-pub use progress::{Over, ProgressReporter};
+pub use progress::{
+    Items, Over, OverReader, OverStream, ProgressPart, ProgressReporter, ProgressSink,
+    ProgressUpdate,
+};
 pub use retry::Retry;
 pub use running::{OnDrop, Running};
 pub use sharing::{Asker, Grantee, Right};

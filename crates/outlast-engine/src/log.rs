@@ -1,8 +1,8 @@
 //! What a run has logged and its driver has not stored yet.
 //!
 //! Logging never fails a handler and never blocks it: lines go into a buffer of a stated size, which
-//! the driver empties at least every quarter of a second. What does not fit is dropped and counted,
-//! and the count is logged where the lines would have been. A handler that must not lose a byte, as
+//! the driver empties at least every quarter of a second: one mebibyte. What does not fit is dropped
+//! and counted, and the count is logged where the lines would have been. A handler that must not lose a byte, as
 //! one that copies a command's output, writes with back-pressure instead (`Cx::write_log`).
 
 use std::sync::{Mutex, MutexGuard};
@@ -62,6 +62,14 @@ impl LogBuffer {
             inner.lines.push(line.clone());
         }
         Some(line)
+    }
+
+    /// What was drained could not be stored: it is to be stored again, before what came since.
+    pub(crate) fn put_back(&self, mut lines: Vec<LogLine>) {
+        let mut inner = self.lock();
+        inner.bytes += lines.iter().map(|line| line.text.len()).sum::<usize>();
+        lines.append(&mut inner.lines);
+        inner.lines = lines;
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -22,6 +22,7 @@ use crate::progress::ProgressCell;
 use crate::retry::Retry;
 use crate::slots::Slot;
 use crate::tool::Tool;
+use crate::usage::Meter;
 use crate::wait::Waits;
 
 /// How a run came to be.
@@ -53,6 +54,7 @@ pub(crate) struct Run {
     answers: Mutex<HashMap<String, Answer>>,
     pub(crate) progress: ProgressCell,
     pub(crate) log: LogBuffer,
+    pub(crate) meter: Meter,
     /// Somebody asked for the task to be stopped.
     pub(crate) cancel: CancellationToken,
     /// The handler has looked at the token, so it gets time to stop by itself.
@@ -86,6 +88,11 @@ impl Run {
             Origin::Unstored | Origin::Lazy => None,
         };
         let task = claimed.as_ref().map(|claimed| &claimed.task);
+        let now = shared.store.clock().now();
+        let recorded_usage = task.and_then(|task| {
+            let last = task.state.usage.last()?;
+            (last.attempt == task.state.attempt).then_some(last.usage)
+        });
         let run = Self {
             attempt: task.map_or(1, |task| task.state.attempt),
             errors: task.map_or(0, |task| task.state.errors),
@@ -94,6 +101,7 @@ impl Run {
             progress: ProgressCell::new(
                 task.map(|task| task.state.progress.clone())
                     .unwrap_or_default(),
+                now,
             ),
             answers: Mutex::new(task.map(|task| answers_of(task)).unwrap_or_default()),
             lease: claimed
@@ -111,6 +119,7 @@ impl Run {
             ),
             used: Mutex::default(),
             log: LogBuffer::default(),
+            meter: Meter::new(recorded_usage),
             cancel: CancellationToken::new(),
             cancel_observed: AtomicBool::new(false),
             lost: CancellationToken::new(),

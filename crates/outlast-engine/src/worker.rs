@@ -11,6 +11,7 @@ use outlast_core::{Error, Failure, FailureReason, Lease, Outcome, Task};
 use crate::attempt::{Ending, drive};
 use crate::context::Cx;
 use crate::engine::Shared;
+use crate::lifecycle;
 use crate::run::{Origin, Run};
 use crate::slots::Slot;
 use crate::undo;
@@ -75,6 +76,7 @@ pub(crate) fn start(shared: &Arc<Shared>, claimed: Claimed, slot: Slot) {
 async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<Claimed> {
     let task = Arc::clone(&claimed.task);
     let lease = claimed.lease;
+    lifecycle::started(&task);
     let Some(tool) = shared.tools().get(&task.spec.tool).cloned() else {
         // The set of tools changed between the claim and now: somebody else will know it.
         return end(shared, &lease, AttemptEnd::Release).await;
@@ -165,7 +167,11 @@ pub(crate) async fn report_end(
     let mut wait = Duration::from_millis(50);
     loop {
         match shared.store.finish(lease, attempt_end.clone(), by).await {
-            Ok(reply) => return Some((reply.task, reply.next)),
+            Ok(reply) => {
+                shared.usual.note(&reply.task);
+                lifecycle::ended(&reply.task);
+                return Some((reply.task, reply.next));
+            }
             Err(Error::LeaseLost(task)) => {
                 tracing::debug!(%task, "the task was ended or taken over by somebody else");
                 return None;

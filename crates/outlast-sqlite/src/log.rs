@@ -19,6 +19,13 @@ pub(crate) const FORGET: &str = "DELETE FROM record WHERE (space, key) IN (
     SELECT space, key FROM record WHERE expires_at IS NOT NULL AND expires_at <= ?1
     ORDER BY expires_at LIMIT ?2)";
 
+/// Refuses lines that no row can hold.
+pub(crate) fn check_lines(lines: &[LogLine]) -> Result<(), Failure> {
+    lines
+        .iter()
+        .try_for_each(|line| row::check_length("name of a logger", line.logger.len()))
+}
+
 impl Unit<'_> {
     pub(crate) fn log_append(&mut self, lease: &Lease, lines: &[LogLine]) -> Result<u64, Failure> {
         let task = self.fenced(lease)?;
@@ -30,8 +37,8 @@ impl Unit<'_> {
             .optional()?;
         let (end, mut mark) = head.unwrap_or_default();
         let mut end = row::count(end);
+        check_lines(lines)?;
         for line in lines {
-            row::check_length("name of a logger", line.logger.len())?;
             mark = line.mark.map(int).or(mark);
         }
         for line in lines {

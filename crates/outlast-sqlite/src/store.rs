@@ -14,12 +14,12 @@ use outlast_core::limit::{Control, Controls};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode};
 use outlast_core::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, NoticeSink,
-    Page, Reads, Recovered, Side, Signalled, Stats, Store, StoreInfo, SuspendReply, Ticked,
+    Page, Reads, Recovered, Report, Side, Signalled, Stats, Store, StoreInfo, SuspendReply, Ticked,
 };
 use outlast_core::task::{Awaiting, Lease, NewTask};
 use outlast_core::{
-    Clock, Error, Event, JournalEntry, JournalKind, LogLine, LogPage, NewSignal, Progress,
-    Recorded, Result, Signal, SystemClock, Task, TaskId, Timestamp,
+    Clock, Error, Event, JournalEntry, JournalKind, LogLine, LogPage, NewSignal, Recorded, Result,
+    Signal, SystemClock, Task, TaskId, Timestamp,
 };
 use tokio::sync::oneshot;
 
@@ -272,9 +272,9 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn report(&self, lease: &Lease, progress: Progress) -> Result<()> {
+    async fn report(&self, lease: &Lease, report: Report) -> Result<()> {
         let lease = *lease;
-        self.write(move |unit| unit.report(&lease, progress)).await
+        self.write(move |unit| unit.report(&lease, report)).await
     }
 
     async fn journal_put(

@@ -11,10 +11,10 @@ use outlast_core::input::{Answer, InputRequest};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode, Cancelled, Due, Suspended};
 use outlast_core::status::Phase;
 use outlast_core::store::{
-    BeatReply, CancelReply, ClaimBy, FinishReply, Notice, SuspendReply, Ticked,
+    BeatReply, CancelReply, ClaimBy, FinishReply, Notice, Report, SuspendReply, Ticked,
 };
 use outlast_core::task::{Awaiting, Lease};
-use outlast_core::{Error, JournalEntry, JournalKind, Progress, Recorded, Task, TaskId, Timestamp};
+use outlast_core::{Error, JournalEntry, JournalKind, Recorded, Task, TaskId, Timestamp};
 use rusqlite::params;
 
 use crate::failure::Failure;
@@ -50,11 +50,25 @@ impl Unit<'_> {
         Ok(replies)
     }
 
-    pub(crate) fn report(&mut self, lease: &Lease, progress: Progress) -> Result<(), Failure> {
+    pub(crate) fn report(&mut self, lease: &Lease, report: Report) -> Result<(), Failure> {
+        let Report {
+            progress,
+            lines,
+            usage,
+        } = report;
+        // Refused, if at all, before anything is written.
+        crate::log::check_lines(&lines)?;
         let now = self.now;
         self.under_lease(lease, |task| {
-            Ok(((), task.report(lease, progress, now)?.into_iter().collect()))
+            if let Some(usage) = usage {
+                task.used(lease, usage)?;
+            }
+            let event = progress.map(|progress| task.report(lease, progress, now));
+            Ok(((), event.transpose()?.flatten().into_iter().collect()))
         })?;
+        if !lines.is_empty() {
+            self.log_append(lease, &lines)?;
+        }
         Ok(())
     }
 

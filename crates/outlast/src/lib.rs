@@ -69,7 +69,8 @@ pub use error::StartError;
 pub use outlast_core::{InputRequest, Level, Owner, RawJson, TaskId, ToolResult};
 #[doc(inline)]
 pub use outlast_engine::{
-    BlockingCx, Cx, Error, ErrorKind, Handler, ProgressReporter, Result, Retry, TaskSupport, Undo,
+    BlockingCx, Cx, Error, ErrorKind, Handler, ProgressPart, ProgressReporter, ProgressSink,
+    ProgressUpdate, Result, Retry, TaskSupport, Undo,
 };
 pub use reply::Reply;
 pub use server::{RunningServer, Server};

@@ -72,6 +72,7 @@ impl Task {
                 suspect: false,
                 resuming: false,
                 keeps_keys: false,
+                usage: Vec::new(),
                 progress: Progress::default(),
                 note: None,
                 inputs: Vec::new(),
@@ -154,6 +155,7 @@ impl Task {
         self.state.blocked.clear();
         self.state.run_at = None;
         self.state.ready_since = None;
+        self.state.progress.eta = None;
         self.state.updated_at = now;
         self.state.finished_at = Some(now);
         self.state.expire_at = Some(self.expiry(now));

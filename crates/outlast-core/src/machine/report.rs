@@ -8,6 +8,7 @@ use crate::event::{Event, EventKind};
 use crate::journal::{JournalEntry, JournalKind};
 use crate::progress::Progress;
 use crate::task::{Lease, Task};
+use crate::usage::{AttemptUsage, KEPT, Usage};
 
 /// Why an entry is not recorded.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +53,24 @@ impl Task {
         self.state.progress = progress.clone();
         self.state.updated_at = now;
         Ok(Some(self.bump(now, EventKind::Progress { progress })))
+    }
+
+    /// Notes what the present attempt has used up so far, in all its entries. Not a visible change.
+    ///
+    /// # Errors
+    /// [`LeaseLost`] if the task does not run under `lease`.
+    pub fn used(&mut self, lease: &Lease, usage: Usage) -> Result<(), LeaseLost> {
+        self.fence(lease)?;
+        let attempt = self.state.attempt;
+        let kept = &mut self.state.usage;
+        match kept.last_mut() {
+            Some(last) if last.attempt == attempt => last.usage = usage,
+            _ => kept.push(AttemptUsage { attempt, usage }),
+        }
+        if kept.len() > KEPT {
+            kept.remove(0);
+        }
+        Ok(())
     }
 
     /// Notes that a new journal entry is written: the task gets on, so its crashes are forgotten.

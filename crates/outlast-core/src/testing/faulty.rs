@@ -21,11 +21,10 @@ use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::limit::{Control, Controls};
 use crate::log::{LogLine, LogPage};
 use crate::machine::{Answered, AttemptEnd, CancelMode};
-use crate::progress::Progress;
 use crate::signal::{NewSignal, Signal};
 use crate::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, NoticeSink,
-    Page, Reads, Recovered, Side, Signalled, Stats, Store, StoreInfo, SuspendReply, Ticked,
+    Page, Reads, Recovered, Report, Side, Signalled, Stats, Store, StoreInfo, SuspendReply, Ticked,
 };
 use crate::task::{Awaiting, Lease, NewTask, Task};
 
@@ -177,9 +176,8 @@ impl Store for FaultyStore {
             .await
     }
 
-    async fn report(&self, lease: &Lease, progress: Progress) -> Result<()> {
-        self.call("report", self.inner.report(lease, progress))
-            .await
+    async fn report(&self, lease: &Lease, report: Report) -> Result<()> {
+        self.call("report", self.inner.report(lease, report)).await
     }
 
     async fn journal_put(

@@ -18,14 +18,13 @@ use crate::machine::{
     Answered, AttemptEnd, CancelMode, Cancelled, Consequence, Due, LeaseLost, Ledger, Rescue,
     Suspended,
 };
-use crate::progress::Progress;
 use crate::same::Then;
 use crate::signal::{NewSignal, Signal};
 use crate::status::{Era, Phase};
 use crate::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, Notice,
-    NoticeSink, Page, REPLACE_PATIENCE, Reads, Recovered, Side, Signalled, Stats, Store, StoreInfo,
-    SuspendReply, Ticked, ToolVersion, replaced_by,
+    NoticeSink, Page, REPLACE_PATIENCE, Reads, Recovered, Report, Side, Signalled, Stats, Store,
+    StoreInfo, SuspendReply, Ticked, ToolVersion, replaced_by,
 };
 use crate::task::{Awaiting, Lease, NewTask, Task};
 
@@ -208,6 +207,42 @@ impl Inner {
                 Error::NotFound(_) => lost(),
                 other => other,
             })
+    }
+
+    fn log_append(&mut self, lease: &Lease, lines: Vec<LogLine>, now: Timestamp) -> Result<u64> {
+        let kept = self
+            .tasks
+            .get_mut(&lease.task)
+            .filter(|kept| kept.task.holds(lease));
+        let kept = kept.ok_or(Error::LeaseLost(lease.task))?;
+        for line in lines {
+            let LogLine {
+                level,
+                logger,
+                text,
+                mark,
+            } = line;
+            for piece in text.chunks(LOG_PIECE) {
+                let offset = kept.log_end;
+                kept.log_end += piece.len() as u64;
+                kept.log.push(LogChunk {
+                    offset,
+                    at: now,
+                    level,
+                    logger: logger.clone(),
+                    text: piece.to_vec(),
+                });
+            }
+            kept.mark = mark.or(kept.mark);
+        }
+        if kept.log_end > LOG_LIMIT {
+            let (head, tail) = (LOG_LIMIT / 2, kept.log_end - LOG_LIMIT / 2);
+            kept.log
+                .retain(|chunk| chunk.offset < head || chunk.end() > tail);
+        }
+        let end = kept.log_end;
+        self.notices.push(Notice::Logged(lease.task));
+        Ok(end)
     }
 
     /// The first ready task that this worker may take now; suspects only if `suspects`.
@@ -530,11 +565,23 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn report(&self, lease: &Lease, progress: Progress) -> Result<()> {
+    async fn report(&self, lease: &Lease, report: Report) -> Result<()> {
+        let Report {
+            progress,
+            lines,
+            usage,
+        } = report;
         self.unit(|inner, now| {
             inner.under_lease(lease, |task| {
-                Ok(((), task.report(lease, progress, now)?.into_iter().collect()))
+                if let Some(usage) = usage {
+                    task.used(lease, usage)?;
+                }
+                let event = progress.map(|progress| task.report(lease, progress, now));
+                Ok(((), event.transpose()?.flatten().into_iter().collect()))
             })?;
+            if !lines.is_empty() {
+                inner.log_append(lease, lines, now)?;
+            }
             Ok(())
         })
     }
@@ -894,40 +941,7 @@ impl Filter {
 #[async_trait]
 impl Side for MemoryStore {
     async fn log_append(&self, lease: &Lease, lines: Vec<LogLine>) -> Result<u64> {
-        self.unit(|inner, now| {
-            let kept = inner
-                .tasks
-                .get_mut(&lease.task)
-                .filter(|kept| kept.task.holds(lease));
-            let kept = kept.ok_or(Error::LeaseLost(lease.task))?;
-            for line in lines {
-                let LogLine {
-                    level,
-                    logger,
-                    text,
-                    mark,
-                } = line;
-                for piece in text.chunks(LOG_PIECE) {
-                    let offset = kept.log_end;
-                    kept.log_end += piece.len() as u64;
-                    kept.log.push(LogChunk {
-                        offset,
-                        at: now,
-                        level,
-                        logger: logger.clone(),
-                        text: piece.to_vec(),
-                    });
-                }
-                kept.mark = mark.or(kept.mark);
-            }
-            if kept.log_end > LOG_LIMIT {
-                let (head, tail) = (LOG_LIMIT / 2, kept.log_end - LOG_LIMIT / 2);
-                kept.log
-                    .retain(|chunk| chunk.offset < head || chunk.end() > tail);
-            }
-            inner.notices.push(Notice::Logged(lease.task));
-            Ok(inner.tasks[&lease.task].log_end)
-        })
+        self.unit(|inner, now| inner.log_append(lease, lines, now))
     }
 
     async fn record_put(

@@ -126,6 +126,7 @@ impl World {
                     done: random.pick(&[0.0, 1.0, 2.5, -1.0, f64::NAN, f64::INFINITY]),
                     total: random.one_in(2).then_some(random.pick(&[4.0, f64::NAN])),
                     message: random.one_in(2).then(|| "m".to_owned()),
+                    ..Progress::default()
                 };
                 fenced(task.report(&lease, progress, now).map(Vec::from_iter))
             }

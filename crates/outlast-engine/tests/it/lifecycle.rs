@@ -104,6 +104,7 @@ async fn progress_and_log_stand_in_the_record() {
     let text: Vec<u8> = page
         .chunks
         .iter()
+        .filter(|chunk| chunk.logger.is_empty())
         .flat_map(|chunk| chunk.text.clone())
         .collect();
     assert_eq!(String::from_utf8(text).unwrap().lines().count(), 10);

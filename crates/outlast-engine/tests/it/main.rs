@@ -7,6 +7,7 @@ mod cancel;
 mod chains;
 mod lifecycle;
 mod order;
+mod progress;
 mod replay;
 mod retries;
 mod signals;

@@ -129,6 +129,7 @@ impl Inbox {
                         done: params.progress,
                         total: params.total,
                         message: params.message,
+                        ..Progress::default()
                     });
                 }
             }
@@ -249,7 +250,8 @@ mod tests {
             Progress {
                 done: 0.5,
                 total: Some(2.0),
-                message: Some("m".into())
+                message: Some("m".into()),
+                ..Progress::default()
             }
         );
         assert_eq!(b.try_next(), None);

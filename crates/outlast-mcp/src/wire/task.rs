@@ -200,6 +200,7 @@ mod tests {
             done: 9.0,
             total: Some(20.0),
             message: Some("x".into()),
+            ..Progress::default()
         };
         assert_eq!(
             write(&task),

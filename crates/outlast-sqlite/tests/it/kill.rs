@@ -81,7 +81,7 @@ async fn work(store: &dyn Store) {
             done: 3.0,
             ..Progress::default()
         };
-        store.report(&lease, progress).await.unwrap();
+        store.report(&lease, progress.into()).await.unwrap();
         say(&format!("reported {id} 3"));
         let outcome = Outcome::Completed(ToolResult::text(id.to_string()));
         let end = AttemptEnd::Done(outcome);

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use outlast_engine::{BoxFuture, Handle, StateMap, Tools};
+use outlast_engine::{BoxFuture, Handle, ProgressSink, StateMap, Tools};
 
 use crate::definition::{IntoTool, Tool};
 use crate::error::StartError;
@@ -53,6 +53,7 @@ pub struct Server {
     settings: Settings,
     built_from: Vec<u8>,
     background: Vec<Background>,
+    progress_sinks: Vec<Arc<dyn ProgressSink>>,
 }
 
 /// Work that an application does beside the server.
@@ -73,6 +74,7 @@ impl Server {
             settings: Settings::default(),
             built_from: Vec::new(),
             background: Vec::new(),
+            progress_sinks: Vec::new(),
         }
     }
 
@@ -112,6 +114,29 @@ impl Server {
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.state.insert(value);
         self.states.insert(TypeId::of::<T>());
+        self
+    }
+
+    /// Adds a sink of the application's own that hears every change of progress, as it is made. It has
+    /// a thread of its own: however slow it is, and whatever fails in it, no task is held up.
+    ///
+    /// ```
+    /// use outlast::{ProgressSink, ProgressUpdate, Server};
+    ///
+    /// struct Meter;
+    ///
+    /// impl ProgressSink for Meter {
+    ///     fn progress(&self, update: &ProgressUpdate) {
+    ///         let percent = update.progress.percent().unwrap_or(0.0);
+    ///         eprintln!("{} {} {percent:.0} %", update.spec.tool, update.spec.id);
+    ///     }
+    /// }
+    ///
+    /// let server = Server::new("metered").progress_sink(Meter);
+    /// # let _ = server;
+    /// ```
+    pub fn progress_sink(mut self, sink: impl ProgressSink) -> Self {
+        self.progress_sinks.push(Arc::new(sink));
         self
     }
 

@@ -107,6 +107,9 @@ impl Server {
         let mut engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
             .tools(tools)
             .state(self.state.clone());
+        for sink in &self.progress_sinks {
+            engine = engine.progress_sink(Arc::clone(sink));
+        }
         if let Some(concurrency) = settings.concurrency {
             engine = engine.slots(concurrency.get());
         }

@@ -12,7 +12,10 @@ async fn busy_task(rig: &Rig, reports: u32) -> (TaskId, Vec<Event>) {
             done: f64::from(step),
             ..Progress::default()
         };
-        rig.store.report(&lease, progress).await.expect("it runs");
+        rig.store
+            .report(&lease, progress.into())
+            .await
+            .expect("it runs");
     }
     rig.finish(&lease).await;
     (id, rig.events(id).await)

@@ -157,8 +157,9 @@ pub(super) async fn progress_never_goes_back(rig: Rig) -> Rig {
             done,
             total: Some(10.0),
             message: message.map(str::to_owned),
+            ..Progress::default()
         };
-        rig.store.report(&lease, progress).await.unwrap();
+        rig.store.report(&lease, progress.into()).await.unwrap();
         rig.task(id).await.state.progress.clone()
     };
     let shown = report(0.1 + 0.2, Some("a")).await;
@@ -174,8 +175,9 @@ pub(super) async fn progress_never_goes_back(rig: Rig) -> Rig {
         done: 5.0,
         total: Some(f64::INFINITY),
         message: None,
+        ..Progress::default()
     };
-    rig.store.report(&lease, endless).await.unwrap();
+    rig.store.report(&lease, endless.into()).await.unwrap();
     assert_eq!(rig.task(id).await.state.progress.total, None);
     let task = rig.finish(&lease).await;
     assert_eq!(task.state.progress.done, 5.0, "kept in the final record");

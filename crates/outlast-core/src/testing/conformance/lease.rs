@@ -34,7 +34,7 @@ async fn refused(rig: &Rig, what: &str, lease: &Lease) {
     };
     let value = Recorded::Value(json("0"));
     let errors = [
-        store.report(lease, progress).await.err(),
+        store.report(lease, progress.into()).await.err(),
         store
             .journal_put(lease, JournalKind::Step, "stale", None, value)
             .await

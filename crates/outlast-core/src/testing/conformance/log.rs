@@ -1,11 +1,16 @@
 //! Logs: one stream of bytes per task.
 
+use std::time::Duration;
+
 use super::rig::Rig;
 use crate::clock::Clock;
 use crate::id::TaskId;
 use crate::log::{LOG_LIMIT, LOG_PIECE, Level, LogLine, LogPage};
+use crate::progress::Progress;
+use crate::store::Report;
 use crate::task::Lease;
 use crate::testing::Random;
+use crate::usage::{AttemptUsage, Usage};
 
 fn line(text: &[u8]) -> LogLine {
     LogLine {
@@ -135,6 +140,57 @@ pub(super) async fn the_last_mark_is_kept(rig: Rig) -> Rig {
     assert_eq!(end, 5);
     let page = read(&rig, id, 99, 9).await;
     assert_eq!((page.mark, page.next, page.end), (Some(40), 99, 5));
+    rig
+}
+
+pub(super) async fn a_report_is_stored_as_a_whole(rig: Rig) -> Rig {
+    let (id, lease) = rig.run().await;
+    let usage = |busy| Usage {
+        busy: Duration::from_millis(busy),
+        cpu: Some(Duration::from_micros(7)),
+        peak_memory: Some(u64::MAX / 4),
+    };
+    let report = |done, busy| Report {
+        progress: Some(Progress {
+            done,
+            eta: Some(rig.clock.now()),
+            milestone: 25,
+            ..Progress::default()
+        }),
+        lines: vec![line(b"said\n")],
+        usage: Some(usage(busy)),
+    };
+    rig.store.report(&lease, report(1.0, 10)).await.unwrap();
+    rig.store.report(&lease, report(2.0, 20)).await.unwrap();
+    let task = rig.task(id).await;
+    assert_eq!((task.state.progress.done, task.state.version), (2.0, 4));
+    assert_eq!(read(&rig, id, 0, 100).await.end, 10);
+    let only = |usage: Usage| AttemptUsage { attempt: 1, usage };
+    assert_eq!(task.state.usage, [only(usage(20))]);
+    // What an attempt used up is no visible change.
+    let silent = Report {
+        usage: Some(usage(30)),
+        ..Report::default()
+    };
+    rig.store.report(&lease, silent).await.unwrap();
+    let task = rig.task(id).await;
+    assert_eq!(
+        (task.state.version, task.state.usage[0]),
+        (4, only(usage(30)))
+    );
+    let stale = Lease {
+        nonce: lease.nonce ^ 1,
+        ..lease
+    };
+    assert!(rig.store.report(&stale, report(3.0, 40)).await.is_err());
+    assert_eq!(*rig.task(id).await, *task);
+    assert_eq!(read(&rig, id, 0, 100).await.end, 10);
+    rig.finish(&lease).await;
+    let task = rig.task(id).await;
+    assert_eq!(
+        (task.state.progress.done, task.state.progress.eta),
+        (2.0, None)
+    );
     rig
 }
 

@@ -258,6 +258,7 @@ cases! {
         offsets_count_bytes,
         pages_join_without_gap_or_repeat,
         the_last_mark_is_kept,
+        a_report_is_stored_as_a_whole,
         long_text_becomes_pieces,
         the_first_and_the_last_half_are_kept,
         an_unknown_task_has_no_log,

@@ -15,8 +15,9 @@ pub(super) async fn everything_is_there_again(rig: Rig) -> Rig {
         done: 0.1,
         total: Some(3.3),
         message: Some("half".into()),
+        ..Progress::default()
     };
-    rig.store.report(&lease, progress).await.unwrap();
+    rig.store.report(&lease, progress.into()).await.unwrap();
     for name in ["b", "a"] {
         let value = Recorded::Value(json(r#"{"n": 1.0}"#));
         rig.store

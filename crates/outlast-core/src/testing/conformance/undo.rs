@@ -131,7 +131,7 @@ pub(super) async fn an_attempt_that_is_over_can_write_nothing(rig: Rig) -> Rig {
     let step = JournalKind::Step;
     for lease in [lease, cleaning] {
         let refused = [
-            store.report(&lease, Progress::default()).await.err(),
+            store.report(&lease, Progress::default().into()).await.err(),
             store.ask(&lease, Vec::new()).await.err(),
             store.suspend(&lease, super::rig::awaiting(&[])).await.err(),
             store

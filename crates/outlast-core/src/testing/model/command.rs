@@ -425,6 +425,7 @@ impl Command {
                     done: f64::from(u32::try_from(random.below(5)).expect("small")) / 3.0,
                     total: random.one_in(2).then_some(0.1),
                     message: random.one_in(3).then(|| "at work".into()),
+                    ..Progress::default()
                 },
             },
             39..44 => Self::JournalPut {

@@ -170,7 +170,7 @@ impl Pair {
             Command::Report {
                 lease: at,
                 progress,
-            } => Reply::of(store.report(&lease(at), progress.clone()).await),
+            } => Reply::of(store.report(&lease(at), progress.clone().into()).await),
             Command::JournalPut {
                 lease: at,
                 kind,

@@ -167,6 +167,7 @@ mod tests {
             done,
             total: Some(4.0),
             message: Some("m".into()),
+            ..Progress::default()
         };
         report.alive();
         report.progress(&progress(1.0));
