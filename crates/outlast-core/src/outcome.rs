@@ -77,7 +77,7 @@ pub enum FailureReason {
     Panic,
     /// The process died under the task too often.
     Crashed,
-    /// The command vanished with its machine and may not be repeated.
+    /// An attempt was interrupted, and the tool may not be run again.
     Interrupted,
     /// An attempt took longer than it may.
     Timeout,
@@ -116,6 +116,15 @@ pub struct Failure {
 impl Failure {
     /// The JSON-RPC code for an internal error.
     pub const INTERNAL: i64 = -32603;
+
+    /// An attempt of a tool that may not be run again was interrupted by what `why` says.
+    pub fn interrupted(why: &str) -> Self {
+        let message = format!(
+            "the attempt was interrupted: {why}; what it had done by then is not known, and the tool \
+             does not say that it may be run again"
+        );
+        Self::internal(FailureReason::Interrupted, message)
+    }
 
     /// A failure that is not the caller's fault (-32603).
     pub fn internal(reason: FailureReason, message: impl Into<String>) -> Self {

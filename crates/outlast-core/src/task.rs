@@ -99,6 +99,9 @@ pub struct TaskSpec {
     pub usual: Option<Duration>,
     /// How many crashes in a row end it.
     pub max_crashes: u32,
+    /// Whether an attempt that was interrupted may be made again.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub repeatable: bool,
     /// Free words to find it by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -150,6 +153,7 @@ impl TaskSpec {
             queue_timeout: None,
             usual: None,
             max_crashes: DEFAULT_MAX_CRASHES,
+            repeatable: true,
             labels: BTreeMap::new(),
             seed,
         }
@@ -306,6 +310,10 @@ pub struct TaskState {
     /// How far the undos have got.
     #[serde(default, skip_serializing_if = "Cleanup::is_none")]
     pub cleanup: Cleanup,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]

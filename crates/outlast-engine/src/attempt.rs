@@ -171,7 +171,7 @@ pub(crate) async fn drive(
                     pause = Some(tokio::time::Instant::now() + Duration::from_secs(1));
                 }
             }
-            () = run.release.cancelled() => break Ending::Released,
+            () = run.release.cancelled() => break released(run),
             () = run.cancel.cancelled(), if grace.is_none() => {}
             () = run.poke.notified() => {}
             () = moved => {}
@@ -261,7 +261,9 @@ fn ending_of(run: &Run, returned: Result<Result<ToolResult>, String>) -> Ending 
 fn ending_of_error(run: &Run, error: &Error) -> Option<Ending> {
     match error.kind() {
         ErrorKind::LeaseLost => Some(Ending::Lost),
-        ErrorKind::Store(store) if store.is_retryable() && run.lease().is_some() => {
+        ErrorKind::Store(store)
+            if store.is_retryable() && run.lease().is_some() && run.spec.repeatable =>
+        {
             Some(Ending::Again {
                 message: error.to_string(),
                 wait: Duration::from_secs(1),
@@ -324,6 +326,17 @@ fn milestone(run: &Run, percent: u8) -> LogLine {
         text: format!("{percent} % done\n").into_bytes(),
         mark: None,
     }
+}
+
+/// The worker stops before the handler does. A handler that only waits has done all that it was to do
+/// so far; one that may not be run again cannot be interrupted anywhere else.
+fn released(run: &Run) -> Ending {
+    let waits = run.waits.waiting_since().is_some() && !run.step_in_flight();
+    if run.spec.repeatable || waits || run.lease().is_none() {
+        return Ending::Released;
+    }
+    let failure = Failure::interrupted("the server was stopped");
+    Ending::Outcome(Outcome::Failed(failure))
 }
 
 async fn read_again(run: Arc<Run>) -> Result<()> {

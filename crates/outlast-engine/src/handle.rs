@@ -121,6 +121,7 @@ impl NewCall {
             queue_timeout: self.tool.queue_timeout,
             usual: shared.usual.of(&self.tool.name),
             max_crashes: self.tool.max_crashes.max(1),
+            repeatable: self.tool.is_repeatable(),
             ..TaskSpec::new(self.tool.name.clone(), self.arguments)
         }
     }

@@ -9,6 +9,7 @@
 
 mod attempt;
 mod blocking;
+mod confirm;
 mod context;
 mod deadline;
 mod engine;
@@ -39,6 +40,7 @@ mod wait;
 mod worker;
 
 pub use blocking::BlockingCx;
+pub use confirm::CONFIRM_KEY;
 pub use context::Cx;
 pub use engine::{Engine, EngineBuilder};
 pub use error::{Error, ErrorKind, Result};

@@ -100,6 +100,10 @@ pub struct Tool {
     pub retention: Duration,
     /// How many crashes in a row, without a new journal entry, end a task.
     pub max_crashes: u32,
+    /// Whether an attempt that was interrupted (by a crash, a lost lease, a stop that could not wait)
+    /// may be made again. `None`: it may, unless the annotations say `destructiveHint` and not
+    /// `idempotentHint`.
+    pub repeatable: Option<bool>,
     /// Whether and how an attempt that ended with an error is followed by another.
     pub retry: Option<Retry>,
     /// How long one attempt may take; then it ends with the reason `timeout`, or is followed by
@@ -141,6 +145,7 @@ impl Tool {
             accepts: Vec::new(),
             retention: DEFAULT_RETENTION,
             max_crashes: DEFAULT_MAX_CRASHES,
+            repeatable: None,
             retry: None,
             timeout: None,
             idle_timeout: None,
@@ -150,6 +155,16 @@ impl Tool {
             ask_first: None,
             handler,
         }
+    }
+
+    /// Whether an interrupted attempt is made again; see [`Tool::repeatable`].
+    pub fn is_repeatable(&self) -> bool {
+        let says = |hint: &str| {
+            let annotations = self.annotations.as_ref().map(RawJson::to_value);
+            annotations.is_some_and(|annotations| annotations[hint] == true)
+        };
+        self.repeatable
+            .unwrap_or_else(|| !says("destructiveHint") || says("idempotentHint"))
     }
 }
 

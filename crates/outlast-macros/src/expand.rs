@@ -234,7 +234,11 @@ fn settings(
     if let Some(questions) = &options.ask_first {
         calls.extend(quote!(.ask_first(#questions)));
     }
+    if options.confirm {
+        calls.extend(quote!(.confirm()));
+    }
     let hints = [
+        ("repeatable", options.repeatable),
         ("read_only", options.read_only),
         ("destructive", options.destructive),
         ("idempotent", options.idempotent),

@@ -9,7 +9,9 @@ use outlast_core::duration;
 
 /// Everything that may be written, for error messages.
 const ALLOWED: &str = "task, name, title, description, version, accepts, retention, timeout, \
-                       idle_timeout, queue_timeout, max_age, retries, max_crashes, ask_first, read_only, destructive, idempotent, open_world, crate";
+                       idle_timeout, queue_timeout, max_age, retries, max_crashes, \
+                       repeatable, confirm, ask_first, read_only, destructive, idempotent, \
+                       open_world, crate";
 
 /// The three words of `task = "…"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) max_age_ms: Option<u64>,
     pub(crate) retries: Option<LitInt>,
     pub(crate) max_crashes: Option<LitInt>,
+    pub(crate) repeatable: Option<bool>,
+    pub(crate) confirm: bool,
     pub(crate) ask_first: Option<Path>,
     pub(crate) read_only: Option<bool>,
     pub(crate) destructive: Option<bool>,
@@ -80,6 +84,8 @@ impl Options {
             "max_age" => self.max_age_ms = Some(milliseconds(meta)?),
             "retries" => self.retries = Some(meta.value()?.parse()?),
             "max_crashes" => self.max_crashes = Some(meta.value()?.parse()?),
+            "repeatable" => self.repeatable = Some(flag(meta)?),
+            "confirm" => self.confirm = flag(meta)?,
             "ask_first" => self.ask_first = Some(meta.value()?.parse()?),
             "read_only" => self.read_only = Some(flag(meta)?),
             "destructive" => self.destructive = Some(flag(meta)?),
@@ -93,6 +99,12 @@ impl Options {
 
     /// What cannot stand together.
     fn check_together(&self) -> Result<()> {
+        if self.confirm && self.task == Some(TaskWord::Forbidden) {
+            return Err(syn::Error::new(
+                Span::call_site(),
+                "`confirm` asks in a task, and this tool is never one; write #[tool(task, confirm)]",
+            ));
+        }
         if self.ask_first.is_some() && self.task == Some(TaskWord::Forbidden) {
             return Err(syn::Error::new(
                 Span::call_site(),

@@ -41,6 +41,7 @@ pub struct Tool {
     /// What the tool says by itself; `None` leaves it to the server's default.
     task: Option<TaskSupport>,
     retention: Option<Duration>,
+    confirm: bool,
     annotations: Map<String, Value>,
     needs: Vec<Need>,
 }
@@ -139,6 +140,7 @@ impl Tool {
             tool,
             task,
             retention: None,
+            confirm: false,
             annotations: Map::new(),
             needs: Vec::new(),
         }
@@ -232,6 +234,21 @@ impl Tool {
         self
     }
 
+    /// Says whether an attempt that was interrupted by a crash or a stop may be made again. Default: it
+    /// may, unless the tool is destructive and not idempotent; then the task ends with the reason
+    /// `interrupted`, and its undos run.
+    pub fn repeatable(mut self, yes: bool) -> Self {
+        self.tool.repeatable = Some(yes);
+        self
+    }
+
+    /// Asks whether the tool shall run, in the task and before the handler is called. Without a yes
+    /// nothing is done, and the caller gets a tool error that says so. Such a tool must run as a task.
+    pub fn confirm(mut self) -> Self {
+        self.confirm = true;
+        self
+    }
+
     /// Asks questions before a task exists; the handler reads the answers with
     /// [`Cx::first_answer`]. Such a tool must run as a task.
     pub fn ask_first<F>(mut self, questions: F) -> Self
@@ -309,6 +326,16 @@ impl Tool {
         }
         if !self.annotations.is_empty() {
             self.tool.annotations = Some(Value::Object(self.annotations).into());
+        }
+        if self.confirm && self.tool.task == TaskSupport::Forbidden {
+            return Err(format!(
+                "the tool {:?} asks for a confirmation, so it cannot run without a task: declare it \
+                 with #[tool(task, …)], or start the server with --task optional",
+                self.tool.name
+            ));
+        }
+        if self.confirm {
+            self.tool = self.tool.confirmed();
         }
         if self.tool.ask_first.is_some() && self.tool.task == TaskSupport::Forbidden {
             return Err(format!(

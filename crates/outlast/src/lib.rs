@@ -131,6 +131,8 @@ pub use outlast_engine as engine;
 /// | `timeout = "2h"` | how long one attempt may take | as long as it likes |
 /// | `retries = 2` | tries again after an error, with growing waits | not at all |
 /// | `max_crashes = 5` | crashes in a row that end a task | 3 |
+/// | `repeatable`, `repeatable = false` | an attempt that a crash interrupted may be made again | unless it is `destructive` and not `idempotent` |
+/// | `confirm` | asks whether it shall run, before anything is done | not asked |
 /// | `ask_first = path` | a function that asks before the task exists; see [`Tool::ask_first`] | none |
 /// | `read_only`, `destructive`, `idempotent`, `open_world` | the protocol's hints; `= false` says no | unsaid |
 /// | `crate = path` | where the crate `outlast` is | `::outlast` |

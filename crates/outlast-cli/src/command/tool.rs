@@ -90,7 +90,8 @@ pub fn tool(command: CommandTool, defaults: Defaults, runs: &Arc<Runs>) -> Tool 
         runs: Arc::clone(runs),
         is_logged: task != TaskSupport::Forbidden,
     };
-    Tool {
+    let confirm = command.confirm;
+    let tool = Tool {
         title: command.title.clone(),
         description: Some(command.description.clone()),
         input_schema: json(&command.input_schema()),
@@ -102,8 +103,11 @@ pub fn tool(command: CommandTool, defaults: Defaults, runs: &Arc<Runs>) -> Tool 
         max_age: command.max_age.unwrap_or(DEFAULT_MAX_AGE),
         // A server that dies under a command says nothing about the command, which goes on.
         max_crashes: u32::MAX,
+        // The handler knows what has become of the command, and runs it again only if it may.
+        repeatable: Some(true),
         ..Tool::new(command.name, Arc::new(handler))
-    }
+    };
+    if confirm { tool.confirmed() } else { tool }
 }
 
 #[derive(Clone)]

@@ -111,7 +111,7 @@ default = "outlast-core"
     assert_eq!(tool.interrupt_grace, Duration::from_secs(1));
     assert_eq!(tool.terminate_grace, Duration::from_secs(5));
     assert_eq!(tool.version, "1");
-    assert!(tool.repeatable);
+    assert!(tool.repeatable && !tool.confirm);
     assert_eq!(tool.progress.len(), 2);
     assert!(tool.annotations["readOnlyHint"]);
     let Program::Words(words) = &tool.program else {

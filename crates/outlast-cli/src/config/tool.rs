@@ -21,7 +21,7 @@ use super::template::{Template, Word};
 use crate::command::expand;
 use crate::command::progress::{PatternError, ProgressPattern};
 
-pub(super) const KEYS: [&str; 22] = [
+pub(super) const KEYS: [&str; 23] = [
     "title",
     "description",
     "version",
@@ -41,6 +41,7 @@ pub(super) const KEYS: [&str; 22] = [
     "task",
     "retention",
     "repeatable",
+    "confirm",
     "annotations",
     "log_file",
     "artifacts",
@@ -141,6 +142,8 @@ pub struct CommandTool {
     pub retention: Option<Duration>,
     /// The command may be run again when it vanished with its machine.
     pub repeatable: bool,
+    /// Ask whether it shall run, before it does.
+    pub confirm: bool,
     /// The hints for clients, under their names in the protocol.
     pub annotations: BTreeMap<String, bool>,
 }
@@ -263,8 +266,15 @@ pub(super) fn read(
         task: section.choice("task", &TASK_MODES),
         retention: up_to(&section, "retention", LONGEST),
         repeatable: section.boolean("repeatable").unwrap_or(false),
+        confirm: section.boolean("confirm").unwrap_or(false),
         annotations: read_annotations(&section),
     };
+    if tool.confirm && tool.task == Some(TaskSupport::Forbidden) {
+        section.wrong(
+            "confirm",
+            "asks in a task, and this tool is never one; give it another `task`",
+        );
+    }
     for argument in &tool.arguments {
         if let Some(default) = &argument.default
             && argument.check(default).is_ok()

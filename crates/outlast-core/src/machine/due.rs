@@ -164,7 +164,7 @@ impl Task {
 
     /// Takes a running task from a worker that is gone and makes it ready again; it keeps its place
     /// in the order. A crash that this task alone can have caused counts against it, and the last
-    /// one allowed ends it. A cancelled task is not run again: it is cancelled. Undos are taken back
+    /// one allowed ends it; a task that may not be repeated ends at once. A cancelled task is not run again: it is cancelled. Undos are taken back
     /// like any other work, and given up after as many crashes.
     ///
     /// # Panics
@@ -196,6 +196,14 @@ impl Task {
                 let failure = Failure::internal(FailureReason::Crashed, message);
                 return self.take_over(Outcome::Failed(failure), now);
             }
+        }
+        if !self.spec.repeatable && !self.is_finished() {
+            let failure = Failure::interrupted(match rescue.reason {
+                RescueReason::Crash => "the server process died",
+                RescueReason::Reboot => "the machine was restarted",
+                RescueReason::LeaseExpired => "its worker was cut off or too slow",
+            });
+            return self.take_over(Outcome::Failed(failure), now);
         }
         self.state.epoch += 1;
         self.requeue();

@@ -49,6 +49,7 @@ impl World {
             Duration::from_secs(1 << 40)
         };
         spec.queue_timeout = random.one_in(4).then(|| moment(random));
+        spec.repeatable = !random.one_in(4);
         spec.max_crashes = u32::try_from(random.below(4)).expect("small");
         for number in 0..random.below(3) {
             let task = task_id(u8::try_from(number).expect("small"));

@@ -4,6 +4,7 @@
 
 mod calls;
 mod cancel;
+mod careful;
 mod chains;
 mod lifecycle;
 mod order;

@@ -234,6 +234,8 @@ cases! {
         suspects_run_one_at_a_time,
         the_only_suspect_is_to_blame,
         its_own_tasks_are_left_alone,
+        what_may_not_be_repeated_ends,
+        what_may_not_be_repeated_and_has_not_begun_runs,
     }
     retention {
         a_finished_task_is_kept_and_then_gone,

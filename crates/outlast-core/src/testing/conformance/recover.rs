@@ -152,3 +152,47 @@ pub(super) async fn its_own_tasks_are_left_alone(rig: Rig) -> Rig {
     rig.finish(&lease).await;
     rig
 }
+
+fn unrepeatable() -> TaskSpec {
+    TaskSpec {
+        repeatable: false,
+        ..spec()
+    }
+}
+
+pub(super) async fn what_may_not_be_repeated_ends(rig: Rig) -> Rig {
+    let (crashed, _) = rig.run_spec(unrepeatable()).await;
+    let recovered = recover(&rig).await;
+    assert_eq!((recovered.rescued, recovered.failed), (0, 1));
+    let (slow, _) = rig.run_spec(unrepeatable()).await;
+    rig.advance(super::rig::LEASE);
+    rig.tick().await;
+    for (id, why) in [(crashed, "process died"), (slow, "cut off or too slow")] {
+        let task = rig.task(id).await;
+        let Some(Outcome::Failed(failure)) = task.outcome.as_deref() else {
+            panic!("it failed");
+        };
+        assert_eq!(failure.reason, FailureReason::Interrupted);
+        assert!(failure.message.contains(why), "{}", failure.message);
+    }
+    rig
+}
+
+pub(super) async fn what_may_not_be_repeated_and_has_not_begun_runs(rig: Rig) -> Rig {
+    let queued = rig.create_spec(unrepeatable()).await.task.id();
+    assert_eq!(recover(&rig).await, Recovered::default());
+    let claimed = rig.claim_one().await;
+    assert_eq!(claimed.task.id(), queued);
+    // Waiting in the store is no interruption, and neither is being handed back.
+    rig.ask(&claimed.lease, &["q"]).await;
+    rig.suspend_on(&claimed.lease, &["q"]).await;
+    assert_eq!(recover(&rig).await, Recovered::default());
+    let answers = super::rig::answers(&[("q", "1")]);
+    rig.store.answer(queued, answers).await.unwrap();
+    let lease = rig.claim_one().await.lease;
+    let release = crate::machine::AttemptEnd::Release;
+    rig.store.finish(&lease, release, None).await.unwrap();
+    let lease = rig.claim_one().await.lease;
+    rig.finish(&lease).await;
+    rig
+}

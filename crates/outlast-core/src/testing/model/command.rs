@@ -155,6 +155,7 @@ pub(super) struct Shape {
     max_age: Duration,
     queue_timeout: Option<Duration>,
     max_crashes: u32,
+    repeatable: bool,
     keys: Keys,
     idempotency: Option<IdempotencyKey>,
     same: Option<Same>,
@@ -238,6 +239,7 @@ impl Shape {
             max_age: self.max_age,
             queue_timeout: self.queue_timeout,
             max_crashes: self.max_crashes,
+            repeatable: self.repeatable,
             keys: self.keys.clone(),
             idempotency: self.idempotency.clone(),
             same: self.same.clone(),
@@ -274,6 +276,7 @@ impl Shape {
             },
             queue_timeout: random.one_in(6).then(|| moment(random)),
             max_crashes: random.pick(&[1, 2, 3]),
+            repeatable: !random.one_in(4),
             keys: limit_keys(random),
             idempotency: random.one_in(6).then(|| IdempotencyKey {
                 key: random.pick(&KEYS[..2]).into(),
