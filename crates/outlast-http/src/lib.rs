@@ -4,13 +4,16 @@
 //! and, beside it, the routes of an axum router. Every accepted socket has TCP_NODELAY set: event
 //! streams lose nine tenths of their rate without it.
 
+pub mod auth;
 mod bind;
 mod body;
+mod cors;
 mod dashboard;
+mod front;
 mod rest;
 mod serve;
 
 pub use bind::{BindError, bind};
 pub use body::Body;
 pub use rest::RestOptions;
-pub use serve::HttpServer;
+pub use serve::{DEFAULT_CONNECTIONS, DEFAULT_MCP_PATH, HttpServer};

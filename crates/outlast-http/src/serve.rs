@@ -1,27 +1,38 @@
 //! Connections: accepted, served, and ended in an orderly way.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use outlast_core::Principal;
 use outlast_mcp::Server;
 use outlast_mcp::http::{Guard, HttpService};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tower_service::Service as _;
+use tokio::sync::Semaphore;
 
-use crate::body::Body;
+use crate::auth::Gate;
 use crate::dashboard;
+use crate::front::{Entrance, Front, Routes};
 use crate::rest::{self, RestOptions};
+
+/// Where MCP is, where nothing else is said.
+pub const DEFAULT_MCP_PATH: &str = "/mcp";
+
+/// How many connections are open at a time, where nothing else is said.
+pub const DEFAULT_CONNECTIONS: usize = 10_000;
+
+/// The longest head of a request.
+const LONGEST_HEAD: usize = 64 * 1024;
+
+/// How many requests may be under way on one connection of HTTP/2.
+const STREAMS: u32 = 250;
 
 /// How long a client may take to send the head of a request.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
@@ -36,12 +47,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Makes a value that lives as long as a connection.
 type Companion = Arc<dyn Fn() -> Box<dyn Send> + Send + Sync>;
 
-/// Serves MCP on `/mcp` and a router's routes beside it. Whatever the path, a request must come from
+/// Serves MCP on one path and a router's routes beside it. Whatever the path, a request must come from
 /// an allowed host and origin.
 #[derive(Clone)]
 pub struct HttpServer {
     server: Server,
-    service: Routes,
+    front: Front,
+    connections: Arc<Semaphore>,
     companion: Option<Companion>,
 }
 
@@ -55,11 +67,14 @@ impl HttpServer {
     pub fn with_routes(server: &Server, routes: Router) -> Self {
         Self {
             server: server.clone(),
-            service: Routes {
+            front: Front(Arc::new(Routes {
                 mcp: HttpService::new(server),
-                guard: Arc::new(Guard::new(server.config())),
+                mcp_path: DEFAULT_MCP_PATH.into(),
                 other: routes.fallback(not_found),
-            },
+                guard: Guard::new(server.config()),
+                gate: None,
+            })),
+            connections: Arc::new(Semaphore::new(DEFAULT_CONNECTIONS)),
             companion: None,
         }
     }
@@ -68,6 +83,37 @@ impl HttpServer {
     pub fn with_rest(server: &Server, options: RestOptions) -> Self {
         let rest = rest::routes(server.handle().clone(), options);
         Self::with_routes(server, rest.merge(dashboard::routes()))
+    }
+
+    fn routes(&mut self) -> &mut Routes {
+        Arc::get_mut(&mut self.front.0).expect("not shared before it serves")
+    }
+
+    /// Lets nobody in whom `gate` does not know. Without one there are no users.
+    ///
+    /// # Panics
+    /// The server has been cloned: it is to be set up first.
+    #[must_use]
+    pub fn with_gate(mut self, gate: Gate) -> Self {
+        self.routes().gate = Some(gate);
+        self
+    }
+
+    /// Serves MCP on this path, which begins with `/` and does not end with it.
+    ///
+    /// # Panics
+    /// As [`HttpServer::with_gate`].
+    #[must_use]
+    pub fn with_mcp_path(mut self, path: impl Into<String>) -> Self {
+        self.routes().mcp_path = path.into();
+        self
+    }
+
+    /// Accepts at most this many connections at a time; the next ones wait to be accepted.
+    #[must_use]
+    pub fn with_connections(mut self, most: usize) -> Self {
+        self.connections = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
+        self
     }
 
     /// Keeps what `companion` returns for as long as each accepted connection lives, for whoever
@@ -91,12 +137,16 @@ impl HttpServer {
         let builder = builder();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let accepted = async {
+                let room = Arc::clone(&self.connections).acquire_owned().await;
+                (room, listener.accept().await)
+            };
+            let (room, accepted) = tokio::select! {
+                accepted = accepted => accepted,
                 () = &mut shutdown => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     if !is_of_the_client(&error) {
                         tracing::warn!(%error, "cannot accept a connection");
@@ -109,12 +159,12 @@ impl HttpServer {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
             let connection = builder
-                .serve_connection(TokioIo::new(stream), self.service.clone())
+                .serve_connection(TokioIo::new(stream), self.entrance(Some(peer.ip()), None))
                 .into_owned();
             let connection = graceful.watch(connection);
             let companion = self.companion.as_ref().map(|companion| companion());
             tokio::spawn(async move {
-                let _companion = companion;
+                let _kept = (room, companion);
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended");
                 }
@@ -130,17 +180,31 @@ impl HttpServer {
         }
     }
 
-    /// Serves one connection that somebody else accepted, for example on a Unix socket.
+    /// Serves one connection that somebody else accepted, for example on a Unix socket. A principal
+    /// whom the kernel vouched for needs no token.
     ///
     /// # Errors
     /// The connection broke, or spoke no HTTP.
-    pub async fn serve_connection<S>(&self, stream: S) -> io::Result<()>
+    pub async fn serve_connection<S>(
+        &self,
+        stream: S,
+        principal: Option<Principal>,
+    ) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let builder = builder();
-        let connection = builder.serve_connection(TokioIo::new(stream), self.service.clone());
+        let entrance = self.entrance(None, principal);
+        let connection = builder.serve_connection(TokioIo::new(stream), entrance);
         connection.await.map_err(io::Error::other)
+    }
+
+    fn entrance(&self, peer: Option<IpAddr>, principal: Option<Principal>) -> Entrance {
+        Entrance {
+            front: self.front.clone(),
+            peer,
+            principal,
+        }
     }
 }
 
@@ -149,8 +213,13 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE);
-    builder.http2().timer(TokioTimer::new());
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(LONGEST_HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(LONGEST_HEAD as u32);
     builder
 }
 
@@ -165,38 +234,5 @@ fn is_of_the_client(error: &io::Error) -> bool {
 }
 
 async fn not_found() -> (http::StatusCode, &'static str) {
-    (
-        http::StatusCode::NOT_FOUND,
-        "not found; MCP is served on /mcp\n",
-    )
-}
-
-/// Which service a request goes to.
-#[derive(Clone)]
-struct Routes {
-    mcp: HttpService,
-    guard: Arc<Guard>,
-    other: Router,
-}
-
-impl hyper::service::Service<Request<Incoming>> for Routes {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        // MCP goes before the router: it is the path that must be fast.
-        if matches!(request.uri().path(), "/mcp" | "/mcp/") {
-            let response = self.mcp.clone().call(request);
-            return Box::pin(async move { Ok(response.await?.map(Body::Mcp)) });
-        }
-        let (mut parts, body) = request.into_parts();
-        if let Err(problem) = self.guard.check(&parts) {
-            let refused = rest::refused(problem).map(Body::Other);
-            return Box::pin(std::future::ready(Ok(refused)));
-        }
-        rest::trim_path(&mut parts.uri);
-        let response = self.other.clone().call(Request::from_parts(parts, body));
-        Box::pin(async move { Ok(response.await?.map(Body::Other)) })
-    }
+    (http::StatusCode::NOT_FOUND, "not found\n")
 }

@@ -36,7 +36,7 @@
 //!
 //! * Execution is at least once: after a crash a handler runs again from its top, with its recorded
 //!   steps returning at once. Effects outside steps may happen twice.
-//! * Nothing listens beyond this machine: there is no authentication yet.
+//! * Nothing listens beyond this machine without users ([`Settings::auth`], [`Server::authenticator`]).
 //! * One process serves a store. Linux is the home, macOS works, Windows is not a target yet.
 
 #[doc(hidden)]
@@ -68,10 +68,13 @@ pub use error::StartError;
 #[doc(inline)]
 pub use outlast_core::{InputRequest, Level, Owner, RawJson, TaskId, ToolResult};
 #[doc(inline)]
+pub use outlast_core::{Principal, Scope};
+#[doc(inline)]
 pub use outlast_engine::{
     BlockingCx, Cx, Error, ErrorKind, Handler, ProgressPart, ProgressReporter, ProgressSink,
     ProgressUpdate, Result, Retry, TaskSupport, Undo,
 };
+pub use outlast_http::auth;
 pub use reply::Reply;
 pub use server::{RunningServer, Server};
 pub use settings::{Listen, LogLevel, Settings, StdioMode, StoreUrl, Synchronous};

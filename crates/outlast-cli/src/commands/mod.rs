@@ -10,6 +10,7 @@ mod client;
 mod init;
 mod serve;
 mod tasks;
+mod token;
 mod tools;
 
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ enum Subcommands {
     Call(Box<call::Call>),
     Tools(tools::Tools),
     Tasks(tasks::Tasks),
+    Token(token::Token),
 }
 
 impl Outlast {
@@ -58,6 +60,7 @@ impl Outlast {
             Subcommands::Call(call) => call.run(),
             Subcommands::Tools(tools) => tools.run(),
             Subcommands::Tasks(tasks) => tasks.run(),
+            Subcommands::Token(token) => token.run(),
         }
     }
 }

@@ -67,7 +67,10 @@ fn server(config: FileConfig, settings: &Settings) -> Result<Server, String> {
     let name = config.server.name.clone().or_else(by_folder);
     let mut server = Server::new(name.unwrap_or_else(|| "outlast".to_owned()))
         .version(env!("CARGO_PKG_VERSION"))
-        .settings(settings_of(&config.server)?)
+        .settings(Settings {
+            auth: config.auth.clone(),
+            ..settings_of(&config.server)?
+        })
         .built_from(&config.text);
     if let Some(title) = &config.server.title {
         server = server.title(title);
@@ -113,6 +116,9 @@ fn settings_of(file: &ServerConfig) -> Result<Settings, String> {
         idle_exit: file.idle_exit,
         allowed_hosts: file.allowed_hosts.clone(),
         allowed_origins: file.allowed_origins.clone(),
+        mcp_path: file.mcp_path.clone(),
+        max_connections: file.max_connections,
+        allow_unauthenticated: file.allow_unauthenticated,
         log_level: file.log_level.map(str::parse).transpose()?,
         ..Settings::default()
     })

@@ -8,6 +8,7 @@
 #![doc = include_str!("reference.md")]
 
 mod argument;
+mod auth;
 mod problem;
 mod sample;
 mod section;
@@ -20,6 +21,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use outlast::auth::AuthSettings;
 use toml::de::DeTable;
 
 pub use argument::{Argument, Rules, Shape, Type};
@@ -46,6 +48,8 @@ pub struct FileConfig {
     pub folder: PathBuf,
     /// `[server]`.
     pub server: ServerConfig,
+    /// `[auth]`.
+    pub auth: AuthSettings,
     /// `[tools]`, in the order of the file.
     pub tools: Vec<CommandTool>,
 }
@@ -97,10 +101,11 @@ impl FileConfig {
             0..0,
             document.get_ref(),
             &problems,
-            &["server", "tools"],
+            &["server", "auth", "tools"],
             &[],
         );
         let server = server::read(&root, folder);
+        let auth = auth::read(&root, folder);
         let mut tools = Vec::new();
         if let Some((span, table)) = root.table("tools") {
             let section = Section::free("tools".to_owned(), span, table, &problems);
@@ -117,6 +122,7 @@ impl FileConfig {
             text: text.to_owned(),
             folder: folder.to_owned(),
             server,
+            auth,
             tools,
         })
     }

@@ -14,7 +14,7 @@ use super::resolve;
 use super::section::Section;
 use super::tool::{LONGEST, TASK_MODES, up_to};
 
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 17] = [
     "name",
     "title",
     "instructions",
@@ -28,6 +28,9 @@ pub(super) const KEYS: [&str; 14] = [
     "idle_exit",
     "allowed_hosts",
     "allowed_origins",
+    "mcp_path",
+    "max_connections",
+    "allow_unauthenticated",
     "log_level",
 ];
 
@@ -69,6 +72,12 @@ pub struct ServerConfig {
     pub allowed_hosts: Option<Vec<String>>,
     /// Origins that browsers may call from besides the loopback ones.
     pub allowed_origins: Option<Vec<String>>,
+    /// The path of MCP over HTTP.
+    pub mcp_path: Option<String>,
+    /// How many HTTP connections are open at a time.
+    pub max_connections: Option<NonZeroUsize>,
+    /// Whether other machines may reach a server without users.
+    pub allow_unauthenticated: Option<bool>,
     /// How much the server itself logs: off, error, warn, info, debug, trace.
     pub log_level: Option<&'static str>,
 }
@@ -90,21 +99,24 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         name: section.text("name"),
         title: section.text("title"),
         instructions: section.text("instructions"),
-        listen: read_listen(&section),
+        listen: read_listen(&section, folder),
         store: read_store(&section, folder),
         task: section.choice("task", &TASK_MODES),
         retention: up_to(&section, "retention", LONGEST),
         synchronous: section.choice("synchronous", &[("full", "full"), ("normal", "normal")]),
-        concurrency: read_concurrency(&section),
+        concurrency: read_number(&section, "concurrency", 10_000),
         idle_exit: up_to(&section, "idle_exit", LONGEST),
         allowed_hosts: names(&section, "allowed_hosts"),
         allowed_origins: names(&section, "allowed_origins"),
+        mcp_path: read_mcp_path(&section),
+        max_connections: read_number(&section, "max_connections", 1_000_000),
+        allow_unauthenticated: section.boolean("allow_unauthenticated"),
         log_level: section.choice("log_level", &LOG_LEVELS),
         shutdown_grace: up_to(&section, "shutdown_grace", Duration::from_secs(24 * 3600)),
     }
 }
 
-fn read_listen(section: &Section<'_>) -> Option<String> {
+fn read_listen(section: &Section<'_>, folder: &Path) -> Option<String> {
     let listen = section.text("listen")?;
     let by_name = || {
         let (host, port) = listen.rsplit_once(':')?;
@@ -114,11 +126,18 @@ fn read_listen(section: &Section<'_>) -> Option<String> {
                 .all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
         (plain && port.parse::<u16>().is_ok()).then_some(())
     };
+    if listen
+        .strip_prefix("unix:")
+        .is_some_and(|path| !path.is_empty())
+    {
+        let path = resolve(folder, &listen["unix:".len()..]);
+        return Some(format!("unix:{}", path.display()));
+    }
     if listen.parse::<SocketAddr>().is_err() && by_name().is_none() {
         section.wrong(
             "listen",
             format!(
-                "\"{listen}\" is not an address; allowed: HOST:PORT, for example 127.0.0.1:9876"
+                "\"{listen}\" is not an address; allowed: HOST:PORT, for example 127.0.0.1:9876, or unix:PATH"
             ),
         );
         return None;
@@ -145,13 +164,30 @@ fn read_store(section: &Section<'_>, folder: &Path) -> Option<String> {
     }
 }
 
-fn read_concurrency(section: &Section<'_>) -> Option<NonZeroUsize> {
-    let number = usize::try_from(section.count("concurrency", 10_000)?).ok()?;
+fn read_number(section: &Section<'_>, key: &str, most: u64) -> Option<NonZeroUsize> {
+    let number = usize::try_from(section.count(key, most)?).ok()?;
     let number = NonZeroUsize::new(number);
     if number.is_none() {
-        section.wrong("concurrency", "0 would run nothing; allowed: 1 to 10000");
+        section.wrong(key, format!("0 would run nothing; allowed: 1 to {most}"));
     }
     number
+}
+
+fn read_mcp_path(section: &Section<'_>) -> Option<String> {
+    let path = section.text("mcp_path")?;
+    let fits = path.starts_with('/')
+        && path.len() > 1
+        && !path.ends_with('/')
+        && !path.contains("//")
+        && path
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/-_.~".contains(c));
+    if !fits {
+        let message = format!("\"{path}\" is not a path for MCP; allowed: one such as /mcp");
+        section.wrong("mcp_path", message);
+        return None;
+    }
+    Some(path)
 }
 
 fn names(section: &Section<'_>, key: &str) -> Option<Vec<String>> {

@@ -8,3 +8,4 @@ mod rig;
 mod serve;
 mod shim;
 mod tool;
+mod users;

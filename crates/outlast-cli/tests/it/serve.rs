@@ -14,8 +14,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(rig: &Rig) -> Self {
+        Self::start_at(rig, "127.0.0.1:0")
+    }
+
+    pub(crate) fn start_at(rig: &Rig, address: &str) -> Self {
         let mut child = Command::new(outlast())
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--listen", address])
             .current_dir(rig.file(""))
             .stderr(Stdio::piped())
             .spawn()

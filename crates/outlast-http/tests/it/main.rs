@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod auth;
+mod exposure;
 mod rest;
 
 use std::net::SocketAddr;
@@ -48,6 +50,17 @@ struct Listening {
 }
 
 async fn listening() -> Listening {
+    listening_as(|http| http).await
+}
+
+async fn listening_as(change: impl FnOnce(HttpServer) -> HttpServer) -> Listening {
+    listening_with(|_| {}, change).await
+}
+
+async fn listening_with(
+    configure: impl FnOnce(&mut Config),
+    change: impl FnOnce(HttpServer) -> HttpServer,
+) -> Listening {
     let tool = Tool {
         task: TaskSupport::Optional,
         ..Tool::new("endless", Arc::new(Endless))
@@ -57,13 +70,13 @@ async fn listening() -> Listening {
         .start()
         .await
         .unwrap();
-    let server = Server::new(engine.handle(), Config::new("test", "1"))
-        .await
-        .unwrap();
+    let mut config = Config::new("test", "1");
+    configure(&mut config);
+    let server = Server::new(engine.handle(), config).await.unwrap();
     let (listener, address) = bind("127.0.0.1:0").await.unwrap();
     let stop = CancellationToken::new();
     let routes = Router::new().route("/hello", get(|| async { "hello" }));
-    let http = HttpServer::with_routes(&server, routes);
+    let http = change(HttpServer::with_routes(&server, routes));
     let served = tokio::spawn(http.serve(listener, stop.clone().cancelled_owned()));
     Listening {
         address,

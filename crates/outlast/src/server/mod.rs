@@ -5,6 +5,7 @@ mod parts;
 mod run;
 mod running;
 mod socket;
+mod unix;
 
 use std::any::TypeId;
 use std::collections::HashSet;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use outlast_engine::{BoxFuture, Handle, ProgressSink, StateMap, Tools};
+use outlast_http::auth::Authenticator;
 
 use crate::definition::{IntoTool, Tool};
 use crate::error::StartError;
@@ -54,6 +56,7 @@ pub struct Server {
     built_from: Vec<u8>,
     background: Vec<Background>,
     progress_sinks: Vec<Arc<dyn ProgressSink>>,
+    authenticators: Vec<Arc<dyn Authenticator>>,
 }
 
 /// Work that an application does beside the server.
@@ -75,6 +78,7 @@ impl Server {
             built_from: Vec::new(),
             background: Vec::new(),
             progress_sinks: Vec::new(),
+            authenticators: Vec::new(),
         }
     }
 
@@ -152,6 +156,13 @@ impl Server {
     pub fn built_from(mut self, text: impl AsRef<[u8]>) -> Self {
         self.built_from.extend_from_slice(text.as_ref());
         self.built_from.push(0);
+        self
+    }
+
+    /// Lets in whom `authenticator` knows, besides those whom [`Settings::auth`] lets in; those added
+    /// first are asked first, and before the settings' ways. A server that has one has users.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticators.push(Arc::new(authenticator));
         self
     }
 

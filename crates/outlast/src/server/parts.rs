@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use outlast_core::Store;
 use outlast_engine::Engine;
+use outlast_http::auth::{AnyOf, Gate, GateOptions};
 use outlast_http::{HttpServer, RestOptions};
 use outlast_sqlite::{Options, SqliteStore};
 use tokio::net::{TcpListener, UnixListener};
@@ -20,6 +21,7 @@ use super::Server;
 use super::connections::Connections;
 use super::running::RunningServer;
 use super::socket::{self, Door};
+use super::unix::{self, UnixDoor};
 use crate::bridge::{self, Identity};
 use crate::error::StartError;
 use crate::settings::place::usual_store;
@@ -88,18 +90,28 @@ impl Server {
         origin: Origin,
     ) -> Result<RunningServer, StartError> {
         let tools = self.settle_tools(settings)?;
+        let gate = self.gate(settings)?;
+        let open = gate.is_some() || settings.allow_unauthenticated == Some(true);
         let wanted = match &listen {
-            Some(listen) => listen.resolve()?,
+            Some(listen) => listen.resolve(open)?,
             None => Vec::new(),
         };
+        let mcp_path = settings.mcp_path.as_deref();
+        let mcp_path = mcp_path.unwrap_or(outlast_http::DEFAULT_MCP_PATH);
+        let reachable = wanted.iter().any(|address| !address.ip().is_loopback());
+        if reachable && gate.is_none() {
+            tracing::warn!("there are no users: whoever reaches this server runs its tools");
+        }
+        let unix_path = listen.as_ref().and_then(Listen::unix_path);
         let database = self.database(settings)?;
         let store = open_store(&database, &self.name, settings)?;
         let listeners = bind_all(wanted).await?;
+        let unix_listener = unix_path.map(unix::bind).transpose()?;
         let socket_path = socket::socket_path(&database);
         let door_listener = bind_socket(&socket_path)?;
         let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
         let reached_at = match addresses.first() {
-            Some(address) => format!("http://{address}/mcp"),
+            Some(address) => format!("http://{address}{mcp_path}"),
             None => socket_path.display().to_string(),
         };
         store.set_address(&reached_at)?;
@@ -114,7 +126,8 @@ impl Server {
             engine = engine.slots(concurrency.get());
         }
         let engine = engine.start().await?;
-        let mcp = outlast_mcp::Server::new(engine.handle(), self.mcp_config(settings)).await?;
+        let mcp =
+            outlast_mcp::Server::new(engine.handle(), self.mcp_config(settings, reachable)).await?;
 
         let closing = CancellationToken::new();
         let handover = CancellationToken::new();
@@ -145,7 +158,25 @@ impl Server {
             version: self.version.clone(),
             ..RestOptions::default()
         };
-        let http = HttpServer::with_rest(&mcp, rest).with_companion(move || counted.enter());
+        let mut http = HttpServer::with_rest(&mcp, rest)
+            .with_mcp_path(mcp_path)
+            .with_companion(move || counted.enter());
+        if let Some(most) = settings.max_connections {
+            http = http.with_connections(most.get());
+        }
+        if let Some(gate) = gate {
+            http = http.with_gate(gate);
+        }
+        if let Some(listener) = unix_listener {
+            let door = UnixDoor {
+                mcp: mcp.clone(),
+                http: http.clone(),
+                connections: connections.clone(),
+                closing: closing.clone(),
+                tasks: tasks.clone(),
+            };
+            tasks.spawn(door.serve(listener));
+        }
         for (listener, _) in listeners {
             let (http, closing) = (http.clone(), closing.clone());
             tasks.spawn(async move { http.serve(listener, closing.cancelled_owned()).await });
@@ -154,6 +185,8 @@ impl Server {
             engine: Some(engine),
             mcp,
             addresses,
+            mcp_path: mcp_path.to_owned(),
+            unix_path: unix_path.map(Path::to_owned),
             database,
             socket_path,
             closing,
@@ -163,11 +196,29 @@ impl Server {
         })
     }
 
-    fn mcp_config(&self, settings: &Settings) -> outlast_mcp::Config {
+    /// The gate of a server with users.
+    fn gate(&self, settings: &Settings) -> Result<Option<Gate>, StartError> {
+        let mut ways = self.authenticators.clone();
+        let set = settings.auth.build();
+        ways.extend(set.map_err(|error| StartError::new(error.to_string()))?);
+        if ways.is_empty() {
+            return Ok(None);
+        }
+        let servers = settings.auth.authorization_servers.clone();
+        let options = GateOptions {
+            resource: settings.auth.resource.clone(),
+            authorization_servers: servers.unwrap_or_default(),
+            name: Some(self.title.clone().unwrap_or_else(|| self.name.clone())),
+        };
+        Ok(Some(Gate::new(Arc::new(AnyOf::new(ways)), options)))
+    }
+
+    fn mcp_config(&self, settings: &Settings, reachable: bool) -> outlast_mcp::Config {
         let mut config = outlast_mcp::Config::new(&self.name, &self.version);
         config.title.clone_from(&self.title);
         config.instructions.clone_from(&self.instructions);
         config.allowed_hosts = settings.allowed_hosts.clone().unwrap_or_default();
+        config.allow_address_hosts = reachable;
         config.allowed_origins = settings.allowed_origins.clone().unwrap_or_default();
         config
     }

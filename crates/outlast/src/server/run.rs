@@ -200,7 +200,11 @@ impl Server {
 
     fn announce(&self, running: &RunningServer) {
         for address in &running.addresses {
-            eprintln!("{}: listening on http://{address}/mcp", self.name);
+            let path = &running.mcp_path;
+            eprintln!("{}: listening on http://{address}{path}", self.name);
+        }
+        if let Some(path) = &running.unix_path {
+            eprintln!("{}: listening on unix:{}", self.name, path.display());
         }
         eprintln!(
             "{}: tasks are kept in {}",
@@ -217,8 +221,8 @@ impl RunningServer {
         W: tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let _connected = self.connections.enter();
-        let owner = outlast_core::Owner::local();
-        self.mcp.serve_lines(owner, input, output).await
+        let operator = outlast_core::Principal::operator();
+        self.mcp.serve_lines(operator, input, output).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use outlast_core::Owner;
+use outlast_core::Principal;
 use outlast_engine::{Engine, Handle};
 use tokio::io::{BufReader, DuplexStream};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,8 @@ pub struct RunningServer {
     pub(super) engine: Option<Engine>,
     pub(super) mcp: outlast_mcp::Server,
     pub(super) addresses: Vec<SocketAddr>,
+    pub(super) mcp_path: String,
+    pub(super) unix_path: Option<PathBuf>,
     pub(super) database: PathBuf,
     pub(super) socket_path: PathBuf,
     pub(super) closing: CancellationToken,
@@ -44,7 +46,7 @@ impl RunningServer {
 
     /// The URL of MCP on that address.
     pub fn url(&self) -> Option<String> {
-        Some(format!("http://{}/mcp", self.local_addr()?))
+        Some(format!("http://{}{}", self.local_addr()?, self.mcp_path))
     }
 
     /// The store's file.
@@ -75,7 +77,7 @@ impl RunningServer {
         self.tasks.spawn(async move {
             let _connected = connected;
             let (input, output) = tokio::io::split(ours);
-            let serve = mcp.serve_lines(Owner::local(), BufReader::new(input), output);
+            let serve = mcp.serve_lines(Principal::operator(), BufReader::new(input), output);
             tokio::select! {
                 _ = serve => {}
                 () = closing.cancelled() => {}

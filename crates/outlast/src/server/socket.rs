@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use outlast_core::Owner;
+use outlast_core::Principal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,10 @@ pub(crate) async fn connect(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// A socket address holds about a hundred bytes. A longer path is reached through its folder.
-fn with_short_path<T>(path: &Path, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+pub(super) fn with_short_path<T>(
+    path: &Path,
+    work: impl FnOnce(&Path) -> io::Result<T>,
+) -> io::Result<T> {
     if path.as_os_str().len() <= PATH_LIMIT {
         return work(path);
     }
@@ -134,7 +137,10 @@ impl Door {
         };
         let Some(greeting) = read_greeting(&first) else {
             let input = std::io::Cursor::new(first).chain(input);
-            return self.mcp.serve_lines(Owner::local(), input, output).await;
+            return self
+                .mcp
+                .serve_lines(Principal::operator(), input, output)
+                .await;
         };
         let verdict = self.identity.judge(&greeting);
         let hands_over = verdict != Verdict::Same && self.yields;
@@ -152,7 +158,10 @@ impl Door {
         output.write_all(welcome.line().as_bytes()).await?;
         output.flush().await?;
         if !hands_over {
-            return self.mcp.serve_lines(Owner::local(), input, output).await;
+            return self
+                .mcp
+                .serve_lines(Principal::operator(), input, output)
+                .await;
         }
         tracing::info!("handing over to another build or other settings");
         self.handover.cancel();

@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use outlast_engine::TaskSupport;
+use outlast_http::auth::AuthSettings;
 use serde::Deserialize;
 
 pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
@@ -19,7 +20,7 @@ pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
 ///
 /// | field | flag | environment | default |
 /// |---|---|---|---|
-/// | `listen` | `--listen HOST:PORT` | `OUTLAST_LISTEN` | `127.0.0.1:9876`; with `--stdio`, nowhere |
+/// | `listen` | `--listen HOST:PORT\|unix:PATH` | `OUTLAST_LISTEN` | `127.0.0.1:9876`; with `--stdio`, nowhere |
 /// | `stdio` | `--stdio[=bridge\|inline]` | `OUTLAST_STDIO` | HTTP |
 /// | `store` | `--store sqlite:PATH` | `OUTLAST_STORE` | `$XDG_STATE_HOME/outlast/<server name>/outlast.db` |
 /// | `synchronous` | `--synchronous full\|normal` | `OUTLAST_SYNCHRONOUS` | `full` |
@@ -30,6 +31,12 @@ pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
 /// | `idle_exit` | `--idle-exit TIME` | `OUTLAST_IDLE_EXIT` | 10 minutes; only behind `--stdio` |
 /// | `allowed_hosts` | `--allow-host NAME` | `OUTLAST_ALLOW_HOST` | loopback names |
 /// | `allowed_origins` | `--allow-origin ORIGIN` | `OUTLAST_ALLOW_ORIGIN` | loopback origins |
+/// | `mcp_path` | `--mcp-path PATH` | `OUTLAST_MCP_PATH` | `/mcp` |
+/// | `max_connections` | `--max-connections N` | `OUTLAST_MAX_CONNECTIONS` | 10,000 |
+/// | `allow_unauthenticated` | `--allow-unauthenticated` | `OUTLAST_ALLOW_UNAUTHENTICATED` | no |
+/// | `auth.tokens` | `--auth-tokens FILE` | `OUTLAST_AUTH_TOKENS` | no users |
+/// | `auth.resource` | `--auth-resource URL` | `OUTLAST_AUTH_RESOURCE` | the address a request came to |
+/// | `auth.authorization_servers` | `--authorization-server URL` | `OUTLAST_AUTHORIZATION_SERVER` | none |
 /// | `log_level` | `--log-level LEVEL` | `OUTLAST_LOG_LEVEL` | `info` |
 ///
 /// Times are a number and a unit (`500ms`, `30s`, `10m`, `2h`, `7d`) or several (`1h 30m`).
@@ -78,8 +85,9 @@ pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
 #[command(next_help_heading = "Server")]
 #[group(skip)]
 pub struct Settings {
-    /// Address for HTTP, HOST:PORT; port 0 takes a free one [default: 127.0.0.1:9876]
-    #[arg(long, env = "OUTLAST_LISTEN", value_name = "HOST:PORT")]
+    /// Address for HTTP, HOST:PORT, where port 0 takes a free one; or unix:PATH, a socket on which the
+    /// user at the other end is the owner [default: 127.0.0.1:9876]
+    #[arg(long, env = "OUTLAST_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<Listen>,
 
     /// Serve on standard input and output: by way of the one server of the store, which is started
@@ -138,6 +146,25 @@ pub struct Settings {
     )]
     pub allowed_origins: Option<Vec<String>>,
 
+    /// The path of MCP over HTTP [default: /mcp]
+    #[arg(long, env = "OUTLAST_MCP_PATH", value_name = "PATH", value_parser = values::mcp_path)]
+    #[serde(deserialize_with = "values::mcp_path_in_file")]
+    pub mcp_path: Option<String>,
+
+    /// How many HTTP connections are open at a time; the next ones wait [default: 10000]
+    #[arg(long, env = "OUTLAST_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<NonZeroUsize>,
+
+    /// Listen where other machines can reach it although there are no users: whoever reaches it runs
+    /// the tools
+    #[arg(long, env = "OUTLAST_ALLOW_UNAUTHENTICATED", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL")]
+    pub allow_unauthenticated: Option<bool>,
+
+    /// Who is let in. The ways that have no flag are set in a file or by hand.
+    #[command(flatten)]
+    pub auth: AuthSettings,
+
     /// How much the server itself says on standard error: off, error, warn, info, debug or trace
     /// [default: info]
     #[arg(long, env = "OUTLAST_LOG_LEVEL", value_name = "LEVEL")]
@@ -160,6 +187,10 @@ impl Settings {
             idle_exit: self.idle_exit.or(lower.idle_exit),
             allowed_hosts: self.allowed_hosts.or(lower.allowed_hosts),
             allowed_origins: self.allowed_origins.or(lower.allowed_origins),
+            mcp_path: self.mcp_path.or(lower.mcp_path),
+            max_connections: self.max_connections.or(lower.max_connections),
+            allow_unauthenticated: self.allow_unauthenticated.or(lower.allow_unauthenticated),
+            auth: self.auth.over(lower.auth),
             log_level: self.log_level.or(lower.log_level),
         }
     }

@@ -11,12 +11,15 @@ use outlast_core::task::MAX_RETENTION;
 use outlast_engine::TaskSupport;
 use serde::{Deserialize, Deserializer, de};
 
-/// An address for HTTP, `HOST:PORT`.
+/// Where to listen: an address for HTTP, `HOST:PORT`, or a socket in the file system, `unix:PATH`.
 ///
-/// Only loopback addresses can be listened on: there is no authentication yet, and whoever reaches
-/// the server runs its tools.
+/// Addresses that other machines can reach need users, for whoever reaches a server without them runs
+/// its tools. On a socket the user at the other end is known by the kernel, and is the owner.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listen(String);
+
+/// What stands before the path of a socket.
+const UNIX: &str = "unix:";
 
 impl Listen {
     /// The address where nothing else is said.
@@ -24,22 +27,32 @@ impl Listen {
         Self("127.0.0.1:9876".into())
     }
 
-    /// The socket addresses it stands for, each on this machine only.
+    /// The socket in the file system, if it is one.
+    pub(crate) fn unix_path(&self) -> Option<&Path> {
+        self.0.strip_prefix(UNIX).map(Path::new)
+    }
+
+    /// The socket addresses it stands for; none for a socket in the file system. Other machines may
+    /// reach them only if `open`.
     ///
     /// # Errors
     /// The name is unknown, or an address can be reached from other machines; the sentence says so.
-    pub(crate) fn resolve(&self) -> Result<Vec<SocketAddr>, String> {
+    pub(crate) fn resolve(&self, open: bool) -> Result<Vec<SocketAddr>, String> {
+        if self.unix_path().is_some() {
+            return Ok(Vec::new());
+        }
         let found = self.0.to_socket_addrs().map_err(|error| {
             format!("cannot listen on {self}: the name is unknown ({error}); use 127.0.0.1")
         })?;
         let found: Vec<SocketAddr> = found.collect();
         match found.iter().find(|address| !address.ip().is_loopback()) {
-            Some(open) => Err(format!(
-                "will not listen on {open}: other machines could reach it and run the tools, and \
-                 there is no authentication; listen on 127.0.0.1 and reach it through an SSH tunnel \
-                 or an authenticating proxy"
+            Some(reachable) if !open => Err(format!(
+                "will not listen on {reachable}: other machines could reach it and run the tools, and \
+                 there are no users; say who may with --auth-tokens FILE (outlast token add makes \
+                 tokens) or [auth] in the file, or listen on 127.0.0.1; --allow-unauthenticated \
+                 lets everybody in who can reach it"
             )),
-            None => Ok(found),
+            _ => Ok(found),
         }
     }
 }
@@ -48,6 +61,9 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.strip_prefix(UNIX).is_some_and(|path| !path.is_empty()) {
+            return Ok(Self(text.to_owned()));
+        }
         let fits = text.parse::<SocketAddr>().is_ok()
             || text.rsplit_once(':').is_some_and(|(host, port)| {
                 let word = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
@@ -57,7 +73,8 @@ impl FromStr for Listen {
             Ok(Self(text.to_owned()))
         } else {
             Err(format!(
-                "{text:?} is not an address; write HOST:PORT, for example 127.0.0.1:9876"
+                "{text:?} is not an address; write HOST:PORT, for example 127.0.0.1:9876, or \
+                 unix:PATH"
             ))
         }
     }
@@ -67,6 +84,35 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The path of MCP: begins with a slash and does not end with one.
+///
+/// # Errors
+/// It does not fit; the sentence says what is allowed.
+pub(super) fn mcp_path(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
+    let fits = text.len() > 1
+        && text.starts_with('/')
+        && !text.ends_with('/')
+        && !text.contains("//")
+        && text.chars().all(plain);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is not a path for MCP; write one such as /mcp, without a slash at its end"
+        ))
+    }
+}
+
+/// The same in a file.
+pub(super) fn mcp_path_in_file<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<String>, D::Error> {
+    let text: Option<String> = Option::deserialize(from)?;
+    text.map(|text| mcp_path(&text).map_err(de::Error::custom))
+        .transpose()
 }
 
 /// Where tasks are kept: `sqlite:` and the path of a file.
@@ -237,13 +283,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_listened_to() {
-        let resolve = |text: &str| text.parse::<Listen>().unwrap().resolve();
+    fn without_users_only_this_machine_is_listened_to() {
+        let resolve = |text: &str| text.parse::<Listen>().unwrap().resolve(false);
         assert_eq!(resolve("127.0.0.1:80").unwrap().len(), 1);
         assert!(resolve("[::1]:80").is_ok());
         for open in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80"] {
+            assert!(open.parse::<Listen>().unwrap().resolve(true).is_ok());
             let error = resolve(open).unwrap_err();
-            assert!(error.contains("no authentication"), "{open}: {error}");
+            assert!(error.contains("there are no users"), "{open}: {error}");
         }
     }
 }

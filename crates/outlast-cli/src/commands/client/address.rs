@@ -43,7 +43,8 @@ pub(crate) struct Address {
     )]
     config: Option<PathBuf>,
 
-    /// An HTTP header for the server, "Name: value"; may be repeated
+    /// An HTTP header for the server, "Name: value"; may be repeated. A bearer token is better given in
+    /// the environment, as OUTLAST_TOKEN: other users of a machine see its command lines
     #[arg(long, value_name = "HEADER", global = true)]
     header: Vec<String>,
 
@@ -110,6 +111,10 @@ impl Address {
                 (Need::TaskList, Protocol::Auto) => Protocol::Legacy,
                 (_, protocol) => protocol,
             });
+        let token = std::env::var("OUTLAST_TOKEN").ok();
+        if let Some(token) = token.filter(|token| !token.is_empty()) {
+            builder = builder.header("authorization", format!("Bearer {token}"));
+        }
         for header in &self.header {
             let (name, value) = header.split_once(':').ok_or_else(|| {
                 Trouble::usage(format!("--header {header:?}: write it as \"Name: value\""))

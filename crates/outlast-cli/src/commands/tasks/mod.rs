@@ -4,6 +4,7 @@ mod cancel;
 mod list;
 mod logs;
 mod result;
+mod share;
 mod show;
 mod watch;
 
@@ -34,6 +35,7 @@ enum Verb {
     Result(result::Fetch),
     Logs(logs::Logs),
     Cancel(cancel::Cancel),
+    Share(share::Share),
 }
 
 impl Tasks {
@@ -57,6 +59,7 @@ impl Tasks {
             Verb::Result(result) => result.on(&client, &bar, json).await,
             Verb::Logs(logs) => logs.on(&client, json).await,
             Verb::Cancel(cancel) => cancel.on(&client, json).await,
+            Verb::Share(share) => share.on(&client).await,
         };
         bar.finish();
         client.close().await;

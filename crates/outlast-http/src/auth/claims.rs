@@ -1,0 +1,106 @@
+//! From what an authorization server says about a token to a principal.
+
+use outlast_core::{Owner, Principal, Scope};
+use serde_json::{Map, Value};
+
+/// Which claims say what.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    pub(super) owner: String,
+    pub(super) groups: String,
+    /// What stands before our words in the server's scopes.
+    pub(super) prefix: String,
+    /// What a token may that names no scope of ours.
+    pub(super) default: Option<Scope>,
+}
+
+impl Reading {
+    /// The principal; `issuer` keeps equal subjects of two servers apart (2026-07-28: a principal is an
+    /// issuer and a subject).
+    ///
+    /// # Errors
+    /// The token does not say whose it is.
+    pub(super) fn principal(
+        &self,
+        issuer: &str,
+        claims: &Map<String, Value>,
+    ) -> Result<Principal, String> {
+        let subject = match claims.get(&self.owner) {
+            Some(Value::String(subject)) if !subject.is_empty() => subject.clone(),
+            Some(Value::Number(subject)) => subject.to_string(),
+            _ => return Err(format!("the token has no {:?}", self.owner)),
+        };
+        let words = ["scope", "scp", "roles"].map(|name| words(claims.get(name)));
+        let words = words.iter().flatten();
+        let ours = words.filter_map(|word| word.strip_prefix(&*self.prefix));
+        let scope = Scope::highest(ours).or(self.default);
+        Ok(Principal::new(Owner::new(format!("{issuer}|{subject}")))
+            .with_groups(words_of(claims.get(&self.groups)))
+            .with_scope(scope))
+    }
+}
+
+/// The words of a claim: a list, or a text of words.
+fn words(claim: Option<&Value>) -> Vec<&str> {
+    match claim {
+        Some(Value::String(text)) => text.split_ascii_whitespace().collect(),
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn words_of(claim: Option<&Value>) -> Vec<String> {
+    match claim {
+        // A group's name may have spaces.
+        Some(Value::String(name)) => vec![name.clone()],
+        list => words(list).into_iter().map(str::to_owned).collect(),
+    }
+}
+
+/// Whether one of the token's audiences is one of ours.
+pub(super) fn is_for(claims: &Map<String, Value>, audiences: &[String]) -> bool {
+    let theirs = match claims.get("aud") {
+        Some(Value::String(one)) => vec![one.as_str()],
+        list => words(list),
+    };
+    theirs
+        .iter()
+        .any(|theirs| audiences.iter().any(|ours| ours == theirs))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn claims_are_read_in_their_usual_forms() {
+        let reading = Reading {
+            owner: "sub".into(),
+            groups: "groups".into(),
+            prefix: "api://x/".into(),
+            default: None,
+        };
+        let of = |claims: Value| reading.principal("https://i", claims.as_object().unwrap());
+        let alice =
+            of(json!({"sub": "a", "groups": ["x", "y z"], "scope": "openid api://x/tasks:run"}));
+        let alice = alice.unwrap();
+        assert_eq!(alice.owner().as_str(), "https://i|a");
+        assert_eq!(alice.groups(), ["x", "y z"]);
+        assert_eq!(alice.scope(), Some(Scope::Run));
+        let number = of(json!({"sub": 7, "scp": ["api://x/tasks:read"]})).unwrap();
+        assert_eq!(number.owner().as_str(), "https://i|7");
+        assert_eq!(number.scope(), Some(Scope::Read));
+        assert_eq!(
+            of(json!({"sub": "a", "scope": "tasks:run"}))
+                .unwrap()
+                .scope(),
+            None
+        );
+        assert!(of(json!({})).is_err() && of(json!({"sub": ""})).is_err());
+        let aud = |aud: Value| is_for(json!({"aud": aud}).as_object().unwrap(), &["me".into()]);
+        assert!(aud(json!("me")) && aud(json!(["you", "me"])));
+        assert!(!aud(json!("me too")) && !aud(json!([])) && !aud(json!(null)));
+    }
+}

@@ -1,0 +1,378 @@
+//! JSON Web Tokens (RFC 7519, RFC 9068) of an authorization server, checked against its published keys.
+//!
+//! Issuer, audience and expiry must be there and right; the clock may differ by a minute. The
+//! algorithms are pinned to asymmetric ones, and a key serves only the algorithms of its own kind, so
+//! that no public key is ever taken for a shared secret. Keys are fetched when the first token comes
+//! and once an hour; a token that names a key we do not have makes us look again, at most every half
+//! minute, which is how a rotation is noticed. While the keys cannot be fetched, those we have stay
+//! good for a day.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use outlast_core::{Principal, Scope};
+use reqwest::{Client, Url};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::claims::Reading;
+use super::{Authenticator, Credentials, Denied, Token, fetch};
+
+/// The algorithms that may be named.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// How old keys may be before they are fetched again.
+const FRESH: Duration = Duration::from_secs(3600);
+/// How old they may be when they cannot be.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+/// How often we look for a key that we do not have, or try again.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// Whose tokens are taken, and how they are read.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtSettings {
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// The `aud` of tokens for this server; one of them is enough.
+    #[serde(deserialize_with = "super::settings::one_or_more")]
+    pub audience: Vec<String>,
+    /// Where its keys are; by default what its metadata says (OpenID Connect Discovery, RFC 8414).
+    #[serde(default)]
+    pub jwks_url: Option<String>,
+    /// The algorithms that are taken; by default all asymmetric ones.
+    #[serde(default)]
+    pub algorithms: Option<Vec<String>>,
+    /// How many seconds its clock and ours may differ; by default 60.
+    #[serde(default)]
+    pub clock_skew_s: Option<u64>,
+    /// The claim that says whose a token is; by default `sub`.
+    #[serde(default)]
+    pub owner_claim: Option<String>,
+    /// The claim with the groups; by default `groups`.
+    #[serde(default)]
+    pub groups_claim: Option<String>,
+    /// What stands before our scopes in its own, for example `api://tasks/`.
+    #[serde(default)]
+    pub scope_prefix: Option<String>,
+    /// What a token may that names none of our scopes; by default nothing.
+    #[serde(default)]
+    pub default_scope: Option<Scope>,
+}
+
+/// Knows the tokens of an authorization server by its keys.
+pub struct Jwt {
+    issuer: String,
+    jwks_url: Option<Url>,
+    discovery: Vec<Url>,
+    algorithms: Vec<Algorithm>,
+    validation: Validation,
+    reading: Reading,
+    client: Client,
+    keys: RwLock<Keys>,
+    again: Duration,
+    /// Held by the one who fetches.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Keys {
+    set: Option<Arc<JwkSet>>,
+    fetched: Option<Instant>,
+    tried: Option<Instant>,
+}
+
+impl Jwt {
+    /// Takes the tokens of this issuer. Nothing is fetched yet.
+    ///
+    /// # Errors
+    /// A setting that cannot hold; the sentence says what is allowed.
+    pub fn new(settings: JwtSettings) -> Result<Self, String> {
+        let issuer = fetch::address("issuer", &settings.issuer)?;
+        let jwks_url = settings.jwks_url.as_deref();
+        let jwks_url = jwks_url
+            .map(|url| fetch::address("jwks_url", url))
+            .transpose()?;
+        let algorithms = match settings.algorithms {
+            None => ALGORITHMS.to_vec(),
+            Some(names) => names
+                .iter()
+                .map(|name| algorithm(name))
+                .collect::<Result<_, _>>()?,
+        };
+        if settings.audience.iter().all(|audience| audience.is_empty()) || algorithms.is_empty() {
+            return Err(
+                "audience and algorithms: name at least one; else tokens for other servers would \
+                 be good here"
+                    .into(),
+            );
+        }
+        let mut validation = Validation::default();
+        validation.set_issuer(&[&settings.issuer]);
+        validation.set_audience(&settings.audience);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.validate_nbf = true;
+        validation.leeway = settings.clock_skew_s.unwrap_or(60);
+        Ok(Self {
+            discovery: discovery(&issuer),
+            issuer: settings.issuer,
+            jwks_url,
+            algorithms,
+            validation,
+            reading: Reading {
+                owner: settings.owner_claim.unwrap_or_else(|| "sub".into()),
+                groups: settings.groups_claim.unwrap_or_else(|| "groups".into()),
+                prefix: settings.scope_prefix.unwrap_or_default(),
+                default: settings.default_scope,
+            },
+            client: fetch::client(),
+            keys: RwLock::default(),
+            again: AGAIN,
+            fetching: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Looks for a key that it does not have after this time at the earliest, instead of half a minute.
+    #[must_use]
+    pub fn looking_again_after(mut self, again: Duration) -> Self {
+        self.again = again;
+        self
+    }
+
+    async fn principal(
+        &self,
+        token: Token<'_>,
+        credentials: Credentials<'_>,
+    ) -> Result<Principal, Denied> {
+        let invalid = |why: &str| Denied::Invalid(why.to_owned());
+        let Ok(header) = decode_header(token.expose()) else {
+            // No token of this kind.
+            return Err(Denied::Foreign);
+        };
+        if claimed_issuer(token.expose()).is_some_and(|issuer| issuer != self.issuer) {
+            return Err(Denied::Foreign);
+        }
+        if !self.algorithms.contains(&header.alg) {
+            return Err(invalid("the token's algorithm is not allowed here"));
+        }
+        let kid = header.kid.as_deref();
+        let key = match self.key(kid, header.alg) {
+            Some(key) => key,
+            None => {
+                credentials.may_look_up()?;
+                self.fetch().await?;
+                self.key(kid, header.alg)
+                    .ok_or_else(|| invalid("the token was signed with an unknown key"))?
+            }
+        };
+        let mut validation = self.validation.clone();
+        validation.algorithms = vec![header.alg];
+        let claims = decode::<Map<String, Value>>(token.expose(), &key, &validation);
+        let claims = claims.map_err(|error| Denied::Invalid(why(error.kind()).to_owned()))?;
+        self.reading
+            .principal(&self.issuer, &claims.claims)
+            .map_err(Denied::Invalid)
+    }
+
+    /// The key with this name, or the only one that fits a token which names none.
+    fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let fetched = keys.fetched?;
+        let tried = keys.tried.map_or(Duration::MAX, |tried| tried.elapsed());
+        // Old keys are looked at again, and used while that fails.
+        if fetched.elapsed() > STALE || (fetched.elapsed() > FRESH && tried > self.again) {
+            return None;
+        }
+        let set = keys.set.as_deref()?;
+        let mut fitting = set.keys.iter().filter(|key| {
+            let named = kid.is_none_or(|kid| key.common.key_id.as_deref() == Some(kid));
+            named && fits(key, algorithm)
+        });
+        let key = fitting.next()?;
+        if kid.is_none() && fitting.next().is_some() {
+            return None;
+        }
+        DecodingKey::from_jwk(key).ok()
+    }
+
+    /// Fetches the keys, unless that was tried a moment ago.
+    async fn fetch(&self) -> Result<(), Denied> {
+        let _one = self.fetching.lock().await;
+        {
+            let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+            if keys.tried.is_some_and(|tried| tried.elapsed() < self.again) {
+                return match keys.set {
+                    Some(_) => Ok(()),
+                    None => Err(unavailable()),
+                };
+            }
+            keys.tried = Some(Instant::now());
+        }
+        match self.fetched().await {
+            Ok(set) => {
+                let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+                keys.set = Some(Arc::new(set));
+                keys.fetched = Some(Instant::now());
+                Ok(())
+            }
+            Err(why) => {
+                tracing::warn!(issuer = self.issuer, why, "cannot fetch the keys");
+                let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+                match keys.fetched {
+                    Some(fetched) if fetched.elapsed() <= STALE => Ok(()),
+                    _ => Err(unavailable()),
+                }
+            }
+        }
+    }
+
+    async fn fetched(&self) -> Result<JwkSet, String> {
+        let url = match &self.jwks_url {
+            Some(url) => url.clone(),
+            None => self.discovered().await?,
+        };
+        let (status, set) = fetch::ask(self.client.get(url)).await?;
+        if status != 200 {
+            return Err(format!("the keys' address answers with status {status}"));
+        }
+        let Some(Value::Array(keys)) = set.get("keys") else {
+            return Err("the keys' address answers without \"keys\"".into());
+        };
+        // A key of a kind that nobody here knows is no reason to refuse the others.
+        let keys = keys.iter().filter_map(|key| Jwk::deserialize(key).ok());
+        Ok(JwkSet {
+            keys: keys.collect(),
+        })
+    }
+
+    async fn discovered(&self) -> Result<Url, String> {
+        let mut last = String::new();
+        for url in &self.discovery {
+            match fetch::ask(self.client.get(url.clone())).await {
+                Ok((200, metadata)) if metadata["issuer"] == self.issuer.as_str() => {
+                    let jwks = metadata["jwks_uri"].as_str().unwrap_or_default();
+                    return fetch::address("jwks_uri", jwks);
+                }
+                Ok((200, metadata)) => {
+                    last = format!("its metadata speak of the issuer {}", metadata["issuer"]);
+                }
+                Ok((status, _)) => last = format!("its metadata answer with status {status}"),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
+    }
+}
+
+#[async_trait]
+impl Authenticator for Jwt {
+    async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, Denied> {
+        let token = credentials.token()?;
+        self.principal(token, credentials).await
+    }
+
+    fn authorization_servers(&self) -> Vec<String> {
+        vec![self.issuer.clone()]
+    }
+}
+
+/// The issuer that a token says it has, before anything of it is believed.
+fn claimed_issuer(token: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Claims {
+        iss: String,
+    }
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: Claims = serde_json::from_slice(&claims).ok()?;
+    Some(claims.iss)
+}
+
+fn unavailable() -> Denied {
+    Denied::Unavailable("the authorization server's keys cannot be fetched; try again".into())
+}
+
+fn algorithm(name: &str) -> Result<Algorithm, String> {
+    let known = name
+        .parse::<Algorithm>()
+        .ok()
+        .filter(|known| ALGORITHMS.contains(known));
+    known.ok_or_else(|| {
+        let allowed: Vec<String> = ALGORITHMS.iter().map(|a| format!("{a:?}")).collect();
+        format!(
+            "algorithms: {name:?} is not taken; allowed: {}",
+            allowed.join(", ")
+        )
+    })
+}
+
+/// Whether a key may check signatures of this algorithm.
+fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
+    use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve};
+    let common = &key.common;
+    if !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {
+        return false;
+    }
+    if common
+        .key_algorithm
+        .is_some_and(|said| said.to_string() != format!("{algorithm:?}"))
+    {
+        return false;
+    }
+    match (&key.algorithm, algorithm) {
+        (AlgorithmParameters::RSA(_), algorithm) => {
+            use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
+            matches!(algorithm, RS256 | RS384 | RS512 | PS256 | PS384 | PS512)
+        }
+        (AlgorithmParameters::EllipticCurve(curve), Algorithm::ES256) => {
+            curve.curve == EllipticCurve::P256
+        }
+        (AlgorithmParameters::EllipticCurve(curve), Algorithm::ES384) => {
+            curve.curve == EllipticCurve::P384
+        }
+        (AlgorithmParameters::OctetKeyPair(_), Algorithm::EdDSA) => true,
+        _ => false,
+    }
+}
+
+/// Where an issuer's metadata are: OpenID Connect Discovery, and RFC 8414 with the path at the end.
+fn discovery(issuer: &Url) -> Vec<Url> {
+    let path = issuer.path().trim_end_matches('/').to_owned();
+    let at = |path: String| {
+        let mut url = issuer.clone();
+        url.set_path(&path);
+        url.set_query(None);
+        url
+    };
+    vec![
+        at(format!("{path}/.well-known/openid-configuration")),
+        at(format!("/.well-known/oauth-authorization-server{path}")),
+    ]
+}
+
+fn why(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
+    use jsonwebtoken::errors::ErrorKind;
+    match kind {
+        ErrorKind::ExpiredSignature => "the token has expired",
+        ErrorKind::ImmatureSignature => "the token is not valid yet",
+        ErrorKind::InvalidIssuer => "the token is of another issuer",
+        ErrorKind::InvalidAudience => "the token is for another server",
+        ErrorKind::MissingRequiredClaim(_) => "the token lacks exp, iss or aud",
+        ErrorKind::InvalidSignature => "the token's signature is wrong",
+        _ => "the token is not valid",
+    }
+}

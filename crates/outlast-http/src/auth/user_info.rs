@@ -1,0 +1,204 @@
+//! Tokens of a provider that offers neither keys nor introspection: its user-info address is asked.
+//!
+//! Such an answer says who the user is, and not for whom the token was made: a token that the user
+//! gave to any other application is as good. Therefore nobody is let in who is not on the list
+//! `allow`, and the module is for a team that knows its applications; where the provider can issue
+//! tokens for this server, [`super::Jwt`] is the better way.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use outlast_core::{Owner, Principal, Scope};
+use reqwest::{Client, Url};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::known::Known;
+use super::{Authenticator, Credentials, Denied, fetch};
+
+/// How long an answer is believed.
+const BELIEVED: Duration = Duration::from_secs(60);
+
+/// Providers whose user-info address and members are known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// Google accounts; people are known by their verified email address.
+    Google,
+    /// GitHub accounts; people are known by their login.
+    Github,
+    /// Microsoft Entra ID; people are known by their email address.
+    Azure,
+}
+
+struct Preset {
+    url: &'static str,
+    issuer: &'static str,
+    /// Never changes, unlike the name.
+    subject: &'static str,
+    /// What people are listed by.
+    name: &'static str,
+    /// Must be true if it is there.
+    verified: Option<&'static str>,
+}
+
+impl Provider {
+    fn preset(self) -> Preset {
+        match self {
+            Self::Google => Preset {
+                url: "https://openidconnect.googleapis.com/v1/userinfo",
+                issuer: "https://accounts.google.com",
+                subject: "sub",
+                name: "email",
+                verified: Some("email_verified"),
+            },
+            Self::Github => Preset {
+                url: "https://api.github.com/user",
+                issuer: "https://github.com/login/oauth",
+                subject: "id",
+                name: "login",
+                verified: None,
+            },
+            Self::Azure => Preset {
+                url: "https://graph.microsoft.com/oidc/userinfo",
+                issuer: "https://login.microsoftonline.com/common/v2.0",
+                subject: "sub",
+                name: "email",
+                verified: None,
+            },
+        }
+    }
+}
+
+/// Which provider, and who may come in.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserInfoSettings {
+    /// The provider.
+    pub provider: Provider,
+    /// Who may come in: email addresses or logins, or `*@DOMAIN` for everybody of a domain.
+    #[serde(deserialize_with = "super::settings::one_or_more")]
+    pub allow: Vec<String>,
+    /// What they may do; by default `tasks:run`.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    /// Another address than the provider's usual one, for example of a GitHub of your own.
+    #[serde(default)]
+    pub url: Option<String>,
+}
+
+/// Knows a provider's tokens by asking whose they are.
+pub struct UserInfo {
+    url: Url,
+    preset: Preset,
+    allow: Vec<String>,
+    scope: Scope,
+    client: Client,
+    known: Known,
+}
+
+impl UserInfo {
+    /// Asks this provider.
+    ///
+    /// # Errors
+    /// A setting that cannot hold; the sentence says what is allowed.
+    pub fn new(settings: UserInfoSettings) -> Result<Self, String> {
+        let preset = settings.provider.preset();
+        let sensible = |entry: &String| match entry.strip_prefix("*@") {
+            Some(domain) => !domain.is_empty() && !domain.contains('*'),
+            None => !entry.is_empty() && !entry.contains('*'),
+        };
+        if settings.allow.is_empty() || !settings.allow.iter().all(sensible) {
+            return Err(
+                "allow: list email addresses, logins or *@DOMAIN; else everybody with an account \
+                 there could run tools here"
+                    .into(),
+            );
+        }
+        let url = settings.url.as_deref().unwrap_or(preset.url);
+        Ok(Self {
+            url: fetch::address("url", url)?,
+            preset,
+            allow: settings.allow,
+            scope: settings.scope.unwrap_or(Scope::Run),
+            client: fetch::client(),
+            known: Known::default(),
+        })
+    }
+
+    async fn ask(&self, token: &str) -> Result<Result<Principal, String>, String> {
+        let question = self.client.get(self.url.clone()).bearer_auth(token);
+        let question = question.header("accept", "application/json");
+        let (status, user) = match fetch::ask(question).await? {
+            (401 | 403, _) => {
+                return Ok(Err("the provider does not know the token".into()));
+            }
+            answer => answer,
+        };
+        if status != 200 {
+            return Err(format!("it answers with status {status}"));
+        }
+        let preset = &self.preset;
+        let subject = match &user[preset.subject] {
+            Value::String(subject) if !subject.is_empty() => subject.clone(),
+            Value::Number(subject) => subject.to_string(),
+            _ => return Err(format!("it answers without {:?}", preset.subject)),
+        };
+        let verified = |member| user.get(member).is_none_or(is_true);
+        let name = user[preset.name].as_str().unwrap_or_default();
+        if !self.allows(name) || !preset.verified.is_none_or(verified) {
+            return Ok(Err("this user is not among those who may come in".into()));
+        }
+        let owner = Owner::new(format!("{}|{subject}", preset.issuer));
+        Ok(Ok(Principal::new(owner).with_scope(self.scope)))
+    }
+
+    fn allows(&self, name: &str) -> bool {
+        let domain = name.rsplit_once('@').map(|(_, domain)| domain);
+        self.allow
+            .iter()
+            .any(|entry| match entry.strip_prefix("*@") {
+                Some(allowed) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)),
+                None => !name.is_empty() && entry.eq_ignore_ascii_case(name),
+            })
+    }
+}
+
+/// Some say it as a text.
+fn is_true(value: &Value) -> bool {
+    *value == Value::Bool(true) || *value == Value::String("true".into())
+}
+
+#[async_trait]
+impl Authenticator for UserInfo {
+    async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, Denied> {
+        let token = credentials.token()?;
+        let digest = token.digest();
+        let unknown = || Denied::Invalid("the token is not valid".into());
+        if let Some(known) = self.known.get(&digest) {
+            return known.ok_or_else(unknown);
+        }
+        credentials.may_look_up()?;
+        match self.ask(token.expose()).await {
+            Ok(Ok(principal)) => {
+                self.known.is_good(digest, principal.clone(), BELIEVED);
+                Ok(principal)
+            }
+            Ok(Err(why)) => {
+                self.known.is_bad(digest);
+                Err(Denied::Invalid(why))
+            }
+            Err(why) => {
+                let provider = self.preset.issuer;
+                tracing::warn!(provider, why, "cannot ask whose a token is");
+                Err(Denied::Unavailable(
+                    "the provider cannot be asked; try again".into(),
+                ))
+            }
+        }
+    }
+
+    fn authorization_servers(&self) -> Vec<String> {
+        vec![self.preset.issuer.into()]
+    }
+}
