@@ -13,7 +13,6 @@ from typing import Any
 import fastmcp_tasks
 import mcp_types
 from fastmcp import Client
-from fastmcp.client.transports import StdioTransport
 from fastmcp.exceptions import ToolError
 from fastmcp_tasks import ToolTask, call_tool_task
 from fastmcp_tasks.client_models import (
@@ -27,6 +26,7 @@ from fastmcp_tasks.client_models import (
     UpdateTaskRequestParams,
 )
 
+from fastmcp_shared import check_awaited, check_three, connect, outcome
 from harness import (
     DEADLINE,
     FOREVER,
@@ -53,14 +53,6 @@ assert fastmcp_tasks  # Imported for its effect, see above.
 suite = Suite("FastMCP 4")
 
 INVALID_PARAMS = -32602
-
-
-def connect(target: Target, **handlers: Any) -> Client[Any]:
-    """A client with a connection of its own; on stdio, with a process of its own."""
-    if target.stdio:
-        command, *arguments = target.command
-        return Client(StdioTransport(command, arguments, keep_alive=False), **handlers)
-    return Client(target.url, **handlers)
 
 
 async def start(client: Client[Any], name: str, arguments: dict[str, Any] | None = None, **more: Any) -> ToolTask:
@@ -106,11 +98,6 @@ def lasting(task: ClientGetTaskResult) -> dict[str, Any]:
     return {name: value for name, value in plain(task).items() if name != "pollIntervalMs"}
 
 
-async def outcome(handle: ToolTask) -> Any:
-    """Awaits a handle, but not for ever."""
-    return await asyncio.wait_for(handle.result(), DEADLINE)
-
-
 @suite.check("discovery declares the tasks extension")
 async def discover(target: Target) -> None:
     async with connect(target) as client:
@@ -149,15 +136,7 @@ async def transparent(target: Target) -> None:
 @suite.check("a task is awaited, with the result of the plain call")
 async def task(target: Target) -> None:
     async with connect(target) as client:
-        expected = await client.call_tool("add", {"a": 20, "b": 22})
-        handle = await start(client, "add", {"a": 20, "b": 22})
-        got = await asyncio.wait_for(handle, DEADLINE)
-        same(text_of(got.content), "42", "the sum")
-        same([plain(b) for b in got.content], [plain(b) for b in expected.content], "content")
-        same(got.structured_content, expected.structured_content, "structured content")
-        same(got.data, expected.data, "typed data")
-        need(not got.is_error, "the result is marked as an error")
-        same((await handle.status()).status, "completed", "status")
+        await check_awaited(client, start, lambda handle: handle.status())
 
 
 @suite.check("polling shows a working task and its progress")
@@ -202,14 +181,7 @@ async def result_twice(target: Target) -> None:
 @suite.check("three tasks at once")
 async def three(target: Target) -> None:
     async with connect(target) as client:
-        held = [await start(client, "slow_compute", {"seconds": FOREVER, "label": str(n)}) for n in range(3)]
-        same(len({h.task_id for h in held}), 3, "different ids")
-        now = await asyncio.gather(*(h.status() for h in held))
-        same([t.status for t in now], ["working"] * 3, "all three work at the same time")
-        await asyncio.gather(*(h.cancel() for h in held))
-        sums = await asyncio.gather(*(start(client, "add", {"a": n, "b": 100}) for n in range(3)))
-        results = await asyncio.gather(*(outcome(h) for h in sums))
-        same([text_of(r.content) for r in results], ["100", "101", "102"], "each task has its own result")
+        await check_three(client, start, lambda handle: handle.status())
 
 
 @suite.check("cancel a running task")

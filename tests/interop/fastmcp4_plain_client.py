@@ -8,12 +8,13 @@ run as a task is refused with the era's own error.
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastmcp import Client
-from fastmcp.client.transports import StdioTransport
 
-from harness import Suite, Target, check_progress, check_tools, need, plain, refused, same, text_of
+import fastmcp_shared
+from harness import Suite, Target, check_tools, need, plain, refused, same, text_of
 
 suite = Suite("FastMCP 4 without tasks")
 
@@ -22,12 +23,9 @@ MODERN = ("auto", "2026-07-28")
 LEGACY = ("legacy", "2025-11-25")
 
 
-def connect(target: Target, era: tuple[str, str], **handlers: Any) -> Client[Any]:
-    """A client with a connection of its own; on stdio, with a process of its own."""
-    if target.stdio:
-        command, *arguments = target.command
-        return Client(StdioTransport(command, arguments, keep_alive=False), mode=era[0], **handlers)
-    return Client(target.url, mode=era[0], **handlers)
+def connect(target: Target, era: tuple[str, str], **handlers: Any) -> AbstractAsyncContextManager[Client[Any]]:
+    """A client with a connection of its own, of one era."""
+    return fastmcp_shared.connect(target, mode=era[0], **handlers)
 
 
 async def calls(target: Target, era: tuple[str, str]) -> None:
@@ -39,17 +37,6 @@ async def calls(target: Target, era: tuple[str, str]) -> None:
         slow = await client.call_tool("slow_compute", {"seconds": 1, "label": "inline"})
         need(not slow.is_error, f"the call failed: {slow.content}")
         text_of(slow.content)
-
-
-async def progress(target: Target, era: tuple[str, str]) -> None:
-    seen: list[tuple[float, float | None]] = []
-
-    async def report(value: float, total: float | None, _message: str | None) -> None:
-        seen.append((value, total))
-
-    async with connect(target, era, progress_handler=report) as client:
-        text_of((await client.call_tool("slow_progress", {"steps": 10, "step_ms": 100})).content)
-    check_progress(seen, 10)
 
 
 @suite.check("calls, 2026-07-28")
@@ -64,12 +51,12 @@ async def calls_legacy(target: Target) -> None:
 
 @suite.check("progress, 2026-07-28")
 async def progress_modern(target: Target) -> None:
-    await progress(target, MODERN)
+    await fastmcp_shared.check_reported_progress(target, mode=MODERN[0])
 
 
 @suite.check("progress, 2025-11-25")
 async def progress_legacy(target: Target) -> None:
-    await progress(target, LEGACY)
+    await fastmcp_shared.check_reported_progress(target, mode=LEGACY[0])
 
 
 @suite.check("a tool that must be a task is refused, 2026-07-28")

@@ -16,7 +16,8 @@ import asyncio
 import json
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -179,14 +180,47 @@ def _find(error: BaseException | None, kind: type[BaseException]) -> BaseExcepti
     A transport that breaks while a check's own error passes through it replaces that
     error by its own, and keeps it as the context.
     """
-    if error is None or isinstance(error, kind):
-        return error
-    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    for candidate in (*inner, error.__context__):
-        found = _find(candidate, kind)
-        if found is not None:
-            return found
+    # Errors that were raised again and again can stand behind themselves.
+    waiting, seen = [error], set[int]()
+    while waiting:
+        candidate = waiting.pop(0)
+        if candidate is None or id(candidate) in seen:
+            continue
+        if isinstance(candidate, kind):
+            return candidate
+        seen.add(id(candidate))
+        inner = candidate.exceptions if isinstance(candidate, BaseExceptionGroup) else ()
+        waiting += [*inner, candidate.__context__]
     return None
+
+
+def _broke_while_closing(error: BaseException) -> bool:
+    """Whether nothing happened but that a transport found its own stream closed."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_broke_while_closing(inner) for inner in error.exceptions)
+    return type(error).__name__ == "BrokenResourceError"
+
+
+@asynccontextmanager
+async def closing(connection: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
+    """A connection whose end counts for nothing; what counts is how the check went.
+
+    The stdio transport of the Python SDK breaks when a message arrives while it closes,
+    which is no fault of the server.
+    """
+    failure: BaseException | None = None
+    try:
+        async with connection as entered:
+            try:
+                yield entered
+            except BaseException as error:
+                failure = error
+                raise
+    except BaseException as error:
+        if not _broke_while_closing(error):
+            raise
+        if failure is not None:
+            raise failure from None
 
 
 def _describe(error: BaseException) -> str:

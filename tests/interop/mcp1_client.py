@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import anyio
 import mcp.types as types
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
@@ -30,6 +29,7 @@ from harness import (
     check_statuses,
     check_time,
     check_tools,
+    closing,
     eventually,
     need,
     plain,
@@ -45,28 +45,21 @@ INVALID_PARAMS = -32602
 METHOD_NOT_FOUND = -32601
 
 
-@asynccontextmanager
-async def connect(target: Target, **callbacks: Any) -> AsyncIterator[ClientSession]:
+def connect(target: Target, **callbacks: Any) -> AbstractAsyncContextManager[ClientSession]:
     """A new connection, after its handshake."""
+    return closing(connected(target, **callbacks))
+
+
+@asynccontextmanager
+async def connected(target: Target, **callbacks: Any) -> AsyncIterator[ClientSession]:
     if target.stdio:
         command, *arguments = target.command
         transport: Any = stdio_client(StdioServerParameters(command=command, args=arguments))
     else:
         transport = streamable_http_client(target.url)
-    failure: BaseException | None = None
-    try:
-        async with transport as streams, ClientSession(streams[0], streams[1], **callbacks) as session:
-            await session.initialize()
-            try:
-                yield session
-            except BaseException as error:
-                failure = error
-                raise
-    except* anyio.BrokenResourceError:
-        # The SDK's stdio transport breaks when a message arrives while it closes,
-        # which is no fault of the server; what counts is how the check went.
-        if failure is not None:
-            raise failure from None
+    async with transport as streams, ClientSession(streams[0], streams[1], **callbacks) as session:
+        await session.initialize()
+        yield session
 
 
 async def start(session: ClientSession, name: str, arguments: dict[str, Any] | None = None, **more: Any) -> str:

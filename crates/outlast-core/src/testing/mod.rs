@@ -10,6 +10,7 @@ pub mod conformance;
 mod faulty;
 mod memory;
 mod model;
+mod mutation;
 mod random;
 mod wait;
 
@@ -18,5 +19,6 @@ pub use conformance::{Fixture, Reopened, conformance};
 pub use faulty::{Fault, FaultyStore};
 pub use memory::MemoryStore;
 pub use model::model;
+pub use mutation::{mutate, mutate_json};
 pub use random::{Random, count, seed};
 pub use wait::{block_on, eventually, join_all, poll_once};

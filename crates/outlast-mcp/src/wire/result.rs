@@ -69,9 +69,10 @@ fn cancelled(reason: Option<&str>) -> ToolResult {
     ToolResult::error(reason.unwrap_or("Task was cancelled"))
 }
 
-/// A CallToolResult inside another object: without the members of a response.
+/// The CallToolResult inside a finished 2026-07-28 task. It says that it is complete, as the schema
+/// of that type demands wherever it stands: the official tasks client reads no other.
 pub(super) fn inner_result(out: &mut Vec<u8>, result: &ToolResult) {
-    members(&mut Object::new(out), result, true, &[]);
+    tool_result(out, result, Version::V2026_07_28, &[]);
 }
 
 fn members(object: &mut Object<'_>, result: &ToolResult, structured: bool, ours: &[(&str, &str)]) {

@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(value["ttlMs"], 60_000);
         assert_eq!(value["result"]["isError"], true);
         assert!(value.get("ttl").is_none() && value.get("pollInterval").is_none());
-        assert!(value["result"].get("resultType").is_none());
+        assert_eq!(value["result"]["resultType"], "complete");
         assert_eq!(legacy(&task)["status"], "failed");
     }
 

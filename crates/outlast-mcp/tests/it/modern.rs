@@ -114,7 +114,7 @@ async fn a_task_from_creation_to_its_end() {
     rig.go(1);
     let task = rig.task(id, |task| task["status"] == "completed").await;
     assert_eq!(task["result"]["content"][0]["text"], "through the gate");
-    assert!(task["result"].get("resultType").is_none());
+    assert_eq!(task["result"]["resultType"], "complete");
     let day = 24 * 60 * 60 * 1000;
     assert!(task["ttlMs"].as_u64().unwrap() >= day, "{task}");
     let again = rig.task(id, |_| true).await;

@@ -1,70 +1,10 @@
 //! Messages that were right once: whatever a stranger changes in them, there is a clear answer and
 //! the server goes on.
 
+use outlast_core::testing::{Random, mutate, seed};
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, declaring, modern_body, modern_headers, whole};
-
-/// Small, seeded, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
-
-fn seed() -> u64 {
-    let seed = std::env::var("OUTLAST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed =
-        seed.unwrap_or_else(|| u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    println!("OUTLAST_SEED={seed}");
-    seed | 1
-}
-
-fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
-    const SPICE: &[&[u8]] = &[
-        b"null",
-        b"[]",
-        b"{}",
-        b"\"\"",
-        b"-1",
-        b"1e999",
-        b"\\u0000",
-        b"\\ud800",
-        b"\xff",
-        b"[[[[",
-        b"}",
-        b",",
-        b"\"_meta\":7,",
-        b"\n",
-    ];
-    for _ in 0..=random.below(3) {
-        let at = random.below(bytes.len());
-        match random.below(5) {
-            0 => bytes[at] ^= 1 << random.below(8),
-            1 => bytes.truncate(at.max(1)),
-            2 => drop(bytes.remove(at)),
-            3 => {
-                let spice = SPICE[random.below(SPICE.len())];
-                bytes.splice(at..at, spice.iter().copied());
-            }
-            _ => {
-                let end = (at + random.below(12)).min(bytes.len());
-                let spice = SPICE[random.below(SPICE.len())];
-                bytes.splice(at..end, spice.iter().copied());
-            }
-        }
-        if bytes.is_empty() {
-            bytes.push(b' ');
-        }
-    }
-}
 
 #[tokio::test]
 async fn every_changed_message_gets_an_answer() {
@@ -99,9 +39,11 @@ async fn every_changed_message_gets_an_answer() {
         json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}),
         json!({"jsonrpc": "2.0", "id": "AQ", "result": answer}),
     ];
-    let mut random = Random(seed());
+    let seed = seed();
+    println!("OUTLAST_SEED={seed}");
+    let mut random = Random::new(seed);
     for _ in 0..3000 {
-        let pick = random.below(modern.len() + legacy.len());
+        let pick = random.index(modern.len() + legacy.len());
         let (mut bytes, headers) = match modern.get(pick) {
             Some((method, params)) => {
                 let body = modern_body(7, &declaring(), method, params.clone());
