@@ -50,15 +50,11 @@ async def run(program: Path, *arguments: str, home: str | None = None) -> tuple[
 
 async def cli(target: Target, era: str, method: str, *more: str) -> tuple[int, Any]:
     """One request with a connection of its own."""
-    where = (
-        (*target.command, "--protocol-era", era)
-        if target.stdio
-        else (str(target.url), "--transport", "http", "--protocol-era", era)
-    )
     if target.stdio:
         # What the server gets and what the Inspector gets is told apart by the dashes.
-        where = (target.command[0], "--protocol-era", era)
-        more = (*more, "--", *target.command[1:])
+        where, more = ("--protocol-era", era), (*more, "--", *target.command)
+    else:
+        where = (str(target.url), "--transport", "http", "--protocol-era", era)
     return await run(CLI, "--cli", *where, "--method", method, "--format", "json", "-q", *more)
 
 

@@ -18,7 +18,6 @@ pub(super) async fn try_one(bench: &Bench, input: &[u8]) -> Result<String, Strin
     let token = match which {
         "session" => &bench.session,
         "state" => &bench.state,
-        "cursor" => &bench.cursor,
         _ => return Ok("no token".into()),
     };
     let mut changed = token.clone().into_bytes();
@@ -42,13 +41,12 @@ pub(super) async fn try_one(bench: &Bench, input: &[u8]) -> Result<String, Strin
             judged(status, &message)?;
             message
         }
-        "state" => {
+        _ => {
             let answers = json!({"who": {"action": "accept", "content": {"name": "Ada"}}});
             let params = json!({"name": "asks_first", "arguments": {}, "requestState": changed,
                 "inputResponses": answers});
             bench.modern("tools/call", params).await
         }
-        _ => bench.modern("tools/list", json!({"cursor": changed})).await,
     };
     if message.get("result").is_some() {
         return Err(format!(
