@@ -60,6 +60,16 @@ pub enum EventKind {
         /// Its place among those of the same name.
         number: u64,
     },
+    /// Part of the result was given out.
+    Partial {
+        /// Its number.
+        number: u64,
+    },
+    /// A file was kept.
+    Artifact {
+        /// Its name.
+        name: String,
+    },
     /// The task gave up its worker to wait.
     Suspended,
     /// The worker is gone; the task will run again.

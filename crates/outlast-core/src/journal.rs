@@ -29,6 +29,15 @@ pub enum JournalKind {
     Undone,
     /// What a look for a signal found that did not wait: the signal's number, or none.
     Signal,
+    /// Part of the result that was given out before the end; named by [`partial_name`].
+    Partial,
+    /// A file that the task made: a [`crate::blob::RecordedArtifact`].
+    Artifact,
+}
+
+/// The name of a partial result's entry: names in the order of the numbers.
+pub fn partial_name(number: u64) -> String {
+    format!("{number:08}")
 }
 
 impl JournalKind {
@@ -42,6 +51,8 @@ impl JournalKind {
             Self::Undo => "undo",
             Self::Undone => "undone",
             Self::Signal => "signal",
+            Self::Partial => "partial",
+            Self::Artifact => "artifact",
         }
     }
 }

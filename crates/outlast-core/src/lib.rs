@@ -7,6 +7,7 @@
 //!
 //! Who should depend on this crate: authors of a store. Everybody else depends on `outlast`.
 
+pub mod blob;
 pub mod clock;
 pub mod duration;
 pub mod error;
@@ -32,6 +33,7 @@ pub mod usage;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use blob::{Artifact, BlobWriter, Blobs};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{Error, Result};
 pub use event::{Event, EventKind};

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::json::RawJson;
 
+/// The largest result, in bytes of JSON: 64 MiB. Larger things are artifacts.
+pub const LARGEST_RESULT: usize = 64 * 1024 * 1024;
+
 /// What a tool returned.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ToolResult {
@@ -41,6 +44,13 @@ impl ToolResult {
             is_error: false,
             meta: None,
         }
+    }
+
+    /// How many bytes of JSON it has.
+    pub fn size(&self) -> usize {
+        let rest = [&self.structured, &self.meta];
+        let rest = rest.into_iter().flatten().map(|json| json.as_str().len());
+        self.content.as_str().len() + rest.sum::<usize>()
     }
 
     /// The first line of the first text block, at most 200 characters of it: a sentence for lists and
@@ -95,6 +105,8 @@ pub enum FailureReason {
     NoWorker,
     /// The task reached its maximum age before it ended.
     Expired,
+    /// The result has more than [`LARGEST_RESULT`] bytes.
+    ResultTooLarge,
     /// A task that had to complete first failed.
     Dependency,
 }

@@ -25,6 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+use crate::blob::Blobs;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Result;
 use crate::event::{Event, RescueReason};
@@ -286,7 +287,7 @@ pub struct Recovered {
 
 /// Changes of tasks.
 #[async_trait]
-pub trait Store: Reads + Side {
+pub trait Store: Reads + Side + Blobs {
     /// What this store promises.
     fn info(&self) -> StoreInfo;
 
@@ -469,6 +470,23 @@ pub trait Reads: Send + Sync + 'static {
 
     /// Everything recorded for the task, in the order of recording.
     async fn journal(&self, task: TaskId) -> Result<Vec<JournalEntry>>;
+
+    /// The entries of one kind with names above `after`, in the order of their names, at most `limit`.
+    async fn journal_page(
+        &self,
+        task: TaskId,
+        kind: JournalKind,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>>;
+
+    /// The entry of this kind and name.
+    async fn journal_get(
+        &self,
+        task: TaskId,
+        kind: JournalKind,
+        name: &str,
+    ) -> Result<Option<JournalEntry>>;
 
     /// The task's signals under `name` with numbers above `after`, in order, at most `limit`.
     async fn signals(

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use outlast_core::outcome::LARGEST_RESULT;
 use outlast_core::store::{Report, SuspendReply};
 use outlast_core::{Failure, FailureReason, Level, LogLine, Outcome, ToolResult};
 use tokio::time::sleep_until;
@@ -241,6 +242,15 @@ fn timed_out(run: &Run, failure: Failure) -> Ending {
 
 fn ending_of(run: &Run, returned: Result<Result<ToolResult>, String>) -> Ending {
     match returned {
+        Ok(Ok(result)) if result.size() > LARGEST_RESULT => {
+            let message = format!(
+                "the result has {} bytes, and at most {LARGEST_RESULT} are kept: give large things \
+                 out as artifacts",
+                result.size()
+            );
+            let failure = Failure::internal(FailureReason::ResultTooLarge, message);
+            Ending::Outcome(Outcome::Failed(failure))
+        }
         Ok(Ok(result)) => Ending::Outcome(Outcome::Completed(result)),
         Ok(Err(error)) => {
             ending_of_error(run, &error).unwrap_or_else(|| Ending::Outcome(error.into_outcome()))

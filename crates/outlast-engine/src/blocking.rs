@@ -39,6 +39,11 @@ impl BlockingCx {
         }
     }
 
+    /// Waits on this thread.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     /// [`Cx::step`] with work that blocks.
     ///
     /// # Errors

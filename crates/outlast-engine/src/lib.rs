@@ -7,6 +7,7 @@
 //! Execution is at least once, recording is exactly once: a handler may be run again from its top
 //! after a crash, and what it did in [`Cx::step`] is not done again once it was recorded.
 
+mod artifact;
 mod attempt;
 mod blocking;
 mod confirm;
@@ -14,6 +15,7 @@ mod context;
 mod deadline;
 mod engine;
 mod error;
+mod given;
 mod handle;
 mod heart;
 mod hub;
@@ -39,6 +41,7 @@ mod usual;
 mod wait;
 mod worker;
 
+pub use artifact::{ArtifactSource, LARGEST_PARTIAL, LARGEST_PARTIALS, MOST_PARTIALS, Partial};
 pub use blocking::BlockingCx;
 pub use confirm::CONFIRM_KEY;
 pub use context::Cx;

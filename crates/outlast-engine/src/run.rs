@@ -32,6 +32,13 @@ pub(crate) enum Origin {
     Leased(Box<Claimed>),
 }
 
+/// How many partial results there are, and their bytes.
+#[derive(Default)]
+pub(crate) struct Given {
+    pub(crate) count: u64,
+    pub(crate) bytes: usize,
+}
+
 pub(crate) struct Run {
     pub(crate) spec: Arc<TaskSpec>,
     pub(crate) attempt: u32,
@@ -54,6 +61,8 @@ pub(crate) struct Run {
     answers: Mutex<HashMap<String, Answer>>,
     pub(crate) progress: ProgressCell,
     pub(crate) log: LogBuffer,
+    /// The partial results that this entry has given out.
+    pub(crate) partials: tokio::sync::Mutex<Given>,
     pub(crate) meter: Meter,
     /// Somebody asked for the task to be stopped.
     pub(crate) cancel: CancellationToken,
@@ -119,6 +128,7 @@ impl Run {
             ),
             used: Mutex::default(),
             log: LogBuffer::default(),
+            partials: tokio::sync::Mutex::default(),
             meter: Meter::new(recorded_usage),
             cancel: CancellationToken::new(),
             cancel_observed: AtomicBool::new(false),
@@ -265,6 +275,12 @@ impl Run {
         drop(used);
         let recorded = lock(&self.journal).get(&(kind, name.clone())).cloned();
         (name, recorded)
+    }
+
+    /// How many entries of a kind are recorded.
+    pub(crate) fn recorded_of(&self, kind: JournalKind) -> usize {
+        let journal = lock(&self.journal);
+        journal.keys().filter(|(of, _)| *of == kind).count()
     }
 
     /// Remembers an entry that this run wrote.

@@ -27,10 +27,10 @@ pub(crate) fn outside_step(what: &'static str) -> Result<()> {
 }
 
 /// Counts a step in flight, so that the engine does not suspend under it.
-struct InFlight<'a>(&'a Run);
+pub(crate) struct InFlight<'a>(&'a Run);
 
 impl<'a> InFlight<'a> {
-    fn begin(run: &'a Run) -> Self {
+    pub(crate) fn begin(run: &'a Run) -> Self {
         run.steps_in_flight.fetch_add(1, Ordering::AcqRel);
         Self(run)
     }

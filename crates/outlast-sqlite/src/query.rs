@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use outlast_core::store::{Filter, Page};
-use outlast_core::{Event, JournalEntry, LogChunk, LogPage, Phase, TaskId, TaskStatus, Timestamp};
+use outlast_core::{
+    Event, JournalEntry, JournalKind, LogChunk, LogPage, Phase, TaskId, TaskStatus, Timestamp,
+};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
@@ -130,6 +132,47 @@ pub(crate) fn journal(conn: &Connection, id: TaskId) -> Result<Vec<JournalEntry>
         Some(task) => journal_of(conn, task),
         None => Ok(Vec::new()),
     }
+}
+
+/// The entries of one kind with names above `after`.
+pub(crate) fn journal_page(
+    conn: &Connection,
+    id: TaskId,
+    kind: JournalKind,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<JournalEntry>, Failure> {
+    let Some(task) = sequence_of(conn, id)? else {
+        return Ok(Vec::new());
+    };
+    let mut statement = conn.prepare_cached(
+        "SELECT kind, name, input_hash, at, recorded FROM journal
+         WHERE task = ?1 AND kind = ?2 AND name > ?3 ORDER BY name LIMIT ?4",
+    )?;
+    let mut rows = statement.query(params![task, kind.as_str(), after, row::limit(limit)])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        entries.push(row::journal_entry(row)?);
+    }
+    Ok(entries)
+}
+
+/// The entry of this kind and name.
+pub(crate) fn journal_get(
+    conn: &Connection,
+    id: TaskId,
+    kind: JournalKind,
+    name: &str,
+) -> Result<Option<JournalEntry>, Failure> {
+    let Some(task) = sequence_of(conn, id)? else {
+        return Ok(None);
+    };
+    let mut statement = conn.prepare_cached(
+        "SELECT kind, name, input_hash, at, recorded FROM journal
+         WHERE task = ?1 AND kind = ?2 AND name = ?3",
+    )?;
+    let mut rows = statement.query(params![task, kind.as_str(), name])?;
+    rows.next()?.map(row::journal_entry).transpose()
 }
 
 /// Everything recorded for the task with this sequence.

@@ -18,11 +18,12 @@ use outlast_core::store::{
 };
 use outlast_core::task::{Awaiting, Lease, NewTask};
 use outlast_core::{
-    Clock, Error, Event, JournalEntry, JournalKind, LogLine, LogPage, NewSignal, Recorded, Result,
-    Signal, SystemClock, Task, TaskId, Timestamp,
+    BlobWriter, Blobs, Clock, Error, Event, JournalEntry, JournalKind, LogLine, LogPage, NewSignal,
+    Recorded, Result, Signal, SystemClock, Task, TaskId, Timestamp,
 };
 use tokio::sync::oneshot;
 
+use crate::blobs::BlobFiles;
 use crate::cache::Cache;
 use crate::failure::{self, Failure};
 use crate::limit;
@@ -91,6 +92,7 @@ pub struct SqliteStore {
     writer: Sender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
+    blobs: BlobFiles,
     tally: Arc<Mutex<Option<Tally>>>,
     lock: std::sync::Weak<Lock>,
     /// The boot in which the store was last used, and the present one.
@@ -120,6 +122,7 @@ impl SqliteStore {
         let last_boot =
             schema::get_meta(&conn, "boot").map_err(|error| failure::explain(&path, error))?;
         let readers = Readers::start(&path)?;
+        let blobs = BlobFiles::open(&path)?;
         let cache = Arc::new(Cache::default());
         let sink = Arc::new(OnceLock::new());
         let tally = Arc::default();
@@ -133,6 +136,7 @@ impl SqliteStore {
             known: Some(known),
             tally: Arc::clone(&tally),
             lock: Arc::clone(&lock),
+            blobs: blobs.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("outlast-writer".into())
@@ -146,6 +150,7 @@ impl SqliteStore {
             writer: sender,
             thread: Mutex::new(Some(thread)),
             readers,
+            blobs,
             tally,
             lock: Arc::downgrade(&lock),
             boots: [last_boot, lock::boot_id()],
@@ -404,6 +409,31 @@ impl Reads for SqliteStore {
             .await
     }
 
+    async fn journal_page(
+        &self,
+        task: TaskId,
+        kind: JournalKind,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>> {
+        let after = after.to_owned();
+        self.readers
+            .read(move |conn| query::journal_page(conn, task, kind, &after, limit))
+            .await
+    }
+
+    async fn journal_get(
+        &self,
+        task: TaskId,
+        kind: JournalKind,
+        name: &str,
+    ) -> Result<Option<JournalEntry>> {
+        let name = name.to_owned();
+        self.readers
+            .read(move |conn| query::journal_get(conn, task, kind, &name))
+            .await
+    }
+
     async fn signals(
         &self,
         task: TaskId,
@@ -434,6 +464,30 @@ impl Reads for SqliteStore {
             Some(tally) => Ok(tally.stats()),
             None => self.write(|unit| unit.stats()).await,
         }
+    }
+}
+
+#[async_trait]
+impl Blobs for SqliteStore {
+    async fn blob_create(&self, task: TaskId) -> Result<Box<dyn BlobWriter>> {
+        self.check_open()?;
+        self.blobs.create(task).await
+    }
+
+    async fn blob_read(
+        &self,
+        task: TaskId,
+        blob: &str,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        self.check_open()?;
+        self.blobs.read(task, blob, offset, limit).await
+    }
+
+    async fn blob_remove(&self, task: TaskId, blob: &str) -> Result<()> {
+        self.check_open()?;
+        self.blobs.remove(task, blob).await
     }
 }
 

@@ -24,6 +24,7 @@ use outlast_core::{Clock, Error, Result, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::blobs::BlobFiles;
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::lock::Lock;
@@ -165,6 +166,8 @@ pub(crate) struct Writer {
     pub(crate) tally: Arc<Mutex<Option<Tally>>>,
     /// Held as long as this thread may write.
     pub(crate) lock: Arc<Lock>,
+    /// The files that go with deleted records.
+    pub(crate) blobs: BlobFiles,
 }
 
 impl Writer {
@@ -264,9 +267,14 @@ impl Writer {
         for (id, task) in &done.changed {
             self.cache.publish(*id, task.as_ref());
         }
+        let deleted = done.changed.iter().filter(|(_, task)| task.is_none());
+        let deleted: Vec<_> = deleted.map(|(id, _)| *id).collect();
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner) = done.tally;
         for job in applied {
             job.reply(None);
+        }
+        if !deleted.is_empty() {
+            self.blobs.remove_tasks(deleted.into_iter());
         }
         if let Some(sink) = self.sink.get() {
             // Notices may get lost; a sink that panics must not take the store with it.

@@ -66,13 +66,13 @@ pub use content::{Bytes, Content};
 pub use definition::{IntoTool, StateOf, Tool};
 pub use error::StartError;
 #[doc(inline)]
-pub use outlast_core::{InputRequest, Level, Owner, RawJson, TaskId, ToolResult};
+pub use outlast_core::{Artifact, InputRequest, Level, Owner, RawJson, TaskId, ToolResult};
 #[doc(inline)]
 pub use outlast_core::{Principal, Scope};
 #[doc(inline)]
 pub use outlast_engine::{
-    BlockingCx, Cx, Error, ErrorKind, Handler, ProgressPart, ProgressReporter, ProgressSink,
-    ProgressUpdate, Result, Retry, TaskSupport, Undo,
+    ArtifactSource, BlockingCx, Cx, Error, ErrorKind, Handler, ProgressPart, ProgressReporter,
+    ProgressSink, ProgressUpdate, Result, Retry, TaskSupport, Undo,
 };
 pub use outlast_http::auth;
 pub use reply::Reply;

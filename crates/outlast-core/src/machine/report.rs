@@ -106,6 +106,14 @@ impl Task {
                 None
             }
             JournalKind::Undone => self.undone(entry, now),
+            JournalKind::Partial => {
+                let number = entry.name.parse().unwrap_or_default();
+                Some(self.bump(now, EventKind::Partial { number }))
+            }
+            JournalKind::Artifact => {
+                let name = entry.name.clone();
+                Some(self.bump(now, EventKind::Artifact { name }))
+            }
             _ => None,
         })
     }

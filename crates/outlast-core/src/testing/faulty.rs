@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::blob::{BlobWriter, Blobs};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -269,6 +270,27 @@ impl Reads for FaultyStore {
         self.call("journal", self.inner.journal(task)).await
     }
 
+    async fn journal_page(
+        &self,
+        task: TaskId,
+        kind: JournalKind,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>> {
+        let page = self.inner.journal_page(task, kind, after, limit);
+        self.call("journal_page", page).await
+    }
+
+    async fn journal_get(
+        &self,
+        task: TaskId,
+        kind: JournalKind,
+        name: &str,
+    ) -> Result<Option<JournalEntry>> {
+        self.call("journal_get", self.inner.journal_get(task, kind, name))
+            .await
+    }
+
     async fn signals(
         &self,
         task: TaskId,
@@ -291,6 +313,29 @@ impl Reads for FaultyStore {
 
     async fn stats(&self) -> Result<Stats> {
         self.call("stats", self.inner.stats()).await
+    }
+}
+
+#[async_trait]
+impl Blobs for FaultyStore {
+    async fn blob_create(&self, task: TaskId) -> Result<Box<dyn BlobWriter>> {
+        self.call("blob_create", self.inner.blob_create(task)).await
+    }
+
+    async fn blob_read(
+        &self,
+        task: TaskId,
+        blob: &str,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        let read = self.inner.blob_read(task, blob, offset, limit);
+        self.call("blob_read", read).await
+    }
+
+    async fn blob_remove(&self, task: TaskId, blob: &str) -> Result<()> {
+        self.call("blob_remove", self.inner.blob_remove(task, blob))
+            .await
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::memory_blobs::MemoryBlobs;
+use crate::blob::{BlobWriter, Blobs, RecordedArtifact};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Error, Result};
 use crate::event::{Event, RescueReason};
@@ -33,6 +35,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     sink: OnceLock<Arc<dyn NoticeSink>>,
     inner: Mutex<Inner>,
+    blobs: MemoryBlobs,
 }
 
 #[derive(Default)]
@@ -96,6 +99,7 @@ impl MemoryStore {
             clock,
             sink: OnceLock::new(),
             inner: Mutex::default(),
+            blobs: MemoryBlobs::default(),
         }
     }
 
@@ -113,10 +117,14 @@ impl MemoryStore {
             same: inner.same.clone(),
             ..Inner::default()
         };
+        // What no entry names is swept up at a start.
+        let blobs = self.blobs.copy();
+        blobs.retain(|task, blob| inner.names(task, blob));
         Self {
             clock: Arc::clone(&self.clock),
             sink: OnceLock::new(),
             inner: Mutex::new(inner),
+            blobs,
         }
     }
 
@@ -145,6 +153,20 @@ impl MemoryStore {
 }
 
 impl Inner {
+    /// Whether the journal of a task names a blob.
+    fn names(&self, task: TaskId, blob: &str) -> bool {
+        let named = |entry: &JournalEntry| {
+            entry.kind == JournalKind::Artifact
+                && entry
+                    .recorded
+                    .json()
+                    .to::<RecordedArtifact>()
+                    .is_ok_and(|artifact| artifact.blob == blob)
+        };
+        let kept = self.tasks.get(&task);
+        kept.is_some_and(|kept| kept.journal.iter().any(named))
+    }
+
     /// Applies a verb to a task and keeps what came of it.
     fn change<T>(
         &mut self,
@@ -858,6 +880,31 @@ impl Reads for MemoryStore {
         })
     }
 
+    async fn journal_page(
+        &self,
+        task: TaskId,
+        kind: JournalKind,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>> {
+        let mut entries = self.journal(task).await?;
+        entries.retain(|entry| entry.kind == kind && entry.name.as_str() > after);
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries.truncate(limit);
+        Ok(entries)
+    }
+
+    async fn journal_get(
+        &self,
+        task: TaskId,
+        kind: JournalKind,
+        name: &str,
+    ) -> Result<Option<JournalEntry>> {
+        let entries = self.journal(task).await?;
+        let mut entries = entries.into_iter();
+        Ok(entries.find(|entry| entry.kind == kind && entry.name == name))
+    }
+
     async fn signals(
         &self,
         task: TaskId,
@@ -935,6 +982,34 @@ impl Filter {
                 .is_none_or(|tool| task.spec.tool == *tool)
             && (self.phases.is_empty() || self.phases.contains(&task.state.phase))
             && (self.statuses.is_empty() || self.statuses.contains(&task.status(Era::Modern)))
+    }
+}
+
+#[async_trait]
+impl Blobs for MemoryStore {
+    async fn blob_create(&self, task: TaskId) -> Result<Box<dyn BlobWriter>> {
+        self.unit(|_, _| Ok(self.blobs.create(task)))
+    }
+
+    async fn blob_read(
+        &self,
+        task: TaskId,
+        blob: &str,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        self.unit(|inner, _| {
+            // Blobs go with their tasks.
+            self.blobs.retain(|task, _| inner.tasks.contains_key(&task));
+            Ok(self.blobs.read(task, blob, offset, limit))
+        })
+    }
+
+    async fn blob_remove(&self, task: TaskId, blob: &str) -> Result<()> {
+        self.unit(|_, _| {
+            self.blobs.remove(task, blob);
+            Ok(())
+        })
     }
 }
 

@@ -9,6 +9,7 @@ mod clock;
 pub mod conformance;
 mod faulty;
 mod memory;
+mod memory_blobs;
 mod model;
 mod mutation;
 mod random;

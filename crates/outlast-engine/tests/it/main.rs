@@ -6,6 +6,7 @@ mod calls;
 mod cancel;
 mod careful;
 mod chains;
+mod given;
 mod lifecycle;
 mod order;
 mod progress;

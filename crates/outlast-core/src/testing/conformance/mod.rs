@@ -9,6 +9,7 @@
     reason = "these are tests, though the compiler takes them for a library"
 )]
 
+mod artifact;
 mod cancel;
 mod chain;
 mod claim;
@@ -284,6 +285,14 @@ cases! {
         records_are_put_replaced_and_expire,
         the_first_to_init_wins,
         an_expired_record_is_no_record,
+    }
+    artifact {
+        ranges_of_a_blob_join,
+        a_blob_can_be_taken_back,
+        what_is_given_out_has_an_event_each,
+        entries_are_read_by_kind_and_name,
+        blobs_go_with_their_task,
+        what_no_entry_names_is_swept_up_at_a_start,
     }
     reopen {
         everything_is_there_again,
