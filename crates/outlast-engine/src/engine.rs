@@ -411,6 +411,24 @@ impl Engine {
         self.shared.due.notify_one();
     }
 
+    /// Ends as a crash does, for tests: every handler is dropped where it stands, nothing more is
+    /// written, and the store stays open.
+    pub async fn abandon(self) {
+        let shared = self.shared;
+        shared.stopping.cancel();
+        shared.slots.close();
+        self.worker.abort();
+        let _ = self.worker.await;
+        self.heart.stop();
+        shared.running.close();
+        while !shared.running.is_empty() {
+            // A run that was just claimed may not have been entered yet.
+            let runs = shared.runs.all();
+            runs.iter().for_each(|run| run.lost.cancel());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Stops cleanly: claims nothing more, lets running handlers end for up to `grace`, hands back
     /// the rest without counting the attempt, and closes the store.
     ///

@@ -30,6 +30,9 @@
 //! * [`Cx`] is what a handler can do besides its own work: progress, log, steps, questions.
 //! * [`Server`] puts tools together and runs them; [`Settings`] is how.
 //!
+//! With the feature `testing`, `outlast::testing` runs a server inside a test: with a clock that the test
+//! moves, faults that it plans, and crashes.
+//!
 //! [`guide::steps`] says where the effects of a handler may stand.
 //!
 //! # Limits
@@ -58,6 +61,8 @@ mod schema;
 mod server;
 mod settings;
 mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use ask::{Answer, Ask, question};
 #[cfg(feature = "client")]

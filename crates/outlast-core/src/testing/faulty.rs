@@ -38,6 +38,10 @@ pub enum Fault {
     LoseReply,
     /// It waits until [`FaultyStore::release`].
     Delay,
+    /// The process dies at once, as by `kill -9`, and nothing of the call is done.
+    DieBefore,
+    /// It is done, and the process dies before the caller hears of it.
+    DieAfter,
 }
 
 /// A store around another one, with faults.
@@ -118,6 +122,11 @@ impl FaultyStore {
             Some(Fault::LoseReply) => {
                 call.await?;
                 Err(fault_error(method, "lost its reply"))
+            }
+            Some(Fault::DieBefore) => std::process::abort(),
+            Some(Fault::DieAfter) => {
+                let _ = call.await;
+                std::process::abort()
             }
             Some(Fault::Delay) => {
                 self.until_release(released).await;

@@ -187,6 +187,12 @@ impl Server {
         self.database(&settings.clone().over(self.settings.clone()))
     }
 
+    /// What a server in process runs.
+    #[cfg(feature = "testing")]
+    pub(crate) fn parts_for_tests(&self) -> Result<(Tools, StateMap), StartError> {
+        Ok((self.settle_tools(&self.settings)?, self.state.clone()))
+    }
+
     /// The tools with the defaults of `settings`, all of what they need being there.
     fn settle_tools(&self, settings: &Settings) -> Result<Tools, StartError> {
         let mut settled = Vec::with_capacity(self.tools.len());

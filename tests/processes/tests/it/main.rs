@@ -1,4 +1,5 @@
 //! Durability, shown by killing processes.
 
 mod commands;
+mod crash;
 mod kill_steps;
