@@ -6,6 +6,7 @@
 #[cfg(feature = "client")]
 mod client;
 mod errors;
+mod kit;
 mod rig;
 mod start;
 mod tools;

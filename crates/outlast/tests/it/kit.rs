@@ -1,0 +1,155 @@
+//! The test kit, used as an application would.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use outlast::core::{Cleanup, FailureReason, Outcome, Phase};
+use outlast::prelude::*;
+use outlast::testing::{Fault, TestServer};
+use outlast::{Answer, Ask};
+use serde_json::json;
+
+/// Counts what really happened.
+#[derive(Default)]
+struct Effects {
+    charged: AtomicU32,
+    refunded: AtomicU32,
+    stuck: AtomicU32,
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Delivery {
+    /// Where to?
+    street: String,
+}
+
+/// Charges a card, asks where to deliver to, and delivers.
+#[tool(task)]
+async fn order(fails: bool, effects: State<Arc<Effects>>, cx: Cx) -> Result<String> {
+    let refund = cx.undo("refund", &json!({})).await?;
+    cx.step("charge", || async {
+        effects.charged.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    })
+    .await?;
+    let answer = cx.ask::<Delivery>("street", "Where to?").await?;
+    let Answer::Accepted(Delivery { street }) = answer else {
+        return Err(Error::tool("nowhere to go"));
+    };
+    if fails {
+        return Err(Error::protocol(-32000, "the van broke down"));
+    }
+    refund.discard().await?;
+    Ok(format!("delivered to {street}"))
+}
+
+#[tool]
+async fn refund(effects: State<Arc<Effects>>) -> Result<String> {
+    effects.refunded.fetch_add(1, Ordering::SeqCst);
+    Ok("refunded".into())
+}
+
+/// Never comes to the end of its second step.
+#[tool(task, destructive)]
+async fn wipe(effects: State<Arc<Effects>>, cx: Cx) -> Result<String> {
+    cx.step("first", || async { Ok(()) }).await?;
+    cx.step("second", || async {
+        effects.stuck.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<Result<()>>().await
+    })
+    .await?;
+    Ok("wiped".into())
+}
+
+async fn shop() -> (TestServer, Arc<Effects>) {
+    let effects = Arc::new(Effects::default());
+    let server = Server::new("shop")
+        .tool(order)
+        .tool(refund)
+        .tool(wipe)
+        .state(Arc::clone(&effects));
+    (TestServer::start(server).await.unwrap(), effects)
+}
+
+fn street() -> serde_json::Value {
+    json!({"action": "accept", "content": {"street": "Elm Street"}})
+}
+
+#[tokio::test]
+async fn a_crash_while_it_waits_repeats_nothing() {
+    let (server, effects) = shop().await;
+    let id = server
+        .create("order", &json!({"fails": false}))
+        .await
+        .unwrap();
+    server.run_until_idle().await;
+    assert_eq!(server.task(id).await.state.phase, Phase::Suspended);
+    let server = server.crash().await.unwrap();
+    server.answer(id, "street", &street()).await.unwrap();
+    server.run_until_idle().await;
+    assert_eq!(server.text(id).await, "delivered to Elm Street");
+    assert_eq!(effects.charged.load(Ordering::SeqCst), 1);
+    assert_eq!(effects.refunded.load(Ordering::SeqCst), 0);
+    let again = server.answer(id, "street", &street()).await.unwrap_err();
+    assert!(again.to_string().contains("is not open"), "{again}");
+}
+
+#[tokio::test]
+async fn a_failure_after_a_crash_is_undone_whatever_the_store_does() {
+    for method in ["journal_put", "finish", "claim"] {
+        let (server, effects) = shop().await;
+        let id = server
+            .create("order", &json!({"fails": true}))
+            .await
+            .unwrap();
+        server.run_until_idle().await;
+        let server = server.crash().await.unwrap();
+        server.answer(id, "street", &street()).await.unwrap();
+        server.faults().on_next(method, Fault::Fail);
+        server.run_until_idle().await;
+        let task = server.task(id).await;
+        assert!(matches!(task.outcome.as_deref(), Some(Outcome::Failed(_))));
+        assert_eq!(task.state.cleanup, Cleanup::Done);
+        assert_eq!(effects.charged.load(Ordering::SeqCst), 1);
+        assert!(effects.refunded.load(Ordering::SeqCst) >= 1);
+    }
+}
+
+#[tokio::test]
+async fn a_crash_in_the_middle_of_a_step_drops_it_there() {
+    let (server, effects) = shop().await;
+    let id = server.create("wipe", &json!({})).await.unwrap();
+    server.until_recorded(id, "first").await;
+    while effects.stuck.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let server = server.crash().await.unwrap();
+    server.run_until_idle().await;
+    let task = server.task(id).await;
+    let Some(Outcome::Failed(failure)) = task.outcome.as_deref() else {
+        panic!("{:?}", task.outcome);
+    };
+    assert_eq!(failure.reason, FailureReason::Interrupted);
+    assert_eq!(effects.stuck.load(Ordering::SeqCst), 1, "not run again");
+}
+
+#[tokio::test]
+async fn time_passes_when_the_test_says_so() {
+    let (server, _) = shop().await;
+    let id = server
+        .create("order", &json!({"fails": false}))
+        .await
+        .unwrap();
+    server.run_until_idle().await;
+    // Nobody answers for as long as a task may live.
+    server.advance(Duration::from_secs(31 * 24 * 60 * 60)).await;
+    let task = server.task(id).await;
+    let Some(Outcome::Failed(failure)) = task.outcome.as_deref() else {
+        panic!("{:?}", task.outcome);
+    };
+    assert_eq!(failure.reason, FailureReason::Expired);
+    assert_eq!(task.state.cleanup, Cleanup::Done);
+    let unknown = server.create("nothing", &json!({})).await.unwrap_err();
+    assert!(unknown.to_string().contains("no tool \"nothing\""));
+}
