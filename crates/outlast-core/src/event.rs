@@ -53,6 +53,18 @@ pub enum EventKind {
         /// Their keys.
         keys: Vec<String>,
     },
+    /// A child was started.
+    Spawned {
+        /// Its id.
+        child: TaskId,
+    },
+    /// A child that is not detached has ended.
+    ChildEnded {
+        /// Its id.
+        child: TaskId,
+        /// How; a tool's own error is a failure here.
+        status: crate::status::TaskStatus,
+    },
     /// A signal came.
     Signalled {
         /// What it is read by.

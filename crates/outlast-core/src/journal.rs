@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::id::TaskId;
 use crate::json::RawJson;
 
 /// What kind of slot an entry records.
@@ -27,6 +28,10 @@ pub enum JournalKind {
     Undo,
     /// What came of the undo with this name: `null`, or the error's text as a JSON string.
     Undone,
+    /// The number of the branch that won a race.
+    Race,
+    /// The id of a child that was started.
+    Child,
     /// What a look for a signal found that did not wait: the signal's number, or none.
     Signal,
     /// Part of the result that was given out before the end; named by [`partial_name`].
@@ -50,6 +55,8 @@ impl JournalKind {
             Self::Value => "value",
             Self::Undo => "undo",
             Self::Undone => "undone",
+            Self::Race => "race",
+            Self::Child => "child",
             Self::Signal => "signal",
             Self::Partial => "partial",
             Self::Artifact => "artifact",
@@ -150,4 +157,17 @@ pub struct JournalEntry {
     pub recorded: Recorded,
     /// When it was recorded.
     pub at: Timestamp,
+}
+
+impl JournalEntry {
+    /// The entry of a child that is created with it.
+    pub fn child(name: &str, input_hash: Option<u64>, child: TaskId, at: Timestamp) -> Self {
+        Self {
+            kind: JournalKind::Child,
+            name: name.to_owned(),
+            input_hash,
+            recorded: Recorded::Value(RawJson::of(&child).expect("an id has a JSON form")),
+            at,
+        }
+    }
 }

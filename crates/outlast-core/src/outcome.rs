@@ -107,6 +107,8 @@ pub enum FailureReason {
     Expired,
     /// The result has more than [`LARGEST_RESULT`] bytes.
     ResultTooLarge,
+    /// A child failed or was cancelled, and the handler could not go on without it.
+    Child,
     /// A task that had to complete first failed.
     Dependency,
 }

@@ -350,6 +350,23 @@ pub trait Store: Reads + Side + Blobs {
         recorded: Recorded,
     ) -> Result<JournalEntry>;
 
+    /// Creates a task as a child of the one that runs under `lease`, and records its id in that one's
+    /// journal under the kind [`JournalKind::Child`] and `name`, in one unit. If the entry is there
+    /// already, it is returned and nothing is created. The child gets its parent's owner.
+    ///
+    /// # Errors
+    /// As [`Store::journal_put`] and [`Store::create`]; [`crate::Error::Invalid`] if the child would
+    /// stand deeper than [`crate::machine::MAX_DEPTH`] or be one of more than
+    /// [`crate::machine::MAX_CHILDREN`].
+    async fn spawn(
+        &self,
+        lease: &Lease,
+        name: &str,
+        input_hash: Option<u64>,
+        child: NewTask,
+        detached: bool,
+    ) -> Result<JournalEntry>;
+
     /// Asks questions without giving up the worker. Returns the record, which carries the answers
     /// of questions that were asked before.
     ///
@@ -407,7 +424,8 @@ pub trait Store: Reads + Side + Blobs {
     /// undos that still have to run.
     ///
     /// # Errors
-    /// [`crate::Error::NotFound`].
+    /// [`crate::Error::NotFound`]; [`crate::Error::Invalid`] if it is an attached child of a task that
+    /// has not ended.
     async fn delete(&self, task: TaskId) -> Result<bool>;
 
     /// Does what is due now, for at most `budget` tasks: timers, deadlines, expired leases, the end
@@ -433,6 +451,8 @@ pub struct Filter {
     pub owner: Option<Owner>,
     /// Only of this tool.
     pub tool: Option<String>,
+    /// Only children of this task, detached ones too.
+    pub parent: Option<TaskId>,
     /// Only in these phases; empty means all.
     pub phases: Vec<Phase>,
     /// Only with these statuses, as the newer era says them; empty means all.

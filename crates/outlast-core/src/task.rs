@@ -15,7 +15,7 @@ use crate::input::Input;
 use crate::journal::JournalSize;
 use crate::json::RawJson;
 use crate::limit::Keys;
-use crate::machine::{Blocker, Dependency};
+use crate::machine::{Blocker, Children, Dependency, Parent};
 use crate::outcome::Outcome;
 use crate::progress::{Progress, about};
 use crate::same::{IdempotencyKey, Same};
@@ -81,6 +81,9 @@ pub struct TaskSpec {
     /// What limits apply to it.
     #[serde(default, skip_serializing_if = "Keys::is_empty")]
     pub keys: Keys,
+    /// The task that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// How long the caller asked to be able to read the task, from its creation. A floor, never a
     /// deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,6 +149,7 @@ impl TaskSpec {
             after: Vec::new(),
             idempotency: None,
             same: None,
+            parent: None,
             keys: Keys::default(),
             ttl: None,
             retention: DEFAULT_RETENTION,
@@ -201,6 +205,9 @@ pub struct Awaiting {
     /// Names of signals, with how many of each have been read: the next one is waited for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub signals: BTreeMap<String, u64>,
+    /// Children that have not ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<TaskId>,
     /// A timer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
@@ -269,6 +276,9 @@ pub struct TaskState {
     /// How many signals came, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub signals: BTreeMap<String, u64>,
+    /// How many children it has.
+    #[serde(default, skip_serializing_if = "Children::is_empty")]
+    pub children: Children,
     /// `Some` exactly in [`Phase::Suspended`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaiting: Option<Awaiting>,
@@ -396,7 +406,7 @@ impl Task {
 
     /// The progress, with the time that was probably left when it was reported.
     fn progress_line(&self) -> Option<String> {
-        let line = self.state.progress.line()?;
+        let line = self.shown_progress().line()?;
         let left = self.state.progress.remaining(self.state.updated_at);
         Some(match left {
             Some(left) => format!("{line} · {} left", about(left)),

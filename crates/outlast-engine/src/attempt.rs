@@ -133,7 +133,13 @@ pub(crate) async fn drive(
             && !run.waits.must_stay_hot()
             && let Some(since) = run.waits.waiting_since()
         {
-            let due = since + settings.hot_wait;
+            // A parent must not sit in the slot that its children need.
+            let crowded = run.shared.slots.are_taken() && run.waits.needs_room();
+            let due = if crowded {
+                since
+            } else {
+                since + settings.hot_wait
+            };
             if due <= now {
                 match suspend(run).await {
                     Ok(true) => break Ending::Suspended,
@@ -193,6 +199,7 @@ trait Pipe: Sized {
 impl Pipe for Ending {}
 
 fn continue_polling(run: &Run) {
+    run.waits.resolved.notify_waiters();
     run.waits.filled.notify_waiters();
 }
 

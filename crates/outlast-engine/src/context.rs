@@ -11,8 +11,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::blocking::BlockingCx;
+use crate::child::{FanOut, Spawn};
 use crate::error::{Error, ErrorKind, Result, from_store};
 use crate::progress::ProgressReporter;
+use crate::race::Race;
 use crate::run::Run;
 use crate::signal::Signals;
 use crate::step::{self, Step};
@@ -338,6 +340,82 @@ impl Cx {
             }
             filled.await;
         }
+    }
+
+    /// Starts a task as a child of this one, once: a later run of the handler gets the child that is
+    /// there. `arguments` serialise to an object; `()` is the empty one. The child belongs to the same
+    /// owner and carries the same labels and priority; it is cancelled when this task ends or is
+    /// cancelled, unless it is detached.
+    ///
+    /// ```
+    /// # use outlast_engine::{Cx, Result};
+    /// # use serde_json::json;
+    /// # async fn handler(cx: Cx) -> Result<u64> {
+    /// let left = cx.spawn("count_words", json!({"file": "a.txt"})).named("left").await?;
+    /// let right = cx.spawn("count_words", json!({"file": "b.txt"})).named("right").await?;
+    /// // Both run; this task waits, and gives up its worker if that takes long.
+    /// let sum = left.join_as::<u64>().await? + right.join_as::<u64>().await?;
+    /// // This one goes on when the task has ended.
+    /// cx.spawn("publish", json!({"words": sum})).detach().await?;
+    /// # Ok(sum) }
+    /// ```
+    ///
+    /// # Errors
+    /// There is no such tool; the arguments do not fit it; a name used twice; more than
+    /// [`outlast_core::machine::MAX_CHILDREN`] children or [`outlast_core::machine::MAX_DEPTH`] levels.
+    /// Else as [`Cx::step`].
+    pub fn spawn(&self, tool: impl Into<String>, arguments: impl Serialize) -> Spawn<'_> {
+        Spawn::new(&self.run, tool.into(), &arguments)
+    }
+
+    /// Starts a child of `tool` for each set of arguments, some at a time, and waits for all of them.
+    /// Returns what each brought, in the order of the arguments: a child that failed does not stop the
+    /// others.
+    ///
+    /// ```
+    /// # use outlast_engine::{Cx, Result};
+    /// # use serde_json::json;
+    /// # async fn handler(cx: Cx, images: Vec<String>) -> Result<String> {
+    /// let images = images.iter().map(|image| json!({"image": image}));
+    /// let resized = cx.fan_out("resize", images).limit(8).await?;
+    /// let failed = resized.iter().filter(|result| result.is_err()).count();
+    /// # Ok(format!("{failed} failed")) }
+    /// ```
+    ///
+    /// The arguments must come in the same order in every run of the handler.
+    ///
+    /// # Errors
+    /// As [`Cx::spawn`], if a child could not be started.
+    pub fn fan_out<'a, I>(&'a self, tool: impl Into<String>, arguments: I) -> FanOut<'a>
+    where
+        I: IntoIterator + 'a,
+        I::IntoIter: Send,
+        I::Item: Serialize,
+    {
+        FanOut::new(&self.run, tool.into(), arguments)
+    }
+
+    /// Waits for the first of several branches and records which one it was, so that a later run of
+    /// the handler goes the same way. The other branches are dropped. (`select!` would choose anew in
+    /// every run.)
+    ///
+    /// ```
+    /// # use outlast_engine::{Cx, Result};
+    /// # use std::time::Duration;
+    /// # async fn handler(cx: Cx) -> Result<String> {
+    /// let mut words = cx.signals::<String>("guidance");
+    /// let guidance = cx
+    ///     .race("guidance or a minute")
+    ///     .branch(async { words.next().await.map(Some) })
+    ///     .branch(async { cx.sleep("patience", Duration::from_secs(60)).await.map(|()| None) })
+    ///     .await?;
+    /// # Ok(guidance.unwrap_or_default()) }
+    /// ```
+    ///
+    /// # Errors
+    /// What the first branch returned; a race without branches; else as [`Cx::step`].
+    pub fn race<'a, T>(&'a self, name: impl Into<String>) -> Race<'a, T> {
+        Race::new(&self.run, name.into())
     }
 
     /// The signals that were and will be sent to this task under `name`, from the first on: in every

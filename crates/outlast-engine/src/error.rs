@@ -11,6 +11,7 @@ use std::time::Duration;
 use outlast_core::{Failure, FailureReason, Outcome, RawJson, ToolResult};
 use serde::{Deserialize, Serialize};
 
+use crate::child::ChildFailure;
 use crate::retry::{Retry, RetryHint};
 
 /// The result of a handler, a step or any method of the context.
@@ -45,6 +46,8 @@ pub enum ErrorKind {
     Failed(Failure),
     /// The arguments do not fit the tool; the sentence says which and how.
     Arguments(String),
+    /// A child brought no result. A tool's own error goes on to the caller as one.
+    Child(ChildFailure),
     /// The task is being cancelled.
     Cancelled,
     /// The task was taken from this worker: nothing it does from here on is recorded.
@@ -136,6 +139,14 @@ impl Error {
         }
     }
 
+    /// How the child ended, if this is the error of one.
+    pub fn child(&self) -> Option<&ChildFailure> {
+        match self.kind() {
+            ErrorKind::Child(child) => Some(child),
+            _ => None,
+        }
+    }
+
     /// What kind of error it is.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
@@ -159,6 +170,10 @@ impl Error {
                 data,
             }),
             ErrorKind::Failed(failure) => Outcome::Failed(failure),
+            ErrorKind::Child(child) => match &*child.outcome {
+                Outcome::Completed(_) => Outcome::Completed(ToolResult::error(child.to_string())),
+                _ => Outcome::Failed(Failure::internal(FailureReason::Child, child.to_string())),
+            },
             ErrorKind::Cancelled => Outcome::Cancelled { reason: None },
             ErrorKind::Journal(message) => {
                 Outcome::Failed(Failure::internal(FailureReason::JournalMismatch, message))
@@ -263,6 +278,7 @@ impl fmt::Display for Error {
                 f.write_str(message)
             }
             ErrorKind::Failed(failure) => f.write_str(&failure.message),
+            ErrorKind::Child(child) => child.fmt(f),
             ErrorKind::Arguments(message) => write!(f, "invalid arguments: {message}"),
             ErrorKind::Cancelled => f.write_str("the task is being cancelled"),
             ErrorKind::LeaseLost => f.write_str("the task was taken from this worker"),

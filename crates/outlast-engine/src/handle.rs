@@ -92,7 +92,7 @@ impl NewCall {
         }
     }
 
-    fn into_spec(self, shared: &Shared) -> TaskSpec {
+    pub(crate) fn into_spec(self, shared: &Shared) -> TaskSpec {
         let (tool, order) = (&self.tool, &self.tool.order);
         let mut keys = Keys::default();
         order.add_keys(&tool.name, &self.arguments, &self.owner, &mut keys);
@@ -365,6 +365,25 @@ impl Handle {
         let filter = Filter {
             owner: Some(who.into().owner().clone()),
             ..filter
+        };
+        self.store().list(&filter, before, limit).await
+    }
+
+    /// The children of a task, the latest started first, below the sequence `before`.
+    ///
+    /// # Errors
+    /// As [`Handle::get`].
+    pub async fn children<'a>(
+        &self,
+        who: impl Into<Asker<'a>>,
+        id: TaskId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        self.permitted(who.into(), id, Right::Read).await?;
+        let filter = Filter {
+            parent: Some(id),
+            ..Filter::default()
         };
         self.store().list(&filter, before, limit).await
     }

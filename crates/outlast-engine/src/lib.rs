@@ -10,6 +10,7 @@
 mod artifact;
 mod attempt;
 mod blocking;
+mod child;
 mod confirm;
 mod context;
 mod deadline;
@@ -24,6 +25,7 @@ mod log;
 mod observer;
 mod order;
 mod progress;
+mod race;
 mod retry;
 mod run;
 mod running;
@@ -43,6 +45,7 @@ mod worker;
 
 pub use artifact::{ArtifactSource, LARGEST_PARTIAL, LARGEST_PARTIALS, MOST_PARTIALS, Partial};
 pub use blocking::BlockingCx;
+pub use child::{Child, ChildFailure, FanOut, Spawn};
 pub use confirm::CONFIRM_KEY;
 pub use context::Cx;
 pub use engine::{Engine, EngineBuilder};
@@ -54,6 +57,7 @@ pub use progress::{
     Items, Over, OverReader, OverStream, ProgressPart, ProgressReporter, ProgressSink,
     ProgressUpdate,
 };
+pub use race::Race;
 pub use retry::Retry;
 pub use running::{OnDrop, Running};
 pub use sharing::{Asker, Grantee, Right};

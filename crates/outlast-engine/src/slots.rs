@@ -32,6 +32,11 @@ impl Slots {
         })
     }
 
+    /// Whether every slot is taken.
+    pub(crate) fn are_taken(&self) -> bool {
+        self.semaphore.available_permits() == 0
+    }
+
     /// Waits for a slot. Cancel safe. `None` once the worker has stopped.
     pub(crate) async fn take(&self) -> Option<Slot> {
         let permit = Arc::clone(&self.semaphore).acquire_owned().await.ok()?;

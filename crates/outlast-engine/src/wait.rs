@@ -7,8 +7,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use outlast_core::Timestamp;
 use outlast_core::task::Awaiting;
+use outlast_core::{TaskId, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -17,6 +17,9 @@ pub(crate) struct Waits {
     pending: Mutex<Pending>,
     /// Tells the waiting slots to look again.
     pub(crate) filled: Notify,
+    /// Tells all of them, and those that watch something by themselves, that the store did not suspend
+    /// the task because something had happened.
+    pub(crate) resolved: Notify,
     /// The handler cannot be dropped, so the task cannot be suspended.
     hot: AtomicBool,
 }
@@ -32,6 +35,8 @@ struct Pending {
 pub(crate) enum For {
     Answer(String),
     Moment(Timestamp),
+    /// The end of a child.
+    Child(TaskId),
     /// The signal behind those that were read.
     Signal {
         name: String,
@@ -75,12 +80,20 @@ impl Waits {
         self.lock().slots.iter().map(|(_, _, since)| *since).max()
     }
 
+    /// Whether it waits for a child, which may need the worker's slot.
+    pub(crate) fn needs_room(&self) -> bool {
+        let pending = self.lock();
+        let mut slots = pending.slots.iter();
+        slots.any(|(_, what, _)| matches!(what, For::Child(_)))
+    }
+
     /// Everything waited for, as the store wants to hear it.
     pub(crate) fn awaiting(&self) -> Awaiting {
         let mut awaiting = Awaiting::default();
         for (_, what, _) in &self.lock().slots {
             match what {
                 For::Answer(key) => awaiting.inputs.push(key.clone()),
+                For::Child(id) => awaiting.children.push(*id),
                 For::Signal { name, read } => {
                     let known = awaiting.signals.entry(name.clone()).or_insert(*read);
                     *known = (*known).min(*read);

@@ -57,6 +57,11 @@ pub(crate) fn list_statement(
     } else {
         ("", "task.owner")
     };
+    // The children of a task are fewer than the tasks of an owner, and so are its unfinished ones.
+    let (index, owner, parent_column) = match filter.parent {
+        Some(_) => ("INDEXED BY task_parent", "+task.owner", "task.parent"),
+        None => (index, owner, ""),
+    };
     let mut sql = format!(
         "SELECT {TASK_COLUMNS} FROM task {index} WHERE NOT (task.phase = 'finished' AND task.due_at <= ?)"
     );
@@ -67,6 +72,10 @@ pub(crate) fn list_statement(
     if let Some(wanted) = &filter.owner {
         let _ = write!(sql, " AND {owner} = ?");
         values.push(Value::Text(wanted.as_str().to_owned()));
+    }
+    if let Some(parent) = &filter.parent {
+        let _ = write!(sql, " AND {parent_column} = ?");
+        values.push(Value::Blob(parent.as_bytes().to_vec()));
     }
     if let Some(tool) = &filter.tool {
         sql.push_str(" AND +task.tool = ?");

@@ -217,6 +217,10 @@ mod tests {
             statuses: vec![TaskStatus::Completed],
             ..owned.clone()
         };
+        let children = Filter {
+            parent: Some(outlast_core::TaskId::random()),
+            ..owned.clone()
+        };
         let running = Filter {
             phases: vec![Phase::Running],
             ..owned.clone()
@@ -240,6 +244,9 @@ mod tests {
             (limit::FORGET.to_owned(), "rate_arrival (arrival<?)"),
             (transition::DUE.to_owned(), "task_due (due_at<?)"),
             (claim::RUNNING.to_owned(), "task_unfinished (phase=?)"),
+            (relation::CHILDREN.to_owned(), "task_parent (parent=?)"),
+            (relation::OPEN_CHILDREN.to_owned(), "task_parent (parent=?)"),
+            (list(children), "task_parent (parent=? AND rowid<?)"),
             (
                 relation::DEPENDANTS.to_owned(),
                 "dependency USING PRIMARY KEY (dependency=?)",

@@ -22,6 +22,8 @@ CREATE TABLE task (
     phase        TEXT NOT NULL,
     status       TEXT NOT NULL,
     due_at       INTEGER NOT NULL,
+    -- The id of the task that started it.
+    parent       BLOB,
     state        TEXT NOT NULL,
     -- What was asked for, if it is short; else it is in `long_spec`, because this row is written
     -- again and again.
@@ -38,6 +40,7 @@ CREATE INDEX task_waits ON task (waits) WHERE waits IS NOT NULL;
 CREATE INDEX task_unfinished ON task (phase) WHERE phase <> 'finished';
 CREATE INDEX task_due ON task (due_at);
 CREATE INDEX task_owner ON task (owner);
+CREATE INDEX task_parent ON task (parent) WHERE parent IS NOT NULL;
 
 -- Who waits for whose end. A row is gone once the dependency has ended.
 CREATE TABLE dependency (

@@ -295,6 +295,19 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn spawn(
+        &self,
+        lease: &Lease,
+        name: &str,
+        input_hash: Option<u64>,
+        child: NewTask,
+        detached: bool,
+    ) -> Result<JournalEntry> {
+        let (lease, name) = (*lease, name.to_owned());
+        self.write(move |unit| unit.spawn(&lease, name, input_hash, child, detached))
+            .await
+    }
+
     async fn ask(&self, lease: &Lease, questions: Vec<InputRequest>) -> Result<Arc<Task>> {
         let lease = *lease;
         self.write(move |unit| unit.ask(&lease, questions)).await

@@ -100,21 +100,7 @@ impl Unit<'_> {
                 None => return Err(refused.into_error(lease.task).into()),
             },
         };
-        let rows = self
-            .statement(
-                "INSERT INTO journal (task, kind, name, input_hash, at, recorded)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (task, kind, name) DO NOTHING",
-            )?
-            .execute(params![
-                sequence,
-                kind.as_str(),
-                entry.name,
-                input_hash.map(u64::cast_signed),
-                now.as_millis(),
-                text
-            ])?;
-        if rows == 0 {
+        if !self.insert_journal(sequence, &entry, &text)? {
             // The conflict left everything as it was.
             self.written = false;
             let there = self.journaled(sequence, kind, &entry.name)?;
@@ -128,8 +114,32 @@ impl Unit<'_> {
         Ok(entry)
     }
 
+    /// Writes an entry; `false` if one with its key is there.
+    pub(crate) fn insert_journal(
+        &mut self,
+        sequence: i64,
+        entry: &JournalEntry,
+        recorded: &str,
+    ) -> Result<bool, Failure> {
+        let rows = self
+            .statement(
+                "INSERT INTO journal (task, kind, name, input_hash, at, recorded)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (task, kind, name) DO NOTHING",
+            )?
+            .execute(params![
+                sequence,
+                entry.kind.as_str(),
+                entry.name,
+                entry.input_hash.map(u64::cast_signed),
+                entry.at.as_millis(),
+                recorded
+            ])?;
+        Ok(rows == 1)
+    }
+
     /// The entry that was there first, if it is of the same input.
-    fn found(
+    pub(crate) fn found(
         &self,
         lease: &Lease,
         there: JournalEntry,
@@ -142,7 +152,7 @@ impl Unit<'_> {
         Err(Error::JournalMismatch { task, kind, name }.into())
     }
 
-    fn journaled(
+    pub(crate) fn journaled(
         &mut self,
         sequence: i64,
         kind: JournalKind,
@@ -174,11 +184,16 @@ impl Unit<'_> {
         awaiting: Awaiting,
     ) -> Result<SuspendReply, Failure> {
         let now = self.now;
-        let (waits, task) =
-            self.under_lease(lease, |task| match task.suspend(lease, awaiting, now)? {
+        let mut child_ended = false;
+        for child in &awaiting.children {
+            child_ended |= self.find(*child)?.is_none_or(|child| child.is_finished());
+        }
+        let (waits, task) = self.under_lease(lease, |task| {
+            match task.suspend(lease, awaiting, child_ended, now)? {
                 Suspended::Resolved => Ok((false, Vec::new())),
                 Suspended::Waiting(event) => Ok((true, vec![event])),
-            })?;
+            }
+        })?;
         Ok(if waits {
             SuspendReply::Suspended
         } else {
@@ -243,6 +258,9 @@ impl Unit<'_> {
         let task = self.find(id)?.ok_or(Error::NotFound(id))?;
         if task.state.phase != Phase::Finished {
             return Ok(false);
+        }
+        if let Some(parent) = task.spec.attached_to() {
+            task.check_deletable(self.find(parent)?.as_deref())?;
         }
         self.remove(&task)?;
         Ok(true)

@@ -229,8 +229,9 @@ impl<'a> Unit<'a> {
         let rows = self
             .statement(
                 "INSERT INTO task (sequence, id, owner, tool, tool_version, priority, suspect,
-                 phase, status, due_at, state, spec, gates, holds, waits, outcome)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                 phase, status, due_at, state, spec, gates, holds, waits, outcome,
+                 parent)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
                  ON CONFLICT (id) DO NOTHING",
             )?
             .execute(params![
@@ -248,7 +249,8 @@ impl<'a> Unit<'a> {
                 gates,
                 holds,
                 waits,
-                outcome
+                outcome,
+                task.spec.parent.map(|parent| *parent.task.as_bytes())
             ])?;
         if rows == 0 {
             return Ok(false);

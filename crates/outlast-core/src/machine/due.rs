@@ -70,7 +70,7 @@ impl Task {
 
     /// When the whole task runs out of time. A task that was ordered for later has its time from then
     /// on.
-    fn oldest(&self) -> Timestamp {
+    pub(super) fn oldest(&self) -> Timestamp {
         let created = self.state.created_at;
         self.spec
             .run_at

@@ -10,6 +10,7 @@
 
 mod cancel;
 mod chain;
+mod child;
 mod claim;
 mod consequence;
 mod due;
@@ -24,6 +25,7 @@ mod undo;
 
 pub use cancel::{CancelMode, Cancelled};
 pub use chain::{Blocker, Dependency, MAX_DEPENDENCIES, Needs};
+pub use child::{Children, MAX_CHILDREN, MAX_DEPTH, Parent};
 pub use consequence::Consequence;
 pub use due::{Due, Rescue};
 pub use finish::AttemptEnd;
@@ -40,7 +42,7 @@ use crate::journal::JournalSize;
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::status::{Phase, TaskStatus};
-use crate::task::{Lease, MAX_RETENTION, Task, TaskSpec, TaskState};
+use crate::task::{Lease, Task, TaskSpec, TaskState};
 use crate::undo::Cleanup;
 
 /// The lease does not hold: the write must not happen (I1).
@@ -77,6 +79,7 @@ impl Task {
                 note: None,
                 inputs: Vec::new(),
                 signals: std::collections::BTreeMap::new(),
+                children: Children::default(),
                 awaiting: None,
                 blocked,
                 cancel: None,
@@ -163,15 +166,11 @@ impl Task {
         self.bump(now, EventKind::Finished { status })
     }
 
-    /// Retention counts from the end; what a caller asked for counts from the creation and can only
-    /// make the record live longer.
+    /// Retention counts from the end. A child that its parent may still ask for is kept until the
+    /// parent has ended.
     fn expiry(&self, finished_at: Timestamp) -> Timestamp {
-        let kept = finished_at + self.spec.retention;
-        let asked = self
-            .spec
-            .ttl
-            .max(self.spec.idempotency.as_ref().map(|key| key.window))
-            .map_or(kept, |ttl| self.state.created_at + ttl);
-        kept.max(asked).min(finished_at + MAX_RETENTION)
+        let kept = self.kept_from(finished_at);
+        let parent = self.spec.parent.filter(|parent| !parent.detached);
+        parent.map_or(kept, |parent| kept.max(parent.until))
     }
 }

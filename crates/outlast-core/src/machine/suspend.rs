@@ -16,7 +16,8 @@ pub enum Suspended {
 }
 
 impl Awaiting {
-    /// Whether something waited for has happened.
+    /// Whether something waited for has happened, as far as the record itself knows: children have
+    /// records of their own.
     fn is_resolved(&self, task: &Task, now: Timestamp) -> bool {
         let answered = |key: &String| {
             task.state
@@ -38,17 +39,20 @@ impl Task {
     /// Suspends the task, unless what it waits for has already happened. Looking and suspending are
     /// one step, so no answer can fall between them.
     ///
+    /// `child_ended` says whether one of the children waited for has ended, or does not exist.
+    ///
     /// # Errors
     /// [`LeaseLost`] if the task does not run under `lease`.
     pub fn suspend(
         &mut self,
         lease: &Lease,
         awaiting: Awaiting,
+        child_ended: bool,
         now: Timestamp,
     ) -> Result<Suspended, LeaseLost> {
         self.fence_attempt(lease)?;
         // A cancelled task must not sleep through its cancellation.
-        if self.state.cancel.is_some() || awaiting.is_resolved(self, now) {
+        if self.state.cancel.is_some() || child_ended || awaiting.is_resolved(self, now) {
             return Ok(Suspended::Resolved);
         }
         self.state.phase = Phase::Suspended;
@@ -69,8 +73,13 @@ impl Task {
         if !awaiting.is_resolved(self, now) {
             return None;
         }
+        Some(self.resume(now))
+    }
+
+    /// Makes a suspended task ready; its attempt goes on.
+    pub(super) fn resume(&mut self, now: Timestamp) -> Event {
         self.requeue();
         self.state.resuming = true;
-        Some(self.bump(now, EventKind::Queued))
+        self.bump(now, EventKind::Queued)
     }
 }

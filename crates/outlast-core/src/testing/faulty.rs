@@ -204,6 +204,18 @@ impl Store for FaultyStore {
         self.call("journal_put", call).await
     }
 
+    async fn spawn(
+        &self,
+        lease: &Lease,
+        name: &str,
+        input_hash: Option<u64>,
+        child: NewTask,
+        detached: bool,
+    ) -> Result<JournalEntry> {
+        let call = self.inner.spawn(lease, name, input_hash, child, detached);
+        self.call("spawn", call).await
+    }
+
     async fn ask(&self, lease: &Lease, questions: Vec<InputRequest>) -> Result<Arc<Task>> {
         self.call("ask", self.inner.ask(lease, questions)).await
     }

@@ -205,13 +205,19 @@ impl Inner {
 
     /// The tasks to which a consequence is to be applied, in the order of creation.
     fn concerned(&self, consequence: &Consequence) -> Vec<TaskId> {
-        let Consequence::DependencyEnded { dependency, .. } = consequence;
+        let is_concerned = |task: &Task| match consequence {
+            Consequence::DependencyEnded { dependency, .. } => {
+                let edges = &task.spec.after;
+                !task.is_finished() && edges.iter().any(|edge| edge.task == *dependency)
+            }
+            Consequence::ChildEnded { parent, .. } => task.id() == *parent,
+            Consequence::ParentStopped { parent, .. } => task.spec.attached_to() == Some(*parent),
+        };
         let mut concerned: Vec<_> = self
             .tasks
             .values()
             .map(|kept| &kept.task)
-            .filter(|task| !task.is_finished())
-            .filter(|task| task.spec.after.iter().any(|edge| edge.task == *dependency))
+            .filter(|task| is_concerned(task))
             .map(|task| (task.state.sequence, task.id()))
             .collect();
         concerned.sort_unstable();
@@ -265,6 +271,113 @@ impl Inner {
         let end = kept.log_end;
         self.notices.push(Notice::Logged(lease.task));
         Ok(end)
+    }
+
+    fn create(
+        &mut self,
+        task: NewTask,
+        claim: Option<ClaimNow>,
+        now: Timestamp,
+    ) -> Result<Created> {
+        if let Some(kept) = self.tasks.get(&task.id) {
+            return Ok(Created::again(Arc::clone(&kept.task), claim.as_ref()));
+        }
+        let meant = self.meant(&task, now)?;
+        if let Meant::Task(joined) = meant {
+            return Ok(Created::joined(Arc::clone(&self.tasks[&joined].task)));
+        }
+        let ended = task.ended_dependencies(now, |id| {
+            Ok::<_, Error>(self.tasks.get(&id).map(|kept| Arc::clone(&kept.task)))
+        })?;
+        let (mut task, event) = Task::create(Arc::new(task), self.sequence + 1, now);
+        let mut events = vec![event];
+        for (dependency, status) in ended {
+            events.extend(task.dependency_ended(dependency, status, now));
+        }
+        let by = self.fuses(&task, claim.as_ref(), now);
+        let replaced = match meant {
+            Meant::Replace(id) => Some(Arc::clone(&self.tasks[&id].task)),
+            _ => None,
+        };
+        // A task that takes another's place in the queue needs no further one.
+        let placed = replaced
+            .as_ref()
+            .is_some_and(|old| old.quota_keys() == task.quota_keys());
+        if by.is_none() && !placed {
+            self.ledger.check_quotas(&task)?;
+        }
+        if let Some(old) = replaced {
+            self.cancel(
+                old.id(),
+                replaced_by(task.id()),
+                CancelMode::Ask(REPLACE_PATIENCE),
+                now,
+            )?;
+        }
+        self.sequence += 1;
+        let id = task.id();
+        self.notices.push(Notice::Changed {
+            task: id,
+            version: task.state.version,
+        });
+        self.notices.push(Notice::Due(task.due_at()));
+        let task = Arc::new(task);
+        self.count(None, Some(&task));
+        let kept = Kept {
+            task: Arc::clone(&task),
+            events,
+            journal: Vec::new(),
+            signals: Vec::new(),
+            log: Vec::new(),
+            log_end: 0,
+            mark: None,
+        };
+        self.tasks.insert(id, kept);
+        self.remember(&task.spec, id, now);
+        self.owed.extend(Consequence::between(None, &task));
+        self.settle();
+        match by {
+            Some(by) => {
+                let claimed = self.claim_one(id, by, now)?;
+                Ok(Created {
+                    task: claimed.task,
+                    lease: Some(claimed.lease),
+                    joined: false,
+                })
+            }
+            None => {
+                if task.state.phase == Phase::Queued {
+                    self.notices.push(Notice::Ready);
+                }
+                Ok(Created {
+                    task,
+                    lease: None,
+                    joined: false,
+                })
+            }
+        }
+    }
+
+    /// The entry that is there already under this key.
+    fn journaled(
+        &self,
+        lease: &Lease,
+        kind: JournalKind,
+        name: &str,
+        input_hash: Option<u64>,
+    ) -> Result<Option<JournalEntry>> {
+        let lost = Error::LeaseLost(lease.task);
+        let kept = self
+            .tasks
+            .get(&lease.task)
+            .filter(|kept| kept.task.holds(lease));
+        let mut journal = kept.ok_or(lost)?.journal.iter();
+        let there = journal.find(|entry| entry.kind == kind && entry.name == name);
+        if there.is_some_and(|entry| entry.input_hash != input_hash) {
+            let (task, name) = (lease.task, name.to_owned());
+            return Err(Error::JournalMismatch { task, kind, name });
+        }
+        Ok(there.cloned())
     }
 
     /// The first ready task that this worker may take now; suspects only if `suspects`.
@@ -454,7 +567,7 @@ impl Store for MemoryStore {
 
     async fn recover(&self, worker: WorkerId) -> Result<Recovered> {
         self.unit(|inner, now| {
-            let running: Vec<_> = inner
+            let mut running: Vec<_> = inner
                 .tasks
                 .values()
                 .filter(|kept| {
@@ -466,6 +579,7 @@ impl Store for MemoryStore {
                 })
                 .map(|kept| Arc::clone(&kept.task))
                 .collect();
+            running.sort_unstable_by_key(|task| task.state.sequence);
             let suspects = running.iter().filter(|task| task.state.suspect).count();
             let mut recovered = Recovered::default();
             for task in &running {
@@ -484,85 +598,7 @@ impl Store for MemoryStore {
     }
 
     async fn create(&self, task: NewTask, claim: Option<ClaimNow>) -> Result<Created> {
-        self.unit(|inner, now| {
-            if let Some(kept) = inner.tasks.get(&task.id) {
-                return Ok(Created::again(Arc::clone(&kept.task), claim.as_ref()));
-            }
-            let meant = inner.meant(&task, now)?;
-            if let Meant::Task(joined) = meant {
-                return Ok(Created::joined(Arc::clone(&inner.tasks[&joined].task)));
-            }
-            let ended = task.ended_dependencies(now, |id| {
-                Ok::<_, Error>(inner.tasks.get(&id).map(|kept| Arc::clone(&kept.task)))
-            })?;
-            let (mut task, event) = Task::create(Arc::new(task), inner.sequence + 1, now);
-            let mut events = vec![event];
-            for (dependency, status) in ended {
-                events.extend(task.dependency_ended(dependency, status, now));
-            }
-            let by = inner.fuses(&task, claim.as_ref(), now);
-            let replaced = match meant {
-                Meant::Replace(id) => Some(Arc::clone(&inner.tasks[&id].task)),
-                _ => None,
-            };
-            // A task that takes another's place in the queue needs no further one.
-            let placed = replaced
-                .as_ref()
-                .is_some_and(|old| old.quota_keys() == task.quota_keys());
-            if by.is_none() && !placed {
-                inner.ledger.check_quotas(&task)?;
-            }
-            if let Some(old) = replaced {
-                inner.cancel(
-                    old.id(),
-                    replaced_by(task.id()),
-                    CancelMode::Ask(REPLACE_PATIENCE),
-                    now,
-                )?;
-            }
-            inner.sequence += 1;
-            let id = task.id();
-            inner.notices.push(Notice::Changed {
-                task: id,
-                version: task.state.version,
-            });
-            inner.notices.push(Notice::Due(task.due_at()));
-            let task = Arc::new(task);
-            inner.count(None, Some(&task));
-            let kept = Kept {
-                task: Arc::clone(&task),
-                events,
-                journal: Vec::new(),
-                signals: Vec::new(),
-                log: Vec::new(),
-                log_end: 0,
-                mark: None,
-            };
-            inner.tasks.insert(id, kept);
-            inner.remember(&task.spec, id, now);
-            inner.owed.extend(Consequence::between(None, &task));
-            inner.settle();
-            match by {
-                Some(by) => {
-                    let claimed = inner.claim_one(id, by, now)?;
-                    Ok(Created {
-                        task: claimed.task,
-                        lease: Some(claimed.lease),
-                        joined: false,
-                    })
-                }
-                None => {
-                    if task.state.phase == Phase::Queued {
-                        inner.notices.push(Notice::Ready);
-                    }
-                    Ok(Created {
-                        task,
-                        lease: None,
-                        joined: false,
-                    })
-                }
-            }
-        })
+        self.unit(|inner, now| inner.create(task, claim, now))
     }
 
     async fn claim(&self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>> {
@@ -617,23 +653,8 @@ impl Store for MemoryStore {
         recorded: Recorded,
     ) -> Result<JournalEntry> {
         self.unit(|inner, now| {
-            let kept = inner
-                .tasks
-                .get(&lease.task)
-                .ok_or(Error::LeaseLost(lease.task))?;
-            if !kept.task.holds(lease) {
-                return Err(Error::LeaseLost(lease.task));
-            }
-            let there = kept
-                .journal
-                .iter()
-                .find(|entry| entry.kind == kind && entry.name == name);
-            if let Some(entry) = there {
-                if entry.input_hash != input_hash {
-                    let (task, name) = (lease.task, name.to_owned());
-                    return Err(Error::JournalMismatch { task, kind, name });
-                }
-                return Ok(entry.clone());
+            if let Some(entry) = inner.journaled(lease, kind, name, input_hash)? {
+                return Ok(entry);
             }
             let entry = JournalEntry {
                 kind,
@@ -654,6 +675,36 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn spawn(
+        &self,
+        lease: &Lease,
+        name: &str,
+        input_hash: Option<u64>,
+        mut child: NewTask,
+        detached: bool,
+    ) -> Result<JournalEntry> {
+        self.unit(|inner, now| {
+            if let Some(entry) = inner.journaled(lease, JournalKind::Child, name, input_hash)? {
+                return Ok(entry);
+            }
+            let parent = Arc::clone(&inner.tasks[&lease.task].task);
+            parent.adopt(lease, &mut child, detached)?;
+            if inner.tasks.contains_key(&child.id) {
+                return Err(child.id_is_taken());
+            }
+            let entry = JournalEntry::child(name, input_hash, child.id, now);
+            // Whatever can be refused is refused before anything is written.
+            Task::clone(&parent).spawn(lease, &child, &entry, now)?;
+            let child = inner.create(child, None, now)?.task;
+            inner.change(lease.task, |task| {
+                Ok(((), task.spawn(lease, &child.spec, &entry, now)?))
+            })?;
+            let kept = inner.tasks.get_mut(&lease.task).expect("found above");
+            kept.journal.push(entry.clone());
+            Ok(entry)
+        })
+    }
+
     async fn ask(&self, lease: &Lease, questions: Vec<InputRequest>) -> Result<Arc<Task>> {
         self.unit(|inner, now| {
             let ((), task) = inner.under_lease(lease, |task| {
@@ -665,11 +716,17 @@ impl Store for MemoryStore {
 
     async fn suspend(&self, lease: &Lease, awaiting: Awaiting) -> Result<SuspendReply> {
         self.unit(|inner, now| {
-            let (suspended, task) =
-                inner.under_lease(lease, |task| match task.suspend(lease, awaiting, now)? {
+            let has_ended = |id: &TaskId| {
+                let child = inner.tasks.get(id);
+                child.is_none_or(|kept| kept.task.is_finished())
+            };
+            let child_ended = awaiting.children.iter().any(has_ended);
+            let (suspended, task) = inner.under_lease(lease, |task| {
+                match task.suspend(lease, awaiting, child_ended, now)? {
                     Suspended::Resolved => Ok((false, Vec::new())),
                     Suspended::Waiting(event) => Ok((true, vec![event])),
-                })?;
+                }
+            })?;
             Ok(if suspended {
                 SuspendReply::Suspended
             } else {
@@ -756,6 +813,10 @@ impl Store for MemoryStore {
             let kept = inner.tasks.get(&task).ok_or(Error::NotFound(task))?;
             let finished = kept.task.state.phase == Phase::Finished;
             if finished {
+                let parent = kept.task.spec.attached_to();
+                let parent = parent.and_then(|parent| inner.tasks.get(&parent));
+                let parent = parent.map(|parent| &*parent.task);
+                kept.task.check_deletable(parent)?;
                 let version = kept.task.state.version;
                 inner.tasks.remove(&task);
                 inner.notices.push(Notice::Changed { task, version });
@@ -976,6 +1037,9 @@ impl Filter {
         self.owner
             .as_ref()
             .is_none_or(|owner| task.spec.owner == *owner)
+            && self
+                .parent
+                .is_none_or(|parent| task.spec.parent.is_some_and(|of| of.task == parent))
             && self
                 .tool
                 .as_ref()

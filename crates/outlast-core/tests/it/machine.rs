@@ -9,7 +9,8 @@ use outlast_core::id::WorkerId;
 use outlast_core::input::{Answer, InputRequest};
 use outlast_core::journal::{JournalSize, MAX_ENTRIES, MAX_ENTRY_BYTES};
 use outlast_core::machine::{
-    AttemptEnd, CancelMode, Cancelled, Dependency, Due, JournalRefused, Rescue, Suspended,
+    AttemptEnd, CancelMode, Cancelled, Consequence, Dependency, Due, JournalRefused, Rescue,
+    Suspended,
 };
 use outlast_core::status::Phase;
 use outlast_core::task::{Awaiting, Lease, MAX_RETENTION};
@@ -89,7 +90,7 @@ impl World {
         let before = self.task.clone();
         let lease = self.lease(random);
         let held = before.lease() == Some(lease);
-        let verb = random.below(14);
+        let verb = random.below(17);
         let mut refused = false;
         let mut fenced = |result: Result<Vec<Event>, _>| match result {
             Ok(events) => {
@@ -155,12 +156,13 @@ impl World {
                     inputs: (0..random.below(3))
                         .map(|_| random.pick(&KEYS).to_owned())
                         .collect(),
+                    children: (0..random.below(2)).map(|_| task_id(7)).collect(),
                     signals: (0..random.below(2))
                         .map(|read| (random.pick(&KEYS).to_owned(), read))
                         .collect(),
                     until: random.one_in(2).then(|| now + moment(random)),
                 };
-                let suspended = task.suspend(&lease, awaiting, now);
+                let suspended = task.suspend(&lease, awaiting, false, now);
                 fenced(suspended.map(|suspended| match suspended {
                     Suspended::Resolved => Vec::new(),
                     Suspended::Waiting(event) => vec![event],
@@ -222,6 +224,47 @@ impl World {
                         event.into_iter().collect()
                     }
                 }
+            }
+            14 => {
+                let mut child = TaskSpec::new("tool", RawJson::empty_object());
+                let detached = random.one_in(3);
+                let entry = JournalEntry::child("c", None, child.id, now);
+                let spawned = task
+                    .adopt(&lease, &mut child, detached)
+                    .and_then(|()| task.spawn(&lease, &child, &entry, now));
+                match spawned {
+                    Ok(events) => {
+                        assert!(held && !before.is_finished(), "I1");
+                        assert_eq!(child.attached_to().is_none(), detached);
+                        events
+                    }
+                    Err(_) => {
+                        assert!(!held || before.is_finished());
+                        assert_eq!(*task, before, "a refusal changes nothing");
+                        Vec::new()
+                    }
+                }
+            }
+            15 if before.state.children.attached() > before.state.children.ended => {
+                let waited = before.state.awaiting.as_ref();
+                let waited = waited.is_some_and(|waited| waited.children.contains(&task_id(7)));
+                let events = task.child_ended(task_id(7), TaskStatus::Completed, now);
+                if waited {
+                    assert_eq!(task.state.phase, Phase::Queued, "its end wakes the parent");
+                }
+                events
+            }
+            16 => {
+                let ended = random.one_in(2);
+                let parent = task_id(8);
+                let stopped = Consequence::ParentStopped { parent, ended };
+                let events = task.follow(&stopped, now);
+                if before.is_finished() {
+                    // The retention of a child begins to count with the end of its parent.
+                    assert!(task.state.expire_at <= before.state.expire_at);
+                    task.state.expire_at = before.state.expire_at;
+                }
+                events
             }
             13 => match task.signal(random.pick(&KEYS), now) {
                 Ok((number, events)) => {
@@ -552,7 +595,7 @@ fn a_clock_that_jumps_delays_and_loses_nothing() {
         ..Awaiting::default()
     };
     assert!(matches!(
-        task.suspend(&lease, awaiting, back),
+        task.suspend(&lease, awaiting, false, back),
         Ok(Suspended::Waiting(_))
     ));
     assert_eq!(task.due(back), Due::Nothing);

@@ -6,6 +6,7 @@ mod calls;
 mod cancel;
 mod careful;
 mod chains;
+mod children;
 mod given;
 mod lifecycle;
 mod order;

@@ -66,7 +66,7 @@ pub(crate) fn task_document(object: &mut Object<'_>, task: &Task, now: Timestamp
     object
         .text("tool", &task.spec.tool)
         .plain("phase", task.state.phase.as_str());
-    if !task.state.progress.is_empty() {
+    if !task.shown_progress().is_empty() {
         progress(&mut object.object("progress"), task);
     }
 }
@@ -108,13 +108,13 @@ pub(crate) fn annotations(meta: &mut Object<'_>, task: &Task) {
 
 /// The progress in numbers, for `_meta`. Written only if something was reported.
 fn figures(meta: &mut Object<'_>, task: &Task) {
-    if !task.state.progress.is_empty() {
+    if !task.shown_progress().is_empty() {
         progress(&mut meta.object(META_PROGRESS), task);
     }
 }
 
 fn progress(figures: &mut Object<'_>, task: &Task) {
-    let progress = &task.state.progress;
+    let progress = &task.shown_progress();
     figures.value("done", Number(progress.done));
     if let Some(total) = progress.total {
         figures.value("total", Number(total));

@@ -12,6 +12,7 @@
 mod artifact;
 mod cancel;
 mod chain;
+mod child;
 mod claim;
 mod create;
 mod event;
@@ -227,6 +228,20 @@ cases! {
         signals_keep_to_their_limits,
         a_task_takes_so_many_signals_and_no_more,
         signals_survive_a_restart_and_go_with_their_task,
+    }
+    child {
+        a_child_and_its_entry_are_one,
+        a_stale_lease_spawns_nothing,
+        a_refused_child_leaves_no_entry,
+        the_end_of_a_child_wakes_its_parent,
+        a_child_that_has_ended_is_not_waited_for,
+        the_end_of_a_parent_cancels_its_children,
+        a_cancel_goes_down_the_tree_at_once,
+        a_child_is_kept_for_its_parent,
+        a_tree_has_a_depth,
+        the_children_of_a_task_can_be_listed,
+        a_child_that_cannot_begin_tells_its_parent,
+        a_family_survives_a_restart,
     }
     recover {
         what_ran_is_ready_again_in_its_old_place,

@@ -63,7 +63,16 @@ pub(super) enum Command {
         lease: u64,
         inputs: Vec<&'static str>,
         signals: Vec<(&'static str, u64)>,
+        children: Vec<u64>,
         until: Option<Duration>,
+    },
+    Spawn {
+        lease: u64,
+        name: &'static str,
+        hash: Option<u64>,
+        task: u64,
+        shape: Box<Shape>,
+        detached: bool,
     },
     Signal {
         task: u64,
@@ -431,7 +440,15 @@ impl Command {
                     ..Progress::default()
                 },
             },
-            39..44 => Self::JournalPut {
+            39..41 => Self::Spawn {
+                lease,
+                name: random.pick(&KEYS),
+                hash: random.one_in(4).then(|| random.below(2)),
+                task,
+                shape: Box::new(Shape::draw(random)),
+                detached: random.one_in(4),
+            },
+            41..44 => Self::JournalPut {
                 lease,
                 kind: random.pick(&[
                     JournalKind::Step,
@@ -461,6 +478,7 @@ impl Command {
                     .into_iter()
                     .map(|name| (name, random.below(2)))
                     .collect(),
+                children: (0..random.below(3)).map(|_| random.below(TASKS)).collect(),
                 until: random.one_in(3).then(|| moment(random)),
             },
             53..62 => Self::Finish {
@@ -571,6 +589,7 @@ fn filter(random: &mut Random) -> Filter {
         owner: random
             .one_in(3)
             .then(|| Owner::new(random.pick(&["ann", "local"]))),
+        parent: random.one_in(4).then(|| task_id(random.below(TASKS))),
         tool: random.one_in(3).then(|| random.pick(&TOOLS).to_owned()),
         phases: (0..random.below(3)).map(|_| random.pick(&phases)).collect(),
         statuses: (0..random.below(3))
@@ -598,6 +617,7 @@ pub(super) fn questions(
 pub(super) fn awaiting(
     inputs: &[&'static str],
     signals: &[(&'static str, u64)],
+    children: &[u64],
     until: Option<Duration>,
     now: Timestamp,
 ) -> Awaiting {
@@ -606,6 +626,7 @@ pub(super) fn awaiting(
         .map(|(name, read)| ((*name).to_owned(), *read));
     Awaiting {
         signals: signals.collect(),
+        children: children.iter().copied().map(task_id).collect(),
         inputs: inputs.iter().map(|key| (*key).to_owned()).collect(),
         until: until.map(|wait| now + wait),
     }

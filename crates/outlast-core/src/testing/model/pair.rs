@@ -196,9 +196,13 @@ impl Pair {
                 lease: at,
                 inputs,
                 signals,
+                children,
                 until,
             } => match store
-                .suspend(&lease(at), command::awaiting(inputs, signals, *until, now))
+                .suspend(
+                    &lease(at),
+                    command::awaiting(inputs, signals, children, *until, now),
+                )
                 .await
             {
                 Ok(SuspendReply::Resolved(task)) => Reply::of("resolved").task(task),
@@ -218,6 +222,17 @@ impl Pair {
             }
             Command::Answer { task, answers } => {
                 Reply::of(store.answer(task_id(*task), answers.clone()).await)
+            }
+            Command::Spawn {
+                lease: at,
+                name,
+                hash,
+                task,
+                shape,
+                detached,
+            } => {
+                let child = shape.spec(*task, now);
+                Reply::of(store.spawn(&lease(at), name, *hash, child, *detached).await)
             }
             Command::Signal {
                 task,
