@@ -12,7 +12,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Expr, Ident, ItemFn, Lit, LitStr, Meta, Path, Result};
 
 use crate::options::{Options, TaskWord};
-use crate::signature::{self, Argument, Parameter, Signature};
+use crate::signature::{self, Argument, Kind, Parameter, Signature};
 
 pub(crate) fn tool(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let options = Options::parse(attribute)?;
@@ -22,7 +22,7 @@ pub(crate) fn tool(attribute: TokenStream, item: TokenStream) -> Result<TokenStr
             "#[tool] stands on a function: `async fn name(argument: Type, cx: Cx) -> Result<Value>`",
         )
     })?;
-    let signature = signature::read(&mut function)?;
+    let signature = signature::read(&mut function, Kind::Tool)?;
     let krate = match &options.krate {
         Some(path) => path.clone(),
         None => syn::parse_quote!(::outlast),
@@ -74,7 +74,7 @@ fn definition(
 }
 
 /// The struct that the call's arguments are read into.
-fn arguments(krate: &Path, signature: &Signature) -> TokenStream {
+pub(crate) fn arguments(krate: &Path, signature: &Signature) -> TokenStream {
     let serde = format!("{}::__private::serde", path_text(krate));
     let schemars = format!("{}::__private::schemars", path_text(krate));
     let fields = each_argument(signature).map(|argument| {
@@ -83,6 +83,7 @@ fn arguments(krate: &Path, signature: &Signature) -> TokenStream {
             ty,
             attributes,
             default,
+            complete: _,
         } = argument;
         let default = default.as_ref().map(|_| {
             let function = default_function(name).to_string();
@@ -258,7 +259,7 @@ fn settings(
     calls
 }
 
-fn each_argument(signature: &Signature) -> impl Iterator<Item = &Argument> {
+pub(crate) fn each_argument(signature: &Signature) -> impl Iterator<Item = &Argument> {
     signature
         .parameters
         .iter()
@@ -269,13 +270,13 @@ fn each_argument(signature: &Signature) -> impl Iterator<Item = &Argument> {
 }
 
 /// Clones of the attributes with one of these names.
-fn with_path(attributes: &[Attribute], names: &[&str]) -> Vec<Attribute> {
+pub(crate) fn with_path(attributes: &[Attribute], names: &[&str]) -> Vec<Attribute> {
     let wanted = |attribute: &&Attribute| names.iter().any(|name| attribute.path().is_ident(name));
     attributes.iter().filter(wanted).cloned().collect()
 }
 
 /// The doc comment as one text, each line without the space that follows `///`.
-fn documentation_text(attributes: &[Attribute]) -> Option<String> {
+pub(crate) fn documentation_text(attributes: &[Attribute]) -> Option<String> {
     let mut lines = Vec::new();
     for attribute in attributes {
         let Meta::NameValue(pair) = &attribute.meta else {

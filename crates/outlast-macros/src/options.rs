@@ -154,7 +154,7 @@ fn strings(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
     Ok(list.into_iter().collect())
 }
 
-fn milliseconds(meta: &ParseNestedMeta<'_>) -> Result<u64> {
+pub(crate) fn milliseconds(meta: &ParseNestedMeta<'_>) -> Result<u64> {
     let text: LitStr = meta.value()?.parse()?;
     let duration = duration::parse(&text.value());
     let duration = duration.map_err(|problem| syn::Error::new(text.span(), problem))?;

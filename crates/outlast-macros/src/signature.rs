@@ -1,7 +1,7 @@
-//! The signature of a tool's function: which parameters come from the caller and which from us.
+//! The signature of a function: which parameters come from the caller and which from us.
 //!
-//! `Cx`, `BlockingCx` and `State<…>` are known by their names, the last part of the path; all other
-//! parameters are the tool's arguments.
+//! `Cx`, `BlockingCx`, `RequestCx` and `State<…>` are known by their names, the last part of the path; all other
+//! parameters are arguments.
 
 use proc_macro2::Span;
 use syn::spanned::Spanned;
@@ -9,6 +9,24 @@ use syn::{
     Attribute, Error, Expr, FnArg, Ident, ItemFn, Meta, Pat, PatType, Path, PathArguments, Result,
     ReturnType, Type,
 };
+
+/// What the function becomes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Tool,
+    Prompt,
+    Resource,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Prompt => "prompt",
+            Self::Resource => "resource",
+        }
+    }
+}
 
 /// One parameter.
 pub(crate) enum Parameter {
@@ -20,7 +38,7 @@ pub(crate) enum Parameter {
     State(Box<Type>),
 }
 
-/// A parameter that is an argument of the tool.
+/// A parameter that is an argument of the tool or prompt, or a variable of the URI.
 pub(crate) struct Argument {
     pub(crate) name: Ident,
     pub(crate) ty: Type,
@@ -28,6 +46,8 @@ pub(crate) struct Argument {
     pub(crate) attributes: Vec<Attribute>,
     /// `#[default = …]`.
     pub(crate) default: Option<Expr>,
+    /// `#[complete(…)]`.
+    pub(crate) complete: Option<Path>,
 }
 
 /// What the return type looks like.
@@ -37,7 +57,7 @@ pub(crate) struct Returns {
     pub(crate) span: Span,
 }
 
-/// A function that can be a tool.
+/// A function that can be what it is to become.
 pub(crate) struct Signature {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) returns: Returns,
@@ -45,13 +65,13 @@ pub(crate) struct Signature {
 }
 
 /// Reads the signature, and takes our attributes off the parameters.
-pub(crate) fn read(function: &mut ItemFn) -> Result<Signature> {
-    refuse_what_no_tool_is(function)?;
+pub(crate) fn read(function: &mut ItemFn, kind: Kind) -> Result<Signature> {
+    refuse_what_nothing_is(function, kind)?;
     let blocking = function.sig.asyncness.is_none();
     let mut errors: Option<Error> = None;
     let mut parameters = Vec::new();
     for input in &mut function.sig.inputs {
-        match parameter(input, blocking) {
+        match parameter(input, blocking, kind) {
             Ok(parameter) => parameters.push(parameter),
             Err(error) => match &mut errors {
                 Some(errors) => errors.combine(error),
@@ -69,48 +89,64 @@ pub(crate) fn read(function: &mut ItemFn) -> Result<Signature> {
     }
 }
 
-fn refuse_what_no_tool_is(function: &ItemFn) -> Result<()> {
+fn refuse_what_nothing_is(function: &ItemFn, kind: Kind) -> Result<()> {
     let signature = &function.sig;
+    let word = kind.word();
     if let Some(parameter) = signature.generics.params.first() {
         return Err(Error::new(
             parameter.span(),
-            "a tool's function cannot be generic: its arguments are described by one JSON Schema; \
-             write the types out",
+            format!(
+                "a {word}'s function cannot be generic: its arguments are described by one JSON \
+                 Schema; write the types out"
+            ),
         ));
     }
     if let Some(where_clause) = &signature.generics.where_clause {
         return Err(Error::new(
             where_clause.span(),
-            "a tool's function cannot have a `where` clause; write the types out",
+            format!("a {word}'s function cannot have a `where` clause; write the types out"),
         ));
     }
     if let Some(unsafety) = &signature.unsafety {
         return Err(Error::new(
             unsafety.span(),
-            "a tool's function cannot be `unsafe`: it is called with whatever a client sends",
+            format!(
+                "a {word}'s function cannot be `unsafe`: it is called with whatever a client sends"
+            ),
         ));
     }
     if let Some(variadic) = &signature.variadic {
         return Err(Error::new(
             variadic.span(),
-            "a tool's function takes a fixed list of arguments",
+            format!("a {word}'s function takes a fixed list of arguments"),
         ));
     }
     Ok(())
 }
 
-fn parameter(input: &mut FnArg, blocking: bool) -> Result<Parameter> {
+fn parameter(input: &mut FnArg, blocking: bool, kind: Kind) -> Result<Parameter> {
     let typed = match input {
         FnArg::Typed(typed) => typed,
         FnArg::Receiver(receiver) => {
             return Err(Error::new(
                 receiver.span(),
-                "a tool is a free function, not a method: take `State<T>` instead of `self` and \
-                 give the server the value with `Server::state`",
+                format!(
+                    "a {} is a free function, not a method: take `State<T>` instead of `self` and \
+                     give the server the value with `Server::state`",
+                    kind.word()
+                ),
             ));
         }
     };
     match context_word(&typed.ty).as_deref() {
+        Some("RequestCx") if kind != Kind::Tool => Ok(Parameter::Context),
+        Some("Cx" | "BlockingCx") if kind != Kind::Tool => Err(Error::new(
+            typed.ty.span(),
+            format!(
+                "a {} is no task, so it has no progress, steps or log: take `RequestCx`",
+                kind.word()
+            ),
+        )),
         Some("Cx") if blocking => Err(Error::new(
             typed.ty.span(),
             "a blocking function takes `BlockingCx`; write that, or make the function `async`",
@@ -124,7 +160,11 @@ fn parameter(input: &mut FnArg, blocking: bool) -> Result<Parameter> {
             refuse_untyped_state(&typed.ty)?;
             Ok(Parameter::State(typed.ty.clone()))
         }
-        _ => argument(typed).map(|argument| Parameter::Argument(Box::new(argument))),
+        Some("RequestCx") => Err(Error::new(
+            typed.ty.span(),
+            "a tool takes `Cx`, or `BlockingCx` where it is not `async`",
+        )),
+        _ => argument(typed, kind).map(|argument| Parameter::Argument(Box::new(argument))),
     }
 }
 
@@ -136,7 +176,8 @@ fn context_word(ty: &Type) -> Option<String> {
     };
     let Type::Path(path) = ty else { return None };
     let word = path.path.segments.last()?.ident.to_string();
-    matches!(word.as_str(), "Cx" | "BlockingCx" | "State").then_some(word)
+    let ours = ["Cx", "BlockingCx", "RequestCx", "State"];
+    ours.contains(&word.as_str()).then_some(word)
 }
 
 fn refuse_untyped_state(ty: &Type) -> Result<()> {
@@ -156,7 +197,7 @@ fn refuse_untyped_state(ty: &Type) -> Result<()> {
     Ok(())
 }
 
-fn argument(typed: &mut PatType) -> Result<Argument> {
+fn argument(typed: &mut PatType, kind: Kind) -> Result<Argument> {
     let Pat::Ident(pattern) = &*typed.pat else {
         return Err(Error::new(
             typed.pat.span(),
@@ -169,12 +210,17 @@ fn argument(typed: &mut PatType) -> Result<Argument> {
     }
     refuse_borrowed(&typed.ty)?;
     let name = pattern.ident.clone();
-    let (attributes, default) = take_attributes(&mut typed.attrs)?;
+    let Taken {
+        described: attributes,
+        default,
+        complete,
+    } = take_attributes(&mut typed.attrs, kind)?;
     Ok(Argument {
         name,
         ty: (*typed.ty).clone(),
         attributes,
         default,
+        complete,
     })
 }
 
@@ -202,26 +248,48 @@ fn refuse_borrowed(ty: &Type) -> Result<()> {
     }
 }
 
+/// What was taken off a parameter.
+#[derive(Default)]
+struct Taken {
+    described: Vec<Attribute>,
+    default: Option<Expr>,
+    complete: Option<Path>,
+}
+
 /// Separates what describes an argument from what the compiler is to see.
-fn take_attributes(attributes: &mut Vec<Attribute>) -> Result<(Vec<Attribute>, Option<Expr>)> {
+fn take_attributes(attributes: &mut Vec<Attribute>, kind: Kind) -> Result<Taken> {
     let mut kept = Vec::new();
-    let mut described = Vec::new();
-    let mut default = None;
+    let mut taken = Taken::default();
     for attribute in attributes.drain(..) {
         let path = attribute.path();
         if path.is_ident("default") {
-            default = Some(default_value(&attribute.meta)?);
+            taken.default = Some(default_value(&attribute.meta)?);
+        } else if path.is_ident("complete") {
+            if kind == Kind::Tool {
+                return Err(Error::new(
+                    attribute.span(),
+                    "the protocol completes arguments of prompts and variables of resources; an \
+                     enum says which values a tool's argument may have",
+                ));
+            }
+            taken.complete = Some(attribute.parse_args().map_err(|error| {
+                Error::new(
+                    error.span(),
+                    "write `#[complete(function)]` with the name of an async function that takes a \
+                     `CompletionRequest` and a `RequestCx` and returns a `Vec<String>`",
+                )
+            })?);
         } else if ["doc", "serde", "schemars"]
             .iter()
             .any(|word| path.is_ident(word))
         {
-            described.push(attribute);
+            taken.described.push(attribute);
         } else {
             kept.push(attribute);
         }
     }
     *attributes = kept;
-    Ok((described, default))
+    Ok(taken)
 }
 
 fn default_value(meta: &Meta) -> Result<Expr> {

@@ -83,6 +83,18 @@ impl From<Kind> for Content {
     }
 }
 
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
 impl Content {
     /// Text.
     pub fn text(text: impl Into<String>) -> Self {
@@ -192,6 +204,13 @@ impl Bytes {
     pub fn uri(mut self, uri: impl Into<String>) -> Self {
         self.uri = Some(uri.into());
         self
+    }
+}
+
+impl Bytes {
+    /// The type, and the bytes.
+    pub(crate) fn into_parts(self) -> (String, Cow<'static, [u8]>) {
+        (self.mime, self.data)
     }
 }
 

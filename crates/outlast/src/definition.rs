@@ -1,6 +1,7 @@
 //! A tool as it is given to a server: what `#[tool]` makes, and what can be written by hand.
 
 use std::any::TypeId;
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::blocking;
+use crate::icon::{Icon, icons};
 use crate::{Error, Result, StartError, arguments, schema};
 
 /// A tool: its name, what it says about itself, and its code.
@@ -43,6 +45,8 @@ pub struct Tool {
     retention: Option<Duration>,
     confirm: bool,
     annotations: Map<String, Value>,
+    icons: Vec<Icon>,
+    tags: BTreeSet<String>,
     needs: Vec<Need>,
 }
 
@@ -51,6 +55,15 @@ pub struct Tool {
 pub(crate) struct Need {
     pub(crate) id: TypeId,
     pub(crate) name: &'static str,
+}
+
+impl Need {
+    pub(crate) fn of<S: StateOf>() -> Self {
+        Self {
+            id: TypeId::of::<S::Value>(),
+            name: std::any::type_name::<S::Value>(),
+        }
+    }
 }
 
 impl Tool {
@@ -142,6 +155,8 @@ impl Tool {
             retention: None,
             confirm: false,
             annotations: Map::new(),
+            icons: Vec::new(),
+            tags: BTreeSet::new(),
             needs: Vec::new(),
         }
     }
@@ -291,6 +306,23 @@ impl Tool {
         self
     }
 
+    /// Adds an icon.
+    pub fn icon(mut self, icon: impl Into<Icon>) -> Self {
+        self.icons.push(icon.into());
+        self
+    }
+
+    /// Adds a tag, by which a server offers some of its tools and not others
+    /// ([`crate::Server::include_tags`], [`crate::Server::exclude_tags`]).
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.insert(tag.into());
+        self
+    }
+
+    pub(crate) fn tags(&self) -> &BTreeSet<String> {
+        &self.tags
+    }
+
     /// Sets the tool's own `_meta`, an object.
     pub fn meta(mut self, meta: impl Into<RawJson>) -> Self {
         self.tool.meta = Some(meta.into());
@@ -300,10 +332,7 @@ impl Tool {
     /// Says that the handler takes this state, so that a server without it does not start. `S` is
     /// written as [`crate::State`] of the type.
     pub fn needs<S: StateOf>(mut self) -> Self {
-        self.needs.push(Need {
-            id: TypeId::of::<S::Value>(),
-            name: std::any::type_name::<S::Value>(),
-        });
+        self.needs.push(Need::of::<S>());
         self
     }
 
@@ -336,6 +365,9 @@ impl Tool {
         }
         if self.confirm {
             self.tool = self.tool.confirmed();
+        }
+        if !self.icons.is_empty() {
+            self.tool.icons = icons(&self.icons);
         }
         if self.tool.ask_first.is_some() && self.tool.task == TaskSupport::Forbidden {
             return Err(format!(

@@ -55,6 +55,8 @@ mod content;
 mod definition;
 mod error;
 pub mod guide;
+mod icon;
+mod offer;
 pub mod prelude;
 pub mod reply;
 mod schema;
@@ -70,6 +72,11 @@ pub use client::Client;
 pub use content::{Bytes, Content};
 pub use definition::{IntoTool, StateOf, Tool};
 pub use error::StartError;
+pub use icon::Icon;
+pub use offer::{
+    Catalog, IntoContents, IntoMessages, IntoPrompt, IntoResource, Json, Message, Messages, Prompt,
+    Resource,
+};
 #[doc(inline)]
 pub use outlast_core::{Artifact, InputRequest, Level, Owner, RawJson, TaskId, ToolResult};
 #[doc(inline)]
@@ -80,6 +87,8 @@ pub use outlast_engine::{
     ProgressSink, ProgressUpdate, Result, Retry, TaskSupport, Undo,
 };
 pub use outlast_http::auth;
+#[doc(inline)]
+pub use outlast_mcp::offer::{CacheScope, CompletionRequest, RequestCx, ResourceContents};
 pub use reply::Reply;
 pub use server::{RunningServer, Server};
 pub use settings::{Listen, LogLevel, Settings, StdioMode, StoreUrl, Synchronous};
@@ -145,3 +154,81 @@ pub use outlast_engine as engine;
 /// | `read_only`, `destructive`, `idempotent`, `open_world` | the protocol's hints; `= false` says no | unsaid |
 /// | `crate = path` | where the crate `outlast` is | `::outlast` |
 pub use outlast_macros::tool;
+
+/// Makes a prompt of a function.
+///
+/// ```
+/// use outlast::prelude::*;
+/// use outlast::CompletionRequest;
+///
+/// /// Asks for a summary. This text tells people what the prompt is for.
+/// #[prompt(title = "Summary")]
+/// async fn summary(
+///     /// What to sum up.
+///     text: String,
+///     /// For whom.
+///     #[complete(readers)]
+///     reader: Option<String>,
+///     #[default = 3] sentences: u32,
+/// ) -> String {
+///     let reader = reader.unwrap_or_else(|| "anybody".into());
+///     format!("Sum this up for {reader} in {sentences} sentences:\n\n{text}")
+/// }
+///
+/// async fn readers(request: CompletionRequest, _cx: RequestCx) -> Vec<String> {
+///     request.matching(["a child", "an expert", "a lawyer"])
+/// }
+///
+/// let server = Server::new("writer").prompt(summary);
+/// # let _ = server;
+/// ```
+///
+/// **The function** is async, or blocking (without `async`); a blocking one runs on a thread of its
+/// own. It stays callable as `call_summary(…)`; `summary()` returns the [`Prompt`].
+///
+/// **Parameters**, in any order: arguments of the prompt, which are texts on the wire and are read
+/// into numbers, switches, choices (whose values are suggested) and, from JSON, lists. `Option` and
+/// `#[default = …]` may be left out. `#[complete(path)]` suggests values while one is typed.
+/// [`RequestCx`] and [`State`] are known by their names and filled in by the server.
+///
+/// **The value** is what [`IntoMessages`] takes, or a `Result` of it. An error becomes an error of the
+/// protocol: -32603 with its text, or what [`Error::protocol`] says.
+///
+/// **Options**, all of them optional: `name`, `title`, `description` (the doc comment), `icon` and
+/// `crate`.
+pub use outlast_macros::prompt;
+
+/// Makes a resource, or a template for resources, of a function.
+///
+/// ```
+/// use outlast::prelude::*;
+/// use outlast::Json;
+///
+/// /// The rows of a table, a page at a time.
+/// #[resource("rows://{table}{?page,limit}")]
+/// async fn rows(table: String, page: Option<u32>, #[default = 20] limit: u32) -> Json<Vec<String>> {
+///     let first = page.unwrap_or(0) * limit;
+///     Json((first..first + limit).map(|row| format!("{table} {row}")).collect())
+/// }
+///
+/// /// What the application read at its start.
+/// #[resource("config://app", mime_type = "text/plain", cache = "1m")]
+/// fn config() -> std::io::Result<String> {
+///     std::fs::read_to_string("app.conf")
+/// }
+///
+/// let server = Server::new("tables").resource(rows).resource(config);
+/// # let _ = server;
+/// ```
+///
+/// **The URI** comes first. `{name}` is one segment of the path, `{+path}` may contain `/`,
+/// `{?page,limit}` are parameters of the query that may be left out. Each variable is a parameter of
+/// the function; one of the query is an `Option` or has a `#[default = …]`.
+///
+/// **The function** and its parameters are those of [`prompt`](macro@prompt). **The value** is what
+/// [`IntoContents`] takes, or a `Result` of it: `Ok(None)` tells the client that there is no such
+/// resource.
+///
+/// **Options**, all of them optional: `name` (the function's), `title`, `description` (the doc
+/// comment), `mime_type`, `icon`, `cache = "1m"` (how long a client may use a copy) and `crate`.
+pub use outlast_macros::resource;

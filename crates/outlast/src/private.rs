@@ -22,6 +22,34 @@ impl<T: serde::de::DeserializeOwned + schemars::JsonSchema> Argument for T {}
 /// Does nothing, for arguments alone.
 pub fn argument<T: Argument>() {}
 
+/// Passes on what a prompt returned.
+///
+/// # Errors
+/// None.
+pub fn messages<T: crate::IntoMessages>(value: T) -> crate::Result<T> {
+    Ok(value)
+}
+
+/// Passes on what a resource returned.
+///
+/// # Errors
+/// None.
+pub fn contents<T: crate::IntoContents>(value: T) -> crate::Result<T> {
+    Ok(value)
+}
+
+/// Runs a blocking function on a thread of its own.
+pub async fn on_thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(run).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and with it whoever waits here.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
 /// An error that a handler returned, of whatever type.
 ///
 /// A type that converts into [`Error`] does so; any other that can be displayed becomes a tool error

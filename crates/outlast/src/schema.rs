@@ -87,6 +87,66 @@ fn only_own_bounds(object: &Map<String, Value>) -> bool {
         && bound("maximum").is_none_or(|found| high.is_some() && found == high)
 }
 
+/// A field of an object, as a form needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    pub(crate) required: bool,
+    /// The values of an enum.
+    pub(crate) choices: Vec<String>,
+}
+
+/// The fields of an object with this schema; those in `order` first and in that order.
+pub(crate) fn fields(schema: &Map<String, Value>, order: &[&str]) -> Vec<Field> {
+    let Some(Value::Object(properties)) = schema.get("properties") else {
+        return Vec::new();
+    };
+    let place = |name: &String| order.iter().position(|known| known == name);
+    let mut names: Vec<&String> = properties.keys().collect();
+    names.sort_by_key(|name| place(name).unwrap_or(usize::MAX));
+    let required = |name: &String| {
+        let list = schema.get("required").and_then(Value::as_array);
+        list.is_some_and(|list| list.iter().any(|known| known == name))
+    };
+    let field = |name: &String| {
+        let property = &properties[name];
+        let description = property.get("description").and_then(Value::as_str);
+        Field {
+            name: name.clone(),
+            description: description.map(str::to_owned),
+            required: required(name),
+            choices: choices(property, schema),
+        }
+    };
+    names.into_iter().map(field).collect()
+}
+
+/// The texts that a value of this schema may be, if they are few and known.
+fn choices(property: &Value, root: &Map<String, Value>) -> Vec<String> {
+    let texts = |list: &[Value]| -> Vec<String> {
+        let texts = list.iter().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
+    };
+    if let Some(name) = property.get("$ref").and_then(Value::as_str) {
+        let defined = name.strip_prefix("#/$defs/");
+        let defined = defined.and_then(|name| root.get("$defs")?.get(name));
+        return defined.map_or_else(Vec::new, |defined| choices(defined, root));
+    }
+    if let Some(Value::Array(list)) = property.get("enum") {
+        return texts(list);
+    }
+    if let Some(text) = property.get("const").and_then(Value::as_str) {
+        return vec![text.to_owned()];
+    }
+    let variants = property.get("oneOf").or_else(|| property.get("anyOf"));
+    let variants = variants.and_then(Value::as_array);
+    let variants = variants.into_iter().flatten();
+    variants
+        .flat_map(|variant| choices(variant, root))
+        .collect()
+}
+
 /// The schema as it is sent.
 pub(crate) fn raw(schema: Map<String, Value>) -> RawJson {
     Value::Object(schema).into()

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use outlast_engine::Cx;
+use outlast_mcp::offer::RequestCx;
 
 use crate::{Error, Result};
 
@@ -37,16 +38,26 @@ impl<T: Send + Sync + 'static> State<T> {
     /// # Errors
     /// The server was given none.
     pub fn of(cx: &Cx) -> Result<Self> {
-        cx.state().map(Self).ok_or_else(|| {
-            Error::protocol(
-                -32603,
-                format!(
-                    "the server has no state of type {}",
-                    std::any::type_name::<T>()
-                ),
-            )
-        })
+        cx.state().map(Self).ok_or_else(missing::<T>)
     }
+
+    /// The state of this type, for a prompt or a resource.
+    ///
+    /// # Errors
+    /// The server was given none.
+    pub fn of_request(cx: &RequestCx) -> Result<Self> {
+        cx.state().map(Self).ok_or_else(missing::<T>)
+    }
+}
+
+fn missing<T>() -> Error {
+    Error::protocol(
+        -32603,
+        format!(
+            "the server has no state of type {}",
+            std::any::type_name::<T>()
+        ),
+    )
 }
 
 impl<T> Clone for State<T> {

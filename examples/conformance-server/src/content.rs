@@ -6,7 +6,7 @@ use outlast::prelude::*;
 use outlast::reply;
 
 /// A red pixel.
-const PNG: &[u8] = &[
+pub(crate) const PNG: &[u8] = &[
     0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 13, b'I', b'H', b'D', b'R', 0, 0, 0,
     1, 0, 0, 0, 1, 8, 2, 0, 0, 0, 0x90, 0x77, 0x53, 0xde, 0, 0, 0, 12, b'I', b'D', b'A', b'T',
     0x08, 0xd7, 0x63, 0xf8, 0xcf, 0xc0, 0, 0, 3, 1, 1, 0, 0x18, 0xdd, 0x8d, 0xb0, 0, 0, 0, 0, b'I',
@@ -29,6 +29,7 @@ pub(crate) fn tools() -> Result<Vec<Tool>> {
         test_multiple_content_types(),
         test_error_handling(),
         test_tool_with_logging(),
+        test_logging_tool(),
         json_schema_2020_12_tool()?,
     ])
 }
@@ -96,6 +97,15 @@ async fn test_tool_with_logging(cx: Cx) -> &'static str {
         cx.info(line);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    "logged"
+}
+
+/// Logs a line at each level that a client may ask for.
+#[tool]
+async fn test_logging_tool(cx: Cx) -> &'static str {
+    cx.debug("a detail");
+    cx.info("a fact");
+    cx.warning("a worry");
     "logged"
 }
 

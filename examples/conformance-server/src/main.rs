@@ -6,6 +6,7 @@
 //! `--stdio` outlives its client, so its file stays.
 
 mod content;
+mod offered;
 mod questions;
 mod work;
 
@@ -27,7 +28,7 @@ async fn a_ping() -> &'static str {
 }
 
 fn server() -> Result<Server> {
-    Ok(Server::new("conformance-server")
+    Ok(offered::offer(Server::new("conformance-server"))
         .version(env!("CARGO_PKG_VERSION"))
         .instructions("Tools whose behaviour test suites know.")
         .tool(a_ping)

@@ -102,6 +102,7 @@ fn from_handler(error: &Error) -> RpcError {
             message: message.clone().into(),
             data: data.clone(),
         },
+        ErrorKind::Arguments(problem) => RpcError::invalid_params(problem.clone()),
         _ => RpcError::internal(error.to_string()),
     }
 }

@@ -1,4 +1,4 @@
-//! A server: tools, state and settings put together, and then run.
+//! A server: what it offers, state and settings put together, and then run.
 
 mod connections;
 mod parts;
@@ -12,11 +12,13 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use outlast_engine::{BoxFuture, Handle, ProgressSink, StateMap, Tools};
+use outlast_engine::{BoxFuture, Handle, ProgressSink, StateMap};
 use outlast_http::auth::Authenticator;
 
 use crate::definition::{IntoTool, Tool};
 use crate::error::StartError;
+use crate::icon::Icon;
+use crate::offer::{Catalog, Defaults, IntoPrompt, IntoResource, Prompt, Resource};
 use crate::settings::Settings;
 
 pub use running::RunningServer;
@@ -49,7 +51,14 @@ pub struct Server {
     title: Option<String>,
     version: String,
     instructions: Option<String>,
+    description: Option<String>,
+    website_url: Option<String>,
+    icons: Vec<Icon>,
     tools: Vec<Tool>,
+    include_tags: Vec<String>,
+    exclude_tags: Vec<String>,
+    prompts: Vec<Prompt>,
+    resources: Vec<Resource>,
     state: StateMap,
     states: HashSet<TypeId>,
     settings: Settings,
@@ -71,7 +80,14 @@ impl Server {
             title: None,
             version: "0.0.0".into(),
             instructions: None,
+            description: None,
+            website_url: None,
+            icons: Vec::new(),
             tools: Vec::new(),
+            include_tags: Vec::new(),
+            exclude_tags: Vec::new(),
+            prompts: Vec::new(),
+            resources: Vec::new(),
             state: StateMap::default(),
             states: HashSet::new(),
             settings: Settings::default(),
@@ -100,6 +116,24 @@ impl Server {
         self
     }
 
+    /// Says what the server is for, to people who look at a list of servers.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Sets where people read about the server.
+    pub fn website_url(mut self, url: impl Into<String>) -> Self {
+        self.website_url = Some(url.into());
+        self
+    }
+
+    /// Adds an icon of the server.
+    pub fn icon(mut self, icon: impl Into<Icon>) -> Self {
+        self.icons.push(icon.into());
+        self
+    }
+
     /// Adds a tool: the name of a function with `#[tool]`, or a [`Tool`].
     pub fn tool(mut self, tool: impl IntoTool) -> Self {
         self.tools.push(tool.into_tool());
@@ -110,6 +144,30 @@ impl Server {
     pub fn tools<T: IntoTool>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
         self.tools
             .extend(tools.into_iter().map(IntoTool::into_tool));
+        self
+    }
+
+    /// Offers only tools that have at least one of these tags. Without this all are offered.
+    pub fn include_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.include_tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
+    /// Does not offer tools that have one of these tags, whatever other tags they have.
+    pub fn exclude_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.exclude_tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds a prompt: the name of a function with `#[prompt]`, or a [`Prompt`].
+    pub fn prompt(mut self, prompt: impl IntoPrompt) -> Self {
+        self.prompts.push(prompt.into_prompt());
+        self
+    }
+
+    /// Adds a resource or a template: the name of a function with `#[resource]`, or a [`Resource`].
+    pub fn resource(mut self, resource: impl IntoResource) -> Self {
+        self.resources.push(resource.into_resource());
         self
     }
 
@@ -189,25 +247,33 @@ impl Server {
 
     /// What a server in process runs.
     #[cfg(feature = "testing")]
-    pub(crate) fn parts_for_tests(&self) -> Result<(Tools, StateMap), StartError> {
-        Ok((self.settle_tools(&self.settings)?, self.state.clone()))
+    pub(crate) fn parts_for_tests(&self) -> Result<(outlast_engine::Tools, StateMap), StartError> {
+        let catalog = self.settle(&self.settings)?;
+        let (tools, mut state) = (catalog.offer().tools(), self.state.clone());
+        state.insert(catalog);
+        Ok((tools, state))
     }
 
-    /// The tools with the defaults of `settings`, all of what they need being there.
-    fn settle_tools(&self, settings: &Settings) -> Result<Tools, StartError> {
-        let mut settled = Vec::with_capacity(self.tools.len());
-        for tool in &self.tools {
-            let missing = |need: &&crate::definition::Need| !self.states.contains(&need.id);
-            if let Some(need) = tool.needed().iter().find(missing) {
-                return Err(StartError::new(format!(
-                    "the tool {:?} takes State<{}>, but the server was given no such value: add \
-                     .state(…) to the server",
-                    tool.name(),
-                    need.name
-                )));
-            }
-            settled.push(tool.clone().settle(settings.task, settings.retention)?);
+    /// What is offered, with the defaults of `settings`, all of what it needs being there.
+    fn settle(&self, settings: &Settings) -> Result<Catalog, StartError> {
+        let defaults = Defaults {
+            task: settings.task,
+            retention: settings.retention,
+        };
+        let catalog = Catalog::new(defaults, self.states.clone());
+        let wanted = |tool: &&Tool| {
+            let has = |tags: &[String]| tags.iter().any(|tag| tool.tags().contains(tag));
+            (self.include_tags.is_empty() || has(&self.include_tags)) && !has(&self.exclude_tags)
+        };
+        for tool in self.tools.iter().filter(wanted) {
+            catalog.add_tool(tool.clone())?;
         }
-        Ok(Tools::new(settled)?)
+        for prompt in &self.prompts {
+            catalog.add_prompt(prompt.clone())?;
+        }
+        for resource in &self.resources {
+            catalog.add_resource(resource.clone())?;
+        }
+        Ok(catalog)
     }
 }

@@ -24,6 +24,7 @@ use super::socket::{self, Door};
 use super::unix::{self, UnixDoor};
 use crate::bridge::{self, Identity};
 use crate::error::StartError;
+use crate::icon::icons;
 use crate::settings::place::usual_store;
 use crate::settings::{Listen, Settings, Synchronous};
 
@@ -89,7 +90,9 @@ impl Server {
         listen: Option<Listen>,
         origin: Origin,
     ) -> Result<RunningServer, StartError> {
-        let tools = self.settle_tools(settings)?;
+        let catalog = self.settle(settings)?;
+        let mut state = self.state.clone();
+        state.insert(catalog.clone());
         let gate = self.gate(settings)?;
         let open = gate.is_some() || settings.allow_unauthenticated == Some(true);
         let wanted = match &listen {
@@ -117,8 +120,8 @@ impl Server {
         store.set_address(&reached_at)?;
 
         let mut engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
-            .tools(tools)
-            .state(self.state.clone());
+            .tools(catalog.offer().tools())
+            .state(state);
         for sink in &self.progress_sinks {
             engine = engine.progress_sink(Arc::clone(sink));
         }
@@ -126,8 +129,9 @@ impl Server {
             engine = engine.slots(concurrency.get());
         }
         let engine = engine.start().await?;
-        let mcp =
-            outlast_mcp::Server::new(engine.handle(), self.mcp_config(settings, reachable)).await?;
+        let (handle, config) = (engine.handle(), self.mcp_config(settings, reachable));
+        let offer = catalog.offer().clone();
+        let mcp = outlast_mcp::Server::with_catalog(handle, offer, config).await?;
 
         let closing = CancellationToken::new();
         let handover = CancellationToken::new();
@@ -182,6 +186,7 @@ impl Server {
             tasks.spawn(async move { http.serve(listener, closing.cancelled_owned()).await });
         }
         Ok(RunningServer {
+            catalog,
             engine: Some(engine),
             mcp,
             addresses,
@@ -217,6 +222,9 @@ impl Server {
         let mut config = outlast_mcp::Config::new(&self.name, &self.version);
         config.title.clone_from(&self.title);
         config.instructions.clone_from(&self.instructions);
+        config.description.clone_from(&self.description);
+        config.website_url.clone_from(&self.website_url);
+        config.icons = icons(&self.icons);
         config.allowed_hosts = settings.allowed_hosts.clone().unwrap_or_default();
         config.allow_address_hosts = reachable;
         config.allowed_origins = settings.allowed_origins.clone().unwrap_or_default();

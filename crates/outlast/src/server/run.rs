@@ -120,7 +120,7 @@ impl Server {
             Some(StdioMode::Bridge) => match bridge::stage() {
                 None => {
                     // What cannot run is said here, where somebody reads it.
-                    self.settle_tools(settings)?;
+                    self.settle(settings)?;
                     let database = self.database(settings)?;
                     let carried = bridge::run(&database, &self.identity(settings)).await;
                     if let Err(error) = carried {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::Connections;
+use crate::offer::Catalog;
 
 /// How much may be under way on an in-process connection before its writer waits.
 const BUFFER: usize = 64 * 1024;
@@ -25,6 +26,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// are taken up by the next server of the store.
 #[must_use = "the server ends when this is dropped"]
 pub struct RunningServer {
+    pub(super) catalog: Catalog,
     pub(super) engine: Option<Engine>,
     pub(super) mcp: outlast_mcp::Server,
     pub(super) addresses: Vec<SocketAddr>,
@@ -62,6 +64,19 @@ impl RunningServer {
     /// How the application's own code creates, watches and cancels tasks.
     pub fn handle(&self) -> Handle {
         self.mcp.handle().clone()
+    }
+
+    /// What is offered, to be changed while the server runs.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// MCP over Streamable HTTP as a tower service, for an application that has a port of its own:
+    /// mount it on one path of an axum or other tower application, which then decides about
+    /// authentication, and start the server without an address to listen on. The server ends when
+    /// this value does, not with the service.
+    pub fn service(&self) -> outlast_mcp::http::HttpService {
+        outlast_mcp::http::HttpService::new(&self.mcp)
     }
 
     /// Connects within the process: a stream that speaks MCP with one message a line, like standard

@@ -7,6 +7,7 @@
 mod client;
 mod errors;
 mod kit;
+mod offered;
 mod rig;
 mod start;
 mod tools;

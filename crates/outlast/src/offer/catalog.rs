@@ -1,0 +1,138 @@
+//! Changing what a running server offers.
+
+use std::any::TypeId;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_engine::TaskSupport;
+
+use super::prompt::IntoPrompt;
+use super::resource::IntoResource;
+use crate::definition::{IntoTool, Need};
+use crate::error::StartError;
+
+/// What a running server offers, to be changed while it is served. Cheap to clone.
+///
+/// A handler takes it as `State<Catalog>`, an application from [`crate::RunningServer::catalog`]. Each
+/// change is seen as a whole, and clients are told of it (`notifications/*/list_changed`).
+///
+/// ```
+/// use outlast::prelude::*;
+/// use outlast::Catalog;
+///
+/// /// Says hello.
+/// #[tool]
+/// async fn hello() -> &'static str {
+///     "hello"
+/// }
+///
+/// /// Adds the tool `hello`.
+/// #[tool]
+/// async fn learn(catalog: State<Catalog>) -> Result<&'static str> {
+///     catalog.add_tool(hello).map_err(Error::tool)?;
+///     Ok("learned")
+/// }
+///
+/// let server = Server::new("pupil").tool(learn);
+/// # let _ = server;
+/// ```
+#[derive(Clone)]
+pub struct Catalog {
+    offer: outlast_mcp::offer::Catalog,
+    defaults: Defaults,
+    states: Arc<HashSet<TypeId>>,
+}
+
+/// What a server says where a tool says nothing itself.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Defaults {
+    pub(crate) task: Option<TaskSupport>,
+    pub(crate) retention: Option<Duration>,
+}
+
+impl Catalog {
+    pub(crate) fn new(defaults: Defaults, mut states: HashSet<TypeId>) -> Self {
+        states.insert(TypeId::of::<Self>());
+        Self {
+            offer: outlast_mcp::offer::Catalog::new(),
+            defaults,
+            states: Arc::new(states),
+        }
+    }
+
+    pub(crate) fn offer(&self) -> &outlast_mcp::offer::Catalog {
+        &self.offer
+    }
+
+    fn has_all(&self, kind: &str, name: &str, needs: &[Need]) -> Result<(), StartError> {
+        match needs.iter().find(|need| !self.states.contains(&need.id)) {
+            None => Ok(()),
+            Some(need) => Err(StartError::new(format!(
+                "the {kind} {name:?} takes State<{}>, but the server was given no such value: add \
+                 .state(…) to the server",
+                need.name
+            ))),
+        }
+    }
+
+    /// Adds a tool. Its tasks that waited for a server that knows it are run.
+    ///
+    /// # Errors
+    /// There is one of this name, it takes a state that the server does not have, or what it says
+    /// does not fit together; the sentence says which.
+    pub fn add_tool(&self, tool: impl IntoTool) -> Result<(), StartError> {
+        let tool = tool.into_tool();
+        self.has_all("tool", tool.name(), tool.needed())?;
+        let tool = tool.settle(self.defaults.task, self.defaults.retention)?;
+        Ok(self.offer.change(|offer| offer.add_tool(tool))?)
+    }
+
+    /// Removes a tool; `false` if there is none of this name. It can no longer be called; its running
+    /// tasks go on, and those that wait keep waiting until a server knows it again.
+    pub fn remove_tool(&self, name: &str) -> bool {
+        self.removed(|offer| offer.remove_tool(name))
+    }
+
+    /// Adds a prompt.
+    ///
+    /// # Errors
+    /// As [`Catalog::add_tool`].
+    pub fn add_prompt(&self, prompt: impl IntoPrompt) -> Result<(), StartError> {
+        let prompt = prompt.into_prompt();
+        self.has_all("prompt", prompt.name(), prompt.needed())?;
+        let prompt = prompt.settle()?;
+        Ok(self.offer.change(|offer| offer.add_prompt(prompt))?)
+    }
+
+    /// Removes a prompt; `false` if there is none of this name.
+    pub fn remove_prompt(&self, name: &str) -> bool {
+        self.removed(|offer| offer.remove_prompt(name))
+    }
+
+    /// Adds a resource, or a template.
+    ///
+    /// # Errors
+    /// As [`Catalog::add_tool`]; also if its URI is none, or does not fit its function.
+    pub fn add_resource(&self, resource: impl IntoResource) -> Result<(), StartError> {
+        let resource = resource.into_resource();
+        self.has_all("resource", resource.uri(), resource.needed())?;
+        Ok(self.offer.change(|offer| resource.add_to(offer))?)
+    }
+
+    /// Removes a resource, or a template; `false` if there is none with this URI.
+    pub fn remove_resource(&self, uri: &str) -> bool {
+        self.removed(|offer| offer.remove_resource(uri) || offer.remove_resource_template(uri))
+    }
+
+    /// Says that the contents of a resource have changed: clients that have subscribed to it are told.
+    pub fn resource_updated(&self, uri: &str) {
+        self.offer.resource_updated(uri);
+    }
+
+    fn removed(&self, remove: impl FnOnce(&mut outlast_mcp::offer::Changes) -> bool) -> bool {
+        self.offer
+            .change(|offer| Ok(remove(offer)))
+            .is_ok_and(|there| there)
+    }
+}
