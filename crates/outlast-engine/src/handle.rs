@@ -405,6 +405,7 @@ impl Handle {
             handle: self.clone(),
             who: who.kept(),
             task,
+            stale: false,
         })
     }
 
@@ -597,6 +598,8 @@ pub struct Watch {
     handle: Handle,
     who: Principal,
     task: Arc<Task>,
+    /// A change was announced and the task not read since.
+    stale: bool,
 }
 
 impl Watch {
@@ -613,8 +616,13 @@ impl Watch {
     /// # Cancel safety
     /// A dropped wait loses nothing: the next one sees the change.
     pub async fn changed(&mut self) -> Result<&Arc<Task>, Error> {
-        self.subscription.changed().await;
+        if !self.stale {
+            self.subscription.changed().await;
+            // Remembered, for a wait that is dropped here must not swallow the change.
+            self.stale = true;
+        }
         self.task = self.handle.get(&self.who, self.task.id()).await?;
+        self.stale = false;
         Ok(&self.task)
     }
 }

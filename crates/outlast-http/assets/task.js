@@ -90,7 +90,6 @@ export function task(id) {
         h("span", {}, words(what))));
     }
     drawing ??= setTimeout(() => refresh().catch(() => {}), 100);
-    if (["TASK_COMPLETED", "TASK_FAILED", "TASK_CANCELLED"].includes(what.type)) stream.close();
   }
 
   function mark() {
@@ -106,6 +105,7 @@ export function task(id) {
   refresh().then(() => {
     stream = new EventSource(`${path}/events`);
     stream.onmessage = told;
+    stream.addEventListener("end", () => stream.close());
     stream.onopen = () => reached(true);
     stream.onerror = () => { if (stream.readyState === EventSource.CONNECTING) reached(false); };
   }).catch((error) => { problem.textContent = error instanceof Problem ? error.message : String(error); });

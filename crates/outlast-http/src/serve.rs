@@ -159,7 +159,10 @@ impl HttpServer {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
             let connection = builder
-                .serve_connection(TokioIo::new(stream), self.entrance(Some(peer.ip()), None))
+                .serve_connection_with_upgrades(
+                    TokioIo::new(stream),
+                    self.entrance(Some(peer.ip()), None),
+                )
                 .into_owned();
             let connection = graceful.watch(connection);
             let companion = self.companion.as_ref().map(|companion| companion());
@@ -195,7 +198,7 @@ impl HttpServer {
     {
         let builder = builder();
         let entrance = self.entrance(None, principal);
-        let connection = builder.serve_connection(TokioIo::new(stream), entrance);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), entrance);
         connection.await.map_err(io::Error::other)
     }
 

@@ -24,7 +24,7 @@ pub(super) struct EventView {
     /// 1, 2, 3 …, without gaps.
     pub(super) seq: u64,
     /// `TASK_STARTED` is the first of every task; `TASK_COMPLETED`, `TASK_FAILED` or
-    /// `TASK_CANCELLED` the last.
+    /// `TASK_CANCELLED` the last, unless there is something to undo.
     r#type: &'static str,
     /// The task.
     task_id: String,
@@ -76,6 +76,13 @@ fn words(kind: &EventKind) -> (&'static str, Value) {
     let nothing = json!({});
     match kind {
         EventKind::Created => ("TASK_STARTED", nothing),
+        EventKind::Blocked => ("TASK_BLOCKED", nothing),
+        EventKind::Signalled { name, number } => {
+            ("SIGNAL_RECEIVED", json!({ "name": name, "number": number }))
+        }
+        EventKind::CleaningUp => ("CLEANUP_STARTED", nothing),
+        EventKind::Undone { name, failed } => ("UNDONE", json!({ "name": name, "failed": failed })),
+        EventKind::CleanedUp { cleanup } => ("CLEANED_UP", json!({ "cleanup": cleanup })),
         EventKind::Queued => ("TASK_QUEUED", nothing),
         EventKind::Started { attempt } => ("ATTEMPT_STARTED", json!({ "attempt": attempt })),
         EventKind::Progress { progress } => (

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -30,8 +30,19 @@ pub(super) struct After {
     after: Option<String>,
 }
 
+impl After {
+    /// Where to begin, with what the header `Last-Event-ID` says.
+    pub(super) fn place(self, header: Option<&HeaderValue>) -> Result<Place, Problem> {
+        let header = header.map(|last| String::from_utf8_lossy(last.as_bytes()).into_owned());
+        match header.or(self.after) {
+            Some(last) => last.parse().map_err(Problem::bad),
+            None => Ok(Place::default()),
+        }
+    }
+}
+
 /// What a task tells: its events, numbered without gaps, and its log. From the beginning, or from
-/// where a reader was; it ends with the task.
+/// where a reader was. When the task has told everything, an event named `end` comes last.
 #[utoipa::path(
     get, path = "/tasks/{id}/events", tag = "tasks",
     params(("id" = String, Path, description = "The task's id."), After,
@@ -49,16 +60,17 @@ pub(super) async fn events(
     Query(query): Query<After>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>>>, Problem> {
-    let header = headers.get("last-event-id");
-    let header = header.map(|last| String::from_utf8_lossy(last.as_bytes()).into_owned());
-    let place = match header.or(query.after) {
-        Some(last) => last.parse().map_err(Problem::bad)?,
-        None => Place::default(),
-    };
+    let place = query.place(headers.get("last-event-id"))?;
     let feed = Feed::new(api.handle(), who, id, place).await?;
-    let stream = unfold(feed, |mut feed| async move {
-        let (place, told) = feed.next().await?;
-        Some((Ok(message(place, &told)), feed))
+    let stream = unfold(Some(feed), |feed| async move {
+        let mut feed = feed?;
+        match feed.next().await {
+            Some((place, told)) => Some((Ok(message(place, &told)), Some(feed))),
+            // A browser opens a stream again that only ends; this one tells it not to.
+            None => feed
+                .is_over()
+                .then(|| (Ok(Message::default().event("end").data("{}")), None)),
+        }
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }

@@ -1,6 +1,6 @@
 //! What handlers take from a request; whatever does not fit is a [`Problem`].
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
@@ -88,7 +88,12 @@ impl FromRequestParts<Api> for Id {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let Path(id): Path<String> = Path::from_request_parts(parts, api).await?;
-        id.parse().map(Self).map_err(|_| Problem::no_task(&id))
+        let found = RawPathParams::from_request_parts(parts, api).await;
+        let id = found.as_ref().ok().and_then(|found| {
+            let mut named = found.iter().filter(|(name, _)| *name == "id");
+            named.next().map(|(_, id)| id)
+        });
+        let id = id.unwrap_or_default();
+        id.parse().map(Self).map_err(|_| Problem::no_task(id))
     }
 }

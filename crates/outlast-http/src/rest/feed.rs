@@ -54,7 +54,16 @@ pub(super) struct Feed {
     watch: Watch,
     place: Place,
     read: VecDeque<(Place, Told)>,
-    ended: bool,
+    end: Option<End>,
+}
+
+/// Why nothing more is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Everything was.
+    Over,
+    /// The server stops.
+    Stopping,
 }
 
 impl Feed {
@@ -74,7 +83,7 @@ impl Feed {
             who,
             place,
             read: VecDeque::new(),
-            ended: false,
+            end: None,
         })
     }
 
@@ -88,23 +97,33 @@ impl Feed {
             if let Some(told) = self.read.pop_front() {
                 return Some(told);
             }
-            if self.ended {
+            if self.end.is_some() {
                 return None;
             }
             // Looked at before reading: what ended by now has told everything it will ever tell.
-            let finished = self.watch.task().is_finished();
-            if self.read_on().await.is_err() {
-                self.ended = true;
-            } else if self.read.is_empty() {
-                self.ended = finished || !self.changed().await;
+            let task = self.watch.task();
+            let over = task.is_finished() && !task.state.cleanup.is_open();
+            let read = self.read_on().await;
+            if read.is_ok() && !self.read.is_empty() {
+                continue;
             }
+            self.end = if read.is_err() || over {
+                Some(End::Over)
+            } else {
+                self.changed().await
+            };
         }
     }
 
-    async fn changed(&mut self) -> bool {
+    /// Whether everything was told that ever will be.
+    pub(super) fn is_over(&self) -> bool {
+        self.end == Some(End::Over)
+    }
+
+    async fn changed(&mut self) -> Option<End> {
         tokio::select! {
-            changed = self.watch.changed() => changed.is_ok(),
-            () = self.handle.stopping() => false,
+            changed = self.watch.changed() => changed.is_err().then_some(End::Over),
+            () = self.handle.stopping() => Some(End::Stopping),
         }
     }
 

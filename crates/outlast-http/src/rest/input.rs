@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use outlast_core::RawJson;
+use outlast_core::machine::Answered;
+use outlast_core::{Principal, RawJson, TaskId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -54,13 +55,28 @@ pub(super) async fn input(
     base: Base,
     Json(given): Json<Answers>,
 ) -> Result<Answer<Taken>, Problem> {
-    let answers = given.input_responses;
+    let answered = take(&api, &who, id, given.input_responses).await?;
+    let task = api.handle().get(&who, id).await?;
+    Ok(Answer(Taken {
+        accepted: answered.accepted,
+        ignored: answered.ignored,
+        task: TaskView::whole(&task, &base),
+    }))
+}
+
+/// Takes answers: all that fit their questions, or none.
+pub(super) async fn take(
+    api: &Api,
+    who: &Principal,
+    id: TaskId,
+    answers: BTreeMap<String, RawJson>,
+) -> Result<Answered, Problem> {
     if answers.is_empty() {
         return Err(Problem::bad(
             "\"inputResponses\" is empty; give at least one answer by the key of its question",
         ));
     }
-    let task = api.handle().get(&who, id).await?;
+    let task = api.handle().get(who, id).await?;
     for input in task.open_inputs() {
         if let Some(answer) = answers.get(&input.request.key) {
             outlast_mcp::check_answer(&input.request, answer).map_err(|why| {
@@ -68,11 +84,5 @@ pub(super) async fn input(
             })?;
         }
     }
-    let answered = api.handle().answer(&who, id, answers).await?;
-    let task = api.handle().get(&who, id).await?;
-    Ok(Answer(Taken {
-        accepted: answered.accepted,
-        ignored: answered.ignored,
-        task: TaskView::whole(&task, &base),
-    }))
+    Ok(api.handle().answer(who, id, answers).await?)
 }

@@ -22,6 +22,8 @@ pub(super) struct Links {
     events: String,
     /// Its log.
     logs: String,
+    /// A WebSocket that carries events out, and answers, signals and a cancel in.
+    socket: String,
 }
 
 /// How the client reaches this server.
@@ -33,12 +35,21 @@ impl Base {
         format!("{}/tasks/{id}", self.0)
     }
 
+    fn socket(&self, id: TaskId) -> String {
+        // `http` becomes `ws`, `https` becomes `wss`.
+        match self.0.strip_prefix("http") {
+            Some(rest) => format!("ws{rest}/ws/{id}"),
+            None => format!("/ws/{id}"),
+        }
+    }
+
     pub(super) fn links(&self, id: TaskId) -> Links {
         let task = self.task(id);
         Links {
             result: format!("{task}/result"),
             events: format!("{task}/events"),
             logs: format!("{task}/logs"),
+            socket: self.socket(id),
             task,
         }
     }

@@ -20,6 +20,8 @@ mod logs;
 mod problem;
 mod result;
 mod show;
+mod signals;
+mod socket;
 mod task;
 mod tools;
 mod wait;
@@ -89,6 +91,7 @@ pub(crate) fn routes(handle: Handle, options: RestOptions) -> Router {
         .routes(routes!(result::result))
         .routes(routes!(cancel::cancel))
         .routes(routes!(input::input))
+        .routes(routes!(signals::signal))
         .routes(routes!(logs::logs))
         .routes(routes!(events::events))
         .routes(routes!(tools::list))
@@ -106,6 +109,7 @@ pub(crate) fn routes(handle: Handle, options: RestOptions) -> Router {
     }));
     router
         .route("/openapi.json", get(openapi))
+        .route("/ws/{id}", get(socket::socket))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(api)
 }
@@ -119,7 +123,10 @@ async fn openapi(State(api): State<Api>) -> Json<utoipa::openapi::OpenApi> {
 pub(crate) fn trim_path(uri: &mut Uri) {
     let path = uri.path();
     let first = path.split('/').nth(1);
-    let ours = matches!(first, Some("tasks" | "tools" | "health" | "openapi.json"));
+    let ours = matches!(
+        first,
+        Some("tasks" | "tools" | "health" | "ws" | "openapi.json")
+    );
     let Some(path) = path.strip_suffix('/').filter(|_| ours) else {
         return;
     };

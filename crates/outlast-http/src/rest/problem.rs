@@ -1,6 +1,6 @@
 //! Errors as problem details (RFC 9457).
 
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use outlast_core::{Error, Scope};
@@ -38,6 +38,11 @@ impl Problem {
         }
     }
 
+    /// The sentence.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// 400: the request can never succeed as it is.
     pub(super) fn bad(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
@@ -70,6 +75,7 @@ impl From<Error> for Problem {
         match &error {
             Error::NotFound(id) => Self::no_task(&id.to_string()),
             Error::Invalid(why) => Self::bad(why.clone()),
+            Error::Finished(_) => Self::conflict(error.to_string()),
             _ if error.is_retryable() => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
@@ -87,12 +93,6 @@ impl From<BytesRejection> for Problem {
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
         Self::new(rejection.status(), rejection.body_text())
-    }
-}
-
-impl From<PathRejection> for Problem {
-    fn from(rejection: PathRejection) -> Self {
-        Self::new(StatusCode::NOT_FOUND, rejection.body_text())
     }
 }
 

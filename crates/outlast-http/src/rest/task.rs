@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use outlast_core::status::{Era, Phase};
+use outlast_core::undo::Cleanup;
 use outlast_core::{Outcome, RawJson, Task, TaskStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -30,6 +31,10 @@ pub(super) struct TaskView {
     /// Whether the tool's own result is an error. Absent until the task is `completed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_error: Option<bool>,
+    /// How far its undos are: `pending`, `running`, `done` or `failed`. Absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    cleanup: Option<Cleanup>,
     /// What it was called with.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -115,6 +120,7 @@ impl TaskView {
                 Some(Outcome::Completed(result)) => Some(result.is_error),
                 _ => None,
             },
+            cleanup: Some(task.state.cleanup).filter(|cleanup| *cleanup != Cleanup::None),
             arguments: None,
             progress: (!progress.is_empty()).then(|| ProgressView {
                 done: progress.done,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures_util::{SinkExt, StreamExt};
 use outlast_core::testing::MemoryStore;
 use outlast_core::{InputRequest, Level, RawJson, Store, ToolResult};
 use outlast_engine::{BoxFuture, Cx, Engine, Handler, Result, TaskSupport, Tool, Tools};
@@ -10,6 +11,8 @@ use outlast_http::{HttpServer, RestOptions, bind};
 use outlast_mcp::{Config, Server};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
 
 type Code = fn(Value, Cx) -> BoxFuture<'static, Result<ToolResult>>;
 
@@ -66,6 +69,21 @@ fn ask(_arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
     })
 }
 
+/// Does as it is told, until it is told to stop.
+fn obey(_arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
+    Box::pin(async move {
+        let mut orders = cx.signals::<Value>("INTERVENTION");
+        loop {
+            let order = orders.next().await?;
+            cx.progress()
+                .message(order["guidance"].as_str().unwrap_or("?"));
+            if order["guidance"] == "stop" {
+                return Ok(ToolResult::text("obeyed"));
+            }
+        }
+    })
+}
+
 fn endless(_arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
     Box::pin(async move {
         cx.cancelled().await;
@@ -89,6 +107,7 @@ async fn rig() -> Rig {
         tool("inline", TaskSupport::Forbidden, echo),
         tool("tell", TaskSupport::Optional, tell),
         tool("ask", TaskSupport::Optional, ask),
+        tool("obey", TaskSupport::Optional, obey),
         tool("endless", TaskSupport::Required, endless),
     ];
     let engine = Engine::builder(Arc::new(MemoryStore::default()) as Arc<dyn Store>)
@@ -145,7 +164,8 @@ impl Rig {
 async fn messages(response: Response) -> Vec<(String, Value)> {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let text = response.text().await.unwrap();
-    let blocks = text.split("\n\n").filter(|block| block.contains("data:"));
+    assert!(text.trim_end().ends_with("event: end\ndata: {}"), "{text}");
+    let blocks = text.split("\n\n").filter(|block| block.contains("id:"));
     let member = |block: &str, name: &str| {
         let line = block.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap().trim().to_owned()
@@ -513,6 +533,7 @@ async fn the_document_names_every_answer_and_the_page_every_part() {
             "/tasks/{id}/input",
             "/tasks/{id}/logs",
             "/tasks/{id}/result",
+            "/tasks/{id}/signals/{name}",
             "/tools",
             "/tools/{name}"
         ]
@@ -546,4 +567,104 @@ async fn the_document_names_every_answer_and_the_page_every_part() {
         }
     }
     assert!(seen.len() >= 8, "{seen:?}");
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
+
+/// The next message; `None` once the socket is closed, with its code.
+async fn heard(socket: &mut Socket) -> std::result::Result<Value, u16> {
+    loop {
+        match socket.next().await.unwrap().unwrap() {
+            Message::Text(text) => return Ok(serde_json::from_str(&text).unwrap()),
+            Message::Close(frame) => return Err(frame.unwrap().code.into()),
+            _ => {}
+        }
+    }
+}
+
+async fn say(socket: &mut Socket, what: &str) {
+    socket.send(Message::text(what)).await.unwrap();
+}
+
+async fn socket(rig: &Rig, id: &str, after: &str) -> Socket {
+    let url = format!("ws://{}/ws/{id}?after={after}", rig.address);
+    tokio_tungstenite::connect_async(url).await.unwrap().0
+}
+
+/// Listens until a message of this type.
+async fn until(socket: &mut Socket, kind: &str) -> Value {
+    loop {
+        let message = heard(socket).await.unwrap();
+        if message["type"] == kind {
+            return message;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_socket_carries_both_ways() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "obey"})).await;
+    let mut first = socket(&rig, &id, "0").await;
+    assert_eq!(heard(&mut first).await.unwrap()["type"], "TASK_STARTED");
+    say(&mut first, "{").await;
+    assert!(until(&mut first, "ERROR").await["message"].is_string());
+    say(&mut first, r#"{"type":"DANCE"}"#).await;
+    let error = until(&mut first, "ERROR").await;
+    assert!(
+        error["message"].as_str().unwrap().contains("INTERVENTION"),
+        "{error}"
+    );
+    say(
+        &mut first,
+        r#"{"type":"INTERVENTION","guidance":"smaller steps"}"#,
+    )
+    .await;
+    assert_eq!(until(&mut first, "SIGNALLED").await["number"], 1);
+    loop {
+        let progress = until(&mut first, "PROGRESS").await;
+        if progress["progress"]["message"] == "smaller steps" {
+            break;
+        }
+    }
+    // A second one, later, hears everything from the start, and what it says counts as well.
+    let mut second = socket(&rig, &id, "0").await;
+    assert_eq!(heard(&mut second).await.unwrap()["type"], "TASK_STARTED");
+    say(&mut second, r#"{"type":"INTERVENTION","guidance":"stop"}"#).await;
+    until(&mut second, "TASK_COMPLETED").await;
+    assert_eq!(heard(&mut second).await, Err(1000));
+    until(&mut first, "TASK_COMPLETED").await;
+    let late = rig
+        .post(&format!("/tasks/{id}/signals/INTERVENTION"), json!({}))
+        .await;
+    assert_eq!(problem(late).await.0, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn a_socket_cancels_and_answers() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "ask"})).await;
+    let mut asked = socket(&rig, &id, "0").await;
+    until(&mut asked, "INPUT_REQUIRED").await;
+    say(
+        &mut asked,
+        r#"{"type":"ANSWER","inputResponses":{"count":{"action":"accept","content":{"n":"x"}}}}"#,
+    )
+    .await;
+    until(&mut asked, "ERROR").await;
+    say(
+        &mut asked,
+        r#"{"type":"ANSWER","inputResponses":{"count":{"action":"decline"}}}"#,
+    )
+    .await;
+    assert_eq!(
+        until(&mut asked, "ANSWERED").await["accepted"],
+        json!(["count"])
+    );
+    until(&mut asked, "TASK_COMPLETED").await;
+    let id = rig.create(json!({"tool": "endless"})).await;
+    let mut running = socket(&rig, &id, "0").await;
+    say(&mut running, r#"{"type":"CANCEL","reason":"enough"}"#).await;
+    until(&mut running, "TASK_CANCELLED").await;
+    assert_eq!(rig.ended(&id).await["reason"], "enough");
 }

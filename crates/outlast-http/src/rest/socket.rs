@@ -1,0 +1,160 @@
+//! `WS /ws/{id}`: what a task tells, and what may be told to it, over one socket.
+//!
+//! Out goes the same feed as over server-sent events, from the beginning or from `?after=`. In come
+//! `INTERVENTION` (a signal of that name with the message as its payload), `ANSWER` and `CANCEL`; each
+//! is answered, and what is not understood is answered with `ERROR` and the socket stays. The socket
+//! closes when the task has told everything. A reader that takes nothing for half a minute is cut off
+//! with 1013 and can resume; it has cost nobody anything, for a feed is read only as it is sent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::response::Response;
+use outlast_core::signal::NewSignal;
+use outlast_core::{Principal, RawJson, Scope, TaskId};
+use outlast_engine::CancelBy;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Api;
+use super::events::After;
+use super::extract::{Id, Query, Reader};
+use super::feed::{Feed, Place};
+use super::input;
+use super::problem::Problem;
+
+/// How long a message may take to be taken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often an idle socket is asked whether it is alive, which also keeps it open through proxies.
+const PING: Duration = Duration::from_secs(20);
+
+/// The largest message taken in.
+const LARGEST: usize = 1024 * 1024;
+
+/// The signal that an intervention becomes.
+const INTERVENTION: &str = "INTERVENTION";
+
+/// What a client may say.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
+enum Said {
+    /// Answers to questions, by their keys.
+    #[serde(rename_all = "camelCase")]
+    Answer {
+        // A tagged enum is read through a tree, which unparsed JSON cannot pass.
+        input_responses: BTreeMap<String, Value>,
+    },
+    /// Stop the task.
+    Cancel {
+        #[serde(default)]
+        reason: Option<String>,
+    },
+}
+
+/// Opens a socket on a task.
+pub(super) async fn socket(
+    State(api): State<Api>,
+    Reader(who): Reader,
+    Id(id): Id,
+    Query(query): Query<After>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Problem> {
+    let place = query.place(None)?;
+    let feed = Feed::new(api.handle(), who.clone(), id, place).await?;
+    let conversation = move |socket| converse(api, who, id, feed, socket);
+    Ok(upgrade.max_message_size(LARGEST).on_upgrade(conversation))
+}
+
+async fn converse(api: Api, who: Principal, id: TaskId, mut feed: Feed, mut socket: WebSocket) {
+    let mut ping = tokio::time::interval(PING);
+    let close = loop {
+        let out = tokio::select! {
+            told = feed.next() => match told {
+                Some((place, told)) => Message::text(message(place, &told)),
+                None if feed.is_over() => break CloseFrame { code: close_code::NORMAL, reason: "the task has ended".into() },
+                None => break CloseFrame { code: close_code::RESTART, reason: "the server stops; resume with ?after= and the last id seen".into() },
+            },
+            said = socket.recv() => match said {
+                Some(Ok(Message::Text(text))) => Message::text(heard(&api, &who, id, &text).await.to_string()),
+                Some(Ok(Message::Binary(_))) => Message::text(error("send text, not bytes").to_string()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+            },
+            _ = ping.tick() => Message::Ping(Vec::new().into()),
+        };
+        match tokio::time::timeout(PATIENCE, socket.send(out)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => {
+                let reason = "too slow; resume with ?after= and the last id seen".into();
+                break CloseFrame {
+                    code: close_code::AGAIN,
+                    reason,
+                };
+            }
+        }
+    };
+    // A reader that is gone hears nothing, which is all that can be said to it.
+    let _ = tokio::time::timeout(PATIENCE, socket.send(Message::Close(Some(close)))).await;
+}
+
+/// What is told, with the place after it, so that a reader can resume at any message.
+fn message(place: Place, told: &super::event::Told) -> String {
+    let mut message = serde_json::to_value(told).expect("an event has a JSON form");
+    message["id"] = place.to_string().into();
+    message.to_string()
+}
+
+fn error(why: &str) -> Value {
+    json!({"type": "ERROR", "message": why})
+}
+
+/// Does what was said, and says what came of it.
+async fn heard(api: &Api, who: &Principal, id: TaskId, text: &str) -> Value {
+    if !who.may(Scope::Run) {
+        return error(&format!(
+            "this needs the scope {}, which your credentials do not give",
+            Scope::Run
+        ));
+    }
+    let Ok(payload) = RawJson::parse(text) else {
+        return error("this is not JSON");
+    };
+    let kind = payload.to_value()["type"].as_str().map(str::to_owned);
+    if kind.as_deref() == Some(INTERVENTION) {
+        let signal = NewSignal::new(INTERVENTION, payload);
+        return match api.handle().signal(who, id, signal).await {
+            Ok(signalled) => {
+                json!({"type": "SIGNALLED", "name": INTERVENTION, "number": signalled.number})
+            }
+            Err(why) => error(&why.to_string()),
+        };
+    }
+    match payload.to() {
+        Ok(Said::Answer { input_responses }) => {
+            let answers = input_responses.into_iter();
+            let answers = answers.map(|(key, answer)| (key, RawJson::from(answer)));
+            match input::take(api, who, id, answers.collect()).await {
+                Ok(answered) => json!({
+                    "type": "ANSWERED", "accepted": answered.accepted, "ignored": answered.ignored}),
+                Err(problem) => error(problem.detail()),
+            }
+        }
+        Ok(Said::Cancel { reason }) => {
+            match api
+                .handle()
+                .cancel(who, id, reason, CancelBy::Request)
+                .await
+            {
+                Ok(_) => json!({"type": "CANCELLING"}),
+                Err(why) => error(&why.to_string()),
+            }
+        }
+        Err(why) => error(&format!(
+            "not understood ({why}); \"type\" is INTERVENTION, ANSWER or CANCEL"
+        )),
+    }
+}
