@@ -52,7 +52,9 @@ pub use engine::{Engine, EngineBuilder};
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{CancelBy, Handle, NewCall, Watch, WeakHandle};
 pub use observer::Observer;
-pub use order::{Compute, DEFAULT_KEY_WINDOW, Limit, Order, Per, Sameness};
+pub use order::{
+    Compute, DEFAULT_KEY_WINDOW, Limit, Order, PRIORITIES, Per, Sameness, check_priority,
+};
 pub use progress::{
     Items, Over, OverReader, OverStream, ProgressPart, ProgressReporter, ProgressSink,
     ProgressUpdate,

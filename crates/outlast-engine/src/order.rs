@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,27 @@ use outlast_core::same::{IdempotencyKey, Same, Then};
 use outlast_core::{Owner, RawJson};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+/// The priorities that a tool or a call may have; 0 is the usual one.
+pub const PRIORITIES: RangeInclusive<i16> = -100..=100;
+
+/// The priority of a number.
+///
+/// # Errors
+/// It is not in [`PRIORITIES`]; the sentence says so.
+pub fn check_priority(priority: impl Into<i64>) -> Result<i16, String> {
+    let number = priority.into();
+    i16::try_from(number)
+        .ok()
+        .filter(|priority| PRIORITIES.contains(priority))
+        .ok_or_else(|| {
+            format!(
+                "the priority {number} is out of range; allowed: {} to {}, larger runs earlier",
+                PRIORITIES.start(),
+                PRIORITIES.end()
+            )
+        })
+}
 
 /// How long an idempotency key is remembered where nothing is said.
 pub const DEFAULT_KEY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
@@ -41,6 +63,20 @@ impl fmt::Debug for Per {
 }
 
 impl Per {
+    /// The value at a path of names in the arguments, separated by dots: `customer`, `customer.id`.
+    /// Calls without one are alike.
+    pub fn argument(path: impl Into<String>) -> Self {
+        Self::Argument(path.into())
+    }
+
+    /// What `compute` makes of the arguments; `name` tells several such functions of a tool apart.
+    pub fn computed(
+        name: impl Into<String>,
+        compute: impl Fn(&RawJson) -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self::Computed(name.into(), Arc::new(compute))
+    }
+
     /// What the rule's name ends with.
     fn suffix(&self) -> String {
         match self {
@@ -82,7 +118,24 @@ pub struct Sameness {
 }
 
 /// What a tool says about when its tasks run.
+///
+/// ```
+/// use std::time::Duration;
+/// use outlast_core::same::Then;
+/// use outlast_engine::{Order, Per};
+///
+/// // At most three at a time, one a customer, sixty starts an hour, and never two of the same kind.
+/// let order = Order::new()
+///     .max_running(3)
+///     .max_running_per(1, Per::argument("customer.id"))
+///     .rate("60/h".parse()?)
+///     .max_queued(100)
+///     .same(Then::Join);
+/// # let _ = order;
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug, Default)]
+#[must_use = "it means nothing until a tool has it"]
 pub struct Order {
     /// The priority of its tasks where the call says nothing.
     pub priority: i16,
@@ -99,6 +152,86 @@ pub struct Order {
 }
 
 impl Order {
+    /// An order that says nothing: tasks run as soon as a worker has a slot, first in first out.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the priority of its tasks where the call says nothing. Larger runs earlier; in [`PRIORITIES`].
+    pub fn priority(mut self, priority: i16) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Lets at most `max` of its tasks run at a time. The rest wait in order.
+    pub fn max_running(self, max: u32) -> Self {
+        self.max_running_per(max, Per::Tool)
+    }
+
+    /// Lets at most `max` of its tasks run at a time for each customer, session, owner or whatever `per`
+    /// tells apart. The rest wait in order and hold nobody else up.
+    pub fn max_running_per(mut self, max: u32, per: Per) -> Self {
+        self.limits.push(Limit {
+            max,
+            per,
+            while_suspended: false,
+        });
+        self
+    }
+
+    /// Counts suspended tasks too, for every limit given before: a task that waits for an answer keeps
+    /// others out. By default it lets them in, and waits for room when it wakes.
+    pub fn hold_while_suspended(mut self) -> Self {
+        for limit in &mut self.limits {
+            limit.while_suspended = true;
+        }
+        self
+    }
+
+    /// Lets attempts start no faster than this. The rest wait in order; none fails.
+    pub fn rate(self, rate: Rate) -> Self {
+        self.rate_per(rate, Per::Tool)
+    }
+
+    /// [`Order::rate`] for each of whatever `per` tells apart.
+    pub fn rate_per(mut self, rate: Rate, per: Per) -> Self {
+        self.rates.push((rate, per));
+        self
+    }
+
+    /// Refuses a call while `max` tasks wait to be started ([`outlast_core::Error::QueueFull`]).
+    pub fn max_queued(self, max: u64) -> Self {
+        self.max_queued_per(max, Per::Tool)
+    }
+
+    /// [`Order::max_queued`] for each of whatever `per` tells apart.
+    pub fn max_queued_per(mut self, max: u64, per: Per) -> Self {
+        self.quotas.push((max, per));
+        self
+    }
+
+    /// Says what becomes of a call with the same arguments as an unfinished task of the same owner.
+    pub fn same(mut self, then: Then) -> Self {
+        self.same = Some(Sameness { per: None, then });
+        self
+    }
+
+    /// [`Order::same`] for calls that are equal in what `per` tells apart, whatever the rest of their
+    /// arguments.
+    pub fn same_by(mut self, per: Per, then: Then) -> Self {
+        self.same = Some(Sameness {
+            per: Some(per),
+            then,
+        });
+        self
+    }
+
+    /// Sets how long an idempotency key is remembered. Default 24 hours.
+    pub fn key_window(mut self, window: Duration) -> Self {
+        self.key_window = Some(window);
+        self
+    }
+
     /// Whether it says nothing that the store must see before a call may run.
     pub(crate) fn is_free(&self) -> bool {
         self.limits.is_empty()
@@ -110,8 +243,10 @@ impl Order {
     /// What is wrong with it, in a sentence.
     ///
     /// # Errors
-    /// A limit of 0, two limits that are told apart by the same, or a path that names nothing.
+    /// A limit of 0, two limits that are told apart by the same, a path that names nothing, or a priority
+    /// out of range.
     pub(crate) fn check(&self, tool: &str) -> Result<(), String> {
+        check_priority(self.priority).map_err(|wrong| format!("the tool {tool:?}: {wrong}"))?;
         if self.limits.iter().any(|limit| limit.max == 0) {
             return Err(format!(
                 "the tool {tool:?} lets 0 of its tasks run at a time, so none ever would: say at \

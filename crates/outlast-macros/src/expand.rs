@@ -238,6 +238,7 @@ fn settings(
     if options.confirm {
         calls.extend(quote!(.confirm()));
     }
+    calls.extend(options.order.call(krate));
     let hints = [
         ("repeatable", options.repeatable),
         ("read_only", options.read_only),

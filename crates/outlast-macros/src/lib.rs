@@ -7,6 +7,7 @@
 mod expand;
 mod offered;
 mod options;
+mod order;
 mod signature;
 
 use proc_macro::TokenStream;

@@ -1,5 +1,6 @@
 //! What stands in the brackets of `#[tool(…)]`.
 
+use crate::order::Order;
 use proc_macro2::Span;
 use syn::meta::ParseNestedMeta;
 use syn::parse::Parser;
@@ -11,7 +12,10 @@ use outlast_core::duration;
 const ALLOWED: &str = "task, name, title, description, version, accepts, retention, timeout, \
                        idle_timeout, queue_timeout, max_age, retries, max_crashes, \
                        repeatable, confirm, ask_first, read_only, destructive, idempotent, \
-                       open_world, crate";
+                       open_world, priority, max_running, limit_key, max_running_per_key, \
+                       max_running_per_owner, hold_while_suspended, rate, rate_per_owner, \
+                       max_queued, max_queued_per_owner, same, same_key, debounce, key_window, \
+                       crate";
 
 /// The three words of `task = "…"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +48,7 @@ pub(crate) struct Options {
     pub(crate) destructive: Option<bool>,
     pub(crate) idempotent: Option<bool>,
     pub(crate) open_world: Option<bool>,
+    pub(crate) order: Order,
     pub(crate) krate: Option<Path>,
 }
 
@@ -92,6 +97,7 @@ impl Options {
             "idempotent" => self.idempotent = Some(flag(meta)?),
             "open_world" => self.open_world = Some(flag(meta)?),
             "crate" => self.krate = Some(meta.value()?.call(Path::parse_mod_style)?),
+            _ if self.order.option(word, meta)? => {}
             _ => return Err(meta.error(format!("unknown option; allowed: {ALLOWED}"))),
         }
         Ok(())
@@ -105,6 +111,7 @@ impl Options {
                 "`confirm` asks in a task, and this tool is never one; write #[tool(task, confirm)]",
             ));
         }
+        self.order.check_together()?;
         if self.ask_first.is_some() && self.task == Some(TaskWord::Forbidden) {
             return Err(syn::Error::new(
                 Span::call_site(),
@@ -162,7 +169,7 @@ pub(crate) fn milliseconds(meta: &ParseNestedMeta<'_>) -> Result<u64> {
 }
 
 /// `read_only` alone, or `read_only = true`.
-fn flag(meta: &ParseNestedMeta<'_>) -> Result<bool> {
+pub(crate) fn flag(meta: &ParseNestedMeta<'_>) -> Result<bool> {
     if !meta.input.peek(Token![=]) {
         return Ok(true);
     }

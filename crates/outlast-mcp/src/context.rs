@@ -7,7 +7,7 @@ use std::time::Duration;
 use outlast_core::{Owner, Principal, RawJson, TaskId};
 use serde_json::value::RawValue;
 
-use crate::jsonrpc::{RpcError, begin_response, end_response, string};
+use crate::jsonrpc::{RpcError, begin_response, code, end_response, string};
 use crate::protocol::{Capabilities, ModernMeta, Params, Version};
 use crate::server::Inner;
 use crate::session::{Flight, Outlet, Session, client_record};
@@ -138,6 +138,14 @@ pub(crate) fn from_store(error: outlast_core::Error) -> RpcError {
         outlast_core::Error::NotFound(id) => unknown_task(&id.to_string()),
         error @ outlast_core::Error::Finished(_) => RpcError::invalid_params(error.to_string()),
         outlast_core::Error::Invalid(message) => RpcError::invalid_params(message),
+        error @ outlast_core::Error::KeyReused { .. } => {
+            RpcError::invalid_params(error.to_string())
+        }
+        ref error @ outlast_core::Error::QueueFull { retry_after, .. } => {
+            let seconds = retry_after.as_secs().max(1);
+            let data = serde_json::json!({"retryAfter": seconds});
+            RpcError::new(code::QUEUE_FULL, error.to_string()).with_data(data.into())
+        }
         error => {
             tracing::error!(%error, "a request failed");
             RpcError::internal(error.to_string())

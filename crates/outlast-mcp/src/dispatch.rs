@@ -7,9 +7,9 @@ use outlast_core::status::Era;
 use crate::context::{Context, Reply};
 use crate::jsonrpc::RpcError;
 use crate::methods::{
-    complete, discover, listen, lists, outlast_logs, outlast_share, ping, prompts_get,
-    resources_read, set_level, subscribe, tasks_cancel, tasks_get, tasks_list, tasks_result,
-    tasks_update, tools_call,
+    complete, discover, listen, lists, outlast_logs, outlast_pause, outlast_share, ping,
+    prompts_get, resources_read, set_level, subscribe, tasks_cancel, tasks_get, tasks_list,
+    tasks_result, tasks_update, tools_call,
 };
 
 /// Serves one request. `initialize` is not among them: it makes the session that others run in.
@@ -25,6 +25,7 @@ pub(crate) async fn dispatch(method: &str, cx: &Context<'_>) -> Reply {
         (_, "resources/read") => resources_read::handle(cx).await,
         (_, "completion/complete") => complete::handle(cx).await,
         (_, "outlast/logs") => outlast_logs::handle(cx).await,
+        (_, "outlast/pause") => outlast_pause::handle(cx).await,
         (_, "outlast/share") => outlast_share::handle(cx).await,
         (Era::Legacy, "tasks/get") if tasks => tasks_get::legacy(cx).await,
         (Era::Legacy, "tasks/result") if tasks => tasks_result::handle(cx).await,

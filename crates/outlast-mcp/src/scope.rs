@@ -11,6 +11,8 @@ use crate::jsonrpc::{Message, RpcError};
 pub(crate) fn of(method: &str) -> Scope {
     match method {
         "tools/call" | "tasks/cancel" | "tasks/update" | "outlast/share" => Scope::Run,
+        // It concerns everybody's tasks.
+        "outlast/pause" => Scope::Admin,
         _ => Scope::Read,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::{InputRequest, RawJson, ToolResult};
-use outlast_engine::{BlockingCx, BoxFuture, Cx, Handler, Retry, TaskSupport};
+use outlast_engine::{BlockingCx, BoxFuture, Cx, Handler, Order, Retry, TaskSupport};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -240,6 +240,28 @@ impl Tool {
     /// Sets whether and how a task is tried again after an error. Default: it is not.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.tool.retry = Some(retry);
+        self
+    }
+
+    /// Says when the tool's tasks run: priority, limits, rates, quotas, and which calls mean the same.
+    /// Such a tool must run as a task, unless all that is said is the priority.
+    ///
+    /// ```
+    /// use outlast::prelude::*;
+    /// use outlast::{Order, Per};
+    ///
+    /// /// Runs a piece of code in a session; pieces of one session run one after the other.
+    /// #[tool(task)]
+    /// async fn run(session: String, code: String) -> Result<String> {
+    ///     Ok(format!("{session}: {code}"))
+    /// }
+    ///
+    /// let one_a_session = Order::new().max_running_per(1, Per::argument("session"));
+    /// let server = Server::new("notebook").tool(run().order(one_a_session));
+    /// # let _ = server;
+    /// ```
+    pub fn order(mut self, order: Order) -> Self {
+        self.tool.order = order;
         self
     }
 

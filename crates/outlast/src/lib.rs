@@ -77,6 +77,8 @@ pub use offer::{
     Catalog, IntoContents, IntoMessages, IntoPrompt, IntoResource, Json, Message, Messages, Prompt,
     Resource,
 };
+pub use outlast_core::limit::Rate;
+pub use outlast_core::same::Then;
 #[doc(inline)]
 pub use outlast_core::{Artifact, InputRequest, Level, Owner, RawJson, TaskId, ToolResult};
 #[doc(inline)]
@@ -86,6 +88,8 @@ pub use outlast_engine::{
     ArtifactSource, BlockingCx, Cx, Error, ErrorKind, Handler, ProgressPart, ProgressReporter,
     ProgressSink, ProgressUpdate, Result, Retry, TaskSupport, Undo,
 };
+#[doc(inline)]
+pub use outlast_engine::{Order, Per};
 pub use outlast_http::auth;
 #[doc(inline)]
 pub use outlast_mcp::offer::{CacheScope, CompletionRequest, RequestCx, ResourceContents};

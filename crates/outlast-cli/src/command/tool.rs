@@ -99,6 +99,7 @@ pub fn tool(command: CommandTool, defaults: Defaults, runs: &Arc<Runs>) -> Tool 
         task,
         version: command.version.clone(),
         retention: command.retention.unwrap_or(defaults.retention),
+        order: command.order.clone(),
         queue_timeout: command.queue_timeout,
         max_age: command.max_age.unwrap_or(DEFAULT_MAX_AGE),
         // A server that dies under a command says nothing about the command, which goes on.

@@ -8,6 +8,7 @@ mod call;
 mod check;
 mod client;
 mod init;
+mod pause;
 mod serve;
 mod tasks;
 mod token;
@@ -46,6 +47,8 @@ enum Subcommands {
     Check(check::Check),
     Call(Box<call::Call>),
     Tools(tools::Tools),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
     Tasks(tasks::Tasks),
     Token(token::Token),
 }
@@ -59,6 +62,8 @@ impl Outlast {
             Subcommands::Check(check) => check.run(),
             Subcommands::Call(call) => call.run(),
             Subcommands::Tools(tools) => tools.run(),
+            Subcommands::Pause(pause) => pause.run(),
+            Subcommands::Resume(resume) => resume.run(),
             Subcommands::Tasks(tasks) => tasks.run(),
             Subcommands::Token(token) => token.run(),
         }

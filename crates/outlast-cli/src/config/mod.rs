@@ -9,6 +9,7 @@
 
 mod argument;
 mod auth;
+mod order;
 mod problem;
 mod sample;
 mod section;

@@ -47,7 +47,13 @@ fn the_sample_is_complete_and_the_repository_ships_it() {
 #[test]
 fn the_reference_is_true() {
     let reference = include_str!("reference.md");
-    let keys = [&server::KEYS[..], &tool::KEYS, &argument::KEYS].concat();
+    let keys = [
+        &server::KEYS[..],
+        &tool::KEYS,
+        &order::KEYS,
+        &argument::KEYS,
+    ]
+    .concat();
     for key in keys {
         assert!(
             reference.contains(&format!("`{key}`")),
@@ -646,5 +652,66 @@ proptest::proptest! {
         if let Err(error) = parse(&text) {
             proptest::prop_assert!(error.to_string().starts_with("outlast.toml:"));
         }
+    }
+}
+
+#[test]
+fn a_tool_says_when_its_tasks_run() {
+    use outlast_engine::Per;
+    let tool = one_tool(
+        r#"
+        [tools.run]
+        description = "Runs code in a session."
+        command = ["run", "{session}"]
+        priority = -5
+        max_running = 8
+        limit_key = "session"
+        hold_while_suspended = true
+        rate = "10/min burst 2"
+        max_queued_per_owner = 20
+        debounce = "5s"
+        same_key = "session"
+        key_window = "1h"
+        [tools.run.arguments.session]
+        type = "string"
+        "#,
+    );
+    let order = tool.order;
+    assert_eq!(order.priority, -5);
+    let limits: Vec<_> = order.limits.iter().map(|one| (one.max, &one.per)).collect();
+    assert!(matches!(limits[0], (8, Per::Tool)));
+    assert!(matches!(limits[1], (1, Per::Argument(path)) if path == "session"));
+    assert!(order.limits.iter().all(|one| one.while_suspended));
+    assert_eq!(order.rates[0].0.to_string(), "10/min burst 2");
+    assert!(matches!(order.quotas[0], (20, Per::Owner)));
+    assert_eq!(order.key_window, Some(Duration::from_secs(3600)));
+    assert!(order.same.is_some_and(|same| same.per.is_some()));
+}
+
+#[test]
+fn what_is_wrong_about_order_is_told() {
+    let message = message(
+        r#"
+        [tools.run]
+        description = "Runs."
+        command = ["run"]
+        priority = 101
+        max_running = 0
+        limit_key = "session"
+        rate = "often"
+        same = "jion"
+        debounce = "5s"
+        "#,
+    );
+    for told in [
+        "priority",
+        "101 is out of range; allowed: -100 to 100",
+        "max_running",
+        "0 would let nothing run",
+        "\"session\" is no argument of this tool; the tool has none",
+        "\"often\" is no rate",
+        "jion",
+    ] {
+        assert!(message.contains(told), "{told} is not in:\n{message}");
     }
 }

@@ -9,11 +9,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use outlast_engine::TaskSupport;
+use outlast_engine::{Order, TaskSupport};
 use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
 use super::argument::{self, Argument, Type, regex_message};
+use super::order;
 use super::problem::closest;
 use super::resolve;
 use super::section::{Node, Section, kind};
@@ -140,6 +141,8 @@ pub struct CommandTool {
     pub task: Option<TaskSupport>,
     /// How long a result is kept after the end; `None` takes the server's default.
     pub retention: Option<Duration>,
+    /// When its tasks run.
+    pub order: Order,
     /// The command may be run again when it vanished with its machine.
     pub repeatable: bool,
     /// Ask whether it shall run, before it does.
@@ -216,13 +219,17 @@ pub(super) fn read(
         parent.wrong_at(node.span(), name, message);
         return None;
     };
-    let allowed = &KEYS[..KEYS.len() - RESERVED.len()];
+    let allowed: Vec<&str> = KEYS[..KEYS.len() - RESERVED.len()]
+        .iter()
+        .chain(&order::KEYS)
+        .copied()
+        .collect();
     let section = Section::open(
         parent.key(name),
         key_span,
         table,
         parent.problems(),
-        allowed,
+        &allowed,
         &RESERVED,
     );
 
@@ -243,6 +250,7 @@ pub(super) fn read(
         note_unused(&section, words, &env, &arguments);
     }
     let (timeout, max_timeout) = read_timeouts(&section);
+    let order = order::read(&section, &arguments);
 
     let tool = CommandTool {
         name: name.to_owned(),
@@ -265,6 +273,7 @@ pub(super) fn read(
         progress: read_progress(&section),
         task: section.choice("task", &TASK_MODES),
         retention: up_to(&section, "retention", LONGEST),
+        order,
         repeatable: section.boolean("repeatable").unwrap_or(false),
         confirm: section.boolean("confirm").unwrap_or(false),
         annotations: read_annotations(&section),

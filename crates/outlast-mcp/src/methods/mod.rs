@@ -6,6 +6,7 @@ pub(crate) mod initialize;
 pub(crate) mod listen;
 pub(crate) mod lists;
 pub(crate) mod outlast_logs;
+pub(crate) mod outlast_pause;
 pub(crate) mod outlast_share;
 pub(crate) mod ping;
 pub(crate) mod prompts_get;

@@ -24,6 +24,12 @@ pub struct ModernMeta<'a> {
     /// The least level of log messages wanted with the response.
     #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
     pub log_level: Option<&'a RawValue>,
+    /// Runs earlier than others if larger. Ours.
+    #[serde(borrow, default, rename = "outlast/priority")]
+    pub priority: Option<&'a RawValue>,
+    /// The caller's name for the call, so that it may be repeated without harm. Ours.
+    #[serde(borrow, default, rename = "outlast/idempotencyKey")]
+    pub idempotency_key: Option<&'a RawValue>,
     /// The token for progress notifications.
     #[serde(borrow, default, rename = "progressToken")]
     pub progress_token: Option<&'a RawValue>,

@@ -8,6 +8,7 @@ mod client;
 mod errors;
 mod kit;
 mod offered;
+mod order;
 mod rig;
 mod start;
 mod tools;

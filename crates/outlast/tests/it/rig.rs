@@ -45,16 +45,21 @@ impl Rig {
         }
     }
 
-    /// The response to a request of 2026-07-28 with the tasks extension.
+    /// The response to a request of 2026-07-28 with the tasks extension. What `params` have in `_meta`
+    /// goes along.
     pub(crate) async fn request(&mut self, method: &str, mut params: Value) -> Value {
         self.last_id += 1;
-        params["_meta"] = json!({
+        let mut meta = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientCapabilities": {
                 "elicitation": {},
                 "extensions": {"io.modelcontextprotocol/tasks": {}}
             },
         });
+        if let Some(Value::Object(more)) = params.get_mut("_meta").map(Value::take) {
+            meta.as_object_mut().expect("made above").extend(more);
+        }
+        params["_meta"] = meta;
         let request = json!({
             "jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params,
         });

@@ -4,6 +4,7 @@
 //! arguments fit, and only then anything is asked, run or stored.
 
 mod ask_first;
+mod order;
 mod report;
 mod synchronous;
 
@@ -69,6 +70,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         };
     }
     let mut new = NewCall::new(Arc::clone(tool), arguments, cx.owner.clone());
+    order::read(cx, &mut new)?;
     if let Some(ask) = &tool.ask_first {
         let collected = match cx.session {
             None => ask_first::collect(cx, ask, &new, call.responses, call.state)?,
