@@ -99,6 +99,18 @@ pub struct Status {
     /// Processes that the command left behind and the shim ended.
     #[serde(default)]
     pub leftovers: u32,
+    /// What it used up, with everything that it started and that has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Used>,
+}
+
+/// What the system says about ended processes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Used {
+    /// Processor time in milliseconds, of all of them.
+    pub cpu_ms: u64,
+    /// The most memory that one of them held, in bytes.
+    pub peak_memory: u64,
 }
 
 /// What became of a command.
@@ -474,6 +486,7 @@ mod tests {
             started_at_ms: 1,
             duration_ms: 2,
             leftovers: 0,
+            used: None,
         };
         folder.write_status(&status).unwrap();
         assert_eq!(folder.state().unwrap(), RunState::Ended(status));

@@ -52,6 +52,7 @@
 //!   restart of the server.
 //! - Commands inherit the server's environment without its `OUTLAST_` variables.
 
+pub mod artifacts;
 pub mod expand;
 pub mod folder;
 pub mod follow;

@@ -14,7 +14,8 @@ use std::time::Duration;
 use outlast_core::{RawJson, ToolResult, duration};
 use serde::Serialize;
 
-use super::folder::{End, Spec, Status, StopCause};
+use super::artifacts::Kept;
+use super::folder::{End, Spec, Status, StopCause, Used};
 
 /// Output up to this many bytes is returned whole as structured content.
 pub const WHOLE: u64 = 256 * 1024;
@@ -36,6 +37,12 @@ struct Structured<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<StopCause>,
     duration_ms: u64,
+    #[serde(flatten)]
+    used: Option<Used>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    artifacts: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    not_kept: &'a [String],
     output: &'a str,
     output_bytes: u64,
     truncated: bool,
@@ -50,12 +57,18 @@ fn is_zero(number: &u32) -> bool {
 
 /// The result of a command that ended with `status` and printed what is in `log`.
 ///
-/// A limit of `spec` that ran out is named. `whole` tells where all of the output can be read; empty if
+/// A limit of `spec` that ran out is named; `kept` says what became of its files. `whole` tells where all of the output can be read; empty if
 /// nowhere.
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn result(status: &Status, log: &Path, spec: &Spec, whole: &str) -> io::Result<ToolResult> {
+pub fn result(
+    status: &Status,
+    log: &Path,
+    spec: &Spec,
+    whole: &str,
+    kept: &Kept,
+) -> io::Result<ToolResult> {
     let printed = Printed::read(log)?;
     let timed_out = matches!(
         status.stopped,
@@ -74,6 +87,9 @@ pub fn result(status: &Status, log: &Path, spec: &Spec, whole: &str) -> io::Resu
         timed_out,
         stopped: status.stopped,
         duration_ms: status.duration_ms,
+        used: status.used,
+        artifacts: &kept.names,
+        not_kept: &kept.failed,
         output: if truncated { tail } else { &printed.text },
         output_bytes: printed.bytes,
         truncated,
@@ -81,7 +97,16 @@ pub fn result(status: &Status, log: &Path, spec: &Spec, whole: &str) -> io::Resu
     };
     let trouble = trouble(status, spec);
     let is_error = trouble.is_some();
-    let text = text(trouble, &printed, whole);
+    let mut text = text(trouble, &printed, whole);
+    for (what, names) in [
+        ("files kept with the task", &kept.names),
+        ("files that could not be kept", &kept.failed),
+    ] {
+        if !names.is_empty() {
+            let line = if text.ends_with('\n') { "" } else { "\n" };
+            text.push_str(&format!("{line}{what}: {}", names.join(", ")));
+        }
+    }
     let result = if is_error {
         ToolResult::error(text)
     } else {
@@ -256,6 +281,7 @@ mod tests {
             started_at_ms: 1,
             duration_ms: 42,
             leftovers: 0,
+            used: None,
         }
     }
 
@@ -272,7 +298,8 @@ mod tests {
                 working_dir: "/".into(),
             })
         };
-        let result = result(status, &log, &spec, "outlast tasks logs ID").unwrap();
+        let none = Kept::default();
+        let result = result(status, &log, &spec, "outlast tasks logs ID", &none).unwrap();
         let text = result.content.to_value()[0]["text"]
             .as_str()
             .unwrap()

@@ -20,10 +20,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::folder::{End, RunFolder, Spec, Started, Status, StopCause};
+use super::folder::{End, RunFolder, Spec, Started, Status, StopCause, Used};
 use super::identity::ProcessIdentity;
 use super::ladder::{Group, Ladder};
 
@@ -266,6 +268,7 @@ impl<'a> Watch<'a> {
             started_at_ms,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             leftovers: self.leftovers,
+            used: used(),
         }
     }
 }
@@ -305,6 +308,18 @@ impl Silence {
     }
 }
 
+/// What all children that have ended used up. The shim has no others than those of its command.
+fn used() -> Option<Used> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    // Linux counts in kibibytes, macOS in bytes.
+    let unit = if cfg!(target_os = "linux") { 1024 } else { 1 };
+    Some(Used {
+        cpu_ms: u64::try_from(micros / 1000).ok()?,
+        peak_memory: u64::try_from(usage.max_rss()).ok()? * unit,
+    })
+}
+
 fn not_run(reason: String, stopped: Option<StopCause>, started_at_ms: u64) -> Status {
     Status {
         end: End::NotRun(reason),
@@ -312,6 +327,7 @@ fn not_run(reason: String, stopped: Option<StopCause>, started_at_ms: u64) -> St
         started_at_ms,
         duration_ms: 0,
         leftovers: 0,
+        used: None,
     }
 }
 

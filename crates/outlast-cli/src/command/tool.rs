@@ -29,7 +29,7 @@ use super::folder::{RunFolder, Spec, Started, Status, StopCause};
 use super::follow::{Followed, Follower};
 use super::progress::{ProgressReader, ProgressUpdate};
 use super::runs::Runs;
-use super::{orphans, outcome};
+use super::{artifacts, orphans, outcome};
 use crate::config::CommandTool;
 
 /// The `_meta` key of a call that asks for another time limit.
@@ -200,7 +200,7 @@ impl CommandHandler {
                     return Err(cx.cancelled_error());
                 }
                 Ending::NeverStarted => return Err(cx.cancelled_error()),
-                Ending::Status(status) => return run.result(&status),
+                Ending::Status(status) => return run.result(&status).await,
                 Ending::Interrupted if self.may_repeat(cx)? => run.repeat(arguments).await?,
                 Ending::Interrupted => return Err(self.interrupted()),
             }
@@ -461,8 +461,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn result(&self, status: &Status) -> Result<ToolResult> {
+    async fn result(&self, status: &Status) -> Result<ToolResult> {
+        if let Some(used) = status.used {
+            let cpu = Duration::from_millis(used.cpu_ms);
+            self.cx.used(Some(cpu), Some(used.peak_memory));
+        }
         let spec = self.folder.spec()?;
+        let patterns = &self.handler.command.artifacts;
+        let folder = &spec.working_dir;
+        let kept = artifacts::keep(self.cx, patterns, folder, status.started_at_ms).await?;
         let whole = if self.cx.is_stored() {
             format!("outlast tasks logs {}", self.cx.task_id())
         } else {
@@ -473,6 +480,7 @@ impl<'a> Run<'a> {
             &self.folder.log_path(),
             &spec,
             &whole,
+            &kept,
         )?)
     }
 

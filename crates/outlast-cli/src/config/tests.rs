@@ -301,8 +301,8 @@ fn impossible_values_are_named() {
             "tools.t.log_file: reserved for a later version",
         ),
         (
-            "artifacts = []",
-            "tools.t.artifacts: reserved for a later version",
+            "artifacts = [\"../x\"]",
+            "tools.t.artifacts: \"../x\" does not stay below the working folder",
         ),
         (
             "repeatable = \"yes\"",

@@ -19,8 +19,8 @@ use super::problem::closest;
 use super::resolve;
 use super::section::{Node, Section, kind};
 use super::template::{Template, Word};
-use crate::command::expand;
 use crate::command::progress::{PatternError, ProgressPattern};
+use crate::command::{artifacts, expand};
 
 pub(super) const KEYS: [&str; 23] = [
     "title",
@@ -44,21 +44,15 @@ pub(super) const KEYS: [&str; 23] = [
     "repeatable",
     "confirm",
     "annotations",
-    "log_file",
     "artifacts",
+    "log_file",
 ];
 
 /// Keys that have a meaning to come.
-const RESERVED: [(&str, &str); 2] = [
-    (
-        "log_file",
-        "reserved for a later version; what the command prints is the log today",
-    ),
-    (
-        "artifacts",
-        "reserved for a later version; print what callers need, or write it to a known path",
-    ),
-];
+const RESERVED: [(&str, &str); 1] = [(
+    "log_file",
+    "reserved for a later version; what the command prints is the log today",
+)];
 
 const ANNOTATIONS: [&str; 4] = [
     "readOnlyHint",
@@ -137,6 +131,8 @@ pub struct CommandTool {
     pub terminate_grace: Duration,
     /// Patterns that find progress in the output.
     pub progress: Vec<ProgressPattern>,
+    /// Patterns of files below the working folder that are kept with the task.
+    pub artifacts: Vec<String>,
     /// Task support; `None` takes the server's default.
     pub task: Option<TaskSupport>,
     /// How long a result is kept after the end; `None` takes the server's default.
@@ -271,6 +267,7 @@ pub(super) fn read(
         terminate_grace: up_to(&section, "terminate_grace", Duration::from_secs(3600))
             .unwrap_or(TERMINATE_GRACE),
         progress: read_progress(&section),
+        artifacts: read_artifacts(&section),
         task: section.choice("task", &TASK_MODES),
         retention: up_to(&section, "retention", LONGEST),
         order,
@@ -649,6 +646,25 @@ fn read_progress(section: &Section<'_>) -> Vec<ProgressPattern> {
         }
     }
     patterns
+}
+
+fn read_artifacts(section: &Section<'_>) -> Vec<String> {
+    let patterns = section.strings("artifacts").unwrap_or_default();
+    let forbidden = section.string("task").as_deref() == Some("forbidden");
+    if forbidden && !patterns.is_empty() {
+        section.wrong(
+            "artifacts",
+            "files are kept with a task, and task = \"forbidden\" has none",
+        );
+    }
+    let mut artifacts = Vec::new();
+    for (pattern, span) in patterns {
+        match artifacts::check(&pattern) {
+            Ok(()) => artifacts.push(pattern),
+            Err(message) => section.wrong_at(span, "artifacts", message),
+        }
+    }
+    artifacts
 }
 
 fn read_annotations(section: &Section<'_>) -> BTreeMap<String, bool> {

@@ -193,7 +193,11 @@ arguments.word = { type = "string", default = "x" }
     assert_eq!((text(result).as_str(), result.is_error), (output, false));
     assert_eq!(structured(result)["output"], output);
     assert_eq!(structured(result)["exit_code"], 0);
-    assert_eq!(server.log(id).await, output);
+    let log = server.log(id).await;
+    let (milestones, printed): (Vec<_>, Vec<_>) =
+        log.lines().partition(|line| line.ends_with(" % done"));
+    assert_eq!(printed, output.lines().collect::<Vec<_>>());
+    assert_eq!(milestones, ["25 % done", "50 % done", "75 % done"]);
     let progress = &task.state.progress;
     assert_eq!((progress.done, progress.total), (3.0, Some(3.0)));
     assert_eq!(progress.message.as_deref(), Some("a b"));
@@ -279,6 +283,57 @@ arguments.n = { type = "integer", minimum = 0 }
             text(result)
         );
     }
+}
+
+#[tokio::test]
+async fn files_and_figures_are_kept_also_when_the_server_dies() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.report]
+description = "Writes a report."
+shell = true
+command = '''
+echo begun > begun
+while [ ! -e go ]; do sleep 0.02; done
+mkdir -p out
+echo "a,b" > out/new.csv
+i=0
+while [ $i -lt 20000 ]; do i=$((i + 1)); done
+'''
+artifacts = ["out/*.csv", "old.csv"]
+"#;
+    std::fs::write(rig.file("old.csv"), "from before").unwrap();
+    // Stamped before the command begins, beyond what clocks may differ by.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let server = Server::new(&rig, config).await;
+    let id = server.create("report", json!({})).await;
+    eventually("the command runs", || {
+        rig.file("begun").exists().then_some(())
+    })
+    .await;
+    let store = server.kill();
+    std::fs::write(rig.file("go"), "").unwrap();
+    let server = Server::start(&rig, config, store).await;
+    let task = server.finished(id).await;
+    let structured = completed(&task).structured.as_ref().unwrap().to_value();
+    assert_eq!(structured["artifacts"], json!(["out/new.csv"]));
+    assert!(structured["peak_memory"].as_u64().unwrap() > 100_000);
+    let used = task.state.usage.last().unwrap().usage;
+    let cpu_ms = structured["cpu_ms"].as_u64().unwrap();
+    assert_eq!(used.cpu, Some(Duration::from_millis(cpu_ms)));
+    assert_eq!(used.peak_memory, structured["peak_memory"].as_u64());
+    let owner = Owner::local();
+    let (artifact, bytes) = server
+        .handle
+        .artifact(&owner, id, "out/new.csv", 0, 100)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (artifact.mime.as_str(), bytes.as_slice()),
+        ("text/csv", &b"a,b\n"[..])
+    );
+    assert_eq!(server.handle.artifacts(&owner, id).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
