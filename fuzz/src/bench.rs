@@ -48,12 +48,7 @@ fn question() -> InputRequest {
     let schema =
         json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
     let params = json!({"mode": "form", "message": "Who?", "requestedSchema": schema});
-    InputRequest {
-        key: "who".into(),
-        method: "elicitation/create".into(),
-        params: params.into(),
-        expires_at: None,
-    }
+    InputRequest::new("who", "elicitation/create", params.into())
 }
 
 impl Handler for Asks {

@@ -9,6 +9,18 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::json::RawJson;
 
+/// Whose word counts as the answer to a question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerBy {
+    /// A person, through a client that shows the question, or on another surface. A model that holds
+    /// the task's id may not answer in their place.
+    #[default]
+    Person,
+    /// The model that called may answer by itself.
+    Model,
+}
+
 /// A question to be asked.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct InputRequest {
@@ -22,6 +34,26 @@ pub struct InputRequest {
     /// When it ends unanswered with [`Answer::Expired`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// Whose word counts.
+    #[serde(default, skip_serializing_if = "is_for_a_person")]
+    pub answer_by: AnswerBy,
+}
+
+fn is_for_a_person(by: &AnswerBy) -> bool {
+    *by == AnswerBy::Person
+}
+
+impl InputRequest {
+    /// A question for a person, without a deadline.
+    pub fn new(key: impl Into<String>, method: impl Into<String>, params: RawJson) -> Self {
+        Self {
+            key: key.into(),
+            method: method.into(),
+            params,
+            expires_at: None,
+            answer_by: AnswerBy::Person,
+        }
+    }
 }
 
 /// What became of a question.

@@ -38,7 +38,7 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{Error, Result};
 pub use event::{Event, EventKind};
 pub use id::{Owner, TaskId, WorkerId};
-pub use input::{Answer, Input, InputRequest};
+pub use input::{Answer, AnswerBy, Input, InputRequest};
 pub use journal::{JournalEntry, JournalKind, Recorded};
 pub use json::RawJson;
 pub use log::{Level, LogChunk, LogLine, LogPage};

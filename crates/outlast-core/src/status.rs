@@ -33,6 +33,15 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// The phases of a task that has not ended.
+    pub const UNFINISHED: [Self; 5] = [
+        Self::Scheduled,
+        Self::Queued,
+        Self::Blocked,
+        Self::Running,
+        Self::Suspended,
+    ];
+
     /// The stored word.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -131,6 +131,7 @@ pub(crate) async fn drive(
             && grace.is_none()
             && !run.step_in_flight()
             && !run.waits.must_stay_hot()
+            && run.is_storable()
             && let Some(since) = run.waits.waiting_since()
         {
             // A parent must not sit in the slot that its children need.

@@ -50,12 +50,7 @@ impl Confirmed {
                 "required": ["confirm"],
             },
         });
-        InputRequest {
-            key: CONFIRM_KEY.into(),
-            method: "elicitation/create".into(),
-            params: params.into(),
-            expires_at: None,
-        }
+        InputRequest::new(CONFIRM_KEY, "elicitation/create", params.into())
     }
 }
 

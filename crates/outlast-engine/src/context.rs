@@ -243,9 +243,6 @@ impl Cx {
             return step::recorded_value(name, &entry);
         }
         let drawn = draw();
-        if !self.run.is_storable() {
-            return Ok(drawn);
-        }
         let recorded = Recorded::Value(RawJson::of(&drawn).map_err(Error::from)?);
         let entry = step::record(&self.run, JournalKind::Value, name, None, recorded).await?;
         step::recorded_value(name, &entry)
@@ -270,7 +267,6 @@ impl Cx {
         let name = name.into();
         let until = match self.run.take_name(JournalKind::Sleep, &name)? {
             Some(entry) => step::recorded_value(&name, &entry)?,
-            None if !self.run.is_storable() => until,
             None => {
                 let recorded = Recorded::Value(RawJson::of(&until).map_err(Error::from)?);
                 let entry =
@@ -298,8 +294,10 @@ impl Cx {
     /// `sampling/createMessage` or `roots/list` request; its key is unique for the life of the task.
     /// Returns the raw response, or that nobody answered in time.
     ///
+    /// A call that is not a task asks its own caller.
+    ///
     /// # Errors
-    /// As [`Cx::step`]; and the run is not a task.
+    /// As [`Cx::step`]; and the call is not a task and its caller cannot be asked this.
     pub async fn ask_raw(&self, request: InputRequest) -> Result<Answer> {
         let mut answers = self.ask_all(vec![request]).await?;
         Ok(answers.pop().expect("one answer for one question"))
@@ -316,14 +314,7 @@ impl Cx {
         for key in &keys {
             self.run.take_name(JournalKind::Ask, key)?;
         }
-        let lease = self.run.must_persist("ask").await?;
-        let task = self
-            .run
-            .store()
-            .ask(&lease, requests)
-            .await
-            .map_err(from_store)?;
-        self.run.learn(&task);
+        self.put(requests).await?;
         let _waiting: Vec<_> = keys
             .iter()
             .filter(|key| self.run.answer_to(key).is_none())
@@ -438,6 +429,32 @@ impl Cx {
     /// ```
     pub fn signals<T: DeserializeOwned>(&self, name: impl Into<String>) -> Signals<T> {
         Signals::new(&self.run, name.into())
+    }
+
+    /// Puts questions where they can be answered. One that was answered before is not asked again.
+    async fn put(&self, requests: Vec<InputRequest>) -> Result<()> {
+        let run = &self.run;
+        let open = |requests: &[InputRequest]| -> Vec<InputRequest> {
+            let open = |request: &&InputRequest| run.answer_to(&request.key).is_none();
+            requests.iter().filter(open).cloned().collect()
+        };
+        let unanswered = open(&requests);
+        if let (Some(observer), false) = (&run.observer, unanswered.is_empty()) {
+            observer.may_ask(&unanswered, run.is_storable())?;
+        }
+        if run.is_storable() || run.observer.is_none() {
+            let lease = run.must_persist("ask").await?;
+            let asked = run.store().ask(&lease, requests.clone()).await;
+            let task = asked.map_err(from_store)?;
+            run.learn(&task);
+        }
+        if let Some(observer) = &run.observer {
+            let unanswered = open(&requests);
+            if !unanswered.is_empty() {
+                observer.asked(&unanswered);
+            }
+        }
+        Ok(())
     }
 
     /// A handler that is given time to stop by itself must not spend it waiting.

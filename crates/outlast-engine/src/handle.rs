@@ -20,6 +20,7 @@ use outlast_core::{
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Ending, drive};
+use crate::carried::Carried;
 use crate::engine::Shared;
 use crate::hub::Subscription;
 use crate::lifecycle;
@@ -68,6 +69,9 @@ pub struct NewCall {
     pub after: Vec<Dependency>,
     /// See [`TaskSpec::labels`].
     pub labels: BTreeMap<String, String>,
+    /// What an earlier call of a tool that is never a task has done already. Of no effect for tools
+    /// that are.
+    pub carried: Carried,
 }
 
 impl NewCall {
@@ -89,6 +93,7 @@ impl NewCall {
             key: None,
             after: Vec::new(),
             labels: BTreeMap::new(),
+            carried: Carried::default(),
         }
     }
 
@@ -298,13 +303,13 @@ impl Handle {
     /// must not be lost, or after a second; then the outcome is stored before it is returned.
     pub fn call(
         &self,
-        call: NewCall,
+        mut call: NewCall,
         observer: Option<Arc<dyn Observer>>,
         on_drop: OnDrop,
     ) -> Running {
         let tool = Arc::clone(&call.tool);
         let origin = match tool.task {
-            TaskSupport::Forbidden => Origin::Unstored,
+            TaskSupport::Forbidden => Origin::Unstored(std::mem::take(&mut call.carried)),
             TaskSupport::Optional | TaskSupport::Required => Origin::Lazy,
         };
         let spec = call.into_spec(&self.shared);

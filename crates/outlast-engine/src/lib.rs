@@ -10,6 +10,7 @@
 mod artifact;
 mod attempt;
 mod blocking;
+mod carried;
 mod child;
 mod confirm;
 mod context;
@@ -29,6 +30,7 @@ mod race;
 mod retry;
 mod run;
 mod running;
+mod serving;
 mod sharing;
 mod signal;
 mod slots;
@@ -45,6 +47,7 @@ mod worker;
 
 pub use artifact::{ArtifactSource, LARGEST_PARTIAL, LARGEST_PARTIALS, MOST_PARTIALS, Partial};
 pub use blocking::BlockingCx;
+pub use carried::Carried;
 pub use child::{Child, ChildFailure, FanOut, Spawn};
 pub use confirm::CONFIRM_KEY;
 pub use context::Cx;
@@ -62,6 +65,7 @@ pub use progress::{
 pub use race::Race;
 pub use retry::Retry;
 pub use running::{OnDrop, Running};
+pub use serving::{DetachAfter, HEARTBEATS, OnDisconnect, Serving, heartbeat};
 pub use sharing::{Asker, Grantee, Right};
 pub use signal::Signals;
 pub use state::StateMap;

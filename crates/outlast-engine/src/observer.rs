@@ -1,6 +1,8 @@
-//! Where the progress and the log of a running call go besides its record.
+//! Where the progress and the log of a running call go besides its record, and its questions.
 
-use outlast_core::{LogLine, Progress, TaskId};
+use outlast_core::{InputRequest, LogLine, Progress, TaskId};
+
+use crate::error::{Error, ErrorKind, Result};
 
 /// Hears what a call reports while it runs. All methods are called from the run itself: they must
 /// not block and must not fail it.
@@ -18,5 +20,26 @@ pub trait Observer: Send + Sync + 'static {
     /// The call was written down as this task: from now on it survives this process.
     fn stored(&self, task: TaskId) {
         let _ = task;
+    }
+
+    /// The handler is about to ask. The questions of a task are kept with it and may be answered by
+    /// anybody who is allowed to; those of a run without a record can be answered by its caller only,
+    /// with [`Running::answer`](crate::Running::answer).
+    ///
+    /// # Errors
+    /// They cannot be asked: the handler gets this error, and nothing was asked or stored. Unless an
+    /// observer says otherwise, a run without a record cannot ask.
+    fn may_ask(&self, questions: &[InputRequest], is_task: bool) -> Result<()> {
+        let _ = questions;
+        if is_task {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::NotATask("ask")))
+        }
+    }
+
+    /// The run waits for answers to these questions.
+    fn asked(&self, questions: &[InputRequest]) {
+        let _ = questions;
     }
 }

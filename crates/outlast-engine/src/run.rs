@@ -13,6 +13,7 @@ use outlast_core::{Answer, Input, JournalEntry, JournalKind, Lease, Store, Task,
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::carried::Carried;
 use crate::deadline::Deadlines;
 use crate::engine::Shared;
 use crate::error::{Error, ErrorKind, Result, from_store};
@@ -27,7 +28,7 @@ use crate::wait::Waits;
 
 /// How a run came to be.
 pub(crate) enum Origin {
-    Unstored,
+    Unstored(Carried),
     Lazy,
     Leased(Box<Claimed>),
 }
@@ -91,10 +92,10 @@ impl Run {
         observer: Option<Arc<dyn Observer>>,
         slot: Option<Slot>,
     ) -> Arc<Self> {
-        let storable = !matches!(origin, Origin::Unstored);
-        let claimed = match origin {
-            Origin::Leased(claimed) => Some(claimed),
-            Origin::Unstored | Origin::Lazy => None,
+        let (storable, claimed, carried) = match origin {
+            Origin::Leased(claimed) => (true, Some(claimed), Carried::default()),
+            Origin::Lazy => (true, None, Carried::default()),
+            Origin::Unstored(carried) => (false, None, carried),
         };
         let task = claimed.as_ref().map(|claimed| &claimed.task);
         let now = shared.store.clock().now();
@@ -112,7 +113,10 @@ impl Run {
                     .unwrap_or_default(),
                 now,
             ),
-            answers: Mutex::new(task.map(|task| answers_of(task)).unwrap_or_default()),
+            answers: Mutex::new(match task {
+                Some(task) => answers_of(task),
+                None => carried.answers.into_iter().collect(),
+            }),
             lease: claimed
                 .as_ref()
                 .map(|claimed| claimed.lease.into())
@@ -120,8 +124,7 @@ impl Run {
             writing: tokio::sync::Mutex::default(),
             journal: Mutex::new(
                 claimed
-                    .map(|claimed| claimed.journal)
-                    .unwrap_or_default()
+                    .map_or(carried.journal, |claimed| claimed.journal)
                     .into_iter()
                     .map(|entry| ((entry.kind, entry.name.clone()), entry))
                     .collect(),
@@ -301,6 +304,21 @@ impl Run {
 
     pub(crate) fn answer_to(&self, key: &str) -> Option<Answer> {
         lock(&self.answers).get(key).cloned()
+    }
+
+    /// Takes the answer to a question of a run without a record. The first one counts.
+    pub(crate) fn give(&self, key: String, answer: Answer) {
+        lock(&self.answers).entry(key).or_insert(answer);
+        self.waits.filled.notify_waiters();
+        self.poke.notify_one();
+    }
+
+    /// What the run has recorded and been told so far.
+    pub(crate) fn carried(&self) -> Carried {
+        Carried {
+            journal: lock(&self.journal).values().cloned().collect(),
+            answers: lock(&self.answers).clone().into_iter().collect(),
+        }
     }
 
     /// Takes over what the record knows.

@@ -4,10 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use outlast_core::{Outcome, TaskId};
+use outlast_core::{Answer, Outcome, TaskId};
 
 use crate::BoxFuture;
+use crate::carried::Carried;
 use crate::engine::Shared;
+use crate::error::{ErrorKind, Result};
 use crate::run::Run;
 use crate::stored::Stored;
 
@@ -56,6 +58,60 @@ impl Running {
         match &self.call {
             Call::Here(run) => run.lease().is_some(),
             Call::Stored(stored) => stored.task.get().is_some(),
+        }
+    }
+
+    /// Writes the call down now, whatever it has done so far, so that it can be looked up by its id and
+    /// survives this process. `false` if it can have no record, has ended without one, or waits for
+    /// the store to give it one.
+    ///
+    /// To be awaited beside the call itself.
+    ///
+    /// # Errors
+    /// The store failed; the call goes on as it was.
+    ///
+    /// # Cancel safety
+    /// A dropped wait leaves the call with its record or without.
+    pub fn store(&self) -> impl Future<Output = Result<bool>> + Send + 'static + use<> {
+        let stored = self.is_stored();
+        let run = match &self.call {
+            Call::Here(run) => Some(Arc::clone(run)),
+            Call::Stored(_) => None,
+        };
+        async move {
+            let Some(run) = run else { return Ok(stored) };
+            match run.persist().await {
+                Ok(lease) => Ok(lease.is_some()),
+                Err(error) if matches!(error.kind(), ErrorKind::LeaseLost) => {
+                    Ok(run.lease().is_some())
+                }
+                Err(error) => Err(error),
+            }
+        }
+    }
+
+    /// Answers a question of a call without a record. The first answer counts.
+    pub fn answer(&self, key: impl Into<String>, answer: Answer) {
+        if let Call::Here(run) = &self.call {
+            run.give(key.into(), answer);
+        }
+    }
+
+    /// Whether work is under way that is going to be recorded, so that ending the call now would lose
+    /// it.
+    pub fn is_recording(&self) -> bool {
+        match &self.call {
+            Call::Here(run) => run.step_in_flight(),
+            Call::Stored(_) => false,
+        }
+    }
+
+    /// What a call without a record has done so far, for [`NewCall::carried`](crate::NewCall::carried)
+    /// of the call that goes on with it.
+    pub fn carried(&self) -> Carried {
+        match &self.call {
+            Call::Here(run) => run.carried(),
+            Call::Stored(_) => Carried::default(),
         }
     }
 

@@ -118,9 +118,6 @@ where
     }
     let _in_flight = InFlight::begin(run);
     let done = tries(run, &name, work, retry.as_ref(), timeout).await;
-    if !run.is_storable() {
-        return done;
-    }
     let recorded = match done {
         Ok(value) => {
             let json = to_json(&name, &value)?;
@@ -187,7 +184,8 @@ pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Writes an entry; if another was there first, that one counts.
+/// Writes an entry; if another was there first, that one counts. A run without a record keeps it in
+/// memory, to be carried on.
 pub(crate) async fn record(
     run: &Arc<Run>,
     kind: JournalKind,
@@ -195,6 +193,17 @@ pub(crate) async fn record(
     input: Option<u64>,
     recorded: Recorded,
 ) -> Result<JournalEntry> {
+    if !run.is_storable() {
+        let entry = JournalEntry {
+            kind,
+            name: name.to_owned(),
+            input_hash: input,
+            recorded,
+            at: run.store().clock().now(),
+        };
+        run.remember(entry.clone());
+        return Ok(entry);
+    }
     let lease = run.must_persist(kind.as_str()).await?;
     let entry = run
         .store()

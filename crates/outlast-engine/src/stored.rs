@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use outlast_core::{LogLine, Outcome, Progress, TaskId, TaskSpec};
+use outlast_core::{InputRequest, LogLine, Outcome, Progress, TaskId, TaskSpec};
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::{CancelBy, Handle, gone};
@@ -51,6 +51,10 @@ impl Observer for All {
 
     fn log(&self, line: &LogLine) {
         self.0.iter().for_each(|one| one.log(line));
+    }
+
+    fn asked(&self, questions: &[InputRequest]) {
+        self.0.iter().for_each(|one| one.asked(questions));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::context::Cx;
 use crate::error::Result;
 use crate::order::Order;
 use crate::retry::Retry;
+use crate::serving::Serving;
 
 /// Whether a tool may, must or must not run as a task, in the words of both eras.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -123,6 +124,8 @@ pub struct Tool {
     pub order: Order,
     /// Questions to be answered before the task exists.
     pub ask_first: Option<AskFirst>,
+    /// How calls are served whose caller waits.
+    pub serving: Serving,
     /// The code.
     pub handler: Arc<dyn Handler>,
 }
@@ -153,6 +156,7 @@ impl Tool {
             max_age: DEFAULT_MAX_AGE,
             order: Order::default(),
             ask_first: None,
+            serving: Serving::default(),
             handler,
         }
     }
@@ -165,6 +169,12 @@ impl Tool {
         };
         self.repeatable
             .unwrap_or_else(|| !says("destructiveHint") || says("idempotentHint"))
+    }
+
+    /// Whether a call may be answered with the id of its task although the caller asked for the
+    /// result: it may be a task, and such an answer fits what the tool says it returns.
+    pub fn may_detach(&self) -> bool {
+        self.task == TaskSupport::Optional && (self.output_schema.is_none() || self.serving.detach)
     }
 }
 

@@ -223,7 +223,7 @@ async fn once(run: &Arc<Run>, tool: &Tool, call: &UndoCall) -> Result<(), String
         Arc::clone(&run.shared),
         &tool,
         Arc::new(spec),
-        Origin::Unstored,
+        Origin::Unstored(crate::carried::Carried::default()),
         Some(Arc::new(Forward(Arc::clone(run)))),
         slot,
     );

@@ -239,6 +239,22 @@ fn settings(
         calls.extend(quote!(.confirm()));
     }
     calls.extend(options.order.call(krate));
+    match options.detach_after_ms {
+        None => {}
+        Some(None) => calls.extend(quote!(.detach_after(#krate::DetachAfter::Never))),
+        Some(Some(ms)) => calls.extend(quote! {
+            .detach_after(#krate::DetachAfter::After(::core::time::Duration::from_millis(#ms)))
+        }),
+    }
+    if let Some(detach) = options.detach {
+        calls.extend(quote!(.detach(#detach)));
+    }
+    if let Some(ms) = options.heartbeat_ms {
+        calls.extend(quote!(.heartbeat(::core::time::Duration::from_millis(#ms))));
+    }
+    if options.detach_on_disconnect {
+        calls.extend(quote!(.on_disconnect(#krate::OnDisconnect::Detach)));
+    }
     let hints = [
         ("repeatable", options.repeatable),
         ("read_only", options.read_only),

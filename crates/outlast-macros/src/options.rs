@@ -11,7 +11,8 @@ use outlast_core::duration;
 /// Everything that may be written, for error messages.
 const ALLOWED: &str = "task, name, title, description, version, accepts, retention, timeout, \
                        idle_timeout, queue_timeout, max_age, retries, max_crashes, \
-                       repeatable, confirm, ask_first, read_only, destructive, idempotent, \
+                       repeatable, confirm, ask_first, detach_after, detach, heartbeat, \
+                       on_disconnect, read_only, destructive, idempotent, \
                        open_world, priority, max_running, limit_key, max_running_per_key, \
                        max_running_per_owner, hold_while_suspended, rate, rate_per_owner, \
                        max_queued, max_queued_per_owner, same, same_key, debounce, key_window, \
@@ -44,6 +45,11 @@ pub(crate) struct Options {
     pub(crate) repeatable: Option<bool>,
     pub(crate) confirm: bool,
     pub(crate) ask_first: Option<Path>,
+    /// Milliseconds; `Some(None)` for never.
+    pub(crate) detach_after_ms: Option<Option<u64>>,
+    pub(crate) detach: Option<bool>,
+    pub(crate) heartbeat_ms: Option<u64>,
+    pub(crate) detach_on_disconnect: bool,
     pub(crate) read_only: Option<bool>,
     pub(crate) destructive: Option<bool>,
     pub(crate) idempotent: Option<bool>,
@@ -92,6 +98,13 @@ impl Options {
             "repeatable" => self.repeatable = Some(flag(meta)?),
             "confirm" => self.confirm = flag(meta)?,
             "ask_first" => self.ask_first = Some(meta.value()?.parse()?),
+            "detach_after" => self.detach_after_ms = Some(time_or_never(meta)?),
+            "detach" => self.detach = Some(flag(meta)?),
+            "heartbeat" => self.heartbeat_ms = Some(milliseconds(meta)?),
+            "on_disconnect" => {
+                on_disconnect(meta)?;
+                self.detach_on_disconnect = true;
+            }
             "read_only" => self.read_only = Some(flag(meta)?),
             "destructive" => self.destructive = Some(flag(meta)?),
             "idempotent" => self.idempotent = Some(flag(meta)?),
@@ -166,6 +179,31 @@ pub(crate) fn milliseconds(meta: &ParseNestedMeta<'_>) -> Result<u64> {
     let duration = duration::parse(&text.value());
     let duration = duration.map_err(|problem| syn::Error::new(text.span(), problem))?;
     Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A time, or `"never"`.
+fn time_or_never(meta: &ParseNestedMeta<'_>) -> Result<Option<u64>> {
+    let text: LitStr = meta.value()?.parse()?;
+    if text.value() == "never" {
+        return Ok(None);
+    }
+    let duration = duration::parse(&text.value()).map_err(|problem| {
+        syn::Error::new(text.span(), format!("{problem}; or write \"never\""))
+    })?;
+    Ok(Some(
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+    ))
+}
+
+fn on_disconnect(meta: &ParseNestedMeta<'_>) -> Result<()> {
+    let word: LitStr = meta.value()?.parse()?;
+    if word.value() == "detach" {
+        return Ok(());
+    }
+    Err(syn::Error::new(
+        word.span(),
+        "write \"detach\": the call goes on as a task when its caller goes away",
+    ))
 }
 
 /// `read_only` alone, or `read_only = true`.

@@ -1,5 +1,8 @@
-//! Whether an answer fits its question.
+//! Whether a client can be asked a question, and whether an answer fits it.
 
+use crate::jsonrpc::{RpcError, code};
+use crate::protocol::Capabilities;
+use crate::session::elicitation_mode;
 use outlast_core::{InputRequest, RawJson};
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,6 +28,36 @@ struct Asked {
     mode: Option<String>,
     #[serde(default, rename = "requestedSchema")]
     schema: Option<Value>,
+}
+
+/// Whether a client with these capabilities answers this question.
+pub(crate) fn can(capabilities: Capabilities, question: &InputRequest) -> bool {
+    let mode = elicitation_mode(question);
+    capabilities.can_answer(&question.method, mode.as_deref())
+}
+
+/// The client capability that a question needs.
+pub(crate) fn capability(question: &InputRequest) -> &'static str {
+    match question.method.as_str() {
+        "sampling/createMessage" => "sampling",
+        "roots/list" => "roots",
+        _ => "elicitation",
+    }
+}
+
+/// The error of a request that did not declare that its sender answers this question.
+pub(crate) fn missing_capability(question: &InputRequest) -> RpcError {
+    let capability = capability(question);
+    let inner = match elicitation_mode(question).as_deref() {
+        Some("url") => r#"{"url":{}}"#,
+        _ => "{}",
+    };
+    let data = format!(r#"{{"requiredCapabilities":{{"{capability}":{inner}}}}}"#);
+    RpcError::new(
+        code::MISSING_CAPABILITY,
+        format!("this tool asks its caller; declare the capability {capability:?}"),
+    )
+    .with_data(RawJson::parse(data).expect("written as JSON"))
 }
 
 /// Checks an answer against its question: the shape of the response, and for an accepted form the
@@ -81,12 +114,7 @@ mod tests {
     fn question() -> InputRequest {
         let params = r#"{"mode":"form","message":"sure?","requestedSchema":{"type":"object",
             "properties":{"confirm":{"type":"boolean"}},"required":["confirm"]}}"#;
-        InputRequest {
-            key: "k".into(),
-            method: "elicitation/create".into(),
-            params: RawJson::parse(params).unwrap(),
-            expires_at: None,
-        }
+        InputRequest::new("k", "elicitation/create", RawJson::parse(params).unwrap())
     }
 
     #[test]

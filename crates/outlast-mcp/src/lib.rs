@@ -14,14 +14,19 @@
 
 mod answers;
 mod context;
+mod detach;
 mod dispatch;
 mod exchange;
+mod follow;
+mod helpers;
 mod methods;
+mod report;
 mod scope;
 mod seal;
 mod serve;
 mod server;
 mod session;
+mod spoken;
 mod visible;
 mod wire;
 
@@ -34,4 +39,5 @@ pub mod offer;
 pub mod protocol;
 
 pub use answers::check as check_answer;
-pub use server::{Config, DEFAULT_MESSAGE_LIMIT, DEFAULT_PAGE_SIZE, Server};
+pub use helpers::Helpers;
+pub use server::{Config, DEFAULT_HEARTBEAT, DEFAULT_MESSAGE_LIMIT, DEFAULT_PAGE_SIZE, Server};

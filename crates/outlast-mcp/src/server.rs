@@ -4,11 +4,13 @@
 //! value at the same time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use outlast_core::{RawJson, Side, Store};
-use outlast_engine::Handle;
+use outlast_engine::{DetachAfter, Handle};
 use tokio_util::sync::CancellationToken;
 
+use crate::helpers::Helpers;
 use crate::offer::{Catalog, Snapshot};
 use crate::protocol::Version;
 use crate::protocol::names::META_SERVER_INFO;
@@ -21,6 +23,9 @@ pub const DEFAULT_PAGE_SIZE: usize = 100;
 
 /// The longest message that is read, where nothing else is set: 4 MiB.
 pub const DEFAULT_MESSAGE_LIMIT: usize = 4 * 1024 * 1024;
+
+/// How often a call that still runs says so, where nothing else is set: 5 s.
+pub const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// What can be set about a server.
 #[derive(Clone, Debug)]
@@ -43,6 +48,13 @@ pub struct Config {
     pub page_size: usize,
     /// The longest message, in bytes.
     pub message_limit: usize,
+    /// When a call that still runs is answered with the id of its task, where neither the tool nor the
+    /// caller says otherwise.
+    pub detach_after: DetachAfter,
+    /// How often a call that still runs says so, where its tool does not say otherwise; not zero.
+    pub heartbeat: Duration,
+    /// To whom the helper tools are offered.
+    pub helpers: Helpers,
     /// Names that `Host` may have besides the loopback ones, each with or without a port.
     pub allowed_hosts: Vec<String>,
     /// Whether `Host` may be any address in digits. A page that rebinds a name cannot send one, so this
@@ -65,6 +77,9 @@ impl Config {
             instructions: None,
             page_size: DEFAULT_PAGE_SIZE,
             message_limit: DEFAULT_MESSAGE_LIMIT,
+            detach_after: DetachAfter::default(),
+            heartbeat: DEFAULT_HEARTBEAT,
+            helpers: Helpers::default(),
             allowed_hosts: Vec::new(),
             allow_address_hosts: false,
             allowed_origins: Vec::new(),
@@ -112,7 +127,7 @@ impl Server {
     /// A server for the tools of the engine behind `handle`, and nothing else.
     ///
     /// # Errors
-    /// The store that keeps the sealing keys failed.
+    /// The store that keeps the sealing keys failed; or a tool has the name of a helper tool.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -140,7 +155,11 @@ impl Server {
         let meta = object(|meta| {
             meta.raw(META_SERVER_INFO, info.as_str());
         });
-        catalog.attach(&handle, config.page_size);
+        config
+            .helpers
+            .check(&catalog.tools())
+            .map_err(outlast_core::Error::Invalid)?;
+        catalog.attach(&handle, &config);
         let inner = Arc::new(Inner {
             handle,
             config,

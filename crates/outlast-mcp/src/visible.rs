@@ -8,17 +8,12 @@ use std::sync::Arc;
 
 use outlast_core::{Input, Task};
 
+use crate::answers;
 use crate::protocol::Capabilities;
-use crate::session::elicitation_mode;
 
 /// The task for a caller with these capabilities.
 pub(crate) fn to(capabilities: Capabilities, task: Arc<Task>) -> Arc<Task> {
-    let hidden = |input: &Input| {
-        input.is_open() && {
-            let mode = elicitation_mode(&input.request);
-            !capabilities.can_answer(&input.request.method, mode.as_deref())
-        }
-    };
+    let hidden = |input: &Input| input.is_open() && { !answers::can(capabilities, &input.request) };
     if !task.state.inputs.iter().any(hidden) {
         return task;
     }

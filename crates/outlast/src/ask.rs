@@ -77,17 +77,12 @@ impl Ask for Cx {
 /// # Errors
 /// `T` is no plain form: an object whose fields are texts, numbers, switches or choices.
 pub fn question<T: JsonSchema>(key: &str, message: impl Into<String>) -> Result<InputRequest> {
-    Ok(InputRequest {
-        key: key.to_owned(),
-        method: "elicitation/create".into(),
-        params: json!({
-            "mode": "form",
-            "message": message.into(),
-            "requestedSchema": form_schema::<T>().map_err(|why| not_a_form::<T>(&why))?,
-        })
-        .into(),
-        expires_at: None,
-    })
+    let params = json!({
+        "mode": "form",
+        "message": message.into(),
+        "requestedSchema": form_schema::<T>().map_err(|why| not_a_form::<T>(&why))?,
+    });
+    Ok(InputRequest::new(key, "elicitation/create", params.into()))
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::{InputRequest, RawJson, ToolResult};
-use outlast_engine::{BlockingCx, BoxFuture, Cx, Handler, Order, Retry, TaskSupport};
+use outlast_engine::{
+    BlockingCx, BoxFuture, Cx, DetachAfter, Handler, OnDisconnect, Order, Retry, TaskSupport,
+};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -286,6 +288,33 @@ impl Tool {
         self
     }
 
+    /// Sets when a call that still runs is answered with the id of its task, for callers that asked
+    /// for the result and cannot have a task. Default: the server's, or 45 s. The tool must be one that
+    /// may run as a task.
+    pub fn detach_after(mut self, after: DetachAfter) -> Self {
+        self.tool.serving.detach_after = Some(after);
+        self
+    }
+
+    /// Lets a tool with an output schema be answered with the id of its task too. It is then offered
+    /// without the schema, which such an answer would not fit.
+    pub fn detach(mut self, yes: bool) -> Self {
+        self.tool.serving.detach = yes;
+        self
+    }
+
+    /// Sets how often a call that still runs says so. Default: the server's, or 5 s.
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.tool.serving.heartbeat = Some(every);
+        self
+    }
+
+    /// Sets what becomes of a call whose caller goes away. Default: what the protocol says.
+    pub fn on_disconnect(mut self, what: OnDisconnect) -> Self {
+        self.tool.serving.on_disconnect = what;
+        self
+    }
+
     /// Asks questions before a task exists; the handler reads the answers with
     /// [`Cx::first_answer`]. Such a tool must run as a task.
     pub fn ask_first<F>(mut self, questions: F) -> Self
@@ -398,8 +427,45 @@ impl Tool {
                 self.tool.name
             ));
         }
+        check_serving(&self.tool)?;
         Ok(self.tool)
     }
+}
+
+/// Refuses what a tool says about being served that cannot hold.
+fn check_serving(tool: &outlast_engine::Tool) -> Result<(), String> {
+    let name = &tool.name;
+    let serving = &tool.serving;
+    if let Some(heartbeat) = serving.heartbeat {
+        outlast_engine::heartbeat(heartbeat)
+            .map_err(|problem| format!("the tool {name:?}: {problem}"))?;
+    }
+    let detaches = matches!(serving.detach_after, Some(DetachAfter::After(_)));
+    let goes_on = serving.on_disconnect == OnDisconnect::Detach;
+    if (detaches || goes_on) && tool.task == TaskSupport::Forbidden {
+        let what = if detaches {
+            "detach_after"
+        } else {
+            "on_disconnect"
+        };
+        return Err(format!(
+            "the tool {name:?} sets {what}, but a call that is never a task cannot go on without its \
+             caller: declare it with #[tool(task, …)], or start the server with --task optional"
+        ));
+    }
+    if detaches && tool.task == TaskSupport::Required {
+        return Err(format!(
+            "the tool {name:?} sets detach_after, but runs as a task only, so nobody waits for it: use \
+             task = \"optional\", or leave detach_after away"
+        ));
+    }
+    if detaches && tool.output_schema.is_some() && !serving.detach {
+        return Err(format!(
+            "the tool {name:?} sets detach_after and promises structured results, which the id of a \
+             task would not fit: add detach = true, and it is offered without the promise"
+        ));
+    }
+    Ok(())
 }
 
 impl From<outlast_engine::Tool> for Tool {

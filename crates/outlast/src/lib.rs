@@ -80,17 +80,22 @@ pub use offer::{
 pub use outlast_core::limit::Rate;
 pub use outlast_core::same::Then;
 #[doc(inline)]
-pub use outlast_core::{Artifact, InputRequest, Level, Owner, RawJson, TaskId, ToolResult};
+pub use outlast_core::{
+    AnswerBy, Artifact, InputRequest, Level, Owner, RawJson, TaskId, ToolResult,
+};
 #[doc(inline)]
 pub use outlast_core::{Principal, Scope};
 #[doc(inline)]
 pub use outlast_engine::{
-    ArtifactSource, BlockingCx, Cx, Error, ErrorKind, Handler, ProgressPart, ProgressReporter,
-    ProgressSink, ProgressUpdate, Result, Retry, TaskSupport, Undo,
+pub use outlast_core::{
+    AnswerBy, Artifact, InputRequest, Level, Owner, RawJson, TaskId, ToolResult,
+};
 };
 #[doc(inline)]
 pub use outlast_engine::{Order, Per};
 pub use outlast_http::auth;
+#[doc(inline)]
+pub use outlast_mcp::Helpers;
 #[doc(inline)]
 pub use outlast_mcp::offer::{CacheScope, CompletionRequest, RequestCx, ResourceContents};
 pub use reply::Reply;

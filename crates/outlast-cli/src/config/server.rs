@@ -8,13 +8,13 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
-use outlast_engine::TaskSupport;
+use outlast_engine::{DetachAfter, TaskSupport};
 
 use super::resolve;
 use super::section::Section;
-use super::tool::{LONGEST, TASK_MODES, up_to};
+use super::tool::{LONGEST, TASK_MODES, detach_after, heartbeat, up_to};
 
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 20] = [
     "name",
     "title",
     "instructions",
@@ -23,6 +23,9 @@ pub(super) const KEYS: [&str; 17] = [
     "synchronous",
     "task",
     "retention",
+    "detach_after",
+    "heartbeat",
+    "helpers",
     "concurrency",
     "shutdown_grace",
     "idle_exit",
@@ -33,6 +36,8 @@ pub(super) const KEYS: [&str; 17] = [
     "allow_unauthenticated",
     "log_level",
 ];
+
+const HELPERS: [(&str, &str); 3] = [("auto", "auto"), ("always", "always"), ("never", "never")];
 
 const LOG_LEVELS: [(&str, &str); 6] = [
     ("off", "off"),
@@ -60,6 +65,13 @@ pub struct ServerConfig {
     pub task: Option<TaskSupport>,
     /// How long results are kept where a tool does not say otherwise.
     pub retention: Option<Duration>,
+    /// When a call that still runs is answered with the id of its task, where a tool does not say
+    /// otherwise.
+    pub detach_after: Option<DetachAfter>,
+    /// How often a call that still runs says so, where a tool does not say otherwise.
+    pub heartbeat: Option<Duration>,
+    /// Who is offered the helper tools: `auto`, `always` or `never`.
+    pub helpers: Option<&'static str>,
     /// What an acknowledged write survives: `full`, also the loss of power; `normal`, `kill -9`.
     pub synchronous: Option<&'static str>,
     /// How many tasks run at once.
@@ -103,6 +115,9 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         store: read_store(&section, folder),
         task: section.choice("task", &TASK_MODES),
         retention: up_to(&section, "retention", LONGEST),
+        detach_after: detach_after(&section),
+        heartbeat: heartbeat(&section),
+        helpers: section.choice("helpers", &HELPERS),
         synchronous: section.choice("synchronous", &[("full", "full"), ("normal", "normal")]),
         concurrency: read_number(&section, "concurrency", 10_000),
         idle_exit: up_to(&section, "idle_exit", LONGEST),

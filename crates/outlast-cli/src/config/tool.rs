@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use outlast_engine::{Order, TaskSupport};
+use outlast_engine::{DetachAfter, OnDisconnect, Order, Serving, TaskSupport};
 use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
@@ -22,7 +22,7 @@ use super::template::{Template, Word};
 use crate::command::progress::{PatternError, ProgressPattern};
 use crate::command::{artifacts, expand};
 
-pub(super) const KEYS: [&str; 23] = [
+pub(super) const KEYS: [&str; 26] = [
     "title",
     "description",
     "version",
@@ -41,6 +41,9 @@ pub(super) const KEYS: [&str; 23] = [
     "progress",
     "task",
     "retention",
+    "detach_after",
+    "heartbeat",
+    "on_disconnect",
     "repeatable",
     "confirm",
     "annotations",
@@ -139,6 +142,8 @@ pub struct CommandTool {
     pub retention: Option<Duration>,
     /// When its tasks run.
     pub order: Order,
+    /// How calls are served whose caller waits.
+    pub serving: Serving,
     /// The command may be run again when it vanished with its machine.
     pub repeatable: bool,
     /// Ask whether it shall run, before it does.
@@ -271,6 +276,14 @@ pub(super) fn read(
         task: section.choice("task", &TASK_MODES),
         retention: up_to(&section, "retention", LONGEST),
         order,
+        serving: Serving {
+            detach_after: detach_after(&section),
+            heartbeat: heartbeat(&section),
+            on_disconnect: section
+                .choice("on_disconnect", &[("detach", OnDisconnect::Detach)])
+                .unwrap_or_default(),
+            ..Serving::default()
+        },
         repeatable: section.boolean("repeatable").unwrap_or(false),
         confirm: section.boolean("confirm").unwrap_or(false),
         annotations: read_annotations(&section),
@@ -632,6 +645,21 @@ pub(super) fn up_to(section: &Section<'_>, key: &str, most: Duration) -> Option<
         );
     }
     Some(given)
+}
+
+/// When a call that still runs is answered with the id of its task.
+pub(super) fn detach_after(section: &Section<'_>) -> Option<DetachAfter> {
+    let text = section.text("detach_after")?;
+    text.parse()
+        .map_err(|problem: String| section.wrong("detach_after", problem))
+        .ok()
+}
+
+/// How often a call that still runs says so.
+pub(super) fn heartbeat(section: &Section<'_>) -> Option<Duration> {
+    outlast_engine::heartbeat(section.duration("heartbeat")?)
+        .map_err(|problem| section.wrong("heartbeat", problem))
+        .ok()
 }
 
 fn read_progress(section: &Section<'_>) -> Vec<ProgressPattern> {

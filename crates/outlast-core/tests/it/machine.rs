@@ -142,11 +142,13 @@ impl World {
             }
             5 => {
                 let questions: Vec<_> = (0..random.below(3))
-                    .map(|_| InputRequest {
-                        key: random.pick(&KEYS).to_owned(),
-                        method: "elicitation/create".into(),
-                        params: RawJson::empty_object(),
-                        expires_at: random.one_in(2).then(|| now + moment(random)),
+                    .map(|_| {
+                        let key = random.pick(&KEYS);
+                        let expires_at = random.one_in(2).then(|| now + moment(random));
+                        InputRequest {
+                            expires_at,
+                            ..InputRequest::new(key, "elicitation/create", RawJson::empty_object())
+                        }
                     })
                     .collect();
                 fenced(task.ask(&lease, questions, now).map(Vec::from_iter))

@@ -11,12 +11,8 @@ use outlast_engine::Cx;
 use crate::support::{create, engine, engine_with_clock, eventually, finished, get, text, tool};
 
 fn question(key: &str) -> InputRequest {
-    InputRequest {
-        key: key.into(),
-        method: "elicitation/create".into(),
-        params: RawJson::parse(r#"{"message":"?"}"#).unwrap(),
-        expires_at: None,
-    }
+    let params = RawJson::parse(r#"{"message":"?"}"#).unwrap();
+    InputRequest::new(key, "elicitation/create", params)
 }
 
 fn answer(key: &str, value: &str) -> BTreeMap<String, RawJson> {

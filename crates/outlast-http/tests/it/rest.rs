@@ -58,12 +58,7 @@ fn ask(_arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
     Box::pin(async move {
         let params = json!({"message": "How many?", "requestedSchema": {
             "type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}});
-        let request = InputRequest {
-            key: "count".into(),
-            method: "elicitation/create".into(),
-            params: params.into(),
-            expires_at: None,
-        };
+        let request = InputRequest::new("count", "elicitation/create", params.into());
         let answer = cx.ask_raw(request).await?;
         Ok(ToolResult::text(format!("{answer:?}")))
     })

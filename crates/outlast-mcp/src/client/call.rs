@@ -23,13 +23,10 @@ use super::result::CallResult;
 use super::session::Ask;
 use super::task_info::Snapshot;
 use crate::jsonrpc::{RpcError, code};
+use crate::protocol::names::META_DETACH_AFTER;
 
 /// How often a tool may ask for more before the call counts as going round in circles.
 const MAX_ROUNDS: usize = 100;
-
-/// `_meta` of a call: when our server may answer with the id of a task instead of the result. Never,
-/// for a caller that waits.
-const META_DETACH: &str = "outlast/detachAfterMs";
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, ClientError>> + Send>>;
 
@@ -129,7 +126,8 @@ impl Call {
             let token = RawJson::parse(token).expect("a number is JSON");
             self.sending.meta.push(("progressToken".to_owned(), token));
         }
-        let params = Params::default().with_meta(META_DETACH, &());
+        // Our own server: the result is waited for, however long it takes.
+        let params = Params::default().with_meta(META_DETACH_AFTER, &());
         let sent = self.sending.send(params, false);
         let outcome = match (feed, &mut self.on_progress) {
             (Some(feed), Some(report)) => with_progress(sent, feed, report).await,

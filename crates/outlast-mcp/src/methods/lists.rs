@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use crate::context::{Context, Reply};
 use crate::jsonrpc::RpcError;
-use crate::offer::Pages;
+use crate::methods::tasks_list;
+use crate::offer::{Audience, CacheScope, Pages};
 
 /// How long a client of the newer era may keep a list. It is told of changes if it listens.
 const TTL_MS: u32 = 60_000;
@@ -19,25 +20,36 @@ struct List<'a> {
 }
 
 pub(crate) fn tools(cx: &Context<'_>) -> Reply {
-    page(cx, "tools", &cx.server.offer().tool_pages)
+    let audience = Audience {
+        has_tasks: cx.capabilities.tasks,
+        may_list: tasks_list::is_offered(cx.transport, cx.principal),
+    };
+    let offer = cx.server.offer();
+    let tools = &offer.tool_pages;
+    page(cx, "tools", tools.pages(audience), tools.scope())
 }
 
 pub(crate) fn prompts(cx: &Context<'_>) -> Reply {
     let offer = cx.server.offer();
     require(offer.has_prompts, "prompts/list")?;
-    page(cx, "prompts", &offer.prompt_pages)
+    page(cx, "prompts", &offer.prompt_pages, CacheScope::Public)
 }
 
 pub(crate) fn resources(cx: &Context<'_>) -> Reply {
     let offer = cx.server.offer();
     require(offer.has_resources, "resources/list")?;
-    page(cx, "resources", &offer.resource_pages)
+    page(cx, "resources", &offer.resource_pages, CacheScope::Public)
 }
 
 pub(crate) fn resource_templates(cx: &Context<'_>) -> Reply {
     let offer = cx.server.offer();
     require(offer.has_resources, "resources/templates/list")?;
-    page(cx, "resourceTemplates", &offer.template_pages)
+    page(
+        cx,
+        "resourceTemplates",
+        &offer.template_pages,
+        CacheScope::Public,
+    )
 }
 
 /// A method whose capability is not declared does not exist.
@@ -49,7 +61,7 @@ pub(crate) fn require(declared: bool, method: &str) -> Result<(), RpcError> {
     }
 }
 
-fn page(cx: &Context<'_>, member: &str, pages: &Pages) -> Reply {
+fn page(cx: &Context<'_>, member: &str, pages: &Pages, scope: CacheScope) -> Reply {
     let List { cursor } = cx.params.read()?;
     let (entries, next) = pages.page(cx.version, cursor.as_deref())?;
     let room = entries.iter().map(|entry| entry.len() + 1).sum::<usize>() + 384;
@@ -71,7 +83,7 @@ fn page(cx: &Context<'_>, member: &str, pages: &Pages) -> Reply {
             result
                 .raw("resultType", r#""complete""#)
                 .value("ttlMs", TTL_MS)
-                .raw("cacheScope", r#""public""#)
+                .plain("cacheScope", scope.as_str())
                 .raw("_meta", cx.server.meta.as_str());
         }
     }))

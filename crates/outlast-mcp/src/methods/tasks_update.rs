@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use outlast_core::RawJson;
+use outlast_core::{RawJson, Task};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -29,7 +29,19 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         .get(cx.principal, id)
         .await
         .map_err(from_store)?;
-    let responses = parse(responses)?;
+    answer(cx, &task, parse(responses)?).await?;
+    Ok(cx.acknowledge())
+}
+
+/// Answers what of this a task asks. Keys that are not open are ignored.
+///
+/// # Errors
+/// An answer does not fit its question: none is taken.
+pub(crate) async fn answer(
+    cx: &Context<'_>,
+    task: &Task,
+    responses: BTreeMap<String, RawJson>,
+) -> Result<(), RpcError> {
     let mut answers = BTreeMap::new();
     for (key, response) in responses {
         if let Some(input) = task.open_inputs().find(|input| input.request.key == key) {
@@ -41,11 +53,11 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     if !answers.is_empty() {
         cx.server
             .handle
-            .answer(cx.principal, id, answers)
+            .answer(cx.principal, task.id(), answers)
             .await
             .map_err(from_store)?;
     }
-    Ok(cx.acknowledge())
+    Ok(())
 }
 
 /// Reads a map of responses.

@@ -12,7 +12,9 @@ use super::prompt::Prompt;
 use super::resource::{Resource, ResourceTemplate, Resources};
 use super::tasks;
 use super::template::has_scheme;
+use super::tools::ToolPages;
 use crate::http::ParamHeaders;
+use crate::server::Config;
 use crate::wire;
 
 /// How many updates of resources may wait for one follower. Who falls further behind is told that it
@@ -36,7 +38,7 @@ struct Shared {
 /// The server that the catalogue belongs to.
 struct Attached {
     engine: WeakHandle,
-    page_size: usize,
+    config: Config,
 }
 
 /// Counts the changes of each list.
@@ -53,7 +55,7 @@ pub(crate) struct Snapshot {
     pub(crate) tools: Tools,
     pub(crate) prompts: BTreeMap<String, Arc<Prompt>>,
     pub(crate) resources: Resources,
-    pub(crate) tool_pages: Pages,
+    pub(crate) tool_pages: ToolPages,
     pub(crate) prompt_pages: Pages,
     pub(crate) resource_pages: Pages,
     pub(crate) template_pages: Pages,
@@ -108,7 +110,7 @@ impl Catalog {
     /// that wait keep waiting until a server knows the tool again.
     ///
     /// # Errors
-    /// Those of `change`.
+    /// Those of `change`; or a tool has the name of a helper tool of the server.
     pub fn change<R>(
         &self,
         change: impl FnOnce(&mut Changes) -> Result<R, String>,
@@ -126,6 +128,9 @@ impl Catalog {
             changed: Revisions::default(),
         };
         let result = change(&mut changes)?;
+        if let Some(server) = server.as_ref() {
+            server.config.helpers.check(&changes.tools)?;
+        }
         if changes.changed != Revisions::default() {
             self.publish(server.as_ref(), changes);
         }
@@ -155,7 +160,7 @@ impl Catalog {
     }
 
     /// From here on the engine runs what the catalogue offers.
-    pub(crate) fn attach(&self, engine: &Handle, page_size: usize) {
+    pub(crate) fn attach(&self, engine: &Handle, config: &Config) {
         let mut server = self
             .0
             .server
@@ -170,14 +175,16 @@ impl Catalog {
         };
         let attached = server.insert(Attached {
             engine: engine.downgrade(),
-            page_size,
+            config: config.clone(),
         });
         self.publish(Some(attached), changes);
     }
 
     fn publish(&self, server: Option<&Attached>, changes: Changes) {
         let before = self.current();
-        let page_size = server.map_or(crate::DEFAULT_PAGE_SIZE, |server| server.page_size);
+        let usual = Config::new("", "");
+        let config = server.map_or(&usual, |server| &server.config);
+        let page_size = config.page_size;
         let Changes {
             tools,
             prompts,
@@ -193,13 +200,7 @@ impl Catalog {
         let completes = prompts.values().any(|prompt| prompt.completes)
             || resources.templates.values().any(|one| one.completes);
         let next = Snapshot {
-            tool_pages: Pages::new(
-                "tool",
-                page_size,
-                tools.iter(),
-                |tool| &tool.name,
-                |out, tool, version| wire::tool(out, tool, version),
-            ),
+            tool_pages: ToolPages::new(&tools, config),
             prompt_pages: Pages::new(
                 "prompt",
                 page_size,

@@ -15,6 +15,7 @@ mod request;
 mod resource;
 mod tasks;
 mod template;
+mod tools;
 
 pub use catalog::{Catalog, Changes};
 pub use completion::{CompletionRequest, MOST_VALUES};
@@ -29,3 +30,4 @@ pub(crate) use catalog::{Revisions, Snapshot};
 pub(crate) use pages::{Pages, unknown_cursor};
 pub(crate) use request::run;
 pub(crate) use tasks::{task_of, uris_of};
+pub(crate) use tools::Audience;

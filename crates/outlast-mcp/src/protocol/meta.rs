@@ -33,6 +33,14 @@ pub struct ModernMeta<'a> {
     /// The token for progress notifications.
     #[serde(borrow, default, rename = "progressToken")]
     pub progress_token: Option<&'a RawValue>,
+    /// When the call may be answered with the id of its task; `null` is kept apart from absent.
+    #[serde(
+        borrow,
+        default,
+        rename = "outlast/detachAfterMs",
+        deserialize_with = "crate::jsonrpc::present"
+    )]
+    pub detach_after: Option<&'a RawValue>,
 }
 
 impl<'a> ModernMeta<'a> {

@@ -19,6 +19,10 @@ pub const META_PROGRESS: &str = "outlast/progress";
 /// `_meta` of a Task object: the tool that runs. Ours.
 pub const META_TOOL: &str = "outlast/tool";
 
+/// `_meta` of a call: after how many milliseconds it may be answered with the id of its task; null for
+/// never. Ours.
+pub const META_DETACH_AFTER: &str = "outlast/detachAfterMs";
+
 /// Header: the version of every message after the handshake.
 pub const HEADER_VERSION: &str = "mcp-protocol-version";
 /// Header: the session of the older era.

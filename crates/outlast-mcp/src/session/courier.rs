@@ -132,15 +132,8 @@ impl Couriers {
 
     /// A stream was opened: whatever waits for one is brought.
     pub(crate) async fn opened(&self, server: &Arc<Inner>, owner: &Owner) {
-        let phases = [
-            Phase::Scheduled,
-            Phase::Queued,
-            Phase::Blocked,
-            Phase::Running,
-            Phase::Suspended,
-        ];
         let filter = Filter {
-            phases: phases.to_vec(),
+            phases: Phase::UNFINISHED.to_vec(),
             ..Filter::default()
         };
         match server.handle.list(owner, filter, None, AT_ONCE).await {

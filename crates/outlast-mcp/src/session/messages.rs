@@ -109,12 +109,8 @@ mod tests {
 
     #[test]
     fn a_question_names_its_task() {
-        let question = InputRequest {
-            key: "k".into(),
-            method: "elicitation/create".into(),
-            params: RawJson::parse(r#"{"message":"sure?"}"#).unwrap(),
-            expires_at: None,
-        };
+        let params = RawJson::parse(r#"{"message":"sure?"}"#).unwrap();
+        let question = InputRequest::new("k", "elicitation/create", params);
         let task = TaskId::random();
         let text = question_request(&RequestId::string("q"), task, &question);
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();

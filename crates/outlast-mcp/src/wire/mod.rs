@@ -17,6 +17,7 @@ pub(crate) use prompt::{prompt, prompt_messages};
 pub(crate) use resource::{resource, resource_contents, resource_template};
 pub(crate) use result::{outcome_members, response, tool_result};
 pub(crate) use task::{
-    annotations, detailed_task, input_request, legacy_members, modern_members, task_document,
+    annotations, detailed_task, figures, input_request, legacy_members, modern_members,
+    task_document,
 };
 pub(crate) use tool::tool;

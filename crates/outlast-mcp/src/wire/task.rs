@@ -107,7 +107,7 @@ pub(crate) fn annotations(meta: &mut Object<'_>, task: &Task) {
 }
 
 /// The progress in numbers, for `_meta`. Written only if something was reported.
-fn figures(meta: &mut Object<'_>, task: &Task) {
+pub(crate) fn figures(meta: &mut Object<'_>, task: &Task) {
     if !task.shown_progress().is_empty() {
         progress(&mut meta.object(META_PROGRESS), task);
     }

@@ -5,8 +5,9 @@ use outlast_engine::{TaskSupport, Tool};
 use super::object::Object;
 use crate::protocol::Version;
 
-/// One entry of `tools/list`.
-pub(crate) fn tool(out: &mut Vec<u8>, tool: &Tool, version: Version) {
+/// One entry of `tools/list`. `guidance` is added to the description: how the tool runs for this
+/// client.
+pub(crate) fn tool(out: &mut Vec<u8>, tool: &Tool, version: Version, guidance: Option<&str>) {
     let mut object = Object::new(out);
     object.text("name", &tool.name);
     if let Some(title) = tool
@@ -16,14 +17,23 @@ pub(crate) fn tool(out: &mut Vec<u8>, tool: &Tool, version: Version) {
     {
         object.text("title", title);
     }
-    if let Some(description) = &tool.description {
-        object.text("description", description);
+    match (&tool.description, guidance) {
+        (Some(description), Some(guidance)) => {
+            object.text("description", &format!("{description}\n\n{guidance}"));
+        }
+        (Some(description), None) => {
+            object.text("description", description);
+        }
+        (None, Some(guidance)) => {
+            object.text("description", guidance);
+        }
+        (None, None) => {}
     }
     object.raw("inputSchema", tool.input_schema.as_str());
     if let Some(schema) = tool
         .output_schema
         .as_ref()
-        .filter(|_| version.has_structured_content())
+        .filter(|_| version.has_structured_content() && !tool.serving.detach)
     {
         object.raw("outputSchema", schema.as_str());
     }

@@ -1,6 +1,9 @@
 //! One message a line, as over standard input and output.
 
+use std::time::Duration;
+
 use outlast_core::Owner;
+use outlast_engine::DetachAfter;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines};
 
@@ -40,8 +43,7 @@ impl Client {
     }
 
     pub(crate) async fn next(&mut self) -> Option<Value> {
-        let line =
-            tokio::time::timeout(std::time::Duration::from_secs(30), self.output.next_line());
+        let line = tokio::time::timeout(Duration::from_secs(30), self.output.next_line());
         let line = line.await.expect("a line in time").unwrap()?;
         Some(serde_json::from_str(&line).unwrap())
     }
@@ -357,5 +359,92 @@ async fn a_batch_is_answered_as_one() {
     assert_eq!(answer[0]["id"], 1);
     assert_eq!(answer[1]["id"], 2);
     assert_eq!(answer.as_array().unwrap().len(), 2);
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_call_detaches_and_the_model_goes_on_with_the_helpers() {
+    let rig = Rig::configured(|config| {
+        config.detach_after = DetachAfter::After(Duration::from_millis(50));
+    })
+    .await;
+    let mut client = Client::connect(&rig);
+    client.initialize("2025-06-18", json!({})).await;
+    let list = client.call(1, "tools/list", json!({})).await.to_string();
+    assert!(list.contains("\"task_list\""), "the owner is known here");
+    let params = json!({"name": "gate", "arguments": {}, "_meta": {"progressToken": 2}});
+    let detached = client.call(2, "tools/call", params).await;
+    let id = detached["result"]["structuredContent"]["taskId"].clone();
+    let listed = json!({"name": "task_list", "arguments": {"unfinished": true}});
+    let listed = client.call(3, "tools/call", listed).await;
+    assert_eq!(
+        listed["result"]["structuredContent"]["tasks"][0]["taskId"],
+        id
+    );
+    rig.go(1);
+    // The newer era on the same connection.
+    let params = json!({"name": "task_wait", "arguments": {"taskId": id}});
+    client
+        .send(modern_body(4, &json!({}), "tools/call", params))
+        .await;
+    let (done, before) = client.answer(4).await;
+    assert_eq!(done["result"]["content"][0]["text"], "through the gate");
+    assert!(
+        before.is_empty(),
+        "no progress of an answered call: {before:?}"
+    );
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_call_asks_and_takes_its_question_back_when_it_is_ended() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    client
+        .initialize("2025-06-18", json!({"elicitation": {}}))
+        .await;
+    let call = |id: u64| {
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
+            "params": {"name": "interview", "arguments": {}}})
+    };
+    client.send(call(1)).await;
+    for key in ["a", "b"] {
+        let question = client.next().await.unwrap();
+        assert_eq!(question["method"], "elicitation/create");
+        let result = json!({"action": "accept", "content": {key: "x"}});
+        client
+            .send(json!({"jsonrpc": "2.0", "id": question["id"], "result": result}))
+            .await;
+    }
+    let done = client.answer(1).await.0;
+    assert_eq!(done["result"]["isError"], false, "{done}");
+    client.send(call(2)).await;
+    let question = client.next().await.unwrap();
+    client
+        .send(
+            json!({"jsonrpc": "2.0", "method": "notifications/cancelled",
+            "params": {"requestId": 2}}),
+        )
+        .await;
+    let withdrawn = client.next().await.unwrap();
+    assert_eq!(withdrawn["method"], "notifications/cancelled");
+    assert_eq!(withdrawn["params"]["requestId"], question["id"]);
+    // The newer era asks in rounds.
+    let able = json!({"elicitation": {}});
+    let mut params = json!({"name": "interview", "arguments": {}});
+    for (id, key, member) in [(3, "first", "a"), (4, "second", "b")] {
+        client
+            .send(modern_body(id, &able, "tools/call", params.clone()))
+            .await;
+        let asked = client.answer(id).await.0["result"].clone();
+        assert!(asked["inputRequests"].get(key).is_some(), "{asked}");
+        params["requestState"] = asked["requestState"].clone();
+        params["inputResponses"] = json!({key: {"action": "accept", "content": {member: "x"}}});
+    }
+    client
+        .send(modern_body(5, &able, "tools/call", params))
+        .await;
+    let done = client.answer(5).await.0;
+    assert_eq!(done["result"]["resultType"], "complete", "{done}");
     client.end().await;
 }

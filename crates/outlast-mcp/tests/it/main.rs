@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod changes;
+mod detach;
 mod envelope;
 mod legacy;
 mod lines;
@@ -12,4 +13,5 @@ mod offered;
 mod owners;
 mod questions;
 mod rig;
+mod rounds;
 mod streams;

@@ -41,7 +41,7 @@ async fn the_list_of_tools_is_paged_and_ordered() {
         let (_, message) = rig.modern("tools/list", params.clone()).await;
         let result = &message["result"];
         assert_eq!(result["resultType"], "complete");
-        assert!(result["ttlMs"].is_u64() && result["cacheScope"] == "public");
+        assert!(result["ttlMs"].is_u64() && result["cacheScope"] == "private");
         for tool in result["tools"].as_array().unwrap() {
             assert!(tool.get("execution").is_none());
             names.push(tool["name"].as_str().unwrap().to_owned());

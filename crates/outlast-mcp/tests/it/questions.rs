@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::rig::{Events, Rig, Session, eventually, whole};
+use crate::rig::{Events, Rig, eventually, respond};
 
 fn code(message: &Value) -> i64 {
     message["error"]["code"]
@@ -186,13 +186,6 @@ async fn a_tool_that_asks_before_it_becomes_a_task() {
 
 fn related(message: &Value) -> &Value {
     &message["params"]["_meta"]["io.modelcontextprotocol/related-task"]["taskId"]
-}
-
-/// Sends the response to a question.
-async fn respond(session: &Session<'_>, question: &Value, result: Value) {
-    let body = json!({"jsonrpc": "2.0", "id": question["id"], "result": result});
-    let (status, body) = whole(session.message(&body).await).await;
-    assert_eq!((status, body), (202, Value::Null));
 }
 
 #[tokio::test]

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use outlast_core::testing::MemoryStore;
-use outlast_core::{Answer, InputRequest, RawJson, Store, ToolResult};
+use outlast_core::{Answer, AnswerBy, InputRequest, RawJson, Store, ToolResult};
 use outlast_engine::{
-    BoxFuture, Cx, Engine, Error, Handler, Result as EngineResult, TaskSupport, Tool, Tools,
+    BoxFuture, Cx, Engine, Error, Handler, Result as EngineResult, Serving, TaskSupport, Tool,
+    Tools,
 };
 use outlast_mcp::http::{Body, HttpService};
-use outlast_mcp::{Config, Server};
+use outlast_mcp::{Config, Helpers, Server};
 use serde_json::{Value, json};
 use tower_service::Service as _;
 
@@ -53,12 +54,7 @@ where
 pub(crate) fn elicitation(key: &str, member: &str, kind: &str) -> InputRequest {
     let params = json!({"mode": "form", "message": format!("{member}?"), "requestedSchema": {
         "type": "object", "properties": {member: {"type": kind}}, "required": [member]}});
-    InputRequest {
-        key: key.into(),
-        method: "elicitation/create".into(),
-        params: params.into(),
-        expires_at: None,
-    }
+    InputRequest::new(key, "elicitation/create", params.into())
 }
 
 fn given(answer: Answer) -> String {
@@ -97,7 +93,75 @@ fn tools() -> Tools {
             })
         })
     };
+    let gate = |name: &str| {
+        let code = |_, cx: Cx| async move {
+            let gate = cx.state::<Gate>().expect("the rig puts it there");
+            gate.0.acquire().await.expect("never closed").forget();
+            Ok(ToolResult {
+                structured: Some(json!({"through": true}).into()),
+                ..ToolResult::text("through the gate")
+            })
+        };
+        Tool {
+            output_schema: Some(json!({"type": "object"}).into()),
+            ..tool(name, Optional, code)
+        }
+    };
+    let loose = Serving {
+        detach: true,
+        ..Serving::default()
+    };
     Tools::new([
+        gate("strict_gate"),
+        Tool {
+            serving: loose,
+            ..gate("loose_gate")
+        },
+        // Never a task: a step, then two questions one after the other.
+        tool("interview", Forbidden, |_, cx| async move {
+            let counter = cx.state::<Counter>().expect("the rig puts it there");
+            let count = || async { Ok(counter.0.fetch_add(1, Ordering::Relaxed)) };
+            let before: u64 = cx.step("count", count).await?;
+            let first = cx.ask_raw(elicitation("first", "a", "string")).await?;
+            let second = cx.ask_raw(elicitation("second", "b", "string")).await?;
+            Ok(ToolResult::text(format!(
+                "{before} {} {}",
+                given(first),
+                given(second)
+            )))
+        }),
+        tool("sample_and_roots", Forbidden, |_, cx| async move {
+            let request = |key: &str, method: &str| {
+                InputRequest::new(key, method, json!({"maxTokens": 10, "messages": []}).into())
+            };
+            let questions = vec![
+                request("capital", "sampling/createMessage"),
+                request("roots", "roots/list"),
+            ];
+            let answers = cx.ask_all(questions).await?;
+            let texts: Vec<String> = answers.into_iter().map(given).collect();
+            Ok(ToolResult::text(texts.join(" ")))
+        }),
+        tool("ask_then_gate", Optional, |_, cx| async move {
+            cx.ask_raw(elicitation("sure", "confirm", "boolean"))
+                .await?;
+            let gate = cx.state::<Gate>().expect("the rig puts it there");
+            gate.0.acquire().await.expect("never closed").forget();
+            Ok(ToolResult::text("through the gate"))
+        }),
+        tool("hoards", Forbidden, |_, cx| async move {
+            let much: String = cx.step("much", || async { Ok("x".repeat(20_000)) }).await?;
+            cx.ask_raw(elicitation("sure", "confirm", "boolean"))
+                .await?;
+            Ok(ToolResult::text(much))
+        }),
+        tool("ask_model", Optional, |_, cx| async move {
+            let question = InputRequest {
+                answer_by: AnswerBy::Model,
+                ..elicitation("pick", "colour", "string")
+            };
+            Ok(ToolResult::text(given(cx.ask_raw(question).await?)))
+        }),
         structured,
         with_first,
         tool("quick", Optional, |_, _| async {
@@ -163,6 +227,10 @@ fn tools() -> Tools {
 /// What holds tools up until the test lets them go on.
 pub(crate) struct Gate(tokio::sync::Semaphore);
 
+/// Counts effects.
+#[derive(Default)]
+struct Counter(AtomicU64);
+
 pub(crate) struct Rig {
     pub(crate) server: Server,
     pub(crate) service: HttpService,
@@ -179,6 +247,22 @@ impl Rig {
         Self::with(change).await
     }
 
+    /// A server with a tool of this name.
+    pub(crate) async fn with_tool(name: &str, helpers: Helpers) -> outlast_core::Result<Server> {
+        let quick = tool(name, TaskSupport::Optional, |_, _| async {
+            Ok(ToolResult::text("done"))
+        });
+        let engine = Engine::builder(Arc::new(MemoryStore::default()) as Arc<dyn Store>)
+            .tools(Tools::new([quick]).expect("one tool"))
+            .start()
+            .await?;
+        let config = Config {
+            helpers,
+            ..Config::new("rig", "1.2.3")
+        };
+        Server::new(engine.handle(), config).await
+    }
+
     /// Another instance over the same tasks: it knows no session but those it is shown.
     pub(crate) async fn instance(&self) -> HttpService {
         let server = Server::new(self.server.handle().clone(), Config::new("rig", "1.2.3")).await;
@@ -188,6 +272,7 @@ impl Rig {
     async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut state = outlast_engine::StateMap::default();
         state.insert(Gate(tokio::sync::Semaphore::new(0)));
+        state.insert(Counter::default());
         let engine = Engine::builder(Arc::new(MemoryStore::default()) as Arc<dyn Store>)
             .tools(tools())
             .state(state.clone())
@@ -358,6 +443,13 @@ impl Session<'_> {
         })
         .await
     }
+}
+
+/// Sends the response to a question.
+pub(crate) async fn respond(session: &Session<'_>, question: &Value, result: Value) {
+    let body = json!({"jsonrpc": "2.0", "id": question["id"], "result": result});
+    let (status, body) = whole(session.message(&body).await).await;
+    assert_eq!((status, body), (202, Value::Null));
 }
 
 /// The events of a response, as they come.

@@ -274,6 +274,10 @@ impl Server {
         for resource in &self.resources {
             catalog.add_resource(resource.clone())?;
         }
+        settings
+            .helpers
+            .unwrap_or_default()
+            .check(&catalog.offer().tools())?;
         Ok(catalog)
     }
 }

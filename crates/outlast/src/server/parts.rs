@@ -225,6 +225,11 @@ impl Server {
         config.description.clone_from(&self.description);
         config.website_url.clone_from(&self.website_url);
         config.icons = icons(&self.icons);
+        config.detach_after = settings.detach_after.unwrap_or_default();
+        if let Some(heartbeat) = settings.heartbeat {
+            config.heartbeat = heartbeat;
+        }
+        config.helpers = settings.helpers.unwrap_or_default();
         config.allowed_hosts = settings.allowed_hosts.clone().unwrap_or_default();
         config.allow_address_hosts = reachable;
         config.allowed_origins = settings.allowed_origins.clone().unwrap_or_default();

@@ -10,8 +10,9 @@ mod values;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use outlast_engine::TaskSupport;
+use outlast_engine::{DetachAfter, TaskSupport};
 use outlast_http::auth::AuthSettings;
+use outlast_mcp::Helpers;
 use serde::Deserialize;
 
 pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
@@ -26,6 +27,9 @@ pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
 /// | `synchronous` | `--synchronous full\|normal` | `OUTLAST_SYNCHRONOUS` | `full` |
 /// | `task` | `--task forbidden\|optional\|required` | `OUTLAST_TASK` | each tool's own word, else `forbidden` |
 /// | `retention` | `--retention TIME` | `OUTLAST_RETENTION` | 24 hours |
+/// | `detach_after` | `--detach-after TIME\|never` | `OUTLAST_DETACH_AFTER` | 45 s |
+/// | `heartbeat` | `--heartbeat TIME` | `OUTLAST_HEARTBEAT` | 5 s |
+/// | `helpers` | `--helpers auto\|always\|never` | `OUTLAST_HELPERS` | `auto` |
 /// | `concurrency` | `--concurrency N` | `OUTLAST_CONCURRENCY` | 64 |
 /// | `shutdown_grace` | `--shutdown-grace TIME` | `OUTLAST_SHUTDOWN_GRACE` | 10 s |
 /// | `idle_exit` | `--idle-exit TIME` | `OUTLAST_IDLE_EXIT` | 10 minutes; only behind `--stdio` |
@@ -113,6 +117,21 @@ pub struct Settings {
     #[serde(deserialize_with = "values::retention_in_file")]
     pub retention: Option<Duration>,
 
+    /// When a call that still runs is answered with the id of its task: a time, 0s for at once, or
+    /// never [default: 45s]
+    #[arg(long, env = "OUTLAST_DETACH_AFTER", value_name = "TIME")]
+    pub detach_after: Option<DetachAfter>,
+
+    /// How often a call that still runs says so [default: 5s]
+    #[arg(long, env = "OUTLAST_HEARTBEAT", value_name = "TIME", value_parser = values::heartbeat)]
+    #[serde(deserialize_with = "values::heartbeat_in_file")]
+    pub heartbeat: Option<Duration>,
+
+    /// Who is offered the tools task_wait, task_status and so on: clients that may need them (auto),
+    /// all (always) or none (never) [default: auto]
+    #[arg(long, env = "OUTLAST_HELPERS", value_name = "WHO")]
+    pub helpers: Option<Helpers>,
+
     /// How many tasks run at a time [default: 64]
     #[arg(long, env = "OUTLAST_CONCURRENCY", value_name = "N")]
     pub concurrency: Option<NonZeroUsize>,
@@ -182,6 +201,9 @@ impl Settings {
             synchronous: self.synchronous.or(lower.synchronous),
             task: self.task.or(lower.task),
             retention: self.retention.or(lower.retention),
+            detach_after: self.detach_after.or(lower.detach_after),
+            heartbeat: self.heartbeat.or(lower.heartbeat),
+            helpers: self.helpers.or(lower.helpers),
             concurrency: self.concurrency.or(lower.concurrency),
             shutdown_grace: self.shutdown_grace.or(lower.shutdown_grace),
             idle_exit: self.idle_exit.or(lower.idle_exit),
@@ -243,6 +265,9 @@ mod tests {
             ("--concurrency", "0", ""),
             ("--shutdown-grace", "10", "30s"),
             ("--retention", "90d", "30 days"),
+            ("--detach-after", "soon", "never"),
+            ("--heartbeat", "0s", "100ms"),
+            ("--helpers", "sometimes", "auto, always or never"),
             ("--log-level", "loud", "info"),
         ] {
             let error = parse(&[flag, value]).unwrap_err();

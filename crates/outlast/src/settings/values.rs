@@ -258,6 +258,20 @@ pub(super) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration
         .transpose()
 }
 
+/// Reads how often a call that still runs says so.
+pub(super) fn heartbeat(text: &str) -> Result<Duration, String> {
+    outlast_engine::heartbeat(duration::parse(text)?)
+}
+
+/// [`heartbeat`], in a file.
+pub(super) fn heartbeat_in_file<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text: Option<String> = Option::deserialize(from)?;
+    text.map(|text| heartbeat(&text).map_err(de::Error::custom))
+        .transpose()
+}
+
 /// Reads how long finished tasks are kept.
 pub(super) fn retention(text: &str) -> Result<Duration, String> {
     let retention = duration::parse(text)?;

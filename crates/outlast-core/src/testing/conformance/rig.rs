@@ -292,12 +292,7 @@ pub(super) fn json(text: &str) -> RawJson {
 }
 
 pub(super) fn question(key: &str) -> InputRequest {
-    InputRequest {
-        key: key.to_owned(),
-        method: "elicitation/create".into(),
-        params: json(r#"{"message": "Really?"}"#),
-        expires_at: None,
-    }
+    InputRequest::new(key, "elicitation/create", json(r#"{"message": "Really?"}"#))
 }
 
 pub(super) fn awaiting(keys: &[&str]) -> Awaiting {

@@ -605,10 +605,8 @@ pub(super) fn questions(
 ) -> Vec<InputRequest> {
     keys.iter()
         .map(|(key, wait)| InputRequest {
-            key: (*key).into(),
-            method: "elicitation/create".into(),
-            params: RawJson::empty_object(),
             expires_at: wait.map(|wait| now + wait),
+            ..InputRequest::new(*key, "elicitation/create", RawJson::empty_object())
         })
         .collect()
 }

@@ -4,24 +4,32 @@
 //! arguments fit, and only then anything is asked, run or stored.
 
 mod ask_first;
+mod asking;
 mod order;
-mod report;
+mod request_state;
+mod resume;
 mod synchronous;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::status::Era;
 use outlast_core::task::{MAX_RETENTION, ReplyTo};
-use outlast_core::{RawJson, ToolResult};
-use outlast_engine::{NewCall, TaskSupport, Tool};
+use outlast_core::{InputRequest, RawJson, TaskId, ToolResult};
+use outlast_engine::{Carried, DetachAfter, NewCall, TaskSupport, Tool};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::request_state::Kept;
 use crate::context::{Context, Reply, from_store, missing_tasks};
+use crate::detach;
+use crate::helpers::{self, Helper, Helpers};
 use crate::jsonrpc::{RpcError, code, owned};
+use crate::methods::tasks_update;
 use crate::protocol::progress_token;
-use crate::wire::{self, Object};
+use crate::report::Report;
+use crate::wire;
 
 #[derive(Deserialize)]
 struct Call<'a> {
@@ -45,13 +53,20 @@ enum Mode {
 }
 
 pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
-    let tool = &find(cx)?;
+    let called = find(cx)?;
     let call: Call<'_> = cx.params.read()?;
-    let mode = mode(cx, tool, call.task)?;
     let token = progress_token(&cx.meta)?
         .map(|token| owned("progressToken", token))
         .transpose()?;
     let arguments = arguments(call.arguments)?;
+    let tool = &match called {
+        Called::Tool(tool) => tool,
+        // Rare and long: kept out of the future that every call is.
+        Called::Helper(helper) => {
+            return Box::pin(helpers::call(cx, helper, &arguments, call.responses, token)).await;
+        }
+    };
+    let mode = mode(cx, tool, call.task)?;
     let request_meta = cx
         .params
         .meta
@@ -69,11 +84,36 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             _ => Ok(result(cx, &ToolResult::error(problem))),
         };
     }
+    let detach = detach::of_call(tool, &cx.server.config, cx.meta.detach_after)?;
+    // Sessions have no such state: their clients are asked by requests.
+    let kept = call
+        .state
+        .filter(|_| cx.session.is_none())
+        .map(|state| request_state::open(cx, state, &tool.name, &arguments))
+        .transpose()?;
+    let mut first = None;
+    let mut carried = Carried::default();
+    match kept {
+        None => {}
+        Some(Kept::First(answers)) => first = Some(answers),
+        Some(Kept::Carried(before)) => carried = before,
+        Some(Kept::Stored(id)) => {
+            let retry = resume::Retry {
+                tool,
+                arguments: &arguments,
+                responses: call.responses,
+                detach,
+                report: Report::new(cx, token, None),
+            };
+            return Box::pin(resume::run(cx, id, retry)).await;
+        }
+    }
     let mut new = NewCall::new(Arc::clone(tool), arguments, cx.owner.clone());
+    new.carried = carried;
     order::read(cx, &mut new)?;
     if let Some(ask) = &tool.ask_first {
         let collected = match cx.session {
-            None => ask_first::collect(cx, ask, &new, call.responses, call.state)?,
+            None => ask_first::collect(cx, ask, &new, call.responses, first)?,
             // Rare and long: kept out of the future that every call is.
             Some(session) => Box::pin(ask_first::collect_waiting(cx, session, ask, &new)).await?,
         };
@@ -85,16 +125,53 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     new.request_meta = request_meta;
     new.client = Some(cx.client());
     match mode {
-        Mode::Synchronous => synchronous::run(cx, new, token).await,
+        Mode::Synchronous if detach == DetachAfter::After(Duration::ZERO) => start(cx, new).await,
+        Mode::Synchronous => {
+            let level = synchronous::level(cx, tool.task)?;
+            let waiting = synchronous::Waiting {
+                report: Report::new(cx, token, level),
+                detach,
+                given: given(cx, call.responses)?,
+            };
+            synchronous::run(cx, new, waiting).await
+        }
         Mode::Task { ttl } => create(cx, new, ttl, token).await,
     }
 }
 
-fn find(cx: &Context<'_>) -> Result<Arc<Tool>, RpcError> {
+/// The answers that came with a call of the newer era.
+fn given(
+    cx: &Context<'_>,
+    responses: Option<&RawValue>,
+) -> Result<BTreeMap<String, RawJson>, RpcError> {
+    match responses {
+        Some(responses) if cx.session.is_none() => tasks_update::parse(Some(responses)),
+        _ => Ok(BTreeMap::new()),
+    }
+}
+
+/// What is called.
+enum Called {
+    Tool(Arc<Tool>),
+    Helper(Helper),
+}
+
+fn find(cx: &Context<'_>) -> Result<Called, RpcError> {
     let name = cx.named("name", cx.params.name)?;
-    let offer = cx.server.offer();
-    let tool = offer.tools.get(&name).map(Arc::clone);
-    tool.ok_or_else(|| RpcError::invalid_params(format!("unknown tool {name:?}")))
+    if let Some(tool) = cx.server.offer().tools.get(&name) {
+        return Ok(Called::Tool(Arc::clone(tool)));
+    }
+    // Also where they are not listed: a list may have been made for another request.
+    match Helper::named(&name) {
+        Some(helper) if cx.server.config.helpers != Helpers::Never => Ok(Called::Helper(helper)),
+        _ => Err(RpcError::invalid_params(format!("unknown tool {name:?}"))),
+    }
+}
+
+/// The arguments of a call that has been read before.
+fn arguments_again(cx: &Context<'_>) -> Result<RawJson, RpcError> {
+    let call: Call<'_> = cx.params.read()?;
+    arguments(call.arguments)
 }
 
 fn arguments(raw: Option<&RawValue>) -> Result<RawJson, RpcError> {
@@ -160,7 +237,7 @@ fn requested_ttl(task: &RawValue) -> Result<Option<Duration>, RpcError> {
 }
 
 /// A result that is there already.
-fn result(cx: &Context<'_>, result: &ToolResult) -> Vec<u8> {
+pub(crate) fn result(cx: &Context<'_>, result: &ToolResult) -> Vec<u8> {
     let room = result.content.as_str().len() + 256;
     cx.reply(room, |out| {
         let meta = meta_of_result(cx);
@@ -215,10 +292,51 @@ async fn create(
     }))
 }
 
-/// Writes the questions of a map `inputRequests`.
-fn input_requests(result: &mut Object<'_>, questions: &[&outlast_core::InputRequest]) {
-    let mut requests = result.object("inputRequests");
-    for question in questions {
-        wire::input_request(&mut requests, question);
+/// Starts a call as a task whose caller asked for its result and is to have the id at once.
+async fn start(cx: &Context<'_>, new: NewCall) -> Reply {
+    let task = cx.server.handle.create(new).await.map_err(from_store)?;
+    if let Some(session) = cx.session {
+        cx.server.couriers.created(cx.server, session, task.id());
     }
+    Ok(result(
+        cx,
+        &helpers::unfinished(cx, &task, "Started. ", has_helpers(cx)),
+    ))
+}
+
+/// The answer to a call that goes on as this task.
+async fn detached(cx: &Context<'_>, id: TaskId) -> Reply {
+    let task = cx.server.handle.get(cx.principal, id).await;
+    let task = task.map_err(from_store)?;
+    Ok(match task.outcome.as_deref() {
+        // It ended at the last moment.
+        Some(outcome) => wire::response(cx.id.get(), outcome, cx.version, &meta_of_result(cx)),
+        None => result(cx, &helpers::unfinished(cx, &task, "", has_helpers(cx))),
+    })
+}
+
+/// Whether a model can be told to call the helper tools.
+fn has_helpers(cx: &Context<'_>) -> bool {
+    cx.server.config.helpers != Helpers::Never
+}
+
+/// The answer to a call of the newer era that is to be made again with answers to these questions.
+pub(crate) fn input_required(
+    cx: &Context<'_>,
+    questions: &[&InputRequest],
+    state: Option<&str>,
+) -> Vec<u8> {
+    cx.reply_object(|result| {
+        result.raw("resultType", r#""input_required""#);
+        {
+            let mut requests = result.object("inputRequests");
+            for question in questions {
+                wire::input_request(&mut requests, question);
+            }
+        }
+        if let Some(state) = state {
+            result.plain("requestState", state);
+        }
+        result.raw("_meta", cx.server.meta.as_str());
+    })
 }

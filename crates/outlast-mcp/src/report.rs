@@ -1,25 +1,36 @@
-//! What a synchronous call says before its result: progress, signs of life, log messages.
+//! What a synchronous call says before its result: progress, signs of life, log messages, questions.
 //!
 //! Everything goes to the call's own stream, in the older era also what a call asks once it has been
 //! written down as a task. Progress values always increase, also those that only
 //! say that the call is alive, because clients count them as life and the protocol wants them to.
+//! Nothing is said once the call has been answered (2025-11-25 and 2026-07-28 progress, "Behavior
+//! Requirements").
+//!
+//! A call that is not a task can ask its own caller alone, so the caller must have declared that it
+//! answers. The questions of a task wait for anybody who may answer them.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use outlast_core::{Level, LogLine, Progress, RawJson, TaskId};
-use outlast_engine::Observer;
+use outlast_core::status::Era;
+use outlast_core::{InputRequest, Level, LogLine, Progress, RawJson, TaskId};
+use outlast_engine::{Error, Observer};
+use tokio::time::Instant;
 
+use crate::answers;
 use crate::context::Context;
-use crate::protocol::Version;
+use crate::protocol::{Capabilities, Version};
 use crate::server::Inner;
 use crate::session::{Attached, Outlet, Session, lasting, next_value, progress_notification};
+use crate::spoken;
 use crate::wire::Object;
 
-pub(super) struct Report {
+pub(crate) struct Report {
     outlet: Outlet,
     token: Option<RawJson>,
     level: Option<Level>,
     version: Version,
+    capabilities: Capabilities,
+    begun: Instant,
     told: Mutex<Told>,
     /// The id of the request.
     request: Box<str>,
@@ -32,16 +43,21 @@ pub(super) struct Report {
 struct Told {
     value: Option<f64>,
     progress: Progress,
+    /// What the run waits for and has not been looked at yet.
+    asked: Vec<InputRequest>,
+    /// The call has been answered.
+    ended: bool,
 }
 
 impl Report {
-    pub(super) fn new(cx: &Context<'_>, token: Option<RawJson>, level: Option<Level>) -> Self {
+    pub(crate) fn new(cx: &Context<'_>, token: Option<RawJson>, level: Option<Level>) -> Self {
         let caller = cx
             .session
             .map(|session| (Arc::clone(cx.server), Arc::clone(session)));
         Self {
             caller,
             request: cx.id.get().into(),
+            capabilities: cx.capabilities,
             ..Self::to(cx.outlet.clone(), token, level, cx.version)
         }
     }
@@ -52,6 +68,8 @@ impl Report {
             token,
             level,
             version,
+            capabilities: Capabilities::default(),
+            begun: Instant::now(),
             told: Mutex::default(),
             request: Box::default(),
             caller: None,
@@ -59,37 +77,57 @@ impl Report {
         }
     }
 
-    /// The caller waits no more.
-    pub(super) fn end(&self) {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().expect("nothing panics under this lock")
+    }
+
+    /// Whether the run has asked since [`Report::take_asked`].
+    pub(crate) fn has_asked(&self) -> bool {
+        !self.told().asked.is_empty()
+    }
+
+    /// What the run has asked since the last time.
+    pub(crate) fn take_asked(&self) -> Vec<InputRequest> {
+        std::mem::take(&mut self.told().asked)
+    }
+
+    /// The caller waits no more, or has its answer.
+    pub(crate) fn end(&self) {
+        self.told().ended = true;
         self.attached
             .lock()
             .expect("nothing panics under this lock")
             .take();
     }
 
-    /// Says that the call is alive: as progress if the client wants any, else by making the response
-    /// a stream, which carries signs of life of its own.
-    pub(super) fn alive(&self) {
-        let last = self
-            .told
-            .lock()
-            .expect("nothing panics under this lock")
-            .progress
-            .clone();
+    /// Says that the call is alive: as progress if the client wants any, with the time it has taken and
+    /// the last message, else by making the response a stream, which carries signs of life of its own.
+    pub(crate) fn alive(&self) {
         if self.token.is_some() {
-            self.tell(&last)
+            let last = self.told().progress.clone();
+            let elapsed = spoken::time(self.begun.elapsed());
+            let message = match &last.message {
+                Some(message) => format!("{elapsed} · {message}"),
+                None => elapsed,
+            };
+            self.send(&Progress {
+                message: Some(message),
+                ..last
+            });
         } else {
             self.outlet.open()
         }
     }
 
-    fn tell(&self, progress: &Progress) {
+    fn send(&self, progress: &Progress) {
         let Some(token) = &self.token else { return };
-        let mut told = self.told.lock().expect("nothing panics under this lock");
+        let mut told = self.told();
+        if told.ended {
+            return;
+        }
         let last = told.value.unwrap_or(f64::NEG_INFINITY);
         let value = next_value(last, progress.done, progress.total);
         told.value = Some(value);
-        told.progress = progress.clone();
         let with_message = self.version.has_progress_message();
         // Sent under the lock: the order on the wire is the order of the values.
         self.outlet.send(progress_notification(
@@ -104,13 +142,17 @@ impl Report {
 
 impl Observer for Report {
     fn progress(&self, progress: &Progress) {
-        self.tell(progress);
+        self.told().progress = progress.clone();
+        self.send(progress);
     }
 
     fn stored(&self, task: TaskId) {
         let Some((server, session)) = &self.caller else {
             return;
         };
+        if self.told().ended {
+            return;
+        }
         if let Outlet::Exchange(exchange) = &self.outlet {
             exchange.rename(lasting::name(&server.sealer, task, &self.request));
         }
@@ -121,10 +163,47 @@ impl Observer for Report {
             .expect("nothing panics under this lock") = Some(attached);
     }
 
+    fn may_ask(&self, questions: &[InputRequest], is_task: bool) -> outlast_engine::Result<()> {
+        if is_task {
+            return Ok(());
+        }
+        let cannot = |question: &&InputRequest| !answers::can(self.capabilities, question);
+        match questions.iter().find(cannot) {
+            None => Ok(()),
+            Some(question) => Err(cannot_ask(question, self.version.era())),
+        }
+    }
+
+    fn asked(&self, questions: &[InputRequest]) {
+        self.told().asked.extend_from_slice(questions);
+    }
+
     fn log(&self, line: &LogLine) {
-        if self.level.is_some_and(|least| line.level >= least) {
+        if self.level.is_some_and(|least| line.level >= least) && !self.told().ended {
             self.outlet.send(log_message(line));
         }
+    }
+}
+
+/// The error of a handler whose caller cannot be asked.
+fn cannot_ask(question: &InputRequest, era: Era) -> Error {
+    let capability = answers::capability(question);
+    match era {
+        // The client reads the code and what it must declare (2026-07-28, "Missing Capability").
+        Era::Modern => {
+            let error = answers::missing_capability(question);
+            Error::failed(outlast_core::Failure {
+                reason: outlast_core::FailureReason::Error,
+                code: error.code,
+                message: error.message.into_owned(),
+                data: error.data,
+            })
+        }
+        // No code says so; the model reads the sentence.
+        Era::Legacy => Error::tool(format!(
+            "this tool asks before it goes on, and the client did not declare {capability:?}; nothing \
+             was asked"
+        )),
     }
 }
 

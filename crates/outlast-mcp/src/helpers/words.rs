@@ -1,0 +1,136 @@
+//! What a model is told of a task that has not ended, in text and as data.
+
+use outlast_core::{AnswerBy, Input, RawJson, Task, ToolResult};
+use serde::Deserialize;
+
+use crate::context::Context;
+use crate::wire::{self, Object};
+
+/// A task that goes on, as the result of a call: what it is doing, and what to call next. `first`
+/// opens the text.
+pub(crate) fn unfinished(cx: &Context<'_>, task: &Task, first: &str, helpers: bool) -> ToolResult {
+    let mut text = format!("{first}{}", standing(cx, task));
+    text.push_str(&next_step(task, helpers));
+    ToolResult {
+        structured: Some(data(cx, task)),
+        ..ToolResult::text(text)
+    }
+}
+
+/// The id, the tool, the status and the sentence about it.
+pub(super) fn standing(cx: &Context<'_>, task: &Task) -> String {
+    let status = task.status(cx.version.era()).as_str();
+    let message = task.status_message();
+    let message = message
+        .map(|message| format!(" ({message})"))
+        .unwrap_or_default();
+    format!(
+        "Task {} ({}) is {status}{message}.",
+        task.id(),
+        task.spec.tool
+    )
+}
+
+fn next_step(task: &Task, helpers: bool) -> String {
+    let id = task.id();
+    let mut step = String::new();
+    for input in task.open_inputs() {
+        let key = &input.request.key;
+        let asked = message(input).unwrap_or_else(|| input.request.method.clone());
+        step.push_str(&match (input.request.answer_by, helpers) {
+            (AnswerBy::Model, true) => format!(
+                " It asks: {asked:?}. Answer with task_answer: {}.{}",
+                arguments(id, Some(key)),
+                schema(input).map(|schema| format!(" \"content\" must fit {}", schema.as_str())).unwrap_or_default(),
+            ),
+            _ => format!(
+                " It waits for a person to answer: {asked:?}, in a client that shows the questions of tasks."
+            ),
+        });
+    }
+    if helpers {
+        step.push_str(&format!(
+            " The work goes on by itself; do not call the tool again. Call task_wait with {} for the \
+             result.",
+            arguments(id, None)
+        ));
+    } else {
+        step.push_str(
+            " The work goes on by itself; do not call the tool again. The result is kept under this id.",
+        );
+    }
+    step
+}
+
+fn arguments(id: outlast_core::TaskId, key: Option<&str>) -> String {
+    let mut out = Vec::new();
+    {
+        let mut object = Object::new(&mut out);
+        object.plain("taskId", id);
+        if let Some(key) = key {
+            object.text("key", key);
+        }
+    }
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
+
+/// The task as data: a handful of members that a model or a program looks at.
+pub(super) fn data(cx: &Context<'_>, task: &Task) -> RawJson {
+    crate::server::object(|object| {
+        object
+            .plain("taskId", task.id())
+            .plain("status", task.status(cx.version.era()).as_str())
+            .text("tool", &task.spec.tool);
+        if let Some(message) = task.status_message() {
+            object.text("statusMessage", &message);
+        }
+        object
+            .plain("createdAt", task.state.created_at)
+            .plain("lastUpdatedAt", task.state.updated_at);
+        if task.open_inputs().next().is_some() && !task.is_finished() {
+            let questions = object.buffer("questions");
+            questions.push(b'[');
+            for (index, input) in task.open_inputs().enumerate() {
+                if index > 0 {
+                    questions.push(b',');
+                }
+                question(&mut Object::new(questions), input);
+            }
+            questions.push(b']');
+        }
+        wire::figures(object, task);
+    })
+}
+
+fn question(object: &mut Object<'_>, input: &Input) {
+    object.text("key", &input.request.key);
+    if let Some(message) = message(input) {
+        object.text("message", &message);
+    }
+    if let Some(schema) = schema(input) {
+        object.raw("requestedSchema", schema.as_str());
+    }
+    object.plain(
+        "answerBy",
+        match input.request.answer_by {
+            AnswerBy::Person => "person",
+            AnswerBy::Model => "model",
+        },
+    );
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default, rename = "requestedSchema")]
+    schema: Option<RawJson>,
+}
+
+fn message(input: &Input) -> Option<String> {
+    input.request.params.to::<Asked>().ok()?.message
+}
+
+fn schema(input: &Input) -> Option<RawJson> {
+    input.request.params.to::<Asked>().ok()?.schema
+}

@@ -1,0 +1,67 @@
+//! Asking a client of the older era on the call's own stream, for a call that is not a task.
+//!
+//! The question is a request of the server (2025-11-25 elicitation, sampling, roots). Its answer is
+//! waited for in memory: such a call ends with its process anyway.
+
+use std::sync::Arc;
+
+use outlast_core::{Answer, InputRequest};
+
+use super::request_state::PATIENCE;
+use crate::answers;
+use crate::jsonrpc::{RequestId, request};
+use crate::serve;
+use crate::session::{Outlet, Session};
+use crate::wire::Object;
+
+/// Sends a question and waits for what the client says. An answer that does not fit counts as the
+/// question being dismissed, for the client has no way to hear that it should try again.
+///
+/// # Cancel safety
+/// Dropped, it tells the client that the question is withdrawn.
+pub(super) async fn ask(session: Arc<Session>, outlet: Outlet, question: InputRequest) -> Answer {
+    let (id, mut awaited) = session.pending.expect();
+    if !outlet.send(request(id.as_json(), &question.method, &question.params)) {
+        return Answer::Expired;
+    }
+    let mut withdrawn = Withdrawn {
+        outlet: &outlet,
+        id: Some(id),
+    };
+    let response = tokio::time::timeout(PATIENCE, awaited.response()).await;
+    let Ok(Some(response)) = response else {
+        return Answer::Expired;
+    };
+    withdrawn.id = None;
+    Answer::Given(match response {
+        Ok(answer) if answers::check(&question, &answer).is_ok() => answer,
+        Ok(_) => serve::dismissed(&question.method, None),
+        Err(error) => serve::dismissed(&question.method, Some(&error)),
+    })
+}
+
+/// Tells the client that nobody waits for its answer any more (2025-11-25 cancellation).
+struct Withdrawn<'o> {
+    outlet: &'o Outlet,
+    id: Option<RequestId>,
+}
+
+impl Drop for Withdrawn<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let mut out = Vec::with_capacity(128);
+        {
+            let mut message = Object::new(&mut out);
+            message
+                .raw("jsonrpc", r#""2.0""#)
+                .plain("method", "notifications/cancelled");
+            message
+                .object("params")
+                .raw("requestId", id.as_json())
+                .plain("reason", "the question is no longer open");
+        }
+        if self.outlet.is_open() {
+            self.outlet.send(out);
+        }
+    }
+}
