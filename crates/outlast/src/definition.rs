@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::blocking;
 use crate::icon::{Icon, icons};
+use crate::promise::Promised;
 use crate::{Error, Result, StartError, arguments, schema};
 
 /// A tool: its name, what it says about itself, and its code.
@@ -428,6 +429,16 @@ impl Tool {
             ));
         }
         check_serving(&self.tool)?;
+        if let Some(schema) = &self.tool.output_schema {
+            let inner = Arc::clone(&self.tool.handler);
+            let promised = Promised::new(schema, inner).map_err(|why| {
+                format!(
+                    "the output schema of the tool {:?} is not valid: {why}",
+                    self.tool.name
+                )
+            })?;
+            self.tool.handler = Arc::new(promised);
+        }
         Ok(self.tool)
     }
 }

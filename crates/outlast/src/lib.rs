@@ -58,7 +58,9 @@ pub mod guide;
 mod icon;
 mod offer;
 pub mod prelude;
+mod promise;
 pub mod reply;
+mod sample;
 mod schema;
 mod server;
 mod settings;
@@ -87,9 +89,8 @@ pub use outlast_core::{
 pub use outlast_core::{Principal, Scope};
 #[doc(inline)]
 pub use outlast_engine::{
-pub use outlast_core::{
-    AnswerBy, Artifact, InputRequest, Level, Owner, RawJson, TaskId, ToolResult,
-};
+    ArtifactSource, BlockingCx, Cx, DetachAfter, Error, ErrorKind, Handler, OnDisconnect,
+    ProgressPart, ProgressReporter, ProgressSink, ProgressUpdate, Result, Retry, TaskSupport, Undo,
 };
 #[doc(inline)]
 pub use outlast_engine::{Order, Per};
@@ -99,6 +100,7 @@ pub use outlast_mcp::Helpers;
 #[doc(inline)]
 pub use outlast_mcp::offer::{CacheScope, CompletionRequest, RequestCx, ResourceContents};
 pub use reply::Reply;
+pub use sample::{Root, Sample, SampleRequest, Sampled};
 pub use server::{RunningServer, Server};
 pub use settings::{Listen, LogLevel, Settings, StdioMode, StoreUrl, Synchronous};
 pub use state::State;

@@ -8,6 +8,7 @@
 mod content;
 mod offered;
 mod questions;
+mod rounds;
 mod work;
 
 use clap::Parser;
@@ -34,6 +35,7 @@ fn server() -> Result<Server> {
         .tool(a_ping)
         .tools(work::tools())
         .tools(questions::tools())
+        .tools(rounds::tools())
         .tools(content::tools()?))
 }
 

@@ -60,12 +60,11 @@ async fn work(cx: Cx, ledger: PathBuf, fails: bool) -> Result<ToolResult> {
     cx.progress().message("a pause");
     cx.sleep("pause", Duration::from_millis(5)).await?;
     change("two").await?;
-    let question = InputRequest {
-        key: "go on".into(),
-        method: "elicitation/create".into(),
-        params: json!({ "message": "Go on?", "requestedSchema": {} }).into(),
-        expires_at: None,
-    };
+    let question = InputRequest::new(
+        "go on",
+        "elicitation/create",
+        json!({ "message": "Go on?", "requestedSchema": {} }).into(),
+    );
     cx.ask_raw(question).await?;
     change("three").await?;
     if fails {
