@@ -263,7 +263,7 @@ mod tests {
             ("--store", "sqlite:", "sqlite:PATH"),
             ("--task", "sometimes", "forbidden, optional or required"),
             ("--concurrency", "0", ""),
-            ("--shutdown-grace", "10", "30s"),
+            ("--shutdown-grace", "10", "90s"),
             ("--retention", "90d", "30 days"),
             ("--detach-after", "soon", "never"),
             ("--heartbeat", "0s", "100ms"),
