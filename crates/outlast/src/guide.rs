@@ -2,3 +2,6 @@
 
 #[doc = include_str!("docs/steps.md")]
 pub mod steps {}
+
+#[doc = include_str!("docs/relations.md")]
+pub mod relations {}

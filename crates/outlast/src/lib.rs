@@ -89,8 +89,9 @@ pub use outlast_core::{
 pub use outlast_core::{Principal, Scope};
 #[doc(inline)]
 pub use outlast_engine::{
-    ArtifactSource, BlockingCx, Cx, DetachAfter, Error, ErrorKind, Handler, OnDisconnect,
-    ProgressPart, ProgressReporter, ProgressSink, ProgressUpdate, Result, Retry, TaskSupport, Undo,
+    ArtifactSource, BlockingCx, Cx, DetachAfter, Error, ErrorKind, FanOut, Handler, OnDisconnect,
+    ProgressPart, ProgressReporter, ProgressSink, ProgressUpdate, Race, Result, Retry, Signals,
+    Spawn, TaskSupport, Undo,
 };
 #[doc(inline)]
 pub use outlast_engine::{Order, Per};

@@ -23,6 +23,8 @@ pub struct TaskInfo {
     pub progress: Progress,
     /// The tool, where the server says so.
     pub tool: Option<String>,
+    /// The task that started it, where the server says so.
+    pub parent: Option<String>,
     /// When it was created, as the server wrote it.
     pub created_at: String,
     /// When it last changed, as the server wrote it.
@@ -81,6 +83,8 @@ struct Meta {
     progress: Option<Progress>,
     #[serde(default, rename = "outlast/tool")]
     tool: Option<String>,
+    #[serde(default, rename = "outlast/parent")]
+    parent: Option<String>,
 }
 
 impl Snapshot {
@@ -97,6 +101,7 @@ impl Snapshot {
             message: wire.status_message.filter(|message| !message.is_empty()),
             progress: meta.progress.unwrap_or_default(),
             tool: meta.tool,
+            parent: meta.parent,
             created_at: wire.created_at,
             last_updated_at: wire.last_updated_at,
             ttl: wire.ttl_ms.or(wire.ttl).and_then(millis),

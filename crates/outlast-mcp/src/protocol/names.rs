@@ -18,6 +18,8 @@ pub const META_RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 pub const META_PROGRESS: &str = "outlast/progress";
 /// `_meta` of a Task object: the tool that runs. Ours.
 pub const META_TOOL: &str = "outlast/tool";
+/// `_meta` of a Task object: the task that started it. Ours.
+pub const META_PARENT: &str = "outlast/parent";
 
 /// `_meta` of a call: after how many milliseconds it may be answered with the id of its task; null for
 /// never. Ours.

@@ -12,7 +12,7 @@ use outlast_core::{InputRequest, Outcome, Task, TaskStatus, Timestamp};
 
 use super::object::{Number, Object};
 use super::result;
-use crate::protocol::names::{META_PROGRESS, META_TOOL};
+use crate::protocol::names::{META_PARENT, META_PROGRESS, META_TOOL};
 
 /// How long a client should wait before it asks again: short for a task that has just begun, since
 /// it may be done at once, and a tenth of its age later on.
@@ -66,6 +66,9 @@ pub(crate) fn task_document(object: &mut Object<'_>, task: &Task, now: Timestamp
     object
         .text("tool", &task.spec.tool)
         .plain("phase", task.state.phase.as_str());
+    if let Some(parent) = &task.spec.parent {
+        object.plain("parent", parent.task);
+    }
     if !task.shown_progress().is_empty() {
         progress(&mut object.object("progress"), task);
     }
@@ -103,6 +106,9 @@ fn ttl(object: &mut Object<'_>, key: &str, task: &Task) {
 /// What neither era's Task object has a member for, for its `_meta`: the tool, and the figures.
 pub(crate) fn annotations(meta: &mut Object<'_>, task: &Task) {
     meta.text(META_TOOL, &task.spec.tool);
+    if let Some(parent) = &task.spec.parent {
+        meta.plain(META_PARENT, parent.task);
+    }
     figures(meta, task);
 }
 

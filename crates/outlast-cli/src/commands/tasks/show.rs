@@ -25,6 +25,7 @@ impl Show {
             ("status", task.status.as_str().to_owned()),
         ];
         lines.extend(task.tool.map(|tool| ("tool", tool)));
+        lines.extend(task.parent.map(|parent| ("child of", parent)));
         lines.extend(task.message.map(|message| ("message", message)));
         if let Some(percent) = task.progress.percent() {
             let (done, total) = (task.progress.done, task.progress.total.unwrap_or_default());
