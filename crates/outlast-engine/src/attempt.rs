@@ -134,8 +134,10 @@ pub(crate) async fn drive(
             && run.is_storable()
             && let Some(since) = run.waits.waiting_since()
         {
-            // A parent must not sit in the slot that its children need.
-            let crowded = run.shared.slots.are_taken() && run.waits.needs_room();
+            // A parent must not sit in the slot that its children need, nor in the one place there
+            // is for a task that may have crashed a process.
+            let full = run.shared.slots.are_taken() || run.shared.suspect.load(Ordering::Acquire);
+            let crowded = full && run.waits.needs_room();
             let due = if crowded {
                 since
             } else {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use outlast::prelude::*;
 
-pub(crate) fn tools() -> [Tool; 12] {
+pub(crate) fn tools() -> [Tool; 13] {
     [
         add(),
         add_inline(),
         block(),
         failing_job(),
+        family(),
         greet(),
         noisy(),
         panic_job(),
@@ -142,6 +143,32 @@ async fn steps(
         values.push(value.await?);
     }
     Ok(values)
+}
+
+/// Starts one child of `steps` after the other, four at a time, and counts the steps they did.
+#[tool(task)]
+async fn family(
+    /// How many children.
+    children: u32,
+    /// How many steps each has.
+    count: u32,
+    /// How long each step takes.
+    step_ms: u64,
+    /// See `steps`.
+    ledger: String,
+    cx: Cx,
+) -> Result<usize> {
+    let one = serde_json::json!({"count": count, "step_ms": step_ms, "ledger": ledger});
+    let all = (0..children).map(|_| one.clone());
+    let mut done = 0;
+    for result in cx.fan_out("steps", all).limit(4).await? {
+        let structured = result?.structured.map(|steps| steps.to_value());
+        let steps = structured
+            .as_ref()
+            .and_then(|steps| steps["result"].as_array());
+        done += steps.map_or(0, Vec::len);
+    }
+    Ok(done)
 }
 
 fn append(ledger: &str, line: &str) -> std::io::Result<()> {

@@ -2,4 +2,5 @@
 
 mod commands;
 mod crash;
+mod kill_children;
 mod kill_steps;
