@@ -4,3 +4,4 @@ mod commands;
 mod crash;
 mod kill_children;
 mod kill_steps;
+mod suspended;
