@@ -5,3 +5,8 @@ pub mod steps {}
 
 #[doc = include_str!("docs/relations.md")]
 pub mod relations {}
+
+/// The examples of the guide for those who move a server over, which stands outside of the crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/moving.md")]
+struct Moving;

@@ -73,8 +73,19 @@ impl Client {
     /// # Errors
     /// As [`Client::modern`].
     pub fn legacy_session(&self) -> std::io::Result<Vec<(String, String)>> {
+        self.legacy_session_with(json!({}))
+    }
+
+    /// The same with a client that declares these capabilities.
+    ///
+    /// # Errors
+    /// As [`Client::modern`].
+    pub fn legacy_session_with(
+        &self,
+        capabilities: Value,
+    ) -> std::io::Result<Vec<(String, String)>> {
         let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-            "protocolVersion": "2025-11-25", "capabilities": {},
+            "protocolVersion": "2025-11-25", "capabilities": capabilities,
             "clientInfo": {"name": "processes", "version": "1"}}});
         let (_, headers) = self.post(&[], &body.to_string())?;
         let session = headers
@@ -102,26 +113,65 @@ impl Client {
             .map(|(answer, _)| answer)
     }
 
+    /// Answers a request of the server with a result.
+    ///
+    /// # Errors
+    /// As [`Client::modern`].
+    pub fn respond(
+        &self,
+        session: &[(String, String)],
+        id: &Value,
+        result: Value,
+    ) -> std::io::Result<Answer> {
+        let body = json!({"jsonrpc": "2.0", "id": id, "result": result});
+        self.post(session, &body.to_string())
+            .map(|(answer, _)| answer)
+    }
+
+    /// A request of the 2025-11-25 era whose answer is a stream of events.
+    ///
+    /// # Errors
+    /// The server is not there.
+    pub fn post_stream(
+        &self,
+        session: &[(String, String)],
+        message: &Value,
+    ) -> std::io::Result<Events> {
+        self.events("POST", session, &message.to_string())
+    }
+
+    /// The stream that broke after this event, from there on.
+    ///
+    /// # Errors
+    /// The server is not there.
+    pub fn get_stream(
+        &self,
+        session: &[(String, String)],
+        last_event: &str,
+    ) -> std::io::Result<Events> {
+        let mut headers = session.to_vec();
+        headers.push(("Last-Event-ID".to_owned(), last_event.to_owned()));
+        self.events("GET", &headers, "")
+    }
+
+    fn events(
+        &self,
+        method: &str,
+        headers: &[(String, String)],
+        body: &str,
+    ) -> std::io::Result<Events> {
+        let stream = self.send(method, headers, body)?;
+        Ok(Events {
+            reader: BufReader::new(stream),
+        })
+    }
+
     fn post(
         &self,
         headers: &[(String, String)],
         body: &str,
     ) -> std::io::Result<(Answer, Vec<(String, String)>)> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-        let extra: String = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
-        write!(
-            stream,
-            "POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nAccept: \
-             application/json, text/event-stream\r\nConnection: close\r\nContent-Length: \
-             {}\r\n{extra}\r\n{body}",
-            self.address,
-            body.len()
-        )?;
-        let mut reader = BufReader::new(stream);
+        let mut reader = BufReader::new(self.send("POST", headers, body)?);
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let gone = || std::io::Error::other("the server went away");
@@ -176,6 +226,62 @@ impl Client {
             },
             answered,
         ))
+    }
+}
+
+impl Client {
+    fn send(
+        &self,
+        method: &str,
+        headers: &[(String, String)],
+        body: &str,
+    ) -> std::io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+        let extra: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        write!(
+            stream,
+            "{method} /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nAccept: \
+             application/json, text/event-stream\r\nConnection: close\r\nContent-Length: \
+             {}\r\n{extra}\r\n{body}",
+            self.address,
+            body.len()
+        )?;
+        Ok(stream)
+    }
+}
+
+/// A stream of events, as it comes. Dropping it breaks the connection.
+///
+/// An event's lines are never torn by the chunks they come in, since the server writes each event
+/// at once; what else is on the wire is skipped.
+pub struct Events {
+    reader: BufReader<TcpStream>,
+}
+
+impl Events {
+    /// The next message, with the id of its event.
+    ///
+    /// # Errors
+    /// The stream is over, or nothing came for two minutes.
+    pub fn receive(&mut self) -> std::io::Result<(String, Value)> {
+        let mut id = String::new();
+        loop {
+            let mut line = String::new();
+            if self.reader.read_line(&mut line)? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            if let Some(given) = line.strip_prefix("id:") {
+                given.trim().clone_into(&mut id);
+            } else if let Some(data) = line.strip_prefix("data:")
+                && let Ok(message) = serde_json::from_str(data.trim())
+            {
+                return Ok((id, message));
+            }
+        }
     }
 }
 

@@ -7,6 +7,6 @@ mod client;
 mod random;
 mod server;
 
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, Events};
 pub use random::Random;
 pub use server::{Server, binary, eventually, free_port};

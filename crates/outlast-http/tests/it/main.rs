@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod auth;
+mod edges;
 mod exposure;
 mod rest;
 
@@ -65,6 +66,14 @@ async fn listening_with(
         task: TaskSupport::Optional,
         ..Tool::new("endless", Arc::new(Endless))
     };
+    serving(tool, configure, change).await
+}
+
+async fn serving(
+    tool: Tool,
+    configure: impl FnOnce(&mut Config),
+    change: impl FnOnce(HttpServer) -> HttpServer,
+) -> Listening {
     let engine = Engine::builder(Arc::new(MemoryStore::default()) as Arc<dyn Store>)
         .tools(Tools::new([tool]).unwrap())
         .start()

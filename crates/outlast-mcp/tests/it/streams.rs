@@ -1,5 +1,6 @@
 //! Streams of sessions: progress, status, resumption, and what a broken connection does not do.
 
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use crate::rig::{Events, Rig, eventually, request, send_to, whole};
@@ -247,4 +248,22 @@ async fn the_stream_of_a_stored_call_goes_on_at_another_instance() {
         Events::of(response).message().await["result"],
         result.message["result"]
     );
+}
+
+#[tokio::test]
+async fn an_idle_stream_shows_that_it_is_alive() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let headers = [("mcp-session-id", session.id.as_str())];
+    let response = rig.send(request(http::Method::GET, &headers, "")).await;
+    let mut body = response.into_body();
+    // Idle time passes at once from here on.
+    tokio::time::pause();
+    let mut comments = 0;
+    while comments < 3 {
+        let frame = body.frame().await.expect("the stream stays open").unwrap();
+        let text = frame.into_data().unwrap();
+        // Only a comment begins like this: no client takes it for an event.
+        comments += usize::from(text.starts_with(b":") && text.ends_with(b"\n\n"));
+    }
 }

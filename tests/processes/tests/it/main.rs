@@ -4,4 +4,5 @@ mod commands;
 mod crash;
 mod kill_children;
 mod kill_steps;
+mod redelivery;
 mod suspended;
