@@ -159,8 +159,10 @@ pub(super) async fn what_no_entry_names_is_swept_up_at_a_start(rig: Rig) -> Rig 
     let kept = blob(&rig, id, &[b"kept"]).await;
     name(&rig, &lease, "a", &kept).await;
     let orphan = blob(&rig, id, &[b"orphan"]).await;
-    let Forked::Reopened(rig) = rig.fork().await else {
-        panic!("this case runs on stores that can be reopened only");
+    let rig = match rig.fork().await {
+        Forked::Reopened(rig) => rig,
+        // A store that ends with its process has no next start.
+        Forked::Same(rig) => return rig,
     };
     eventually("the orphan is gone", async || {
         read(&rig, id, &orphan, 0, 9).await.is_none().then_some(())
