@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod conformance;
+mod crowd;
 mod disk;
 mod group;
 mod kill;
