@@ -47,6 +47,10 @@ pub struct TaskSpec {
     pub tool_version: String,
     /// The arguments, a JSON object.
     pub arguments: RawJson,
+    /// What was secret in the arguments, sealed under a key that is not in the store; dots stand in its
+    /// place there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
     /// Whom it belongs to.
     pub owner: Owner,
     /// Who called: the client's name, version and capabilities as it declared them. Later questions
@@ -139,6 +143,7 @@ impl TaskSpec {
             tool: tool.into(),
             tool_version: "1".into(),
             arguments,
+            sealed: None,
             owner: Owner::local(),
             client: None,
             request_meta: None,

@@ -208,6 +208,14 @@ fn continue_polling(run: &Run) {
 
 /// The last words of a run: progress and log are stored before its ending is.
 pub(crate) async fn settle(run: &Arc<Run>, ending: Ending) -> Ending {
+    let ending = match ending {
+        Ending::Outcome(outcome) => Ending::Outcome(run.mask().outcome(outcome)),
+        Ending::Again { message, wait } => Ending::Again {
+            message: run.mask().text(&message).into_owned(),
+            wait,
+        },
+        ending => ending,
+    };
     if matches!(ending, Ending::Lost) {
         return ending;
     }

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result, from_store};
 use crate::progress::ProgressReporter;
 use crate::race::Race;
 use crate::run::Run;
+use crate::secrets::Mask;
 use crate::signal::Signals;
 use crate::step::{self, Step};
 use crate::wait::For;
@@ -91,7 +92,11 @@ impl Cx {
     /// Logs a line in the name of `logger`.
     pub fn log_as(&self, level: Level, logger: &str, text: impl AsRef<str>) {
         self.run.sign_of_life();
-        let Some(line) = self.run.log.push(level, logger, text.as_ref()) else {
+        let Some(line) = self
+            .run
+            .log
+            .push(level, logger, &self.run.mask().text(text.as_ref()))
+        else {
             return;
         };
         if let Some(observer) = &self.run.observer {
@@ -128,7 +133,13 @@ impl Cx {
     ///
     /// # Cancel safety
     /// A dropped call has stored all of the bytes or none.
-    pub async fn write_log(&self, lines: Vec<LogLine>) -> Result<u64> {
+    pub async fn write_log(&self, mut lines: Vec<LogLine>) -> Result<u64> {
+        let mask = self.run.mask();
+        if !mask.is_empty() {
+            for line in &mut lines {
+                line.text = mask.bytes(&line.text).into_owned();
+            }
+        }
         let lease = self.run.must_persist("write_log").await?;
         self.run.sign_of_life();
         if let Some(observer) = &self.run.observer {
@@ -139,6 +150,12 @@ impl Cx {
             .log_append(&lease, lines)
             .await
             .map_err(from_store)
+    }
+
+    /// The secrets among the arguments, for hiding them in what is told by other ways than this
+    /// context, which hides them itself.
+    pub fn mask(&self) -> Mask {
+        self.run.mask().clone()
     }
 
     /// The last mark stored with this task's log: how far [`Cx::write_log`] got before a crash.
@@ -310,6 +327,11 @@ impl Cx {
     /// As [`Cx::ask_raw`].
     pub async fn ask_all(&self, requests: Vec<InputRequest>) -> Result<Vec<Answer>> {
         step::outside_step("ask")?;
+        let mask = self.run.mask();
+        let requests: Vec<_> = requests
+            .into_iter()
+            .map(|request| mask.question(request))
+            .collect();
         let keys: Vec<String> = requests.iter().map(|request| request.key.clone()).collect();
         for key in &keys {
             self.run.take_name(JournalKind::Ask, key)?;

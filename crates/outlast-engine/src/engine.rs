@@ -18,6 +18,7 @@ use crate::hub::Hub;
 use crate::order::{self, ALL_TOOLS, Order};
 use crate::progress::{ProgressSink, SinkSet, Sinks};
 use crate::run::Run;
+use crate::secrets::Vault;
 use crate::slots::Slots;
 use crate::state::StateMap;
 use crate::stored::Observers;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) worker: WorkerId,
     pub(crate) settings: Settings,
     pub(crate) state: StateMap,
+    pub(crate) vault: Vault,
     pub(crate) hub: Arc<Hub>,
     pub(crate) runs: Runs,
     pub(crate) slots: Slots,
@@ -242,6 +244,7 @@ impl NoticeSink for Shared {
 
 /// Builds an [`Engine`].
 pub struct EngineBuilder {
+    vault: Option<Vault>,
     store: Arc<dyn Store>,
     tools: Tools,
     state: StateMap,
@@ -277,6 +280,14 @@ impl EngineBuilder {
     #[must_use]
     pub fn progress_sink(mut self, sink: Arc<dyn ProgressSink>) -> Self {
         self.sinks.push(sink);
+        self
+    }
+
+    /// The key that secret arguments are sealed with. It must be the same as long as tasks with secrets
+    /// are in the store. Default: a random one, so that such tasks fail after a restart.
+    #[must_use]
+    pub fn secret_key(mut self, key: [u8; 32]) -> Self {
+        self.vault = Some(Vault::new(key));
         self
     }
 
@@ -332,6 +343,7 @@ impl EngineBuilder {
         })?;
         let usual = UsualTimes::load(&*self.store).await?;
         let shared = Arc::new(Shared {
+            vault: self.vault.unwrap_or_else(Vault::ephemeral),
             worker: WorkerId::random(),
             hub: Arc::default(),
             runs: Runs::default(),
@@ -383,6 +395,7 @@ impl Engine {
     /// Begins an engine over `store`.
     pub fn builder(store: Arc<dyn Store>) -> EngineBuilder {
         EngineBuilder {
+            vault: None,
             store,
             tools: Tools::default(),
             state: StateMap::default(),

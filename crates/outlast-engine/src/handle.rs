@@ -99,17 +99,22 @@ impl NewCall {
 
     pub(crate) fn into_spec(self, shared: &Shared) -> TaskSpec {
         let (tool, order) = (&self.tool, &self.tool.order);
+        let tools = shared.tools();
+        let fields = tools.secrets_of(&tool.name);
+        // Keys and digests are stored, and must not tell what is secret.
+        let keyed = fields.map(|fields| shared.vault.keyed(&self.arguments, fields));
+        let telling = keyed.as_ref().unwrap_or(&self.arguments);
         let mut keys = Keys::default();
-        order.add_keys(&tool.name, &self.arguments, &self.owner, &mut keys);
+        order.add_keys(&tool.name, telling, &self.owner, &mut keys);
         shared
             .order
-            .add_keys(ALL_TOOLS, &self.arguments, &self.owner, &mut keys);
-        let idempotency = self.key.map(|key| order.idempotency(key, &self.arguments));
+            .add_keys(ALL_TOOLS, telling, &self.owner, &mut keys);
+        let idempotency = self.key.map(|key| order.idempotency(key, telling));
         let delayed = self.delay.map(|delay| shared.store.clock().now() + delay);
-        TaskSpec {
+        let mut spec = TaskSpec {
             keys,
             idempotency,
-            same: order.same_work(&self.arguments, &self.owner),
+            same: order.same_work(telling, &self.owner),
             tool_version: self.tool.version.clone(),
             owner: self.owner,
             client: self.client,
@@ -127,8 +132,12 @@ impl NewCall {
             usual: shared.usual.of(&self.tool.name),
             max_crashes: self.tool.max_crashes.max(1),
             repeatable: self.tool.is_repeatable(),
-            ..TaskSpec::new(self.tool.name.clone(), self.arguments)
+            ..TaskSpec::new(self.tool.name.clone(), self.arguments.clone())
+        };
+        if let Some(fields) = fields {
+            shared.vault.seal_arguments(&mut spec, fields);
         }
+        spec
     }
 }
 

@@ -30,6 +30,7 @@ mod race;
 mod retry;
 mod run;
 mod running;
+mod secrets;
 mod serving;
 mod sharing;
 mod signal;
@@ -65,6 +66,7 @@ pub use progress::{
 pub use race::Race;
 pub use retry::Retry;
 pub use running::{OnDrop, Running};
+pub use secrets::{DOTS, Mask};
 pub use serving::{DetachAfter, HEARTBEATS, OnDisconnect, Serving, heartbeat};
 pub use sharing::{Asker, Grantee, Right};
 pub use signal::Signals;

@@ -21,6 +21,7 @@ use crate::log::LogBuffer;
 use crate::observer::Observer;
 use crate::progress::ProgressCell;
 use crate::retry::Retry;
+use crate::secrets::{Mask, Opened};
 use crate::slots::Slot;
 use crate::tool::Tool;
 use crate::usage::Meter;
@@ -51,6 +52,8 @@ pub(crate) struct Run {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     /// May become a task: everything but `Origin::Unstored`.
     storable: bool,
+    /// The arguments with their secrets, and what must not be told; or why they cannot be opened.
+    pub(crate) opened: Result<Opened, String>,
     lease: OnceLock<Lease>,
     /// Held while the record of a lazy run is written. `true` once the run has ended without one: from
     /// then on it must not get one, for nobody would finish it.
@@ -92,6 +95,7 @@ impl Run {
         observer: Option<Arc<dyn Observer>>,
         slot: Option<Slot>,
     ) -> Arc<Self> {
+        let opened = shared.vault.open_arguments(&spec);
         let (storable, claimed, carried) = match origin {
             Origin::Leased(claimed) => (true, Some(claimed), Carried::default()),
             Origin::Lazy => (true, None, Carried::default()),
@@ -126,6 +130,7 @@ impl Run {
                 claimed
                     .map_or(carried.journal, |claimed| claimed.journal)
                     .into_iter()
+                    .map(|entry| opened_entry(&shared, &spec, entry))
                     .map(|entry| ((entry.kind, entry.name.clone()), entry))
                     .collect(),
             ),
@@ -146,8 +151,20 @@ impl Run {
             shared,
             observer,
             storable,
+            opened,
         };
         Arc::new(run)
+    }
+
+    /// What must not be told.
+    pub(crate) fn mask(&self) -> &Mask {
+        static NOTHING: Mask = Mask::NOTHING;
+        self.opened.as_ref().map_or(&NOTHING, |opened| &opened.mask)
+    }
+
+    /// An entry of the journal as it was recorded, before it was sealed.
+    pub(crate) fn opened_entry(&self, entry: JournalEntry) -> JournalEntry {
+        opened_entry(&self.shared, &self.spec, entry)
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
@@ -342,6 +359,14 @@ impl Run {
 
     pub(crate) fn step_in_flight(&self) -> bool {
         self.steps_in_flight.load(Ordering::Acquire) > 0
+    }
+}
+
+fn opened_entry(shared: &Shared, spec: &TaskSpec, entry: JournalEntry) -> JournalEntry {
+    // Without secrets nothing was sealed.
+    match &spec.sealed {
+        Some(_) => shared.vault.open_recorded(spec.id, entry),
+        None => entry,
     }
 }
 

@@ -205,11 +205,13 @@ pub(crate) async fn record(
         return Ok(entry);
     }
     let lease = run.must_persist(kind.as_str()).await?;
+    let vault = &run.shared.vault;
+    let recorded = vault.seal_recorded(run.spec.id, run.mask(), recorded);
     let entry = run
         .store()
         .journal_put(&lease, kind, name, input, recorded)
         .await;
-    let entry = entry.map_err(from_store)?;
+    let entry = run.opened_entry(entry.map_err(from_store)?);
     run.sign_of_life();
     run.remember(entry.clone());
     Ok(entry)

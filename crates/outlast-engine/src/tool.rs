@@ -14,6 +14,7 @@ use crate::context::Cx;
 use crate::error::Result;
 use crate::order::Order;
 use crate::retry::Retry;
+use crate::secrets::Fields;
 use crate::serving::Serving;
 
 /// Whether a tool may, must or must not run as a task, in the words of both eras.
@@ -183,6 +184,8 @@ impl Tool {
 pub struct Tools {
     by_name: Arc<BTreeMap<String, Arc<Tool>>>,
     versions: Arc<BTreeSet<ToolVersion>>,
+    /// The secret arguments of the tools that have some.
+    secrets: Arc<BTreeMap<String, Fields>>,
 }
 
 impl Tools {
@@ -207,10 +210,24 @@ impl Tools {
                 version: version.clone(),
             })
         });
+        let secrets = by_name.values().filter_map(|tool| {
+            let fields = Fields::of(&tool.input_schema.to_value())?;
+            Some((tool.name.clone(), fields))
+        });
         Self {
+            secrets: Arc::new(secrets.collect()),
             versions: Arc::new(versions.collect()),
             by_name: Arc::new(by_name),
         }
+    }
+
+    /// Whether a tool has secret arguments: those whose schema says `writeOnly` or `format: password`.
+    pub fn have_secrets(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    pub(crate) fn secrets_of(&self, tool: &str) -> Option<&Fields> {
+        self.secrets.get(tool)
     }
 
     /// This set and one tool more.

@@ -195,7 +195,8 @@ async fn undo(run: &Arc<Run>, entry: &JournalEntry) -> Result<(), String> {
         };
         errors += 1;
         let text = format!("undo {:?} failed: {message}", entry.name);
-        run.log.push(Level::Warning, "outlast", &text);
+        run.log
+            .push(Level::Warning, "outlast", &run.mask().text(&text));
         match retry.wait_after(errors) {
             Some(wait) => tokio::time::sleep(wait).await,
             None => return Err(message),
@@ -247,7 +248,7 @@ async fn record(run: &Arc<Run>, name: &str, done: Result<(), String>) -> Option<
     let lease = run.lease()?;
     let recorded = match &done {
         Ok(()) => RawJson::of(&()).map(Recorded::Value),
-        Err(message) => RawJson::of(message).map(Recorded::Error),
+        Err(message) => RawJson::of(&run.mask().text(message)).map(Recorded::Error),
     };
     let recorded = recorded.expect("a text has a JSON form");
     loop {

@@ -81,7 +81,8 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
         // The set of tools changed between the claim and now: somebody else will know it.
         return end(shared, &lease, AttemptEnd::Release).await;
     };
-    let journal = if task.is_finished() {
+    let undoes = task.is_finished();
+    let journal = if undoes {
         claimed.journal.clone()
     } else {
         Vec::new()
@@ -101,7 +102,9 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
         }
     }
     shared.runs.insert(Arc::clone(&run));
-    let ended = if task.is_finished() {
+    let ended = if undoes {
+        let opened = |entry| run.opened_entry(entry);
+        let journal: Vec<_> = journal.into_iter().map(opened).collect();
         undo::clean_up(&run, &journal).await
     } else {
         let handler = start_handler(&tool.handler, &run);
@@ -124,9 +127,21 @@ pub(crate) fn start_handler(
     let cx = Cx {
         run: Arc::clone(run),
     };
-    let arguments = run.spec.arguments.clone();
+    let arguments = match &run.opened {
+        Ok(opened) => Ok(opened
+            .arguments
+            .as_ref()
+            .unwrap_or(&run.spec.arguments)
+            .clone()),
+        Err(why) => Err(why.clone()),
+    };
     // Inside the future, so that a panic of the call itself is caught like any other.
-    Box::pin(async move { handler.call(arguments, cx).await })
+    Box::pin(async move {
+        match arguments {
+            Ok(arguments) => handler.call(arguments, cx).await,
+            Err(why) => Err(crate::Error::protocol(-32603, why)),
+        }
+    })
 }
 
 /// What the store is told about an ending; `None` if it knows already.

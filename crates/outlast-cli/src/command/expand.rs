@@ -31,6 +31,8 @@ pub struct Invocation {
     pub argv: Vec<String>,
     /// Variables to be set beside those that are inherited.
     pub env: Vec<(String, String)>,
+    /// Further ones, which hold secrets and are never written down.
+    pub secret_env: Vec<(String, String)>,
     /// The working folder.
     pub working_dir: PathBuf,
 }
@@ -87,10 +89,19 @@ pub fn expand(
     arguments: &Map<String, Value>,
 ) -> Result<Invocation, ArgumentError> {
     let values = values(tool, arguments)?;
-    let mut env = Vec::new();
+    let is_secret = |name: &str| {
+        let argument = tool.arguments.iter().find(|known| known.name == name);
+        argument.is_some_and(|known| known.secret)
+    };
+    let (mut env, mut secret_env) = (Vec::new(), Vec::new());
     for (name, template) in &tool.env {
+        let to = if template.arguments().any(is_secret) {
+            &mut secret_env
+        } else {
+            &mut env
+        };
         if let Some(text) = render_text(template, &values) {
-            env.push((name.clone(), text));
+            to.push((name.clone(), text));
         }
     }
     let argv = match &tool.program {
@@ -103,7 +114,12 @@ pub fn expand(
         }
         Program::Shell(script) => {
             for (name, given) in &values {
-                env.push((variable(name), shell_value(name, given)?));
+                let to = if is_secret(name) {
+                    &mut secret_env
+                } else {
+                    &mut env
+                };
+                to.push((variable(name), shell_value(name, given)?));
             }
             // The last word is `$0`: the shell's own messages begin with it.
             vec![
@@ -114,10 +130,11 @@ pub fn expand(
             ]
         }
     };
-    let longest = argv
-        .iter()
-        .map(String::len)
-        .chain(env.iter().map(|(n, v)| n.len() + v.len() + 1));
+    let longest = argv.iter().map(String::len).chain(
+        env.iter()
+            .chain(&secret_env)
+            .map(|(n, v)| n.len() + v.len() + 1),
+    );
     if longest.max().is_some_and(|length| length >= LONGEST_WORD) {
         return Err(ArgumentError {
             argument: None,
@@ -130,6 +147,7 @@ pub fn expand(
     Ok(Invocation {
         argv,
         env,
+        secret_env,
         working_dir: tool.working_dir.clone(),
     })
 }

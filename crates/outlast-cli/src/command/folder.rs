@@ -437,6 +437,7 @@ mod tests {
         Spec::new(Invocation {
             argv: vec![word.to_owned()],
             env: vec![],
+            secret_env: vec![],
             working_dir: "/".into(),
         })
     }

@@ -34,7 +34,8 @@ impl Launcher {
         }
     }
 
-    /// Starts a shim for the run and returns without waiting for it.
+    /// Starts a shim for the run and returns without waiting for it. `secrets` are variables for the
+    /// command that are not in the folder.
     ///
     /// Safe to repeat: in one folder at most one shim ever starts a command, and the others exit.
     /// The child may be dropped; it goes on and is reaped by the runtime. It holds no pipe of this
@@ -45,12 +46,13 @@ impl Launcher {
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
-    pub fn launch(&self, folder: &RunFolder) -> io::Result<Child> {
+    pub fn launch(&self, folder: &RunFolder, secrets: &[(String, String)]) -> io::Result<Child> {
         Command::new(&self.program)
             .arg0("outlast")
             .arg(SUBCOMMAND)
             .arg(folder.path())
             .current_dir("/")
+            .envs(secrets.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::from(folder.shim_log()?))

@@ -295,6 +295,7 @@ mod tests {
             ..Spec::new(Invocation {
                 argv: vec![],
                 env: vec![],
+                secret_env: vec![],
                 working_dir: "/".into(),
             })
         };

@@ -12,13 +12,16 @@
 //! A caller may ask for another time limit by `_meta`, `"outlast/timeoutMs"`: a number of
 //! milliseconds, at most the tool's `max_timeout`.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::task::{DEFAULT_MAX_AGE, DEFAULT_RETENTION};
 use outlast_core::{Failure, FailureReason, Level, LogLine, RawJson, ToolResult};
-use outlast_engine::{BoxFuture, Cx, Error, ErrorKind, Handler, Result, TaskSupport, Tool};
+use outlast_engine::{BoxFuture, Cx, Error, ErrorKind, Handler, Mask, Result, TaskSupport, Tool};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::process::Child;
@@ -170,6 +173,20 @@ impl CommandHandler {
         timeout.map_err(|problem| format!("_meta[\"{TIMEOUT_KEY}\"]: {problem}"))
     }
 
+    /// The variables that hold secrets.
+    fn secrets(&self, arguments: &RawJson) -> Result<Vec<(String, String)>> {
+        if self
+            .command
+            .arguments
+            .iter()
+            .all(|argument| !argument.secret)
+        {
+            return Ok(Vec::new());
+        }
+        let expanded = self.expand(arguments).map_err(Error::arguments)?;
+        Ok(expanded.secret_env)
+    }
+
     fn spec(&self, arguments: &RawJson, cx: &Cx) -> Result<Spec> {
         let timeout = self.timeout(cx.request_meta()).map_err(Error::arguments)?;
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -193,9 +210,11 @@ impl CommandHandler {
                     .await?;
             }
         }
+        let secrets = self.secrets(arguments)?;
         loop {
             let (number, folder) = self.latest_or_new(arguments, cx).await?;
             let mut run = Run::new(self, cx, number, folder);
+            run.secrets.clone_from(&secrets);
             match run.follow().await? {
                 Ending::Status(status) if status.stopped == Some(StopCause::Cancel) => {
                     return Err(cx.cancelled_error());
@@ -265,6 +284,31 @@ async fn ended(shim: &mut Option<Child>) {
     }
 }
 
+/// Blots out secrets in a file that nobody writes any more. Its length stays as it is.
+fn scrub(path: &Path, mask: &Mask) -> io::Result<()> {
+    const PIECE: usize = 1024 * 1024;
+    let file = File::options().read(true).write(true).open(path)?;
+    let mut piece = vec![0; PIECE + mask.longest()];
+    let mut at = 0;
+    loop {
+        let mut length = 0;
+        while length < piece.len() {
+            match file.read_at(&mut piece[length..], at + length as u64)? {
+                0 => break,
+                read => length += read,
+            }
+        }
+        if mask.blot(&mut piece[..length]) {
+            file.write_all_at(&piece[..length], at)?;
+        }
+        if length < piece.len() {
+            return file.sync_all();
+        }
+        // The end is looked at again: a secret may go over it.
+        at += PIECE as u64;
+    }
+}
+
 /// A run that is being followed.
 struct Run<'a> {
     handler: &'a CommandHandler,
@@ -277,6 +321,10 @@ struct Run<'a> {
     store_at: Option<Instant>,
     /// How far the output has been read.
     offset: u64,
+    /// Variables for the command that are not in the folder.
+    secrets: Vec<(String, String)>,
+    /// The output has ended.
+    over: bool,
     shim: Option<Child>,
     starts: u32,
 }
@@ -292,6 +340,8 @@ impl<'a> Run<'a> {
             pending: Vec::new(),
             store_at: None,
             offset: 0,
+            secrets: Vec::new(),
+            over: false,
             shim: None,
             starts: 0,
         }
@@ -394,7 +444,12 @@ impl<'a> Run<'a> {
             )));
         }
         self.starts += 1;
-        match self.handler.runs.launcher().launch(&self.folder) {
+        match self
+            .handler
+            .runs
+            .launcher()
+            .launch(&self.folder, &self.secrets)
+        {
             Ok(shim) => self.shim = Some(shim),
             Err(error) if self.starts == STARTS => {
                 return Err(Error::tool(format!(
@@ -429,14 +484,23 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         self.store_at = None;
-        if self.pending.is_empty() {
+        // What may be the beginning of a secret waits for the rest, or for the end.
+        let complete = if self.over {
+            self.pending.len()
+        } else {
+            self.cx.mask().complete(&self.pending)
+        };
+        let waits = self.pending.split_off(complete);
+        let ready = std::mem::replace(&mut self.pending, waits);
+        if ready.is_empty() {
             return Ok(());
         }
+        let told = self.offset - self.pending.len() as u64;
         let line = LogLine {
             level: Level::Info,
             logger: String::new(),
-            text: std::mem::take(&mut self.pending),
-            mark: Some(self.number << OFFSET_BITS | self.offset),
+            text: ready,
+            mark: Some(self.number << OFFSET_BITS | told),
         };
         self.cx.write_log(vec![line]).await.map(drop)
     }
@@ -445,6 +509,13 @@ impl<'a> Run<'a> {
     async fn take_over(&mut self) -> Result<()> {
         let update = self.progress.finish();
         self.tell(update);
+        self.over = true;
+        let mask = self.cx.mask();
+        if !mask.is_empty() {
+            // The command wrote the file itself; now it can be cleaned.
+            let log = self.folder.log_path();
+            tokio::task::spawn_blocking(move || scrub(&log, &mask)).await??;
+        }
         if self.cx.is_stored() {
             self.store(true).await
         } else {

@@ -22,7 +22,7 @@ const TYPES: [(&str, Type); 5] = [
 ];
 
 /// The keys of an argument; those in front are rules, which a list has in `items`.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "type",
     "enum",
     "minimum",
@@ -37,6 +37,7 @@ pub(super) const KEYS: [&str; 17] = [
     "default",
     "required",
     "allow_dash",
+    "secret",
     "items",
     "min_items",
     "max_items",
@@ -89,6 +90,9 @@ pub struct Argument {
     pub default: Option<Value>,
     /// Values may begin with `-`.
     pub allow_dash: bool,
+    /// The value is sealed before it is stored, hidden wherever it would be told, and reaches the command
+    /// by its environment alone.
+    pub secret: bool,
     /// One value, or a list of them.
     pub shape: Shape,
 }
@@ -203,6 +207,7 @@ impl Argument {
         put(&mut schema, "title", self.title.clone());
         put(&mut schema, "description", self.description.clone());
         put(&mut schema, "default", self.default.clone());
+        put(&mut schema, "writeOnly", self.secret.then_some(true));
         schema.into()
     }
 }
@@ -417,8 +422,15 @@ pub(super) fn read(
             .unwrap_or(!section.has("default")),
         default,
         allow_dash: section.boolean("allow_dash").unwrap_or(false),
+        secret: section.boolean("secret").unwrap_or(false),
         shape,
     };
+    if argument.secret && argument.default.is_some() {
+        section.wrong("default", "not for a secret: it would stand in the file");
+    }
+    if argument.secret && argument.rules().ty == Type::Boolean {
+        section.wrong("secret", "not for a boolean, which has two values to guess");
+    }
     if argument.allow_dash && argument.rules().ty == Type::Boolean {
         section.wrong("allow_dash", "not for a boolean");
     }

@@ -526,6 +526,17 @@ fn read_word(
         word.arguments().into_iter(),
         arguments,
     );
+    for name in word.arguments() {
+        if arguments
+            .iter()
+            .any(|known| known.name == name && known.secret)
+        {
+            note(format!(
+                "{{{name}}} is secret, and the words of a command can be seen by other users of the \
+                 machine; give it by env = {{ NAME = \"{{{name}}}\" }}"
+            ));
+        }
+    }
     for argument in switches(&word) {
         let known = arguments.iter().find(|known| known.name == argument);
         if known.is_some_and(|known| known.is_list() || known.rules().ty != Type::Boolean) {

@@ -57,6 +57,7 @@ impl Rig {
         let mut spec = Spec::new(Invocation {
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
             env: vec![],
+            secret_env: vec![],
             working_dir: self.dir.path().to_owned(),
         });
         // Short graces: what ignores a signal should not make the tests slow.
@@ -83,7 +84,7 @@ impl Rig {
 
     /// Starts a shim and waits until the command is about to run.
     pub(crate) async fn launch(&self, folder: &RunFolder) {
-        Launcher::program(outlast()).launch(folder).unwrap();
+        Launcher::program(outlast()).launch(folder, &[]).unwrap();
         eventually("the start", || {
             (folder.started().unwrap().is_some() || folder.status().unwrap().is_some())
                 .then_some(())

@@ -69,7 +69,9 @@ async fn racing_shims_execute_once() {
     let rig = Rig::new();
     let folder = rig.script("echo once >> ledger; while ! [ -e go ]; do sleep 0.01; done");
     let launcher = Launcher::program(outlast());
-    let mut shims: Vec<_> = (0..8).map(|_| launcher.launch(&folder).unwrap()).collect();
+    let mut shims: Vec<_> = (0..8)
+        .map(|_| launcher.launch(&folder, &[]).unwrap())
+        .collect();
     // All but one give up by themselves while the command still runs.
     let mut refused = 0;
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
@@ -91,7 +93,7 @@ async fn racing_shims_execute_once() {
     std::fs::write(rig.file("go"), "").unwrap();
     assert_eq!(ended(&folder).await.end, End::Exited(0));
 
-    let late = launcher.launch(&folder).unwrap().wait().await.unwrap();
+    let late = launcher.launch(&folder, &[]).unwrap().wait().await.unwrap();
     assert_eq!(
         late.code(),
         Some(3),
@@ -118,7 +120,7 @@ async fn a_start_that_is_killed_anywhere_executes_at_most_once_and_is_told() {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            let mut shim = launcher.launch(&folder).unwrap();
+            let mut shim = launcher.launch(&folder, &[]).unwrap();
             tokio::time::sleep(Duration::from_micros(random % 20_000)).await;
             shim.kill().await.unwrap();
         }
@@ -129,7 +131,7 @@ async fn a_start_that_is_killed_anywhere_executes_at_most_once_and_is_told() {
                         rig.lines("ledger").is_empty(),
                         "round {round}: executed, not told"
                     );
-                    launcher.launch(&folder).unwrap().wait().await.unwrap();
+                    launcher.launch(&folder, &[]).unwrap().wait().await.unwrap();
                 }
                 RunState::Running => tokio::time::sleep(Duration::from_millis(5)).await,
                 state => break state,

@@ -77,7 +77,8 @@ impl ProgressReporter {
 
     /// Says what is happening now. At most 2,000 characters are kept.
     pub fn message(&self, message: impl Into<String>) -> &Self {
-        let message = short(message.into());
+        let message = message.into();
+        let message = short(self.run.mask().text(&message).into_owned());
         self.change(|progress| progress.message = Some(message))
     }
 

@@ -13,6 +13,7 @@ mod order;
 mod progress;
 mod replay;
 mod retries;
+mod secrets;
 mod signals;
 mod support;
 mod timeouts;

@@ -4,6 +4,7 @@ mod connections;
 mod parts;
 mod run;
 mod running;
+mod secret_key;
 mod socket;
 mod unix;
 

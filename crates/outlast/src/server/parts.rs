@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::Server;
 use super::connections::Connections;
 use super::running::RunningServer;
+use super::secret_key;
 use super::socket::{self, Door};
 use super::unix::{self, UnixDoor};
 use crate::bridge::{self, Identity};
@@ -119,11 +120,16 @@ impl Server {
         };
         store.set_address(&reached_at)?;
 
+        let tools = catalog.offer().tools();
+        let key = secret_key::load(&database, &*store, tools.have_secrets()).await?;
         let mut engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
-            .tools(catalog.offer().tools())
+            .tools(tools)
             .state(state);
         for sink in &self.progress_sinks {
             engine = engine.progress_sink(Arc::clone(sink));
+        }
+        if let Some(key) = key {
+            engine = engine.secret_key(key);
         }
         if let Some(concurrency) = settings.concurrency {
             engine = engine.slots(concurrency.get());

@@ -1,0 +1,147 @@
+//! A planted secret: given to a command that tells it to everybody, and then looked for everywhere.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::rig::{Rig, outlast};
+use crate::serve::Server;
+
+const SECRET: &str = "hunter2-correct-horse";
+
+const FILE: &str = r#"
+[server]
+store = "sqlite:outlast.db"
+task = "optional"
+
+[tools.login]
+description = "Logs in, and talks too much."
+shell = true
+command = '''
+test "$ARG_PASSWORD" = "$EXPECTED" || exit 3
+echo "100 of 100 logged in with $ARG_PASSWORD"
+printf 'in pieces: hunter2-'; sleep 0.4; echo 'correct-horse'
+echo "{\"password\": \"$ARG_PASSWORD\"}" >&2
+'''
+env = { EXPECTED = "{password}" }
+progress = ['(?P<done>\d+) of (?P<total>\d+) (?P<message>.*)']
+
+[tools.login.arguments.user]
+type = "string"
+
+[tools.login.arguments.password]
+type = "string"
+secret = true
+"#;
+
+fn run(rig: &Rig, words: &[&str]) -> Output {
+    let output = Command::new(outlast())
+        .args(words)
+        .current_dir(rig.file(""))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let told = [output.stdout.as_slice(), &output.stderr].concat();
+    assert!(
+        !holds(&told),
+        "{words:?}: {}",
+        String::from_utf8_lossy(&told)
+    );
+    output
+}
+
+fn holds(bytes: &[u8]) -> bool {
+    bytes
+        .windows(SECRET.len())
+        .any(|window| window == SECRET.as_bytes())
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.is_file() {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_secret_is_found_nowhere() {
+    let rig = Rig::new();
+    std::fs::write(rig.file("outlast.toml"), FILE).unwrap();
+    let server = Server::start(&rig);
+    let url = ["--url", server.url.as_str()];
+    let ask = |words: &[&str]| run(&rig, &[words, &url].concat());
+    let text = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let password = format!("password={SECRET}");
+    for mode in ["--wait", "--task", ""] {
+        let mut words = vec!["call", "login", "user=alice", &password];
+        words.extend([mode].iter().filter(|mode| !mode.is_empty()));
+        let called = ask(&words);
+        assert!(
+            called.status.success(),
+            "{}",
+            String::from_utf8_lossy(&called.stderr)
+        );
+    }
+    let listed = fetched(&server, "/tasks");
+    assert!(!holds(listed.as_bytes()), "{listed}");
+    let ids: Vec<&str> = listed
+        .split('"')
+        .filter(|word| word.len() == 36 && word.matches('-').count() == 4)
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    assert!(!ids.is_empty(), "{listed}");
+    for id in ids {
+        let result = ask(&["tasks", "result", id]);
+        assert!(result.status.success());
+        let result = text(&result);
+        assert!(result.contains("logged in with"), "{result}");
+        let log = text(&ask(&["tasks", "logs", id]));
+        assert!(log.contains("logged in with •••"), "{log}");
+        assert!(log.contains("in pieces: •••"), "{log}");
+        ask(&["tasks", "show", id]);
+        let shown = fetched(&server, &format!("/tasks/{id}"));
+        assert!(shown.contains("alice") && shown.contains("•••"), "{shown}");
+        assert!(!holds(shown.as_bytes()), "{shown}");
+    }
+    for path in files(&rig.file("")) {
+        assert!(!holds(&std::fs::read(&path).unwrap()), "{}", path.display());
+    }
+    let key = std::fs::metadata(rig.file("outlast.db.key")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&key) & 0o777, 0o600);
+}
+
+/// What the REST surface shows.
+fn fetched(server: &Server, path: &str) -> String {
+    use std::io::{Read, Write};
+    let host = server.url.trim_start_matches("http://");
+    let host = host.trim_end_matches("/mcp");
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_secret_in_the_words_of_a_command_is_refused() {
+    let rig = Rig::new();
+    let file = r#"
+[tools.login]
+description = "Logs in."
+command = ["login", "{password}"]
+[tools.login.arguments.password]
+type = "string"
+secret = true
+"#;
+    std::fs::write(rig.file("outlast.toml"), file).unwrap();
+    let checked = run(&rig, &["check"]);
+    assert_eq!(checked.status.code(), Some(2));
+    let sentence = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(sentence.contains("give it by env"), "{sentence}");
+}

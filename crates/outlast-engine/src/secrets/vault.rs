@@ -1,0 +1,176 @@
+//! Sealing under the key that is not in the store.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
+use hmac::{Hmac, Mac};
+use outlast_core::{JournalEntry, RawJson, Recorded, TaskId, TaskSpec};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::Sha256;
+
+use super::{DOTS, Fields, Mask};
+
+const NONCE: usize = 12;
+
+/// Seals and opens secrets.
+pub(crate) struct Vault {
+    cipher: ChaCha20Poly1305,
+    /// Tells equal secrets, without telling which.
+    mac: Hmac<Sha256>,
+}
+
+/// A sealed value in the journal.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    #[serde(rename = "outlast/sealed")]
+    sealed: String,
+}
+
+/// What a run needs of its secrets.
+#[derive(Default)]
+pub(crate) struct Opened {
+    /// The arguments as they were given; `None` if they had no secrets.
+    pub(crate) arguments: Option<RawJson>,
+    pub(crate) mask: Mask,
+}
+
+impl Vault {
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&key).expect("any length will do");
+        // Another use of the key, which must not be confused with the first.
+        mac.update(b"outlast: equal secrets");
+        Self {
+            cipher: ChaCha20Poly1305::new(&Key::from(key)),
+            mac,
+        }
+    }
+
+    /// A vault whose key is known to nobody.
+    pub(crate) fn ephemeral() -> Self {
+        Self::new(random())
+    }
+
+    fn seal(&self, task: TaskId, plain: &[u8]) -> String {
+        let nonce: [u8; NONCE] = random();
+        let payload = Payload {
+            msg: plain,
+            aad: task.as_bytes(),
+        };
+        let sealed = self
+            .cipher
+            .encrypt(&Nonce::from(nonce), payload)
+            .expect("a message far below 256 GiB can be sealed");
+        STANDARD_NO_PAD.encode([&nonce[..], &sealed].concat())
+    }
+
+    fn open(&self, task: TaskId, text: &str) -> Result<Vec<u8>, String> {
+        let cannot = || {
+            "secrets of this task were sealed with another key; start the server with the key that \
+             it had"
+                .to_owned()
+        };
+        let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| cannot())?;
+        let (nonce, sealed) = bytes.split_first_chunk::<NONCE>().ok_or_else(cannot)?;
+        let payload = Payload {
+            msg: sealed,
+            aad: task.as_bytes(),
+        };
+        self.cipher
+            .decrypt(&Nonce::from(*nonce), payload)
+            .map_err(|_| cannot())
+    }
+
+    /// The arguments with a keyed digest in the place of each secret, for finding equal calls.
+    pub(crate) fn keyed(&self, arguments: &RawJson, fields: &Fields) -> RawJson {
+        let mut value = arguments.to_value();
+        for (at, secret) in fields.take(&mut value, DOTS) {
+            let mut mac = self.mac.clone();
+            mac.update(secret.to_string().as_bytes());
+            let digest = STANDARD_NO_PAD.encode(mac.finalize().into_bytes());
+            if let Some(place) = value.pointer_mut(&at) {
+                *place = digest.into();
+            }
+        }
+        value.into()
+    }
+
+    /// Seals the secret fields of a task that is to be created.
+    pub(crate) fn seal_arguments(&self, spec: &mut TaskSpec, fields: &Fields) {
+        let mut arguments = spec.arguments.to_value();
+        let taken = fields.take(&mut arguments, DOTS);
+        if taken.is_empty() {
+            return;
+        }
+        let plain = serde_json::to_vec(&taken).expect("a JSON tree has a JSON text");
+        spec.arguments = arguments.into();
+        spec.sealed = Some(self.seal(spec.id, &plain));
+    }
+
+    /// What was sealed with a task. Only dots are replaced: the arguments may be another call's.
+    ///
+    /// # Errors
+    /// The key is another one; the sentence says so.
+    pub(crate) fn open_arguments(&self, spec: &TaskSpec) -> Result<Opened, String> {
+        let Some(sealed) = &spec.sealed else {
+            return Ok(Opened::default());
+        };
+        let plain = self.open(spec.id, sealed)?;
+        let taken: Vec<(String, Value)> =
+            serde_json::from_slice(&plain).map_err(|error| error.to_string())?;
+        let mask = Mask::of(taken.iter().map(|(_, secret)| secret));
+        let mut arguments = spec.arguments.to_value();
+        for (at, secret) in taken {
+            if let Some(place) = arguments.pointer_mut(&at)
+                && *place == DOTS
+            {
+                *place = secret;
+            }
+        }
+        Ok(Opened {
+            arguments: Some(arguments.into()),
+            mask,
+        })
+    }
+
+    /// What is to be recorded, sealed if it holds a secret.
+    pub(crate) fn seal_recorded(&self, task: TaskId, mask: &Mask, recorded: Recorded) -> Recorded {
+        let seal = |json: RawJson| {
+            if mask.is_empty() || mask.json(json.clone()) == json {
+                return json;
+            }
+            let sealed = self.seal(task, json.as_str().as_bytes());
+            RawJson::of(&Sealed { sealed }).expect("a text has a JSON form")
+        };
+        match recorded {
+            Recorded::Value(json) => Recorded::Value(seal(json)),
+            Recorded::Error(json) => Recorded::Error(seal(json)),
+        }
+    }
+
+    /// An entry as it was before it was sealed. What cannot be opened is left as it is, and does not
+    /// fit whoever reads it.
+    pub(crate) fn open_recorded(&self, task: TaskId, mut entry: JournalEntry) -> JournalEntry {
+        let open = |json: RawJson| {
+            let sealed: Option<Sealed> = json.to().ok();
+            let plain = sealed.and_then(|sealed| self.open(task, &sealed.sealed).ok());
+            let plain = plain.and_then(|plain| String::from_utf8(plain).ok());
+            plain
+                .and_then(|plain| RawJson::parse(plain).ok())
+                .unwrap_or(json)
+        };
+        entry.recorded = match entry.recorded {
+            Recorded::Value(json) => Recorded::Value(open(json)),
+            Recorded::Error(json) => Recorded::Error(open(json)),
+        };
+        entry
+    }
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}

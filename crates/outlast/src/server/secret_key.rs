@@ -1,0 +1,149 @@
+//! The key that secret arguments are sealed with: in the environment as `OUTLAST_KEY`, or in the file
+//! `<db>.key` (mode 0600), which is made when a server first has a tool with secrets.
+//!
+//! It is not in the store, so that a copy of the store tells nothing. The store knows its digest, so that
+//! a server with another key does not start, instead of failing every task that has secrets.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use outlast_core::Side;
+use sha2::{Digest, Sha256};
+
+use super::beside;
+use crate::error::StartError;
+
+const VARIABLE: &str = "OUTLAST_KEY";
+const SPACE: &str = "secret-key";
+const NAME: &str = "digest";
+
+type Key = [u8; 32];
+
+/// The key of the store at `database`; `None` if there is none and none is `needed`.
+///
+/// # Errors
+/// It is no key, others may read it, or the store's secrets were sealed with another one.
+pub(super) async fn load(
+    database: &Path,
+    side: &dyn Side,
+    needed: bool,
+) -> Result<Option<Key>, StartError> {
+    let path = beside(database, ".key");
+    let key = match std::env::var(VARIABLE) {
+        Ok(text) => Some(parse(&text).ok_or_else(|| {
+            StartError::new(format!(
+                "{VARIABLE} is no key; write 64 hexadecimal digits, for example what \
+                 `openssl rand -hex 32` prints"
+            ))
+        })?),
+        Err(_) => in_file(&path, needed)?,
+    };
+    let other = || {
+        StartError::new(format!(
+            "secrets in this store were sealed with another key: start the server with the {VARIABLE} \
+             that it had, or put the file {} back",
+            path.display()
+        ))
+    };
+    match key {
+        Some(key) => {
+            let mut digest = Sha256::new();
+            digest.update(b"outlast: which key");
+            digest.update(key);
+            let digest = digest.finalize().to_vec();
+            let known = side.record_init(SPACE, NAME, digest.clone()).await?;
+            if known != digest {
+                return Err(other());
+            }
+            Ok(Some(key))
+        }
+        None if side.record_get(SPACE, NAME).await?.is_some() => Err(other()),
+        None => Ok(None),
+    }
+}
+
+fn in_file(path: &Path, needed: bool) -> Result<Option<Key>, StartError> {
+    let fail =
+        |problem: String| StartError::new(format!("the key file {}: {problem}", path.display()));
+    match fs::metadata(path) {
+        Ok(file) if file.mode() & 0o077 != 0 => {
+            Err(fail("others may read it; run chmod 600 on it".into()))
+        }
+        Ok(_) => {
+            let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+            let key = parse(&text);
+            let what = "holds no key; put the right file back, for without it the secrets in the \
+                        store are lost";
+            key.map(Some).ok_or_else(|| fail(what.into()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && needed => make(path)
+            .map(Some)
+            .map_err(|error| fail(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fail(error.to_string())),
+    }
+}
+
+fn make(path: &Path) -> io::Result<Key> {
+    let mut key = Key::default();
+    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(format!("{text}\n").as_bytes())?;
+    // What is sealed with it must not outlast it.
+    file.sync_all()?;
+    fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()?;
+    Ok(key)
+}
+
+fn parse(text: &str) -> Option<Key> {
+    let text = text.trim();
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut key = Key::default();
+    for (index, byte) in key.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use outlast_core::testing::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_is_made_once_and_missed_when_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("a.db");
+        let path = beside(&database, ".key");
+        let store = MemoryStore::default();
+        assert_eq!(load(&database, &store, false).await.unwrap(), None);
+        assert!(!path.exists());
+        let key = load(&database, &store, true).await.unwrap();
+        assert!(key.is_some());
+        assert_eq!(load(&database, &store, false).await.unwrap(), key);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = load(&database, &store, true).await.unwrap_err();
+        assert!(error.to_string().contains("chmod 600"), "{error}");
+
+        fs::remove_file(&path).unwrap();
+        for needed in [false, true] {
+            let error = load(&database, &store, needed).await.unwrap_err();
+            assert!(error.to_string().contains("another key"), "{error}");
+        }
+        assert_eq!(parse("abc"), None);
+    }
+}
