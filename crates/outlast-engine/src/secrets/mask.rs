@@ -239,7 +239,7 @@ mod tests {
         );
         let stars = Mask::of(&[json!("****"), json!(DOTS)]);
         assert_eq!(&*stars.bytes(b"*****"), "•••*".as_bytes());
-        assert!(stars.blot(&mut *b"******".to_vec()));
+        assert!(stars.blot(&mut b"******".to_vec()));
         let mut bytes = *b"so hunter2!";
         assert!(mask.blot(&mut bytes));
         assert_eq!(&bytes, b"so *******!");

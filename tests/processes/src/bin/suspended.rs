@@ -28,12 +28,8 @@ impl Handler for Waits {
     fn call(&self, _: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
         Box::pin(async move {
             let before: u32 = cx.step("before", || async { Ok(1) }).await?;
-            let question = InputRequest {
-                key: "go on".into(),
-                method: "elicitation/create".into(),
-                params: json!({ "message": "Go on?", "requestedSchema": {} }).into(),
-                expires_at: None,
-            };
+            let params = json!({ "message": "Go on?", "requestedSchema": {} });
+            let question = InputRequest::new("go on", "elicitation/create", params.into());
             cx.ask_raw(question).await?;
             Ok(ToolResult::text(format!("{before}")))
         })
