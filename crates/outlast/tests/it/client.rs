@@ -266,7 +266,11 @@ async fn progress_is_seen_in_either_era() {
                 .expect(&name)
             {
                 let next = next.unwrap();
-                assert_eq!(next.total, Some(3.0), "{name}");
+                // Before it reports anything a task says how long its tool usually takes.
+                if next.total.is_none() && next.done == 0.0 {
+                    continue;
+                }
+                assert_eq!(next.total, Some(3.0), "{name}: {next:?}");
                 seen.push(next.done);
                 world.gate.add_permits(1);
             }

@@ -72,7 +72,7 @@ async fn addresses_that_cannot_be_had_are_said_to_be() {
         ..Settings::default()
     };
     let error = refused(Server::new("t").tool(plain), listen("0.0.0.0:0")).await;
-    assert!(error.contains("no authentication"), "{error}");
+    assert!(error.contains("there are no users"), "{error}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let error = refused(Server::new("t").tool(plain), listen(&address)).await;

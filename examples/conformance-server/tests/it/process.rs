@@ -50,7 +50,7 @@ fn what_keeps_it_from_starting_is_said_with_exit_code_2() {
     let taken = taken.local_addr().unwrap().to_string();
     for (arguments, hint) in [
         (["--listen", taken.as_str()], "the port is in use"),
-        (["--listen", "0.0.0.0:0"], "no authentication"),
+        (["--listen", "0.0.0.0:0"], "there are no users"),
         (["--listen", "nowhere"], "127.0.0.1:9876"),
         (["--store", "postgres://x"], "sqlite:PATH"),
         (["--task", "perhaps"], "forbidden, optional or required"),
