@@ -138,7 +138,10 @@ pub(crate) async fn drive(
             // is for a task that may have crashed a process.
             let full = run.shared.slots.are_taken() || run.shared.suspect.load(Ordering::Acquire);
             let crowded = full && run.waits.needs_room();
-            let due = if crowded {
+            // A suspended task survives the process; a running one that may not be repeated would
+            // be interrupted although it only waits.
+            let fragile = !run.spec.repeatable;
+            let due = if crowded || fragile {
                 since
             } else {
                 since + settings.hot_wait

@@ -21,7 +21,7 @@ pub struct AuthSettings {
     )]
     pub tokens: Option<PathBuf>,
 
-    /// The address that clients know this server by, for example https://tasks.example.com/mcp
+    /// The address that clients know this server by, for example `https://tasks.example.com/mcp`
     /// [default: the one that a request came to]
     #[cfg_attr(
         feature = "clap",
