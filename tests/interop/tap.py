@@ -44,6 +44,9 @@ class Record:
         for one in message if isinstance(message, list) else [message]:
             if isinstance(one, dict) and "method" in one and "id" in one:
                 self._requests[place, json.dumps(one["id"])] = one
+                # What belongs to no request speaks the version that was spoken last.
+                if version := version_of(one):
+                    self._versions[place] = version
 
     def response(self, place: str, message: Any, header: str | None, moved: Callable[[], str | None]) -> None:
         """The server sent this. `moved` names the session that an `initialize` opened."""
@@ -55,12 +58,11 @@ class Record:
             request = None
             if "method" not in one and one.get("id") is not None:
                 request = self._requests.get((place, json.dumps(one["id"])))
-            params = (request or {}).get("params")
-            params = params if isinstance(params, dict) else {}
-            meta = params.get("_meta")
-            version = (meta if isinstance(meta, dict) else {}).get(VERSION_KEY) or header
+            version = version_of(request) or header
             if request:
-                line["request"] = {"method": request["method"], "task": "task" in params}
+                params = request.get("params")
+                task = isinstance(params, dict) and "task" in params
+                line["request"] = {"method": request["method"], "task": task}
                 if request["method"] == "initialize" and "result" in one:
                     version = one["result"].get("protocolVersion")
                     self._versions[moved() or place] = version
@@ -69,6 +71,14 @@ class Record:
 
     def _write(self, line: dict[str, Any]) -> None:
         os.write(self._file, json.dumps(line).encode() + b"\n")
+
+
+def version_of(request: dict[str, Any] | None) -> str | None:
+    """The version that a request says itself."""
+    params = (request or {}).get("params")
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    version = meta.get(VERSION_KEY) if isinstance(meta, dict) else None
+    return version if isinstance(version, str) else None
 
 
 def parsed(text: bytes) -> Any:
