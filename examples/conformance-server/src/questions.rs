@@ -20,8 +20,8 @@ struct Name {
     name: String,
 }
 
-/// Deletes nothing, after having asked.
-#[tool(task, destructive)]
+/// Deletes nothing, after having asked. May be run again after a crash: what it did by then was to ask.
+#[tool(task, destructive, repeatable)]
 async fn confirm_delete(filename: String, cx: Cx) -> Result<String> {
     let question = format!("Delete {filename}?");
     Ok(match cx.ask::<Confirmation>("confirm", question).await? {
