@@ -35,6 +35,10 @@ class Revision {
         }
         const schema = JSON.parse(readFileSync(file, "utf8"));
         this.#definitions = schema.$defs;
+        // The published schema of 2025-11-25 says `integer` where its source says `number`; 2026-07-28
+        // has it right, and the official suite itself asks a server for 95.5.
+        const fraction = schema.$defs.NumberSchema?.properties.default;
+        if (version === "2025-11-25" && fraction) fraction.type = "number";
         this.#ajv = new Ajv2020({ strict: false, allErrors: false });
         addFormats(this.#ajv);
         // The schemas call the Base64 text of a blob a `byte`.
