@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use outlast_core::{Error, Event, Principal, TaskId};
+use outlast_core::{Error, Event, EventKind, LogChunk, Principal, TaskId};
 use outlast_engine::{Handle, Watch};
 
 use super::event::{EventView, LogView, Told};
@@ -127,24 +127,38 @@ impl Feed {
         }
     }
 
+    /// Reads on in the order in which things happened.
+    ///
+    /// Log and events are read one after the other while the task goes on, so either may know of
+    /// something that the other was read too early for. Events that came after the last piece of log
+    /// wait unless the record had them before the log was read: a last event is never told before the
+    /// last line.
     async fn read_on(&mut self) -> Result<(), Error> {
         let id = self.watch.task().id();
+        // The number of an event is the version that it made.
+        let known = self.watch.task().state.version;
         let log = self.handle.log(&self.who, id, self.place.log, LOG);
         let log = log.await?;
         let events = self.handle.events(&self.who, id, self.place.event, EVENTS);
-        let mut events = events.await?.into_iter().peekable();
+        let events = events.await?;
+        let more = events.len() == EVENTS;
+        let mut events = events.into_iter().peekable();
         let name = id.to_string();
         for chunk in &log.chunks {
-            // In the order in which they happened, as far as both have been read.
-            while let Some(event) = events.next_if(|event| event.at < chunk.at) {
+            while let Some(event) = events.next_if(|event| comes_first(event, chunk)) {
                 self.tell(&event);
+            }
+            if more && events.peek().is_none() {
+                return Ok(());
             }
             self.place.log = chunk.end();
             let told = Told::Log(LogView::of(name.clone(), Chunk::of(chunk)));
             self.read.push_back((self.place, told));
         }
         if log.next >= log.end {
-            events.for_each(|event| self.tell(&event));
+            while let Some(event) = events.next_if(|event| event.number <= known) {
+                self.tell(&event);
+            }
         }
         Ok(())
     }
@@ -154,4 +168,10 @@ impl Feed {
         let told = Told::Event(EventView::of(event));
         self.read.push_back((self.place, told));
     }
+}
+
+/// Within one millisecond a task begins before its first line and ends after its last.
+fn comes_first(event: &Event, chunk: &LogChunk) -> bool {
+    let ends = matches!(event.kind, EventKind::Finished { .. });
+    event.at < chunk.at || (event.at == chunk.at && !ends)
 }

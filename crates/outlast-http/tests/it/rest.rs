@@ -663,3 +663,18 @@ async fn a_socket_cancels_and_answers() {
     until(&mut running, "TASK_CANCELLED").await;
     assert_eq!(rig.ended(&id).await["reason"], "enough");
 }
+
+/// A task that ends while its log and its events are being read.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_event_comes_after_the_last_line() {
+    let rig = rig().await;
+    for _ in 0..40 {
+        let id = rig
+            .create(json!({"tool": "tell", "arguments": {"n": 3}}))
+            .await;
+        let all = messages(rig.get(&format!("/tasks/{id}/events")).await).await;
+        assert_eq!(all.last().unwrap().1["type"], "TASK_COMPLETED");
+        let lines = all.iter().filter_map(|(_, told)| told["text"].as_str());
+        assert_eq!(lines.collect::<String>(), "line 1\nline 2\nline 3\n");
+    }
+}
