@@ -36,6 +36,7 @@ use crate::limit::{Control, Controls};
 use crate::log::{LogLine, LogPage};
 use crate::machine::{Answered, AttemptEnd, CancelMode};
 use crate::progress::Progress;
+use crate::schedule::Schedule;
 use crate::signal::{NewSignal, Signal};
 use crate::status::{Phase, TaskStatus};
 use crate::task::{Awaiting, Lease, NewTask, Task};
@@ -266,14 +267,33 @@ pub struct FinishReply {
 }
 
 /// What a tick did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Ticked {
+    /// The time by which it looked.
+    pub now: Timestamp,
     /// Tasks whose time came.
     pub changed: usize,
     /// Records deleted at the end of their retention.
     pub deleted: usize,
-    /// The next moment at which something is due, if there is one.
+    /// Schedules whose time has come. A tick does not change them: whoever knows their tools fires them,
+    /// by [`Store::schedule_put`], and until then they are in every tick.
+    pub schedules: Vec<Schedule>,
+    /// The next moment at which something is due, if there is one; without the schedules above.
     pub next: Option<Timestamp>,
+}
+
+/// What came of writing a schedule.
+#[derive(Clone, Debug)]
+pub enum SchedulePut {
+    /// It is written, and its task created, if there was one to be.
+    Done {
+        /// The record as it is now.
+        schedule: Schedule,
+        /// The task.
+        created: Option<Created>,
+    },
+    /// Somebody changed it before; nothing was written. The record there now, if there is one.
+    Stale(Option<Schedule>),
 }
 
 /// What was left behind by the process that had the store before this one.
@@ -436,6 +456,26 @@ pub trait Store: Reads + Side + Blobs {
     /// work. A lease that was given and never arrived is not among them, and expires.
     async fn tick(&self, alive: &[Lease], length: Duration, budget: usize) -> Result<Ticked>;
 
+    /// Writes a schedule and creates `task`, if there is one, in one unit, if the record there has the
+    /// version `expected`; `None`: if there is no such schedule. This is how schedules are made, changed
+    /// and fired. The task is created as by [`Store::create`] without a claim. If it turns out to be one
+    /// that is there already, the record is written with that one's id ([`Schedule::joined`]).
+    ///
+    /// The store announces [`Notice::Due`] for the moment at which the schedule is due then.
+    ///
+    /// # Errors
+    /// As [`Store::create`]; then the schedule is as it was. [`crate::Error::Invalid`] if it would be one
+    /// of more than [`crate::schedule::MAX_SCHEDULES`].
+    async fn schedule_put(
+        &self,
+        expected: Option<u64>,
+        schedule: Schedule,
+        task: Option<NewTask>,
+    ) -> Result<SchedulePut>;
+
+    /// Removes a schedule; its tasks stay. `false` if there is none of this name.
+    async fn schedule_delete(&self, name: &str) -> Result<bool>;
+
     /// Changes rules and pauses, together, and returns what holds then. They hold for tasks that wait
     /// already; tasks that run go on.
     async fn control(&self, changes: Vec<Control>) -> Result<Controls>;
@@ -522,6 +562,12 @@ pub trait Reads: Send + Sync + 'static {
 
     /// The rules and pauses.
     async fn controls(&self) -> Result<Controls>;
+
+    /// The schedule of this name.
+    async fn schedule_get(&self, name: &str) -> Result<Option<Schedule>>;
+
+    /// All schedules, in the order of their names.
+    async fn schedules(&self) -> Result<Vec<Schedule>>;
 
     /// Counts.
     async fn stats(&self) -> Result<Stats>;

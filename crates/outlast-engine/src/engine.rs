@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use outlast_core::limit::Controls;
 use outlast_core::store::{ClaimBy, Notice, NoticeSink, Recovered};
-use outlast_core::{Store, TaskId, WorkerId};
+use outlast_core::{NewSchedule, Store, TaskId, WorkerId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,7 +24,7 @@ use crate::state::StateMap;
 use crate::stored::Observers;
 use crate::tool::Tools;
 use crate::usual::UsualTimes;
-use crate::{usual, worker};
+use crate::{schedule, usual, worker};
 
 /// What can be set about an engine.
 #[derive(Clone, Debug)]
@@ -251,9 +251,19 @@ pub struct EngineBuilder {
     sinks: SinkSet,
     settings: Settings,
     order: Order,
+    schedules: Vec<NewSchedule>,
 }
 
 impl EngineBuilder {
+    /// The schedules that the server itself declares. The store is brought to them at the start: those
+    /// that have changed keep their history, those that are declared no longer are removed, and those
+    /// that were made at run time stay.
+    #[must_use]
+    pub fn schedules(mut self, schedules: Vec<NewSchedule>) -> Self {
+        self.schedules = schedules;
+        self
+    }
+
     /// Limits, rates and quotas over all tools together; told apart by owner, as a rule. The priority and
     /// what it says about sameness have no meaning here.
     #[must_use]
@@ -329,7 +339,7 @@ impl EngineBuilder {
     /// Takes over what an earlier process left behind and starts to work.
     ///
     /// # Errors
-    /// The store failed, or the limits over all tools cannot hold.
+    /// The store failed, or the limits over all tools or a schedule cannot hold.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -337,6 +347,7 @@ impl EngineBuilder {
         self.order
             .check(ALL_TOOLS)
             .map_err(outlast_core::Error::Invalid)?;
+        let schedules = schedule::declared_by_server(self.schedules, &self.tools)?;
         let slots = Slots::new(self.settings.slots);
         let sinks = Sinks::start(self.sinks).map_err(|error| {
             outlast_core::Error::unavailable("cannot start the thread of a progress sink", error)
@@ -369,6 +380,7 @@ impl EngineBuilder {
             .store
             .subscribe(Arc::clone(&shared) as Arc<dyn NoticeSink>);
         shared.declare_rules().await?;
+        schedule::declare(&shared, &schedules).await?;
         let recovered = shared.store.recover(shared.worker).await?;
         let heart = Heart::start(Arc::clone(&shared))?;
         let worker = tokio::spawn(worker::claim_loop(Arc::clone(&shared)));
@@ -402,6 +414,7 @@ impl Engine {
             sinks: SinkSet::new(),
             settings: Settings::default(),
             order: Order::default(),
+            schedules: Vec::new(),
         }
     }
 

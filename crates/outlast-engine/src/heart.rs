@@ -1,4 +1,4 @@
-//! The heart: renews leases and does what is due, on a thread that no handler can block.
+//! The heart: renews leases, does what is due and fires schedules, on a thread that no handler can block.
 //!
 //! The thread has a small runtime of its own, so leases are renewed even while every worker thread
 //! of the application is stuck in a handler. It sleeps until the next renewal or the next due
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Shared;
+use crate::schedule;
 
 /// Tasks that one tick may touch, so that a flood of due tasks does not hold up the writer.
 const BUDGET: usize = 256;
@@ -85,7 +86,10 @@ async fn beat(shared: &Shared) {
             .tick(&alive(shared), shared.settings.lease, BUDGET)
             .await
         {
-            Ok(ticked) => ticked.next,
+            Ok(ticked) => {
+                let fires = schedule::fire_due(shared, ticked.schedules, ticked.now).await;
+                fires.into_iter().chain(ticked.next).min()
+            }
             Err(error) => {
                 tracing::warn!(%error, "could not look at what is due; trying again");
                 tokio::time::sleep(BACKOFF).await;

@@ -30,6 +30,7 @@ mod race;
 mod retry;
 mod run;
 mod running;
+mod schedule;
 mod secrets;
 mod serving;
 mod sharing;
@@ -66,6 +67,7 @@ pub use progress::{
 pub use race::Race;
 pub use retry::Retry;
 pub use running::{OnDrop, Running};
+pub use schedule::Schedules;
 pub use secrets::{DOTS, Mask};
 pub use serving::{DetachAfter, HEARTBEATS, OnDisconnect, Serving, heartbeat};
 pub use sharing::{Asker, Grantee, Right};

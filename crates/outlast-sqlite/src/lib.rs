@@ -32,6 +32,7 @@ mod ready;
 mod relation;
 mod row;
 mod same;
+mod schedule;
 mod schema;
 mod signal;
 mod store;

@@ -196,7 +196,7 @@ pub(crate) fn put_meta(conn: &Connection, key: &str, value: &str) -> rusqlite::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{claim, limit, log, query, ready, relation, same, transition};
+    use crate::{claim, limit, log, query, ready, relation, same, schedule, transition};
     use outlast_core::store::Filter;
     use outlast_core::{Owner, Phase, TaskStatus, Timestamp};
 
@@ -242,6 +242,12 @@ mod tests {
             (same::FORGET.to_owned(), "same_task (task=?)"),
             (limit::WAITS.to_owned(), "task_waits (waits>?)"),
             (limit::FORGET.to_owned(), "rate_arrival (arrival<?)"),
+            (schedule::DUE.to_owned(), "schedule_due (due_at<?)"),
+            (schedule::NEXT_DUE.to_owned(), "schedule_due (due_at>?)"),
+            (
+                schedule::FIND.to_owned(),
+                "schedule USING PRIMARY KEY (name=?)",
+            ),
             (transition::DUE.to_owned(), "task_due (due_at<?)"),
             (claim::RUNNING.to_owned(), "task_unfinished (phase=?)"),
             (relation::CHILDREN.to_owned(), "task_parent (parent=?)"),

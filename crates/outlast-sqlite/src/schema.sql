@@ -71,6 +71,16 @@ CREATE TABLE rate (
 
 CREATE INDEX rate_arrival ON rate (arrival);
 
+-- `due_at` is null while a schedule is paused or has no fire time any more.
+CREATE TABLE schedule (
+    name    TEXT NOT NULL PRIMARY KEY,
+    version INTEGER NOT NULL,
+    due_at  INTEGER,
+    record  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX schedule_due ON schedule (due_at) WHERE due_at IS NOT NULL;
+
 CREATE TABLE long_spec (
     task INTEGER PRIMARY KEY,
     spec TEXT NOT NULL

@@ -14,12 +14,13 @@ use outlast_core::limit::{Control, Controls};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode};
 use outlast_core::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, NoticeSink,
-    Page, Reads, Recovered, Report, Side, Signalled, Stats, Store, StoreInfo, SuspendReply, Ticked,
+    Page, Reads, Recovered, Report, SchedulePut, Side, Signalled, Stats, Store, StoreInfo,
+    SuspendReply, Ticked,
 };
 use outlast_core::task::{Awaiting, Lease, NewTask};
 use outlast_core::{
     BlobWriter, Blobs, Clock, Error, Event, JournalEntry, JournalKind, LogLine, LogPage, NewSignal,
-    Recorded, Result, Signal, SystemClock, Task, TaskId, Timestamp,
+    Recorded, Result, Schedule, Signal, SystemClock, Task, TaskId, Timestamp,
 };
 use tokio::sync::oneshot;
 
@@ -364,6 +365,21 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn schedule_put(
+        &self,
+        expected: Option<u64>,
+        schedule: Schedule,
+        task: Option<NewTask>,
+    ) -> Result<SchedulePut> {
+        self.write(move |unit| unit.schedule_put(expected, schedule, task))
+            .await
+    }
+
+    async fn schedule_delete(&self, name: &str) -> Result<bool> {
+        let name = name.to_owned();
+        self.write(move |unit| unit.schedule_delete(&name)).await
+    }
+
     async fn control(&self, changes: Vec<Control>) -> Result<Controls> {
         self.write(move |unit| unit.control(changes)).await
     }
@@ -468,6 +484,17 @@ impl Reads for SqliteStore {
 
     async fn controls(&self) -> Result<Controls> {
         self.readers.read(limit::controls).await
+    }
+
+    async fn schedule_get(&self, name: &str) -> Result<Option<Schedule>> {
+        let name = name.to_owned();
+        self.readers
+            .read(move |conn| crate::schedule::find(conn, &name))
+            .await
+    }
+
+    async fn schedules(&self) -> Result<Vec<Schedule>> {
+        self.readers.read(crate::schedule::all).await
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -272,7 +272,10 @@ impl Unit<'_> {
         length: Duration,
         budget: usize,
     ) -> Result<Ticked, Failure> {
-        let mut ticked = Ticked::default();
+        let mut ticked = Ticked {
+            now: self.now,
+            ..Ticked::default()
+        };
         for id in self.due(budget)? {
             let now = self.now;
             let (done, task) = self.change(id, |task| {
@@ -301,7 +304,14 @@ impl Unit<'_> {
             self.notices.push(Notice::Ready);
         }
         let opening = self.known.ledger.next_opening(self.now);
-        ticked.next = self.next_due()?.into_iter().chain(opening).min();
+        let (schedules, fires) = self.due_schedules(budget)?;
+        ticked.schedules = schedules;
+        ticked.next = self
+            .next_due()?
+            .into_iter()
+            .chain(opening)
+            .chain(fires)
+            .min();
         Ok(ticked)
     }
 

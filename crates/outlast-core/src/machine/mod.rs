@@ -19,6 +19,7 @@ mod input;
 mod limit;
 mod report;
 mod same;
+mod schedule;
 mod signal;
 mod suspend;
 mod undo;

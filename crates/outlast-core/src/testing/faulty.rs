@@ -22,10 +22,12 @@ use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::limit::{Control, Controls};
 use crate::log::{LogLine, LogPage};
 use crate::machine::{Answered, AttemptEnd, CancelMode};
+use crate::schedule::Schedule;
 use crate::signal::{NewSignal, Signal};
 use crate::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, NoticeSink,
-    Page, Reads, Recovered, Report, Side, Signalled, Stats, Store, StoreInfo, SuspendReply, Ticked,
+    Page, Reads, Recovered, Report, SchedulePut, Side, Signalled, Stats, Store, StoreInfo,
+    SuspendReply, Ticked,
 };
 use crate::task::{Awaiting, Lease, NewTask, Task};
 
@@ -262,6 +264,21 @@ impl Store for FaultyStore {
             .await
     }
 
+    async fn schedule_put(
+        &self,
+        expected: Option<u64>,
+        schedule: Schedule,
+        task: Option<NewTask>,
+    ) -> Result<SchedulePut> {
+        let put = self.inner.schedule_put(expected, schedule, task);
+        self.call("schedule_put", put).await
+    }
+
+    async fn schedule_delete(&self, name: &str) -> Result<bool> {
+        self.call("schedule_delete", self.inner.schedule_delete(name))
+            .await
+    }
+
     async fn control(&self, changes: Vec<Control>) -> Result<Controls> {
         self.call("control", self.inner.control(changes)).await
     }
@@ -326,6 +343,15 @@ impl Reads for FaultyStore {
     async fn log_read(&self, task: TaskId, offset: u64, limit: usize) -> Result<LogPage> {
         self.call("log_read", self.inner.log_read(task, offset, limit))
             .await
+    }
+
+    async fn schedule_get(&self, name: &str) -> Result<Option<Schedule>> {
+        self.call("schedule_get", self.inner.schedule_get(name))
+            .await
+    }
+
+    async fn schedules(&self) -> Result<Vec<Schedule>> {
+        self.call("schedules", self.inner.schedules()).await
     }
 
     async fn controls(&self) -> Result<Controls> {

@@ -21,12 +21,13 @@ use crate::machine::{
     Suspended,
 };
 use crate::same::Then;
+use crate::schedule::Schedule;
 use crate::signal::{NewSignal, Signal};
 use crate::status::{Era, Phase};
 use crate::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, Notice,
-    NoticeSink, Page, REPLACE_PATIENCE, Reads, Recovered, Report, Side, Signalled, Stats, Store,
-    StoreInfo, SuspendReply, Ticked, ToolVersion, replaced_by,
+    NoticeSink, Page, REPLACE_PATIENCE, Reads, Recovered, Report, SchedulePut, Side, Signalled,
+    Stats, Store, StoreInfo, SuspendReply, Ticked, ToolVersion, replaced_by,
 };
 use crate::task::{Awaiting, Lease, NewTask, Task};
 
@@ -48,6 +49,7 @@ struct Inner {
     /// Idempotency keys, and keys of the same work, by owner and tool.
     named: HashMap<(Owner, String, String), Named>,
     same: HashMap<(Owner, String, String), TaskId>,
+    schedules: BTreeMap<String, Schedule>,
     closed: bool,
     notices: Vec<Notice>,
     /// What the changes of this unit mean for other tasks, not yet applied.
@@ -115,6 +117,7 @@ impl MemoryStore {
             ledger: inner.ledger.clone(),
             named: inner.named.clone(),
             same: inner.same.clone(),
+            schedules: inner.schedules.clone(),
             ..Inner::default()
         };
         // What no entry names is swept up at a start.
@@ -827,7 +830,10 @@ impl Store for MemoryStore {
 
     async fn tick(&self, alive: &[Lease], length: Duration, budget: usize) -> Result<Ticked> {
         self.unit(|inner, now| {
-            let mut ticked = Ticked::default();
+            let mut ticked = Ticked {
+                now,
+                ..Ticked::default()
+            };
             let mut due: Vec<_> = inner
                 .tasks
                 .values()
@@ -864,9 +870,53 @@ impl Store for MemoryStore {
             }
             inner.ledger.forget_past(now);
             let due = inner.tasks.values().map(|kept| kept.task.due_at()).min();
-            ticked.next = due.into_iter().chain(inner.ledger.next_opening(now)).min();
+            let mut next = due.into_iter().chain(inner.ledger.next_opening(now)).min();
+            let mut schedules: Vec<_> = inner
+                .schedules
+                .values()
+                .filter_map(|schedule| Some((schedule.due_at()?, schedule)))
+                .collect();
+            schedules.sort_unstable_by_key(|(due_at, schedule)| (*due_at, &schedule.spec.name));
+            for (due_at, schedule) in schedules {
+                if due_at > now {
+                    next = Some(next.map_or(due_at, |next| next.min(due_at)));
+                } else if ticked.schedules.len() < budget {
+                    ticked.schedules.push(schedule.clone());
+                }
+            }
+            ticked.next = next;
             Ok(ticked)
         })
+    }
+
+    async fn schedule_put(
+        &self,
+        expected: Option<u64>,
+        mut schedule: Schedule,
+        task: Option<NewTask>,
+    ) -> Result<SchedulePut> {
+        self.unit(|inner, now| {
+            let there = inner.schedules.get(&schedule.spec.name);
+            if there.map(|there| there.state.version) != expected {
+                return Ok(SchedulePut::Stale(there.cloned()));
+            }
+            if there.is_none() {
+                Schedule::check_number(inner.schedules.len())?;
+            }
+            let wanted = task.as_ref().map(|task| task.id);
+            let created = task.map(|task| inner.create(task, None, now)).transpose()?;
+            if let (Some(wanted), Some(created)) = (wanted, &created) {
+                schedule.joined(wanted, created.task.id());
+            }
+            inner.notices.extend(schedule.due_at().map(Notice::Due));
+            let name = schedule.spec.name.clone();
+            inner.schedules.insert(name, schedule.clone());
+            Ok(SchedulePut::Done { schedule, created })
+        })
+    }
+
+    async fn schedule_delete(&self, name: &str) -> Result<bool> {
+        self.unit(|inner, _| Ok(inner.schedules.remove(name).is_some()))
     }
 
     async fn control(&self, changes: Vec<Control>) -> Result<Controls> {
@@ -1015,6 +1065,14 @@ impl Reads for MemoryStore {
 
     async fn controls(&self) -> Result<Controls> {
         self.unit(|inner, _| Ok(inner.ledger.controls().clone()))
+    }
+
+    async fn schedule_get(&self, name: &str) -> Result<Option<Schedule>> {
+        self.unit(|inner, _| Ok(inner.schedules.get(name).cloned()))
+    }
+
+    async fn schedules(&self) -> Result<Vec<Schedule>> {
+        self.unit(|inner, _| Ok(inner.schedules.values().cloned().collect()))
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -3,3 +3,4 @@
 mod faulty;
 mod machine;
 mod memory;
+mod schedule;

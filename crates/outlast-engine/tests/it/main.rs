@@ -13,6 +13,7 @@ mod order;
 mod progress;
 mod replay;
 mod retries;
+mod schedules;
 mod secrets;
 mod signals;
 mod support;

@@ -30,6 +30,7 @@ mod reopen;
 mod retention;
 mod rig;
 mod same;
+mod schedule;
 mod signal;
 mod step;
 mod undo;
@@ -218,6 +219,15 @@ cases! {
         no_deletion_strands_a_dependant,
         a_task_that_grows_too_old_takes_its_dependants_along,
         what_is_blocked_is_blocked_after_a_restart,
+    }
+    schedule {
+        a_schedule_is_kept_changed_and_removed,
+        only_the_expected_version_is_replaced,
+        a_schedule_is_due_at_its_time,
+        of_many_processes_one_fires,
+        a_refused_task_leaves_the_schedule,
+        a_firing_may_mean_a_task_that_is_there,
+        there_may_be_only_so_many,
     }
     signal {
         signals_are_kept_in_order_under_their_names,
