@@ -1,7 +1,7 @@
 //! What a method knows about the request it serves.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use outlast_core::{Owner, Principal, RawJson, TaskId};
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::jsonrpc::{RpcError, begin_response, code, end_response, string};
 use crate::protocol::{Capabilities, ModernMeta, Params, Version};
 use crate::server::Inner;
-use crate::session::{Flight, Outlet, Session, client_record};
+use crate::session::{Flight, Introduction, Outlet, Session, client_record};
 use crate::wire::Object;
 
 /// How a request came.
@@ -42,6 +42,8 @@ pub(crate) struct Context<'a> {
     pub(crate) outlet: Outlet,
     /// Told when the client ends this request.
     pub(crate) flight: Option<&'a Flight>,
+    /// The task that the response will name first; see [`Context::introduce`].
+    pub(crate) introduced: OnceLock<TaskId>,
 }
 
 /// The response to a request, whole.
@@ -109,6 +111,19 @@ impl Context<'_> {
         } else {
             Err(missing_tasks())
         }
+    }
+
+    /// Notes that the response tells the session of a task it does not know yet. What the task has to
+    /// say must not come before the response: a client cannot tell what a question about an unknown
+    /// task is for, and refuses it.
+    pub(crate) fn introduce(&self, task: TaskId) {
+        let _ = self.introduced.set(task);
+    }
+
+    /// What is to be dropped once the response is on its way.
+    pub(crate) fn introduction(&self) -> Option<Introduction> {
+        let (session, task) = (self.session?, *self.introduced.get()?);
+        Some(Introduction::new(self.server, session, task))
     }
 
     /// Whether the client has ended this request.

@@ -5,7 +5,7 @@
 //! waits on it; it ends no task.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use crate::protocol::{ModernMeta, Params};
 use crate::scope;
 use crate::serve;
 use crate::server::{Inner, Server};
-use crate::session::{InFlight, Outlet, Session};
+use crate::session::{InFlight, Introduction, Outlet, Session};
 
 /// How many messages may wait for a slow reader before a sender has to wait.
 const QUEUE: usize = 1024;
@@ -178,8 +178,16 @@ impl Connection {
             }
             Message::Request(request) => {
                 if is_handshake(request) {
+                    let first = self.session.is_none();
                     let response = self.initialize(request);
-                    return self.send(response).await;
+                    self.send(response).await;
+                    if first && self.session.is_some() {
+                        // Done before the next line is served: a task that this session creates is
+                        // not among those that wait for its stream, and speaks after its response.
+                        let owner = self.principal.owner();
+                        self.server.couriers.opened(&self.server, owner).await;
+                    }
+                    return;
                 }
                 drop(message);
                 self.serve(line).await;
@@ -206,9 +214,6 @@ impl Connection {
             Ok((response, session)) => {
                 session.add_general(Outlet::Lines(self.sender.clone()));
                 self.server.sessions.insert(&session.key, &session);
-                let (server, owner) = (Arc::clone(&self.server), self.principal.owner().clone());
-                self.working
-                    .spawn(async move { server.couriers.opened(&server, &owner).await });
                 self.session = Some(session);
                 response
             }
@@ -259,12 +264,15 @@ struct Peer {
 
 impl Peer {
     async fn serve(&self, line: &[u8]) {
+        // Dropped after the response has been sent.
+        let mut introduces = Vec::new();
         let response = match batch(line) {
-            None => self.message(line).await,
+            None => self.message(line, &mut introduces).await,
             Some(messages) => {
                 let mut responses = Vec::new();
                 for message in messages {
-                    responses.extend(self.message(message.get().as_bytes()).await);
+                    let message = message.get().as_bytes();
+                    responses.extend(self.message(message, &mut introduces).await);
                 }
                 batch_response(&responses)
             }
@@ -275,7 +283,7 @@ impl Peer {
         }
     }
 
-    async fn message(&self, message: &[u8]) -> Option<Vec<u8>> {
+    async fn message(&self, message: &[u8], introduces: &mut Vec<Introduction>) -> Option<Vec<u8>> {
         let request = match Message::parse(message) {
             Ok(Message::Request(request)) => request,
             Ok(Message::Notification(notification)) => {
@@ -302,9 +310,12 @@ impl Peer {
             outlet,
             &request,
         ) {
-            Ok(cx) => serve::answer(&request.method, cx, Some(&self.in_flight))
-                .await
-                .into_response(id),
+            Ok(cx) => {
+                let answer = serve::answer(&request.method, cx, Some(&self.in_flight)).await;
+                let (response, introduction) = answer.into_response(id)?;
+                introduces.extend(introduction);
+                Some(response)
+            }
             Err(error) => Some(error_response(Some(id), &error)),
         }
     }
@@ -353,6 +364,7 @@ fn understand<'a>(
         session,
         outlet,
         flight: None,
+        introduced: OnceLock::new(),
     })
 }
 

@@ -16,7 +16,7 @@ use crate::jsonrpc::{Notification, RequestId, Response, RpcError, code, error_re
 use crate::methods::discover;
 use crate::protocol::{Capabilities, ModernMeta, Params, Version};
 use crate::server::Inner;
-use crate::session::{InFlight, QuestionId, Session};
+use crate::session::{InFlight, Introduction, QuestionId, Session};
 
 /// What a stateless request says about itself.
 ///
@@ -53,8 +53,8 @@ pub(crate) fn version_text<'a>(meta: &ModernMeta<'a>) -> Result<Cow<'a, str>, Rp
 
 /// How a request ended.
 pub(crate) enum Answer {
-    /// With a result.
-    Result(Vec<u8>),
+    /// With a result. What it introduces is dropped once it is on its way.
+    Result(Vec<u8>, Option<Introduction>),
     /// With an error.
     Error(RpcError),
     /// Without a response: its sender ended it.
@@ -62,11 +62,11 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// The response, if there is to be one.
-    pub(crate) fn into_response(self, id: &str) -> Option<Vec<u8>> {
+    /// The response, if there is to be one, and what it introduces.
+    pub(crate) fn into_response(self, id: &str) -> Option<(Vec<u8>, Option<Introduction>)> {
         match self {
-            Self::Result(response) => Some(response),
-            Self::Error(error) => Some(error_response(Some(id), &error)),
+            Self::Result(response, introduction) => Some((response, introduction)),
+            Self::Error(error) => Some((error_response(Some(id), &error), None)),
             Self::Nothing => None,
         }
     }
@@ -110,7 +110,7 @@ pub(crate) async fn answer(
         }
     };
     match reply {
-        Ok(response) => Answer::Result(response),
+        Ok(response) => Answer::Result(response, cx.introduction()),
         Err(error) => Answer::Error(error),
     }
 }
@@ -138,7 +138,9 @@ pub(crate) fn notified(notification: &Notification<'_>, in_flight: Option<&InFli
 /// instance sent it. Anything else is ignored, as is an answer that came too late.
 ///
 /// An error, or an accepted form that does not fit what was asked for, counts as the question being
-/// dismissed: the client has no way to hear that it should try again.
+/// dismissed: the client has no way to hear that it should try again. One error is different: a
+/// client that declared that it can answer and now does not know the method does not know the task
+/// yet, because the question overtook the response that names it. It gets the question again.
 pub(crate) async fn responded(server: &Arc<Inner>, session: &Session, response: &Response<'_>) {
     let id = response.id.and_then(string);
     if id
@@ -148,15 +150,24 @@ pub(crate) async fn responded(server: &Arc<Inner>, session: &Session, response: 
         return;
     }
     let question = id.and_then(|id| QuestionId::open(&server.sealer, &id));
-    let Some(QuestionId { task: id, key, .. }) = question else {
+    let Some(question) = question else {
         return;
     };
+    let id = question.task;
     let Ok(task) = server.handle.get(&session.owner, id).await else {
         return;
     };
-    let Some(input) = task.open_inputs().find(|input| input.request.key == key) else {
+    let Some(input) = task
+        .open_inputs()
+        .find(|input| input.request.key == question.key)
+    else {
         return;
     };
+    let unknown = matches!(&response.result, Err(error) if error.code == code::METHOD_NOT_FOUND);
+    if unknown && server.couriers.refused(server, &session.owner, &question) {
+        return;
+    }
+    let key = question.key;
     let answer = match response.owned() {
         Ok(answer) => match answers::check(&input.request, &answer) {
             Ok(()) => answer,

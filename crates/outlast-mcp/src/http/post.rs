@@ -1,6 +1,6 @@
 //! `POST`: one message in.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Buf;
 use http::StatusCode;
@@ -156,7 +156,7 @@ impl Post<'_> {
         };
         let cx = self.context(request, params, meta, version, capabilities, None);
         match serve::answer(&request.method, cx, None).await {
-            Answer::Result(response) => Done::message(StatusCode::OK, response),
+            Answer::Result(response, _) => Done::message(StatusCode::OK, response),
             Answer::Error(error) => Done::error(modern_status(error.code), Some(id), &error),
             Answer::Nothing => Done::empty(StatusCode::ACCEPTED),
         }
@@ -223,7 +223,7 @@ impl Post<'_> {
         match serve::answer(&request.method, cx, Some(&session.in_flight)).await {
             Answer::Nothing => Done::empty(StatusCode::ACCEPTED),
             answer => {
-                let response = answer.into_response(id).expect("the other case is above");
+                let (response, _) = answer.into_response(id).expect("the other case is above");
                 Done::message(StatusCode::OK, response)
             }
         }
@@ -281,6 +281,7 @@ impl Post<'_> {
             session,
             outlet: Outlet::Exchange(Arc::clone(self.exchange)),
             flight: None,
+            introduced: OnceLock::new(),
         }
     }
 

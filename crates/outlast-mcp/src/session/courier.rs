@@ -4,12 +4,15 @@
 //! client that waits for the result comes first, then the stream that the creating session keeps
 //! open, then, for questions only, any open stream of the same principal whose session declared that
 //! it can answer. Where there is none, a question waits in the task; opening a stream calls the
-//! couriers again. A question whose stream died unanswered is sent again under a new id.
+//! couriers again. A question whose stream died unanswered is sent again under a new id, and so is,
+//! after a pause, one that a client refused because it does not know the task yet.
 //!
 //! What is told here can be missed; the record is the truth and polling finds it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
 use std::time::Duration;
 
 use outlast_core::status::Era;
@@ -32,6 +35,16 @@ use crate::server::Inner;
 /// of them never poll once they have been told anything, so every sentence must come in the end.
 const SENTENCE_EVERY: Duration = Duration::from_millis(250);
 
+/// How often a question is sent to clients that refuse it as unknown before that counts as their
+/// answer: with the pauses between, twenty seconds.
+const TRIES: u32 = 10;
+
+/// How long the question waits that was refused for the first time; after that twice as long each
+/// time, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// How many unfinished tasks get a courier when a stream is opened.
 const AT_ONCE: usize = 500;
 
@@ -52,6 +65,8 @@ struct Round {
 struct Waiting {
     /// Clients that wait for the result, the latest last.
     results: Vec<(Outlet, Arc<Session>)>,
+    /// Deliveries that the client refused: the question's key, and which delivery it was.
+    refused: Vec<(String, u32)>,
     /// Counts calls from outside, so that a courier about to leave notices one.
     calls: u64,
 }
@@ -130,6 +145,26 @@ impl Couriers {
         }
     }
 
+    /// A client refused a question because it does not know the task yet: it is sent again, after a
+    /// pause. `false` if that has happened too often.
+    pub(crate) fn refused(
+        &self,
+        server: &Arc<Inner>,
+        owner: &Owner,
+        question: &QuestionId,
+    ) -> bool {
+        if pause_after(question.delivery).is_none() {
+            return false;
+        }
+        let round = self.call(server, owner, question.task);
+        round
+            .lock()
+            .refused
+            .push((question.key.clone(), question.delivery));
+        round.changed.notify_one();
+        true
+    }
+
     /// A stream was opened: whatever waits for one is brought.
     pub(crate) async fn opened(&self, server: &Arc<Inner>, owner: &Owner) {
         let filter = Filter {
@@ -163,6 +198,11 @@ impl Couriers {
     fn finished(&self, task: TaskId) {
         self.lock().remove(&task);
     }
+}
+
+/// How long a question waits whose delivery of this number was refused. `None` if that was the last.
+fn pause_after(delivery: u32) -> Option<Duration> {
+    (delivery + 1 < TRIES).then(|| (FIRST_PAUSE * (1 << delivery)).min(LONGEST_PAUSE))
 }
 
 /// A courier's whole life.
@@ -212,13 +252,23 @@ struct Courier {
     told_progress: Progress,
     /// The last progress value sent: the next one is larger.
     last_value: f64,
-    /// Where each open question is, if its stream still stands, and how often it was sent.
-    deliveries: BTreeMap<String, (Option<Outlet>, u32)>,
+    deliveries: BTreeMap<String, Delivery>,
+}
+
+/// The latest delivery of an open question.
+struct Delivery {
+    /// The stream it was sent on. `None` once the question is to be sent again.
+    at: Option<Outlet>,
+    /// How often it was sent before.
+    number: u32,
+    /// It is sent again at this moment at the earliest.
+    again_after: Option<Instant>,
 }
 
 impl Courier {
     fn look(&mut self, task: &Arc<Task>) {
         self.find_home(task);
+        self.hear_refusals();
         let status = task.status(Era::Legacy);
         // The order is: progress, status, questions; and no progress once the end is known.
         if !task.is_finished() && task.state.progress != self.told_progress {
@@ -301,28 +351,49 @@ impl Courier {
     }
 
     fn deliver(&mut self, task: TaskId, owner: &Owner, question: &InputRequest) {
-        if let Some((at, _)) = self.deliveries.get_mut(&question.key) {
-            if at.as_ref().is_some_and(Outlet::is_open) {
+        if let Some(delivery) = self.deliveries.get_mut(&question.key) {
+            let early = delivery
+                .again_after
+                .is_some_and(|after| Instant::now() < after);
+            if early || delivery.at.as_ref().is_some_and(Outlet::is_open) {
                 return;
             }
-            *at = None;
+            delivery.at = None;
         }
         let Some(outlet) = self.way_for(owner, question) else {
             return;
         };
-        let delivery = self
-            .deliveries
-            .get(&question.key)
-            .map_or(0, |(_, count)| count + 1);
+        let last = self.deliveries.get(&question.key);
+        let number = last.map_or(0, |delivery| delivery.number + 1);
         let id = QuestionId {
             task,
             key: question.key.clone(),
-            delivery,
+            delivery: number,
         };
         let id = RequestId::string(&id.seal(&self.server.sealer));
         if outlet.send(question_request(&id, task, question)) {
-            self.deliveries
-                .insert(question.key.clone(), (Some(outlet), delivery));
+            let sent = Delivery {
+                at: Some(outlet),
+                number,
+                again_after: None,
+            };
+            self.deliveries.insert(question.key.clone(), sent);
+        }
+    }
+
+    /// Takes back the deliveries that were refused. Another process may have made them.
+    fn hear_refusals(&mut self) {
+        for (key, refused) in std::mem::take(&mut self.round.lock().refused) {
+            let known = self.deliveries.get(&key);
+            if known.is_some_and(|delivery| delivery.number > refused) {
+                continue;
+            }
+            let again = Delivery {
+                at: None,
+                number: refused,
+                again_after: pause_after(refused).map(|pause| Instant::now() + pause),
+            };
+            self.deliveries.insert(key, again);
         }
     }
 
@@ -370,15 +441,19 @@ impl Courier {
                 _ => std::future::pending().await,
             }
         };
-        let broken = async {
-            let mut ways = self
-                .deliveries
-                .values()
-                .filter_map(|(outlet, _)| outlet.as_ref());
-            match ways.next() {
-                // One after the other: any that breaks makes the courier look at all of them.
-                Some(first) => first.closed().await,
-                None => std::future::pending().await,
+        let ways = self.deliveries.values().filter_map(|sent| sent.at.as_ref());
+        let mut ways: Vec<_> = ways.map(|way| Box::pin(way.closed())).collect();
+        let broken = std::future::poll_fn(|cx| {
+            let any = ways.iter_mut().any(|way| way.as_mut().poll(cx).is_ready());
+            if any { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let unsent = self.deliveries.values().filter(|sent| sent.at.is_none());
+        let again = unsent.filter_map(|sent| sent.again_after).min();
+        let question_due = async {
+            match again {
+                Some(after) if after > Instant::now() => tokio::time::sleep_until(after).await,
+                // It is due, and there is no stream for it.
+                _ => std::future::pending().await,
             }
         };
         let home_closed = async {
@@ -393,7 +468,21 @@ impl Courier {
             () = broken => true,
             () = home_closed => true,
             () = sentence_due => true,
+            () = question_due => true,
             () = self.server.stopping.cancelled() => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_question_waits_longer_each_time_and_not_for_ever() {
+        let pauses: Vec<_> = (0..).map_while(pause_after).collect();
+        assert!(pauses.is_sorted() && pauses.len() + 1 == TRIES as usize);
+        let all: Duration = pauses.iter().sum();
+        assert!((15..30).contains(&all.as_secs()), "{all:?}");
     }
 }

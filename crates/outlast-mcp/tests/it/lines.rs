@@ -78,6 +78,16 @@ impl Client {
         self.call(0, "initialize", params).await["result"].clone()
     }
 
+    /// The next question, past everything else.
+    async fn question(&mut self) -> Value {
+        loop {
+            let message = self.next().await.expect("a question before the end");
+            if message["method"] == "elicitation/create" {
+                return message;
+            }
+        }
+    }
+
     async fn end(mut self) {
         self.input = None;
         while self.next().await.is_some() {}
@@ -202,12 +212,7 @@ async fn questions_progress_and_status_come_on_the_one_connection() {
     client
         .send(json!({"jsonrpc": "2.0", "id": 2, "method": "tasks/result", "params": {"taskId": task}}))
         .await;
-    let question = loop {
-        let message = client.next().await.unwrap();
-        if message["method"] == "elicitation/create" {
-            break message;
-        }
-    };
+    let question = client.question().await;
     let answer = json!({"action": "accept", "content": {"confirm": true}});
     client
         .send(json!({"jsonrpc": "2.0", "id": question["id"], "result": answer}))
@@ -224,6 +229,58 @@ async fn questions_progress_and_status_come_on_the_one_connection() {
         .filter(|message| message["method"] == "elicitation/create")
         .count();
     assert_eq!(asked, 0, "the question came once");
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_task_says_nothing_before_the_response_that_names_it() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    client
+        .initialize("2025-11-25", json!({"elicitation": {}}))
+        .await;
+    for id in 1..=20 {
+        let params = json!({"name": "ask_one", "arguments": {}, "task": {}});
+        client
+            .send(json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}))
+            .await;
+        let (created, before) = client.answer(id).await;
+        let task = &created["result"]["task"]["taskId"];
+        let about = |message: &&Value| message.to_string().contains(task.as_str().unwrap());
+        assert_eq!(before.iter().find(about), None);
+    }
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_question_that_a_client_does_not_know_what_to_do_with_yet_comes_again() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    client
+        .initialize("2025-11-25", json!({"elicitation": {}}))
+        .await;
+    let params = json!({"name": "ask_one", "arguments": {}, "task": {}});
+    let created = client.call(1, "tools/call", params).await;
+    let task = created["result"]["task"]["taskId"].as_str().unwrap();
+    let mut ids = std::collections::BTreeSet::new();
+    let unknown = json!({"code": -32601, "message": "Method not found"});
+    for _ in 0..3 {
+        let question = client.question().await;
+        client
+            .send(json!({"jsonrpc": "2.0", "id": question["id"], "error": unknown}))
+            .await;
+        ids.insert(question["id"].as_str().unwrap().to_owned());
+    }
+    let question = client.question().await;
+    ids.insert(question["id"].as_str().unwrap().to_owned());
+    assert_eq!(ids.len(), 4, "each delivery has an id of its own");
+    let answer = json!({"action": "accept", "content": {"confirm": true}});
+    client
+        .send(json!({"jsonrpc": "2.0", "id": question["id"], "result": answer}))
+        .await;
+    let done = rig.task(task, |task| task["status"] == "completed").await;
+    let text = done["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("\"confirm\":true"), "{text}");
     client.end().await;
 }
 
@@ -257,12 +314,7 @@ async fn a_connection_ends_though_a_task_has_still_something_to_tell_it() {
     let mut next = Client::connect(&rig);
     next.initialize("2025-11-25", json!({"elicitation": {}}))
         .await;
-    let question = loop {
-        let message = next.next().await.unwrap();
-        if message["method"] == "elicitation/create" {
-            break message;
-        }
-    };
+    let question = next.question().await;
     let answer = json!({"action": "decline"});
     next.send(json!({"jsonrpc": "2.0", "id": question["id"], "result": answer}))
         .await;

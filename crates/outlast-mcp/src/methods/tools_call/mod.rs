@@ -270,9 +270,7 @@ async fn create(
         progress_token: token,
     });
     let task = cx.server.handle.create(new).await.map_err(from_store)?;
-    if let Some(session) = cx.session {
-        cx.server.couriers.created(cx.server, session, task.id());
-    }
+    cx.introduce(task.id());
     let now = cx.server.handle.now();
     Ok(cx.reply_object(|result| match cx.version.era() {
         Era::Legacy => {
@@ -295,9 +293,7 @@ async fn create(
 /// Starts a call as a task whose caller asked for its result and is to have the id at once.
 async fn start(cx: &Context<'_>, new: NewCall) -> Reply {
     let task = cx.server.handle.create(new).await.map_err(from_store)?;
-    if let Some(session) = cx.session {
-        cx.server.couriers.created(cx.server, session, task.id());
-    }
+    cx.introduce(task.id());
     Ok(result(
         cx,
         &helpers::unfinished(cx, &task, "Started. ", has_helpers(cx)),

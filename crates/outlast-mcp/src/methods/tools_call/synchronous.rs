@@ -301,9 +301,7 @@ impl Caller<'_> {
         let id = running.id();
         self.report.end();
         running.detach();
-        if let Some(session) = self.cx.session {
-            self.cx.server.couriers.created(self.cx.server, session, id);
-        }
+        self.cx.introduce(id);
         id
     }
 }
