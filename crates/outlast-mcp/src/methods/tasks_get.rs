@@ -11,6 +11,12 @@ use crate::wire;
 /// 2025-11-25: flat, without the result.
 pub(crate) async fn legacy(cx: &Context<'_>) -> Reply {
     let task = find(cx).await?;
+    let reply_to = task.spec.reply_to.as_ref();
+    if let (Some(session), Some(reply_to)) = (cx.session, reply_to)
+        && session.key == reply_to.session
+    {
+        cx.server.couriers.known(task.id());
+    }
     let now = cx.server.handle.now();
     Ok(cx.reply_object(|result| {
         wire::legacy_members(result, &task, now);

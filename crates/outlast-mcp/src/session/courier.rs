@@ -7,6 +7,12 @@
 //! couriers again. A question whose stream died unanswered is sent again under a new id, and so is,
 //! after a pause, one that a client refused because it does not know the task yet.
 //!
+//! A client files questions under the tasks it knows, and one that has just read the response with the
+//! id of a new task may take a moment to file that: the tasks package of the TypeScript SDK answers
+//! a question that comes with the same read as cancelled by its user. So the first question of a
+//! new task waits until the session has asked about the task, which proves that it knows it, and
+//! otherwise for [`KNOWN_AFTER`].
+//!
 //! What is told here can be missed; the record is the truth and polling finds it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -34,6 +40,9 @@ use crate::server::Inner;
 /// How long a new sentence about a task waits for the next one: clients show the latest alone. Some
 /// of them never poll once they have been told anything, so every sentence must come in the end.
 const SENTENCE_EVERY: Duration = Duration::from_millis(250);
+
+/// How long after its introduction a client is taken to know a task that it has not asked about.
+const KNOWN_AFTER: Duration = Duration::from_secs(1);
 
 /// How often a question is sent to clients that refuse it as unknown before that counts as their
 /// answer: with the pauses between, twenty seconds.
@@ -65,6 +74,10 @@ struct Round {
 struct Waiting {
     /// Clients that wait for the result, the latest last.
     results: Vec<(Outlet, Arc<Session>)>,
+    /// The creating session has shown that it knows the task.
+    known: bool,
+    /// The response that names the task was sent at this moment.
+    introduced: Option<Instant>,
     /// Deliveries that the client refused: the question's key, and which delivery it was.
     refused: Vec<(String, u32)>,
     /// Counts calls from outside, so that a courier about to leave notices one.
@@ -126,10 +139,11 @@ impl Couriers {
         outlet: &Outlet,
     ) -> Attached {
         let round = self.call(server, &session.owner, task);
-        round
-            .lock()
-            .results
-            .push((outlet.clone(), Arc::clone(session)));
+        {
+            let mut waiting = round.lock();
+            waiting.known = true;
+            waiting.results.push((outlet.clone(), Arc::clone(session)));
+        }
         round.changed.notify_one();
         Attached {
             round,
@@ -141,7 +155,19 @@ impl Couriers {
     /// carry a message about it, somebody must bring it.
     pub(crate) fn created(&self, server: &Arc<Inner>, session: &Session, task: TaskId) {
         if session.general().is_some() || !server.sessions.listening(&session.owner).is_empty() {
-            self.call(server, &session.owner, task);
+            let round = self.call(server, &session.owner, task);
+            round.lock().introduced = Some(Instant::now());
+            round.changed.notify_one();
+        }
+    }
+
+    /// The session that created a task has asked about it.
+    pub(crate) fn known(&self, task: TaskId) {
+        let round = self.lock().get(&task).cloned();
+        if let Some(round) = round
+            && !std::mem::replace(&mut round.lock().known, true)
+        {
+            round.changed.notify_one();
         }
     }
 
@@ -212,7 +238,9 @@ async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: Arc<Round>)
         return;
     };
     let task = watch.task();
+    let age = server.handle.now().since(task.state.created_at);
     let mut courier = Courier {
+        unknown_until: Instant::now() + KNOWN_AFTER.saturating_sub(age),
         told_status: task.status(Era::Legacy),
         told_sentence: task.status_message(),
         sentence_after: None,
@@ -243,6 +271,8 @@ async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: Arc<Round>)
 struct Courier {
     server: Arc<Inner>,
     round: Arc<Round>,
+    /// Before this moment no question is sent.
+    unknown_until: Instant,
     /// The creating session, once it has been found open.
     home: Option<Arc<Session>>,
     told_status: TaskStatus,
@@ -268,7 +298,7 @@ struct Delivery {
 impl Courier {
     fn look(&mut self, task: &Arc<Task>) {
         self.find_home(task);
-        self.hear_refusals();
+        self.hear();
         let status = task.status(Era::Legacy);
         // The order is: progress, status, questions; and no progress once the end is known.
         if !task.is_finished() && task.state.progress != self.told_progress {
@@ -277,7 +307,7 @@ impl Courier {
         self.tell_status(task, status);
         self.deliveries
             .retain(|key, _| task.open_inputs().any(|input| input.request.key == *key));
-        if !task.is_finished() {
+        if !task.is_finished() && Instant::now() >= self.unknown_until {
             let open: Vec<InputRequest> = task
                 .open_inputs()
                 .map(|input| input.request.clone())
@@ -381,9 +411,18 @@ impl Courier {
         }
     }
 
-    /// Takes back the deliveries that were refused. Another process may have made them.
-    fn hear_refusals(&mut self) {
-        for (key, refused) in std::mem::take(&mut self.round.lock().refused) {
+    /// Hears whether the client knows the task, and takes back the deliveries that it refused. Another
+    /// process may have made them.
+    fn hear(&mut self) {
+        let mut waiting = self.round.lock();
+        if waiting.known {
+            self.unknown_until = Instant::now();
+        } else if let Some(introduced) = waiting.introduced.take() {
+            self.unknown_until = introduced + KNOWN_AFTER;
+        }
+        let all_refused = std::mem::take(&mut waiting.refused);
+        drop(waiting);
+        for (key, refused) in all_refused {
             let known = self.deliveries.get(&key);
             if known.is_some_and(|delivery| delivery.number > refused) {
                 continue;
@@ -447,13 +486,17 @@ impl Courier {
             let any = ways.iter_mut().any(|way| way.as_mut().poll(cx).is_ready());
             if any { Poll::Ready(()) } else { Poll::Pending }
         });
+        let now = Instant::now();
         let unsent = self.deliveries.values().filter(|sent| sent.at.is_none());
-        let again = unsent.filter_map(|sent| sent.again_after).min();
+        let again = unsent.filter_map(|sent| sent.again_after);
+        let asks = watch.task().open_inputs().next().is_some();
+        let first = asks.then_some(self.unknown_until);
+        // What is due already has no stream to go to.
+        let next = again.chain(first).filter(|after| *after > now).min();
         let question_due = async {
-            match again {
-                Some(after) if after > Instant::now() => tokio::time::sleep_until(after).await,
-                // It is due, and there is no stream for it.
-                _ => std::future::pending().await,
+            match next {
+                Some(after) => tokio::time::sleep_until(after).await,
+                None => std::future::pending().await,
             }
         };
         let home_closed = async {
