@@ -105,6 +105,16 @@ impl Cx {
         self.run.poke.notify_one();
     }
 
+    /// Ends the connection on which the caller waits, if the caller can come back for what follows: a
+    /// session of 2025-11-25 over HTTP, which asks again after a second with the id of the last event
+    /// (transports, "Resumability and Redelivery"; SEP-1699). Spares connections in a call that will be
+    /// silent for long. Anybody else stays connected; the run itself never notices.
+    pub fn close_stream(&self) {
+        if let Some(observer) = &self.run.observer {
+            observer.let_go();
+        }
+    }
+
     /// Logs at level debug.
     pub fn debug(&self, text: impl AsRef<str>) {
         self.log(Level::Debug, text);

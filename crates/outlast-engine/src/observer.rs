@@ -17,6 +17,9 @@ pub trait Observer: Send + Sync + 'static {
         let _ = line;
     }
 
+    /// The caller may be let go: it comes back for what follows, if it can.
+    fn let_go(&self) {}
+
     /// The call was written down as this task: from now on it survives this process.
     fn stored(&self, task: TaskId) {
         let _ = task;

@@ -65,6 +65,15 @@ impl Exchange {
         self.link();
     }
 
+    /// Ends the connection, if its client can resume the stream.
+    pub(crate) fn let_go(&self) {
+        if self.lock().session.is_some()
+            && let Link::Session(stream) = self.link()
+        {
+            stream.let_go();
+        }
+    }
+
     /// Gives a stream of this exchange, now or later, a name that any instance can go on with.
     pub(crate) fn rename(&self, lasting: String) {
         let mut state = self.lock();

@@ -146,6 +146,13 @@ impl Observer for Report {
         self.send(progress);
     }
 
+    fn let_go(&self) {
+        // Without an event that only has an id, the client has nothing to come back with.
+        if !self.told().ended && self.version.has_priming_event() {
+            self.outlet.let_go();
+        }
+    }
+
     fn stored(&self, task: TaskId) {
         let Some((server, session)) = &self.caller else {
             return;

@@ -30,6 +30,7 @@ pub(crate) fn tools() -> Result<Vec<Tool>> {
         test_error_handling(),
         test_tool_with_logging(),
         test_logging_tool(),
+        test_reconnection(),
         json_schema_2020_12_tool()?,
     ])
 }
@@ -98,6 +99,13 @@ async fn test_tool_with_logging(cx: Cx) -> &'static str {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     "logged"
+}
+
+/// Lets its caller's connection go in the middle of the call; the result waits for the next one.
+#[tool]
+async fn test_reconnection(cx: Cx) -> &'static str {
+    cx.close_stream();
+    "Reconnection test completed successfully"
 }
 
 /// Logs a line at each level that a client may ask for.

@@ -11,6 +11,7 @@
 mod arguments;
 mod definition;
 mod guidance;
+mod links;
 mod serve;
 mod wait;
 mod words;

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::arguments::{self, Action};
 use super::definition::Helper;
-use super::{unfinished, wait, words};
+use super::{links, unfinished, wait, words};
 use crate::answers;
 use crate::context::{Context, Reply, from_store};
 use crate::jsonrpc::RpcError;
@@ -88,20 +88,24 @@ async fn status(cx: &Context<'_>, arguments: &RawJson) -> Told {
 }
 
 async fn fetch(cx: &Context<'_>, arguments: &RawJson) -> Told {
-    Ok(find(cx, "task_result", arguments).await?.map(|task| {
-        if task.is_finished() {
-            ended(cx, &task)
-        } else {
-            unfinished(cx, &task, "There is no result yet. ", true)
-        }
-    }))
+    Ok(match find(cx, "task_result", arguments).await? {
+        Err(problem) => Err(problem),
+        Ok(task) if task.is_finished() => Ok(ended(cx, &task).await?),
+        Ok(task) => Ok(unfinished(cx, &task, "There is no result yet. ", true)),
+    })
 }
 
 /// What a task ended with, as a result that a model reads: the tool's own, or what became of it.
-pub(super) fn ended(cx: &Context<'_>, task: &Task) -> ToolResult {
+///
+/// # Errors
+/// The store failed.
+pub(super) async fn ended(cx: &Context<'_>, task: &Task) -> Result<ToolResult, RpcError> {
     let outcome = task.outcome.as_deref();
     let text = match outcome.expect("a finished task has an outcome") {
-        Outcome::Completed(result) => return result.clone(),
+        Outcome::Completed(result) => {
+            let linked = links::add(cx, task, result.clone()).await;
+            return linked.map_err(from_store);
+        }
         Outcome::Failed(failure) => {
             format!("Task {} has no result: {}", task.id(), failure.message)
         }
@@ -110,10 +114,10 @@ pub(super) fn ended(cx: &Context<'_>, task: &Task) -> ToolResult {
             None => format!("Task {} was cancelled.", task.id()),
         },
     };
-    ToolResult {
+    Ok(ToolResult {
         structured: Some(words::data(cx, task)),
         ..ToolResult::error(text)
-    }
+    })
 }
 
 async fn cancel(cx: &Context<'_>, arguments: &RawJson) -> Told {
@@ -240,7 +244,7 @@ async fn answer(cx: &Context<'_>, arguments: &RawJson) -> Told {
     }
     match get(cx, id).await? {
         Ok(task) if !task.is_finished() => Ok(Ok(unfinished(cx, &task, "Answered. ", true))),
-        Ok(task) => Ok(Ok(ended(cx, &task))),
+        Ok(task) => Ok(Ok(ended(cx, &task).await?)),
         Err(problem) => Ok(Err(problem)),
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn handle(
     let followed = follow::follow(cx, &mut watch, &report, heartbeat, until).await?;
     drop(waits);
     Ok(match followed {
-        Followed::Finished => result(cx, &serve::ended(cx, watch.task())),
+        Followed::Finished => result(cx, &serve::ended(cx, watch.task()).await?),
         Followed::Asks(questions) => {
             let questions: Vec<_> = questions.iter().collect();
             input_required(cx, &questions, None)

@@ -5,6 +5,12 @@
 //! * `outlast://tasks/{taskId}/log{?offset,limit}`: its log as text. `_meta` says where it goes on
 //!   (`outlast/next`) and where it ends at present (`outlast/end`), in bytes.
 //! * `outlast://tasks/{taskId}/result`: the CallToolResult of a task that has ended with one, as JSON.
+//! * `outlast://tasks/{taskId}/artifacts`: what it has given out by name, as JSON, with a URI for each.
+//! * `outlast://tasks/{taskId}/artifacts/{+name}{?offset,limit}`: an artifact, as text where its type
+//!   is one of text and the piece is UTF-8, else as a blob. `_meta` says where it goes on and how long
+//!   it is (`outlast/next`, `outlast/size`), in bytes: what is longer than one read gives is read piece
+//!   by piece.
+//! * `outlast://tasks/{taskId}/partials{?after}`: its partial results with numbers above `after`.
 //!
 //! They are templates and no entries of `resources/list`: a list would tell every client of a server
 //! without users the ids of all others' tasks (2025-11-25 tasks, "Task Isolation and Access Control").
@@ -12,7 +18,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use outlast_core::{Error as StoreError, Outcome, RawJson, Task, TaskId};
+use outlast_core::{Artifact, Error as StoreError, Outcome, RawJson, Task, TaskId};
 use outlast_engine::{BoxFuture, Error, Result};
 
 use super::contents::ResourceContents;
@@ -29,17 +35,28 @@ const PREFIX: &str = "outlast://tasks/";
 const LOG_LIMIT: usize = 256 * 1024;
 const LARGEST_LOG_LIMIT: usize = 1024 * 1024;
 
+/// How many bytes of an artifact one read gives where nothing is said, and at most: as base64 they are
+/// a third more, and clients have limits of their own.
+const ARTIFACT_LIMIT: usize = 1024 * 1024;
+const LARGEST_ARTIFACT_LIMIT: usize = 2 * 1024 * 1024;
+
+/// How many partial results one read gives.
+const PARTIALS: usize = 100;
+
 /// What of a task is read.
 #[derive(Clone, Copy)]
 enum View {
     Status,
     Log,
     Result,
+    Artifacts,
+    Artifact,
+    Partials,
 }
 
 /// The templates of the views.
 pub(super) fn templates() -> impl Iterator<Item = Arc<ResourceTemplate>> {
-    static TEMPLATES: LazyLock<[Arc<ResourceTemplate>; 3]> = LazyLock::new(|| {
+    static TEMPLATES: LazyLock<[Arc<ResourceTemplate>; 6]> = LazyLock::new(|| {
         [
             template(
                 View::Status,
@@ -62,6 +79,27 @@ pub(super) fn templates() -> impl Iterator<Item = Arc<ResourceTemplate>> {
                 "The result of a task that has ended.",
                 "application/json",
             ),
+            template(
+                View::Artifacts,
+                "outlast://tasks/{taskId}/artifacts",
+                "task_artifacts",
+                "What a task has given out by name: names, types, sizes, URIs.",
+                "application/json",
+            ),
+            template(
+                View::Artifact,
+                "outlast://tasks/{taskId}/artifacts/{+name}{?offset,limit}",
+                "task_artifact",
+                "An artifact of a task from a byte offset on.",
+                None,
+            ),
+            template(
+                View::Partials,
+                "outlast://tasks/{taskId}/partials{?after}",
+                "task_partials",
+                "The partial results of a task, in order, after the one with a number.",
+                "application/json",
+            ),
         ]
     });
     TEMPLATES.iter().map(Arc::clone)
@@ -72,12 +110,12 @@ fn template(
     uri: &str,
     name: &str,
     description: &str,
-    mime_type: &str,
+    mime_type: impl Into<Option<&'static str>>,
 ) -> Arc<ResourceTemplate> {
     let uri = UriTemplate::new(uri).expect("the templates above are valid");
     Arc::new(ResourceTemplate {
         description: Some(description.into()),
-        mime_type: Some(mime_type.into()),
+        mime_type: mime_type.into().map(str::to_owned),
         ..ResourceTemplate::new(uri, name, Arc::new(view))
     })
 }
@@ -116,6 +154,9 @@ impl ResourceHandler for View {
                 View::Status => Some(status(&task, &cx)),
                 View::Log => Some(log(id, &request, &cx).await?),
                 View::Result => result(&task)?,
+                View::Artifacts => Some(artifacts(id, &cx).await?),
+                View::Artifact => artifact(id, &request, &cx).await?,
+                View::Partials => Some(partials(id, &request, &cx).await?),
             };
             Ok(contents.map(|contents| vec![contents]))
         })
@@ -128,33 +169,141 @@ fn status(task: &Task, cx: &RequestCx) -> ResourceContents {
 }
 
 async fn log(id: TaskId, request: &ReadRequest, cx: &RequestCx) -> Result<ResourceContents> {
-    let number = |name: &str| match request.variables.get(name) {
-        None => Ok(None),
-        Some(text) => text.parse::<u64>().map(Some).map_err(|_| {
-            let problem = format!("{name:?} must be a number of bytes, not {text:?}");
-            Error::protocol(code::INVALID_PARAMS, problem)
-        }),
-    };
-    let offset = number("offset")?.unwrap_or(0);
-    let limit = number("limit")?.map_or(LOG_LIMIT, |limit| {
-        usize::try_from(limit).unwrap_or(LARGEST_LOG_LIMIT)
-    });
-    let limit = limit.clamp(4, LARGEST_LOG_LIMIT);
+    let (offset, limit) = range(request, LOG_LIMIT, LARGEST_LOG_LIMIT)?;
     let page = cx.tasks().log(cx.principal(), id, offset, limit).await?;
     let mut bytes = Vec::with_capacity(limit.min(64 * 1024));
     for chunk in &page.chunks {
         bytes.extend_from_slice(&chunk.text);
     }
-    // A character that is cut off at the end begins the next page.
-    let cut = match std::str::from_utf8(&bytes) {
+    let cut = cut_off(&bytes);
+    bytes.truncate(bytes.len() - cut);
+    let meta = serde_json::json!({"outlast/next": page.next - cut as u64, "outlast/end": page.end});
+    Ok(ResourceContents::text(String::from_utf8_lossy(&bytes)).meta(meta))
+}
+
+/// A number in the query.
+fn number(request: &ReadRequest, name: &str, of: &str) -> Result<Option<u64>> {
+    match request.variables.get(name) {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            let problem = format!("{name:?} must be a {of}, not {text:?}");
+            Error::protocol(code::INVALID_PARAMS, problem)
+        }),
+    }
+}
+
+/// Where to begin and how much to give, in bytes; never so little that no character fits.
+fn range(request: &ReadRequest, usual: usize, most: usize) -> Result<(u64, usize)> {
+    let offset = number(request, "offset", "number of bytes")?.unwrap_or(0);
+    let limit = number(request, "limit", "number of bytes")?;
+    let limit = limit.map_or(usual, |limit| usize::try_from(limit).unwrap_or(most));
+    Ok((offset, limit.clamp(4, most)))
+}
+
+/// How many bytes at the end begin a character that goes on in the next piece.
+fn cut_off(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => {
             bytes.len() - error.valid_up_to()
         }
         _ => 0,
+    }
+}
+
+/// The URI of the list of a task's artifacts.
+pub(crate) fn uri_of_artifacts(task: TaskId) -> String {
+    format!("{PREFIX}{task}/artifacts")
+}
+
+/// The URI of an artifact. What RFC 3986 lets stand in a path stands as it is.
+pub(crate) fn uri_of_artifact(task: TaskId, name: &str) -> String {
+    let mut uri = format!("{PREFIX}{task}/artifacts/");
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                uri.push(char::from(byte));
+            }
+            byte => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri
+}
+
+async fn artifacts(id: TaskId, cx: &RequestCx) -> Result<ResourceContents> {
+    let all = cx.tasks().artifacts(cx.principal(), id).await?;
+    let one = |artifact: &Artifact| {
+        serde_json::json!({
+            "name": artifact.name,
+            "uri": uri_of_artifact(id, &artifact.name),
+            "mimeType": artifact.mime,
+            "size": artifact.size,
+            "sha256": artifact.sha256,
+            "createdAt": artifact.at.to_string(),
+        })
     };
-    bytes.truncate(bytes.len() - cut);
-    let meta = serde_json::json!({"outlast/next": page.next - cut as u64, "outlast/end": page.end});
-    Ok(ResourceContents::text(String::from_utf8_lossy(&bytes)).meta(meta))
+    let list: Vec<serde_json::Value> = all.iter().map(one).collect();
+    let json = serde_json::json!({ "artifacts": list });
+    Ok(ResourceContents::text(json.to_string()))
+}
+
+/// `None` if the task has given out nothing of this name.
+async fn artifact(
+    id: TaskId,
+    request: &ReadRequest,
+    cx: &RequestCx,
+) -> Result<Option<ResourceContents>> {
+    let Some(name) = request.variables.get("name") else {
+        return Ok(None);
+    };
+    let (offset, limit) = range(request, ARTIFACT_LIMIT, LARGEST_ARTIFACT_LIMIT)?;
+    let found = cx.tasks().artifact(cx.principal(), id, name, offset, limit);
+    let Some((artifact, mut bytes)) = found.await? else {
+        return Ok(None);
+    };
+    let mut next = offset.min(artifact.size) + bytes.len() as u64;
+    let mut text = None;
+    if is_text(&artifact.mime) {
+        let cut = if next < artifact.size {
+            cut_off(&bytes)
+        } else {
+            0
+        };
+        if let Ok(piece) = std::str::from_utf8(&bytes[..bytes.len() - cut]) {
+            text = Some(piece.to_owned());
+            next -= cut as u64;
+        }
+    }
+    let contents = match text {
+        Some(text) => ResourceContents::text(text),
+        None => ResourceContents::blob(std::mem::take(&mut bytes)),
+    };
+    let meta = serde_json::json!({"outlast/next": next, "outlast/size": artifact.size});
+    Ok(Some(contents.mime_type(artifact.mime).meta(meta)))
+}
+
+/// Whether contents of this type are for reading.
+fn is_text(mime: &str) -> bool {
+    let essence = mime.split(';').next().unwrap_or_default().trim();
+    essence.starts_with("text/")
+        || matches!(
+            essence,
+            "application/json" | "application/xml" | "image/svg+xml"
+        )
+        || essence.ends_with("+json")
+        || essence.ends_with("+xml")
+}
+
+async fn partials(id: TaskId, request: &ReadRequest, cx: &RequestCx) -> Result<ResourceContents> {
+    let after = number(request, "after", "number of a partial result")?.unwrap_or(0);
+    let all = cx.tasks().partials(cx.principal(), id, after, PARTIALS);
+    let all = all.await?;
+    let next = all.last().map_or(after, |partial| partial.number);
+    let mut json = String::from(r#"{"partials":"#);
+    json.push_str(&serde_json::to_string(&all).map_err(|error| {
+        Error::protocol(code::INTERNAL_ERROR, format!("a partial result: {error}"))
+    })?);
+    json.push('}');
+    Ok(ResourceContents::text(json).meta(serde_json::json!({"outlast/next": next})))
 }
 
 /// `None` while there is no result.
@@ -172,6 +321,20 @@ fn result(task: &Task) -> Result<Option<ResourceContents>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_uri_of_an_artifact_is_read_back() {
+        let template =
+            UriTemplate::new("outlast://tasks/{taskId}/artifacts/{+name}{?offset,limit}");
+        let template = template.unwrap();
+        let id = TaskId::random();
+        for name in ["plot.png", "a/b c.txt", "100%?#&=+.ü", "~x-y_z"] {
+            let uri = uri_of_artifact(id, name);
+            let values = template.read(&uri).unwrap().expect(&uri);
+            assert_eq!(values["name"], name, "{uri}");
+            assert_eq!(task_of(&uri), Some(id));
+        }
+    }
 
     #[test]
     fn a_uri_names_its_task() {

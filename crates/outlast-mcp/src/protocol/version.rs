@@ -107,6 +107,11 @@ impl Version {
         self >= Self::V2025_03_26
     }
 
+    /// Whether the content of a result may link to resources.
+    pub fn has_resource_links(self) -> bool {
+        self >= Self::V2025_06_18
+    }
+
     /// Whether an event stream opens with an empty event that carries an id.
     pub fn has_priming_event(self) -> bool {
         self == Self::V2025_11_25

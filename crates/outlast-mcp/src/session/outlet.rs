@@ -40,6 +40,15 @@ impl Outlet {
         }
     }
 
+    /// Ends the connection of a stream that its client can resume, and of no other.
+    pub(crate) fn let_go(&self) {
+        match self {
+            Self::Stream(stream) => stream.let_go(),
+            Self::Exchange(exchange) => exchange.let_go(),
+            Self::Lines(_) => {}
+        }
+    }
+
     /// Whether somebody reads there.
     pub(crate) fn is_open(&self) -> bool {
         match self {

@@ -159,6 +159,11 @@ impl SseStream {
         state.disconnect();
     }
 
+    /// Ends the connection after what it still has to send; what follows is kept for the next one.
+    pub(crate) fn let_go(&self) {
+        self.lock().disconnect();
+    }
+
     /// Whether a connection reads it.
     pub(crate) fn is_connected(&self) -> bool {
         self.lock()

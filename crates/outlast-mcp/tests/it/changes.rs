@@ -228,6 +228,83 @@ async fn a_task_is_a_resource_of_its_owner() {
 }
 
 #[tokio::test]
+async fn what_a_task_gives_out_is_read_as_resources() {
+    let rig = Rig::new().await;
+    let id = rig.create("gives_out").await;
+    rig.task(&id, |task| task["status"] == "completed").await;
+    let read = async |rest: &str| {
+        let uri = format!("outlast://tasks/{id}/{rest}");
+        let (_, answer) = rig.modern("resources/read", json!({"uri": uri})).await;
+        answer
+    };
+    let list = read("artifacts").await["result"]["contents"][0].clone();
+    let list: Value = serde_json::from_str(list["text"].as_str().unwrap()).unwrap();
+    let list = list["artifacts"].as_array().unwrap().clone();
+    let names: Vec<&Value> = list.iter().map(|artifact| &artifact["name"]).collect();
+    assert_eq!(names, ["dir/raw data", "empty", "plot.txt"]);
+
+    // Text in pieces of whole characters: "größer " is nine bytes.
+    let mut text = String::new();
+    let mut next = 0;
+    loop {
+        let piece = read(&format!("artifacts/plot.txt?offset={next}&limit=4")).await;
+        let piece = piece["result"]["contents"][0].clone();
+        assert_eq!(piece["mimeType"], "text/plain; charset=utf-8");
+        assert_eq!(piece["_meta"]["outlast/size"], 27);
+        text.push_str(piece["text"].as_str().unwrap());
+        next = piece["_meta"]["outlast/next"].as_u64().unwrap();
+        if next == 27 {
+            break;
+        }
+    }
+    assert_eq!(text, "größer größer größer ");
+
+    // Bytes, by the URI that the list gives.
+    let (_, raw) = rig
+        .modern("resources/read", json!({"uri": list[0]["uri"]}))
+        .await;
+    let raw = &raw["result"]["contents"][0];
+    assert_eq!(raw["blob"].as_str().unwrap().len(), 344);
+    assert_eq!(raw["_meta"]["outlast/next"], 256);
+    assert_eq!(
+        read("artifacts/empty").await["result"]["contents"][0]["text"],
+        ""
+    );
+    let behind = read("artifacts/plot.txt?offset=99").await["result"]["contents"][0].clone();
+    assert_eq!(
+        (&behind["text"], &behind["_meta"]["outlast/next"]),
+        (&json!(""), &json!(27))
+    );
+    assert_eq!(read("artifacts/none").await["error"]["code"], -32602);
+    let refused = read("artifacts/plot.txt?limit=all").await;
+    assert_eq!(refused["error"]["code"], -32602);
+
+    let partials = read("partials?after=1").await["result"]["contents"][0].clone();
+    assert_eq!(partials["_meta"]["outlast/next"], 3);
+    let partials: Value = serde_json::from_str(partials["text"].as_str().unwrap()).unwrap();
+    let values = partials["partials"].as_array().unwrap().iter();
+    let values: Vec<&Value> = values.map(|partial| &partial["value"]).collect();
+    assert_eq!(values, [20, 30]);
+
+    // A model that fetches the result later finds links to the artifacts.
+    let session = rig.session("2025-11-25", json!({})).await;
+    let params = json!({"name": "task_result", "arguments": {"taskId": id}});
+    let result = session.call("tools/call", params.clone()).await["result"].clone();
+    assert_eq!(result["content"][0]["text"], "three things");
+    let links = result["content"].as_array().unwrap()[1..].to_vec();
+    for (link, artifact) in links.iter().zip(&list) {
+        assert_eq!(link["type"], "resource_link");
+        for member in ["uri", "name", "mimeType", "size"] {
+            assert_eq!(link[member], artifact[member]);
+        }
+    }
+    assert_eq!(links.len(), 3);
+    let older = rig.session("2025-03-26", json!({})).await;
+    let result = older.call("tools/call", params).await["result"].clone();
+    assert_eq!(result["content"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_log_is_read_from_an_offset() {
     let rig = Rig::new().await;
     add_tool(rig.server.catalog());

@@ -182,6 +182,24 @@ fn tools() -> Tools {
             gate.0.acquire().await.expect("never closed").forget();
             Ok(ToolResult::text("through the gate"))
         }),
+        tool("lets_go", Optional, |_, cx| async move {
+            cx.close_stream();
+            let gate = cx.state::<Gate>().expect("the rig puts it there");
+            gate.0.acquire().await.expect("never closed").forget();
+            Ok(ToolResult::text("welcome back"))
+        }),
+        tool("gives_out", Optional, |_, cx| async move {
+            cx.artifact("plot.txt", "text/plain; charset=utf-8", "größer ".repeat(3))
+                .await?;
+            let raw: Vec<u8> = (0..=255).collect();
+            cx.artifact("dir/raw data", "application/octet-stream", raw)
+                .await?;
+            cx.artifact("empty", "text/plain", Vec::new()).await?;
+            for number in 1..=3 {
+                cx.partial(number * 10).await?;
+            }
+            Ok(ToolResult::text("three things"))
+        }),
         tool("tool_error", Optional, |_, _| async {
             Err(Error::tool("it did not work"))
         }),

@@ -126,6 +126,31 @@ async fn a_broken_stream_is_resumed_with_what_was_missed() {
 }
 
 #[tokio::test]
+async fn a_tool_may_end_its_callers_connection_and_the_result_waits() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let params = json!({"name": "lets_go", "arguments": {}});
+    let mut events = Events::of(session.response(8, "tools/call", params.clone()).await);
+    let primed = events.next().await.unwrap();
+    assert!(primed.message.is_null());
+    assert!(events.next().await.is_none(), "the connection has ended");
+    rig.go(1);
+    let mut resumed = session.get(primed.id.as_deref()).await;
+    let result = resumed.next().await.unwrap().message;
+    assert_eq!(
+        (&result["id"], &result["result"]["content"][0]["text"]),
+        (&json!(8), &json!("welcome back"))
+    );
+    // Whoever could not come back stays connected.
+    rig.go(2);
+    let older = rig.session("2025-06-18", json!({})).await;
+    let message = older.call("tools/call", params.clone()).await;
+    assert_eq!(message["result"]["content"][0]["text"], "welcome back");
+    let (_, message) = rig.modern_as(&json!({}), "tools/call", params).await;
+    assert_eq!(message["result"]["content"][0]["text"], "welcome back");
+}
+
+#[tokio::test]
 async fn a_waiting_client_that_leaves_leaves_the_task_alone() {
     let rig = Rig::new().await;
     let session = rig.session("2025-11-25", json!({})).await;
