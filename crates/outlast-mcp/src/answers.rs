@@ -55,7 +55,7 @@ pub(crate) fn missing_capability(question: &InputRequest) -> RpcError {
     let data = format!(r#"{{"requiredCapabilities":{{"{capability}":{inner}}}}}"#);
     RpcError::new(
         code::MISSING_CAPABILITY,
-        format!("this tool asks its caller; declare the capability {capability:?}"),
+        format!("what was called asks its caller; declare the capability {capability:?}"),
     )
     .with_data(RawJson::parse(data).expect("written as JSON"))
 }

@@ -208,8 +208,7 @@ fn cannot_ask(question: &InputRequest, era: Era) -> Error {
         }
         // No code says so; the model reads the sentence.
         Era::Legacy => Error::tool(format!(
-            "this tool asks before it goes on, and the client did not declare {capability:?}; nothing \
-             was asked"
+            "this asks before it goes on, and the client did not declare {capability:?}; nothing was asked"
         )),
     }
 }

@@ -6,6 +6,7 @@
 
 use outlast_core::{Answer as Raw, InputRequest, RawJson};
 use outlast_engine::Cx;
+use outlast_mcp::offer::RequestCx;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Deserialize;
@@ -27,7 +28,7 @@ pub enum Answer<T> {
     Expired,
 }
 
-/// Asking people, for handlers that run as tasks.
+/// Asking people, for the handlers of tools, prompts and resources.
 ///
 /// ```
 /// use outlast::prelude::*;
@@ -49,11 +50,12 @@ pub enum Answer<T> {
 /// }
 /// ```
 pub trait Ask {
-    /// Asks whoever is allowed to answer, and waits; the task holds no worker meanwhile and survives
-    /// a restart. `key` names the question and is used once in the life of the task.
+    /// Asks whoever is allowed to answer, and waits; a task holds no worker meanwhile and survives
+    /// a restart. `key` names the question and is used once in the life of the task. A prompt or a
+    /// resource, which is no task, asks its own caller.
     ///
     /// # Errors
-    /// As [`Cx::ask_raw`]; the answer does not fit `T`; `T` is no plain form.
+    /// As [`Cx::ask_raw`] and [`RequestCx::ask_raw`]; the answer does not fit `T`; `T` is no plain form.
     fn ask<T: DeserializeOwned + JsonSchema>(
         &self,
         key: &str,
@@ -62,6 +64,17 @@ pub trait Ask {
 }
 
 impl Ask for Cx {
+    fn ask<T: DeserializeOwned + JsonSchema>(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+    ) -> impl Future<Output = Result<Answer<T>>> + Send {
+        let request = question::<T>(key, message);
+        async move { read(&self.ask_raw(request?).await?) }
+    }
+}
+
+impl Ask for RequestCx {
     fn ask<T: DeserializeOwned + JsonSchema>(
         &self,
         key: &str,

@@ -2,6 +2,7 @@
 
 use outlast_core::{Answer as Raw, InputRequest, RawJson};
 use outlast_engine::Cx;
+use outlast_mcp::offer::RequestCx;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -115,6 +116,22 @@ pub trait Sample {
 }
 
 impl Sample for Cx {
+    fn sample(
+        &self,
+        key: &str,
+        prompt: SampleRequest,
+    ) -> impl Future<Output = Result<Answer<Sampled>>> + Send {
+        let request = prompt.question(key);
+        async move { sampled(&self.ask_raw(request).await?) }
+    }
+
+    fn roots(&self, key: &str) -> impl Future<Output = Result<Answer<Vec<Root>>>> + Send {
+        let request = InputRequest::new(key, "roots/list", RawJson::empty_object());
+        async move { roots(&self.ask_raw(request).await?) }
+    }
+}
+
+impl Sample for RequestCx {
     fn sample(
         &self,
         key: &str,

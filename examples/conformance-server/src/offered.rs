@@ -1,7 +1,7 @@
 //! Prompts, resources and tools that change what is offered.
 
 use outlast::prelude::*;
-use outlast::{Catalog, CompletionRequest, Json, ResourceContents};
+use outlast::{Answer, Ask, Catalog, CompletionRequest, Json, ResourceContents};
 use serde_json::{Value, json};
 
 use crate::content::PNG;
@@ -12,6 +12,7 @@ pub(crate) fn offer(server: Server) -> Server {
         .prompt(test_prompt_with_arguments)
         .prompt(test_prompt_with_embedded_resource)
         .prompt(test_prompt_with_image)
+        .prompt(test_input_required_result_prompt)
         .resource(static_text)
         .resource(static_binary)
         .resource(template_data)
@@ -65,6 +66,23 @@ async fn test_prompt_with_image() -> Vec<Message> {
         Message::user(Content::image("image/png", PNG)),
         Message::user("Please analyze the image above."),
     ]
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct UserContext {
+    /// What the prompt is about.
+    context: String,
+}
+
+/// A prompt that asks what it is about.
+#[prompt]
+async fn test_input_required_result_prompt(cx: RequestCx) -> Result<String> {
+    let message = "What context should the prompt use?";
+    let answer = cx.ask::<UserContext>("user_context", message).await?;
+    Ok(match answer {
+        Answer::Accepted(UserContext { context }) => format!("Talk about: {context}"),
+        _ => "Talk about anything.".into(),
+    })
 }
 
 /// Text that stays the same.

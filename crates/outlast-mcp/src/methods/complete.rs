@@ -68,7 +68,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         value,
         others: others.arguments.unwrap_or_default(),
     };
-    let asked = RequestCx::new(cx)?;
+    let asked = RequestCx::new(cx, None)?;
     let values = match reference {
         Reference::Prompt { name } => {
             let prompt = offer.prompts.get(&name).map(Arc::clone);

@@ -11,6 +11,7 @@ pub(crate) mod outlast_share;
 pub(crate) mod ping;
 pub(crate) mod prompts_get;
 pub(crate) mod resources_read;
+mod rounds;
 pub(crate) mod set_level;
 pub(crate) mod subscribe;
 pub(crate) mod tasks_cancel;

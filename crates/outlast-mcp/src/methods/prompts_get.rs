@@ -1,15 +1,17 @@
-//! `prompts/get`, both eras: the messages of a prompt.
+//! `prompts/get`, both eras: the messages of a prompt, whose code may ask
+//! its caller.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use outlast_core::RawJson;
 use outlast_core::status::Era;
 use serde::Deserialize;
 
 use crate::context::{Context, Reply};
 use crate::jsonrpc::RpcError;
+use crate::methods::rounds::{self, Ended, Named};
 use crate::methods::tools_call::meta_of_result;
-use crate::offer::{self, RequestCx};
 use crate::wire::{self, Object};
 
 #[derive(Deserialize)]
@@ -28,8 +30,17 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let Get { arguments } = cx.params.read()?;
     let arguments = arguments.unwrap_or_default();
     prompt.check(&arguments).map_err(RpcError::invalid_params)?;
-    let request = RequestCx::new(cx)?;
-    let messages = offer::run(|| prompt.handler.get(arguments, request)).await?;
+    let named = Named {
+        method: "prompts/get",
+        name: &name,
+        arguments: RawJson::of(&arguments).expect("strings have a JSON form"),
+    };
+    let handler = Arc::clone(&prompt.handler);
+    let messages = rounds::run(cx, named, move |request| handler.get(arguments, request)).await?;
+    let messages = match messages {
+        Ended::With(messages) => messages,
+        Ended::Asking(reply) => return Ok(reply),
+    };
     let room = messages.messages.as_str().len() + 384;
     Ok(cx.reply(room, |out| {
         let mut result = Object::new(out);

@@ -1,14 +1,17 @@
-//! `resources/read`, both eras: the contents of a URI.
+//! `resources/read`, both eras: the contents of a URI, whose code may ask its caller.
 //!
 //! An unknown one is -32002 up to 2025-11-25 and -32602 since (2026-07-28 resources, "Error
 //! Handling"); both say which.
+
+use std::sync::Arc;
 
 use outlast_core::RawJson;
 use outlast_core::status::Era;
 
 use crate::context::{Context, Reply};
 use crate::jsonrpc::{RpcError, code};
-use crate::offer::{self, ReadRequest, RequestCx};
+use crate::methods::rounds::{self, Ended, Named};
+use crate::offer::ReadRequest;
 use crate::wire::{self, Object};
 
 pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
@@ -22,9 +25,17 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         uri: uri.clone().into_owned(),
         variables: found.variables,
     };
-    let request = RequestCx::new(cx)?;
-    let contents = offer::run(|| found.handler.read(asked, request)).await?;
-    let contents = contents.ok_or_else(|| not_found(cx, &uri))?;
+    let named = Named {
+        method: "resources/read",
+        name: &uri,
+        arguments: RawJson::empty_object(),
+    };
+    let handler = Arc::clone(&found.handler);
+    let contents = rounds::run(cx, named, move |request| handler.read(asked, request)).await?;
+    let contents = match contents {
+        Ended::With(contents) => contents.ok_or_else(|| not_found(cx, &uri))?,
+        Ended::Asking(reply) => return Ok(reply),
+    };
     Ok(cx.reply(1024, |out| {
         let mut result = Object::new(out);
         let mime_type = found.mime_type.as_deref();

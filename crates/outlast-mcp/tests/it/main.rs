@@ -14,4 +14,5 @@ mod owners;
 mod questions;
 mod rig;
 mod rounds;
+mod rounds_beside_tools;
 mod streams;

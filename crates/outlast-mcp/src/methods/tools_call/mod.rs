@@ -6,9 +6,9 @@
 mod ask_first;
 mod asking;
 mod order;
-mod request_state;
+pub(super) mod request_state;
 mod resume;
-mod synchronous;
+pub(super) mod synchronous;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -132,6 +132,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
                 report: Report::new(cx, token, level),
                 detach,
                 given: given(cx, call.responses)?,
+                bound: None,
             };
             synchronous::run(cx, new, waiting).await
         }
@@ -140,7 +141,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
 }
 
 /// The answers that came with a call of the newer era.
-fn given(
+pub(super) fn given(
     cx: &Context<'_>,
     responses: Option<&RawValue>,
 ) -> Result<BTreeMap<String, RawJson>, RpcError> {

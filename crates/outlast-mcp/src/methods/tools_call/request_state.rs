@@ -1,11 +1,12 @@
 //! The state of a call that was answered with questions: sealed, in the client's hands until it calls
 //! again (2026-07-28 multi round-trip requests, "Request State").
 //!
-//! The state is bound to the principal, to the tool with its arguments, and to a time. What it holds
+//! The state is bound to the principal, to the tool (or the method with the name of the prompt or
+//! resource) with its arguments, and to a time. What it holds
 //! depends on what the call has become so far. Questions before the task exists: the answers given
 //! so far, and nothing is stored. A tool that may be a task: the id of the stored run, which waits for
-//! its answers like any task, so that this state is good for as long as a question waits. A tool that
-//! is never a task: what the run has recorded itself.
+//! its answers like any task, so that this state is good for as long as a question waits. What is never a
+//! task (such a tool, a prompt, a resource): what the run has recorded itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +32,7 @@ const LONGEST: usize = 16 * 1024;
 
 /// What a call has become so far.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Kept {
+pub(in crate::methods) enum Kept {
     /// Nothing yet: answers to questions that come before the task.
     First(BTreeMap<String, RawJson>),
     /// This task.
@@ -70,8 +71,8 @@ pub(super) fn seal(
     let plain = serde_json::to_vec(&sealed).expect("the state has a JSON form");
     if limited && plain.len() > LONGEST {
         return Err(RpcError::internal(format!(
-            "the tool {tool:?} recorded {} bytes before it asked, and at most {LONGEST} can wait \
-             with the caller; declare it with #[tool(task)], which stores them",
+            "{tool:?} recorded {} bytes before it asked, and at most {LONGEST} can wait with the \
+             caller; ask first, or make it a tool with #[tool(task)], which stores them",
             plain.len()
         )));
     }
@@ -82,7 +83,7 @@ pub(super) fn seal(
 ///
 /// # Errors
 /// It was changed, is another caller's or another call's, or has expired.
-pub(super) fn open(
+pub(in crate::methods) fn open(
     cx: &Context<'_>,
     state: &RawValue,
     tool: &str,
@@ -95,11 +96,11 @@ pub(super) fn open(
     match sealed.filter(|sealed| sealed.digest == digest(cx.owner, tool, arguments)) {
         Some(sealed) if cx.server.handle.now() <= sealed.until => Ok(sealed.kept),
         Some(_) => Err(RpcError::invalid_params(
-            "\"requestState\" has expired; call the tool again without it",
+            "\"requestState\" has expired; send the request again without it",
         )),
         // Changed, of another caller, or of another call: no difference is told.
         None => Err(RpcError::invalid_params(
-            "\"requestState\" does not belong to this call; call the tool again without it",
+            "\"requestState\" does not belong to this request; send the request again without it",
         )),
     }
 }

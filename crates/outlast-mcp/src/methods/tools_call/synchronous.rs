@@ -38,14 +38,26 @@ use crate::wire;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What a call needs besides itself.
-pub(super) struct Waiting {
-    pub(super) report: Report,
-    pub(super) detach: DetachAfter,
+pub(in crate::methods) struct Waiting {
+    pub(in crate::methods) report: Report,
+    pub(in crate::methods) detach: DetachAfter,
     /// Answers that came with the call, of the newer era.
-    pub(super) given: BTreeMap<String, RawJson>,
+    pub(in crate::methods) given: BTreeMap<String, RawJson>,
+    /// What a state between the rounds is bound to; `None`: the arguments, read again if it comes to that.
+    pub(in crate::methods) bound: Option<RawJson>,
 }
 
 pub(super) async fn run(cx: &Context<'_>, new: NewCall, waiting: Waiting) -> Reply {
+    run_and(cx, new, waiting, |outcome| respond(cx, outcome)).await
+}
+
+/// Runs a call and answers with what `respond` makes of its outcome.
+pub(in crate::methods) async fn run_and(
+    cx: &Context<'_>,
+    new: NewCall,
+    waiting: Waiting,
+    respond: impl FnOnce(Outcome) -> Reply,
+) -> Reply {
     let tool = Arc::clone(&new.tool);
     let report = Arc::new(waiting.report);
     let observer = Arc::clone(&report) as Arc<dyn Observer>;
@@ -62,7 +74,7 @@ pub(super) async fn run(cx: &Context<'_>, new: NewCall, waiting: Waiting) -> Rep
     let first = std::future::poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await;
     if let Poll::Ready(outcome) = first {
         caller.running = None;
-        return respond(cx, outcome);
+        return respond(outcome);
     }
     // Rare and long: kept out of the future that every call is.
     let end = Box::pin(wait(
@@ -77,14 +89,17 @@ pub(super) async fn run(cx: &Context<'_>, new: NewCall, waiting: Waiting) -> Rep
     match end {
         End::Outcome(outcome) => {
             caller.running = None;
-            respond(cx, outcome)
+            respond(outcome)
         }
         End::Detach => {
             let id = caller.let_go();
             detached(cx, id).await
         }
         End::Asks(questions) => {
-            let arguments = super::arguments_again(cx)?;
+            let arguments = match waiting.bound {
+                Some(bound) => bound,
+                None => super::arguments_again(cx)?,
+            };
             let kept = if tool.task == TaskSupport::Forbidden {
                 let running = caller.running.as_ref().expect("it has not ended");
                 Kept::Carried(running.carried())
@@ -323,7 +338,10 @@ impl Drop for Caller<'_> {
 /// The newer era says so with each request, or wants none. In the older one a client may have said
 /// so for its session; if it has not, a tool that is never a task speaks from `info` on, and one that
 /// can be a task, whose log may be long, is silent: its log can be read elsewhere.
-pub(super) fn level(cx: &Context<'_>, support: TaskSupport) -> Result<Option<Level>, RpcError> {
+pub(in crate::methods) fn level(
+    cx: &Context<'_>,
+    support: TaskSupport,
+) -> Result<Option<Level>, RpcError> {
     match cx.session {
         Some(session) => Ok(session
             .level()
