@@ -132,7 +132,7 @@ async fn spawn(spawn: Spawn<'_>, detached: bool) -> Result<TaskId> {
         return Err(Error::new(ErrorKind::Cancelled));
     }
     let cannot = |problem: &str| Error::tool(format!("cannot start {name_of_tool:?}: {problem}"));
-    let tool = run.shared.tools().get(&name_of_tool).cloned();
+    let tool = run.tool_named(&name_of_tool);
     let tool = tool.ok_or_else(|| cannot("there is no such tool"))?;
     tool.handler
         .check(&arguments)

@@ -59,6 +59,10 @@ impl Handler for Confirmed {
         self.inner.check(arguments)
     }
 
+    fn check_meta(&self, meta: Option<&RawJson>) -> Result<(), String> {
+        self.inner.check_meta(meta)
+    }
+
     fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
         let (question, inner) = (self.question(), Arc::clone(&self.inner));
         let tool = self.tool.clone();

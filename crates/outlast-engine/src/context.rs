@@ -73,7 +73,8 @@ impl Cx {
 
     /// The application's own state of type `T`, if the server was given one.
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.run.shared.state.get()
+        let own = self.run.namespace.as_ref().and_then(|own| own.state.get());
+        own.or_else(|| self.run.shared.state.get())
     }
 
     /// Reports progress.
@@ -363,6 +364,26 @@ impl Cx {
             }
             filled.await;
         }
+    }
+
+    /// Says, once, that what the person was sent to a URL for (the question `key`) is done, so that the
+    /// client can stop waiting for it (2025-11-25 elicitation, "Completion Notifications for URL Mode").
+    /// Only the client that was asked is told, and only while it is connected to this process: a client
+    /// must not depend on it. 2026-07-28 has no such message.
+    ///
+    /// # Errors
+    /// As [`Cx::step`].
+    pub async fn url_completed(&self, key: &str) -> Result<()> {
+        let run = Arc::clone(&self.run);
+        self.step(format!("url completed: {key}"), move || {
+            match &run.observer {
+                Some(observer) if !run.is_storable() => observer.url_completed(run.spec.id, key),
+                // Nobody listening is no fault.
+                _ => drop(run.shared.completed.send((run.spec.id, key.to_owned()))),
+            }
+            std::future::ready(Ok(()))
+        })
+        .await
     }
 
     /// Starts a task as a child of this one, once: a later run of the handler gets the child that is

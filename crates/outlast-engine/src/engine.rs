@@ -8,7 +8,7 @@ use std::time::Duration;
 use outlast_core::limit::Controls;
 use outlast_core::store::{ClaimBy, Notice, NoticeSink, Recovered};
 use outlast_core::{NewSchedule, Store, TaskId, WorkerId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -82,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) sinks: Sinks,
     /// How long tools usually take.
     pub(crate) usual: UsualTimes,
+    /// Of which question what a person was sent to a URL for is done.
+    pub(crate) completed: broadcast::Sender<(TaskId, String)>,
     tools: RwLock<Tools>,
 }
 
@@ -172,6 +174,9 @@ struct RunTable {
 
 /// Stops that come for tasks of other processes are forgotten beyond this number.
 const EARLY_STOPS: usize = 1024;
+
+/// How many of the latest are kept for a slow receiver of [`Shared::completed`].
+const COMPLETED: usize = 256;
 
 impl Runs {
     fn lock(&self) -> std::sync::MutexGuard<'_, RunTable> {
@@ -357,6 +362,7 @@ impl EngineBuilder {
             vault: self.vault.unwrap_or_else(Vault::ephemeral),
             worker: WorkerId::random(),
             hub: Arc::default(),
+            completed: broadcast::Sender::new(COMPLETED),
             runs: Runs::default(),
             slots,
             ready: Notify::new(),

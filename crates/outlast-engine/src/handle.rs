@@ -17,6 +17,7 @@ use outlast_core::{
     Answer, Error, Event, Failure, FailureReason, JournalEntry, LogPage, NewSignal, Outcome, Owner,
     Principal, RawJson, Store, Task, TaskId, TaskSpec, Timestamp,
 };
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Ending, drive};
@@ -193,6 +194,12 @@ impl Handle {
         self.shared.declare_rules_soon();
         // There may be waiting tasks of a tool that has come.
         self.shared.ready.notify_one();
+    }
+
+    /// Hears of each [`Cx::url_completed`](crate::Cx::url_completed) of a task that runs in this process:
+    /// the task, and the key of its question. A receiver that is slow misses some.
+    pub fn completed_urls(&self) -> broadcast::Receiver<(TaskId, String)> {
+        self.shared.completed.subscribe()
     }
 
     /// The application's state of this type, if there is one.

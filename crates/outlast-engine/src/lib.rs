@@ -23,6 +23,7 @@ mod heart;
 mod hub;
 mod lifecycle;
 mod log;
+mod namespace;
 mod observer;
 mod order;
 mod progress;
@@ -56,6 +57,7 @@ pub use context::Cx;
 pub use engine::{Engine, EngineBuilder};
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{CancelBy, Handle, NewCall, Watch, WeakHandle};
+pub use namespace::Namespace;
 pub use observer::Observer;
 pub use order::{
     Compute, DEFAULT_KEY_WINDOW, Limit, Order, PRIORITIES, Per, Sameness, check_priority,

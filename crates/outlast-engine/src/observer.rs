@@ -41,6 +41,12 @@ pub trait Observer: Send + Sync + 'static {
         }
     }
 
+    /// What the person was sent to a URL for, by the question `key` of a run without a record, is done. `run`
+    /// is the id the run would have as a task.
+    fn url_completed(&self, run: TaskId, key: &str) {
+        let _ = (run, key);
+    }
+
     /// The run waits for answers to these questions.
     fn asked(&self, questions: &[InputRequest]) {
         let _ = questions;

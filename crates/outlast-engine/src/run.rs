@@ -18,6 +18,7 @@ use crate::deadline::Deadlines;
 use crate::engine::Shared;
 use crate::error::{Error, ErrorKind, Result, from_store};
 use crate::log::LogBuffer;
+use crate::namespace::Namespace;
 use crate::observer::Observer;
 use crate::progress::ProgressCell;
 use crate::retry::Retry;
@@ -47,6 +48,8 @@ pub(crate) struct Run {
     /// Errors of earlier attempts.
     pub(crate) errors: u32,
     pub(crate) retry: Option<Retry>,
+    /// The mounted server whose code runs.
+    pub(crate) namespace: Option<Arc<Namespace>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) shared: Arc<Shared>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
@@ -111,6 +114,7 @@ impl Run {
             attempt: task.map_or(1, |task| task.state.attempt),
             errors: task.map_or(0, |task| task.state.errors),
             retry: tool.retry,
+            namespace: tool.namespace.clone(),
             deadlines: Deadlines::new(tool.timeout, tool.idle_timeout, shared.store.clock().now()),
             progress: ProgressCell::new(
                 task.map(|task| task.state.progress.clone())
@@ -165,6 +169,11 @@ impl Run {
     /// An entry of the journal as it was recorded, before it was sealed.
     pub(crate) fn opened_entry(&self, entry: JournalEntry) -> JournalEntry {
         opened_entry(&self.shared, &self.spec, entry)
+    }
+
+    /// The tool that the handler means by this name.
+    pub(crate) fn tool_named(&self, name: &str) -> Option<Arc<Tool>> {
+        Namespace::find(self.namespace.as_deref(), &self.shared.tools(), name)
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {

@@ -17,6 +17,18 @@ impl StateMap {
         self.values.insert(TypeId::of::<T>(), Arc::new(value));
     }
 
+    /// Puts a value that somebody else holds too, replacing the one of the same type.
+    pub fn insert_shared<T: Send + Sync + 'static>(&mut self, value: Arc<T>) {
+        self.values.insert(TypeId::of::<T>(), value);
+    }
+
+    /// Puts all values of `others` for whose types there is none.
+    pub fn fill(&mut self, others: &Self) {
+        for (id, value) in &others.values {
+            self.values.entry(*id).or_insert_with(|| Arc::clone(value));
+        }
+    }
+
     /// The value of this type, if one was put.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let value = Arc::clone(self.values.get(&TypeId::of::<T>())?);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::BoxFuture;
 use crate::context::Cx;
 use crate::error::Result;
+use crate::namespace::Namespace;
 use crate::order::Order;
 use crate::retry::Retry;
 use crate::secrets::Fields;
@@ -127,6 +128,8 @@ pub struct Tool {
     pub ask_first: Option<AskFirst>,
     /// How calls are served whose caller waits.
     pub serving: Serving,
+    /// The mounted server it belongs to, if it does to one.
+    pub namespace: Option<Arc<Namespace>>,
     /// The code.
     pub handler: Arc<dyn Handler>,
 }
@@ -158,6 +161,7 @@ impl Tool {
             order: Order::default(),
             ask_first: None,
             serving: Serving::default(),
+            namespace: None,
             handler,
         }
     }

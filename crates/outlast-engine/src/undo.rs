@@ -109,7 +109,7 @@ impl Cx {
         let refused = |why: String| Error::protocol(-32603, format!("undo by {tool:?}: {why}"));
         let arguments =
             RawJson::of(arguments).map_err(|error| refused(format!("no JSON form: {error}")))?;
-        let known = self.run.shared.tools().get(tool).cloned();
+        let known = self.run.tool_named(tool);
         let known = known.ok_or_else(|| {
             refused("the server has no such tool: register the tool that undoes the change".into())
         })?;

@@ -20,7 +20,9 @@ use crate::answers;
 use crate::context::Context;
 use crate::protocol::{Capabilities, Version};
 use crate::server::Inner;
-use crate::session::{Attached, Outlet, Session, lasting, next_value, progress_notification};
+use crate::session::{
+    Attached, Outlet, Session, lasting, next_value, progress_notification, url_completed,
+};
 use crate::spoken;
 use crate::wire::Object;
 
@@ -183,6 +185,12 @@ impl Observer for Report {
 
     fn asked(&self, questions: &[InputRequest]) {
         self.told().asked.extend_from_slice(questions);
+    }
+
+    fn url_completed(&self, run: TaskId, key: &str) {
+        if self.version.has_url_completion() && !self.told().ended {
+            self.outlet.send(url_completed(run, key));
+        }
     }
 
     fn log(&self, line: &LogLine) {

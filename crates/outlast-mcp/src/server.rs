@@ -174,6 +174,11 @@ impl Server {
             stopping: CancellationToken::new(),
         });
         tokio::spawn(session::cry(&inner));
+        let completed = inner.handle.completed_urls();
+        tokio::spawn(session::tell_completed_urls(
+            Arc::downgrade(&inner),
+            completed,
+        ));
         Ok(Self(inner))
     }
 

@@ -4,8 +4,9 @@
 //! with one type (2025-11-25 elicitation, "Supported Schema Types"). [`question`] brings the schema of
 //! a Rust type into that form; what cannot be brought there is an error at the first call.
 
-use outlast_core::{Answer as Raw, InputRequest, RawJson};
+use outlast_core::{Answer as Raw, Failure, FailureReason, InputRequest, RawJson};
 use outlast_engine::Cx;
+use outlast_mcp::jsonrpc::code;
 use outlast_mcp::offer::RequestCx;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -61,6 +62,40 @@ pub trait Ask {
         key: &str,
         message: impl Into<String>,
     ) -> impl Future<Output = Result<Answer<T>>> + Send;
+
+    /// Asks whoever is allowed to answer to send the person to `url` (elicitation in URL mode), for what
+    /// must not pass through the client: signing in, paying, a key. Otherwise like [`Ask::ask`].
+    ///
+    /// [`Answer::Accepted`] says that the person agreed to go there, not that they are done. Your page
+    /// says that itself, best as a signal to the task ([`Cx::signals`]); then [`Cx::url_completed`] tells
+    /// the client. The URL must not let in whoever gets hold of it: the page has to know the person.
+    ///
+    /// ```
+    /// use outlast::prelude::*;
+    /// use outlast::{Answer, Ask};
+    ///
+    /// /// Books a trip.
+    /// #[tool(task)]
+    /// async fn book(trip: String, cx: Cx) -> Result<String> {
+    ///     let page = format!("https://pay.example/{}", cx.task_id());
+    ///     let Answer::Accepted(()) = cx.ask_url("pay", "Please pay for the trip.", page).await? else {
+    ///         return Ok("not booked".into());
+    ///     };
+    ///     // The page sends it when the payment is through, by REST or by the server's handle.
+    ///     let receipt: String = cx.signals("paid").next().await?;
+    ///     cx.url_completed("pay").await?;
+    ///     Ok(format!("{trip} is booked: {receipt}"))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Cx::ask_raw`] and [`RequestCx::ask_raw`]; `url` has no scheme.
+    fn ask_url(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        url: impl Into<String>,
+    ) -> impl Future<Output = Result<Answer<()>>> + Send;
 }
 
 impl Ask for Cx {
@@ -71,6 +106,16 @@ impl Ask for Cx {
     ) -> impl Future<Output = Result<Answer<T>>> + Send {
         let request = question::<T>(key, message);
         async move { read(&self.ask_raw(request?).await?) }
+    }
+
+    fn ask_url(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        url: impl Into<String>,
+    ) -> impl Future<Output = Result<Answer<()>>> + Send {
+        let request = url_question(key, message, url);
+        async move { consent(&self.ask_raw(request?).await?) }
     }
 }
 
@@ -83,6 +128,72 @@ impl Ask for RequestCx {
         let request = question::<T>(key, message);
         async move { read(&self.ask_raw(request?).await?) }
     }
+
+    fn ask_url(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        url: impl Into<String>,
+    ) -> impl Future<Output = Result<Answer<()>>> + Send {
+        let request = url_question(key, message, url);
+        async move { consent(&self.ask_raw(request?).await?) }
+    }
+}
+
+/// The question that [`Ask::ask_url`] asks, for [`Cx::ask_all`] and [`crate::Tool::ask_first`].
+///
+/// # Errors
+/// `url` has no scheme.
+pub fn url_question(
+    key: &str,
+    message: impl Into<String>,
+    url: impl Into<String>,
+) -> Result<InputRequest> {
+    let url = checked_url(url.into())?;
+    let params = json!({"mode": "url", "message": message.into(), "url": url});
+    Ok(InputRequest::new(key, "elicitation/create", params.into()))
+}
+
+/// The error of a call that can be made once the person has been to `url`, for tools that keep nothing
+/// in between: [`Ask::ask_url`] asks and goes on by itself.
+///
+/// A client of 2025-11-25 gets the protocol's URLElicitationRequiredError; one of another version, where
+/// there is none, gets a plain error. The text says what to do in both.
+///
+/// # Errors
+/// `url` has no scheme.
+pub fn url_required(message: impl Into<String>, url: impl Into<String>) -> Result<Error> {
+    let (message, url) = (message.into(), checked_url(url.into())?);
+    let text = format!("{message} Open {url} and call again.");
+    let elicitation = json!({
+        "mode": "url",
+        "message": message,
+        "url": url,
+        "elicitationId": outlast_core::TaskId::random().to_string(),
+    });
+    Ok(Error::failed(Failure {
+        reason: FailureReason::Error,
+        code: code::URL_ELICITATION_REQUIRED,
+        message: text,
+        data: Some(json!({ "elicitations": [elicitation] }).into()),
+    }))
+}
+
+fn checked_url(url: String) -> Result<String> {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    let is_scheme = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_alphabetic())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    };
+    if is_scheme(scheme) && !url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Ok(url);
+    }
+    Err(Error::protocol(
+        code::INTERNAL_ERROR,
+        format!("nobody can be sent to {url:?}: it is no URL; begin it with https://"),
+    ))
 }
 
 /// The question that [`Ask::ask`] asks, for [`Cx::ask_all`] and [`crate::Tool::ask_first`].
@@ -117,6 +228,16 @@ fn read<T: DeserializeOwned>(answer: &Raw) -> Result<Answer<T>> {
         ("decline", _) => Ok(Answer::Declined),
         _ => Ok(Answer::Cancelled),
     }
+}
+
+/// The answer to a question that has no content.
+fn consent(answer: &Raw) -> Result<Answer<()>> {
+    Ok(match read::<serde::de::IgnoredAny>(answer)? {
+        Answer::Accepted(_) => Answer::Accepted(()),
+        Answer::Declined => Answer::Declined,
+        Answer::Cancelled => Answer::Cancelled,
+        Answer::Expired => Answer::Expired,
+    })
 }
 
 fn form_schema<T: JsonSchema>() -> Result<Value, String> {

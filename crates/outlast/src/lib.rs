@@ -56,6 +56,7 @@ mod definition;
 mod error;
 pub mod guide;
 mod icon;
+pub mod layer;
 mod offer;
 pub mod prelude;
 mod promise;
@@ -68,7 +69,7 @@ mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use ask::{Answer, Ask, question};
+pub use ask::{Answer, Ask, question, url_question, url_required};
 #[cfg(feature = "client")]
 pub use client::Client;
 pub use content::{Bytes, Content};

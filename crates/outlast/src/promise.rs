@@ -42,6 +42,10 @@ impl Handler for Promised {
         self.inner.check(arguments)
     }
 
+    fn check_meta(&self, meta: Option<&RawJson>) -> Result<(), String> {
+        self.inner.check_meta(meta)
+    }
+
     fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
         let call = self.inner.call(arguments, cx);
         let schema = Arc::clone(&self.schema);

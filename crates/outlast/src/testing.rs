@@ -62,6 +62,7 @@ use outlast_engine::{Engine, Handle, NewCall};
 use serde::Serialize;
 
 use crate::error::StartError;
+use crate::server::Stops;
 use crate::{Error, Result, Server};
 
 /// How often a test looks whether something has come to rest.
@@ -83,7 +84,8 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Starts the tools of `server`, with its settings for tools. Nothing listens.
+    /// Starts the tools of `server`, with its settings for tools and its lifespans. Nothing listens, and the
+    /// lifespans are not taken down.
     ///
     /// # Errors
     /// As when the server is run: a tool cannot be what it says, or takes a state that is not there.
@@ -98,7 +100,9 @@ impl TestServer {
         memory: Arc<MemoryStore>,
         clock: Arc<ManualClock>,
     ) -> Result<Self, StartError> {
-        let (tools, state) = server.parts_for_tests()?;
+        // Nothing is taken down at the end: a test server ends by a crash, or is dropped.
+        let begun = server.begin(&mut Stops::default()).await?;
+        let (tools, state) = begun.parts_for_tests()?;
         let faults = Arc::new(FaultyStore::new(Arc::clone(&memory) as Arc<dyn Store>));
         let engine = Engine::builder(Arc::clone(&faults) as Arc<dyn Store>)
             .tools(tools)

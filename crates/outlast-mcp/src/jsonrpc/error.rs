@@ -25,6 +25,8 @@ pub mod code {
     pub const QUEUE_FULL: i64 = -32000;
     /// Up to 2025-11-25: there is no such resource.
     pub const RESOURCE_NOT_FOUND: i64 = -32002;
+    /// 2025-11-25: the person has to visit a URL first; `data.elicitations` says which.
+    pub const URL_ELICITATION_REQUIRED: i64 = -32042;
     /// 2026-07-28: a header is missing or says something else than the body.
     pub const HEADER_MISMATCH: i64 = -32020;
     /// 2026-07-28: the request did not declare a capability it needs.

@@ -22,6 +22,7 @@ use crate::jsonrpc::{RpcError, code, owned};
 use crate::offer::{self, RequestCx};
 use crate::protocol::progress_token;
 use crate::report::Report;
+use crate::wire;
 
 /// What a request is about: a state between two rounds belongs to this alone.
 pub(super) struct Named<'a> {
@@ -90,7 +91,7 @@ pub(super) async fn run<T: Send + 'static>(
     let reply = synchronous::run_and(cx, new, waiting, |outcome| match outcome {
         Outcome::Completed(_) => Ok(Vec::new()),
         Outcome::Failed(failure) => Err(RpcError {
-            code: failure.code,
+            code: wire::code_of(&failure, cx.version),
             message: failure.message.into(),
             data: failure.data,
         }),

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use outlast_core::{Answer, InputRequest, Owner, Principal, RawJson};
-use outlast_engine::{BoxFuture, CatchUnwind, Cx, Error, ErrorKind, Handle};
+use outlast_engine::{BoxFuture, CatchUnwind, Cx, Error, ErrorKind, Handle, Namespace};
 
 use crate::context::Context;
 use crate::jsonrpc::{RpcError, code};
@@ -20,6 +20,8 @@ pub struct RequestCx {
     inner: Arc<Inner>,
     /// What asks; completions have none.
     run: Option<Cx>,
+    /// The mounted server whose code runs.
+    namespace: Option<Arc<Namespace>>,
 }
 
 struct Inner {
@@ -40,7 +42,18 @@ impl RequestCx {
                 .map(|meta| crate::jsonrpc::owned("_meta", meta))
                 .transpose()?,
         });
-        Ok(Self { inner, run })
+        Ok(Self {
+            inner,
+            run,
+            namespace: None,
+        })
+    }
+
+    /// This for the code of a mounted server.
+    #[must_use]
+    pub fn within(mut self, namespace: Arc<Namespace>) -> Self {
+        self.namespace = Some(namespace);
+        self
     }
 
     pub(crate) fn of_run(mut self, run: Cx) -> Self {
@@ -95,7 +108,8 @@ impl RequestCx {
 
     /// The application's state of this type, if the server has one.
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.inner.handle.state()
+        let own = self.namespace.as_ref().and_then(|own| own.state.get());
+        own.or_else(|| self.inner.handle.state())
     }
 
     /// What is known of the client: its `info`, if it said any, and its `capabilities`.

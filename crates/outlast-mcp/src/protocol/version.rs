@@ -102,6 +102,12 @@ impl Version {
         self >= Self::V2025_06_18
     }
 
+    /// Whether an elicitation may send a person to a URL and have its completion told, and a request may
+    /// be refused until that is done. 2026-07-28 has the first alone.
+    pub fn has_url_completion(self) -> bool {
+        self == Self::V2025_11_25
+    }
+
     /// Whether a progress notification may carry a message.
     pub fn has_progress_message(self) -> bool {
         self >= Self::V2025_03_26

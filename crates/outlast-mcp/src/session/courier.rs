@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -26,10 +26,12 @@ use outlast_core::store::Filter;
 use outlast_core::{InputRequest, Owner, Phase, Progress, Task, TaskId, TaskStatus};
 use outlast_engine::Watch;
 use tokio::sync::Notify;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::Instant;
 
 use super::messages::{
     elicitation_mode, next_value, progress_notification, question_request, status_notification,
+    url_completed,
 };
 use super::outlet::Outlet;
 use super::question::QuestionId;
@@ -57,6 +59,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How many unfinished tasks get a courier when a stream is opened.
 const AT_ONCE: usize = 500;
 
+/// Which questions are done with.
+type Told = broadcast::Receiver<(TaskId, String)>;
+
 /// The couriers of this process.
 #[derive(Default)]
 pub(crate) struct Couriers {
@@ -80,6 +85,8 @@ struct Waiting {
     introduced: Option<Instant>,
     /// Deliveries that the client refused: the question's key, and which delivery it was.
     refused: Vec<(String, u32)>,
+    /// Questions that sent a person to a URL where all is done, not told yet.
+    completed: Vec<String>,
     /// Counts calls from outside, so that a courier about to leave notices one.
     calls: u64,
 }
@@ -210,6 +217,15 @@ impl Couriers {
         }
     }
 
+    /// What the question `key` of a task sent a person to a URL for is done. Without a courier nobody was
+    /// asked from here, and nobody is told.
+    fn url_completed(&self, task: TaskId, key: String) {
+        if let Some(round) = self.lock().get(&task) {
+            round.lock().completed.push(key);
+            round.changed.notify_one();
+        }
+    }
+
     /// Leaves, unless somebody called since the courier last looked.
     fn leave(&self, task: TaskId, round: &Arc<Round>, seen: u64) -> bool {
         let mut by_task = self.lock();
@@ -231,6 +247,21 @@ fn pause_after(delivery: u32) -> Option<Duration> {
     (delivery + 1 < TRIES).then(|| (FIRST_PAUSE * (1 << delivery)).min(LONGEST_PAUSE))
 }
 
+/// Brings to the couriers what handlers say of URLs that people were sent to, until the server ends.
+pub(crate) async fn tell_completed_urls(server: Weak<Inner>, mut told: Told) {
+    loop {
+        match told.recv().await {
+            Ok((task, key)) => match server.upgrade() {
+                Some(server) => server.couriers.url_completed(task, key),
+                None => return,
+            },
+            // A hint that was missed: clients do not depend on it.
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
 /// A courier's whole life.
 async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: Arc<Round>) {
     let Ok(mut watch) = server.handle.watch(&owner, id).await else {
@@ -247,6 +278,7 @@ async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: Arc<Round>)
         told_progress: Progress::default(),
         last_value: f64::NEG_INFINITY,
         deliveries: BTreeMap::new(),
+        sent_to_urls: BTreeMap::new(),
         server: Arc::clone(&server),
         round: Arc::clone(&round),
         home: None,
@@ -283,6 +315,9 @@ struct Courier {
     /// The last progress value sent: the next one is larger.
     last_value: f64,
     deliveries: BTreeMap<String, Delivery>,
+    /// Who was asked to send a person to a URL, by the keys of the questions: they alone are told when
+    /// that is done (2025-11-25 elicitation, "Completion Notifications for URL Mode").
+    sent_to_urls: BTreeMap<String, (Outlet, Arc<Session>)>,
 }
 
 /// The latest delivery of an open question.
@@ -305,6 +340,7 @@ impl Courier {
             self.tell_progress(task);
         }
         self.tell_status(task, status);
+        self.tell_completed(task.id());
         self.deliveries
             .retain(|key, _| task.open_inputs().any(|input| input.request.key == *key));
         if !task.is_finished() && Instant::now() >= self.unknown_until {
@@ -314,6 +350,19 @@ impl Courier {
                 .collect();
             for question in &open {
                 self.deliver(task.id(), &task.spec.owner, question);
+            }
+        }
+    }
+
+    fn tell_completed(&mut self, task: TaskId) {
+        let completed = std::mem::take(&mut self.round.lock().completed);
+        for key in completed {
+            let Some((outlet, session)) = self.sent_to_urls.remove(&key) else {
+                continue;
+            };
+            let message = url_completed(task, &key);
+            if !outlet.is_open() || !outlet.send(message.clone()) {
+                session.general().map(|outlet| outlet.send(message));
             }
         }
     }
@@ -390,7 +439,7 @@ impl Courier {
             }
             delivery.at = None;
         }
-        let Some(outlet) = self.way_for(owner, question) else {
+        let Some((outlet, session)) = self.way_for(owner, question) else {
             return;
         };
         let last = self.deliveries.get(&question.key);
@@ -402,6 +451,10 @@ impl Courier {
         };
         let id = RequestId::string(&id.seal(&self.server.sealer));
         if outlet.send(question_request(&id, task, question)) {
+            if elicitation_mode(question).as_deref() == Some("url") {
+                let asked = (outlet.clone(), session);
+                self.sent_to_urls.insert(question.key.clone(), asked);
+            }
             let sent = Delivery {
                 at: Some(outlet),
                 number,
@@ -436,7 +489,7 @@ impl Courier {
         }
     }
 
-    fn way_for(&self, owner: &Owner, question: &InputRequest) -> Option<Outlet> {
+    fn way_for(&self, owner: &Owner, question: &InputRequest) -> Option<(Outlet, Arc<Session>)> {
         let mode = elicitation_mode(question);
         let can = |session: &Session| {
             session
@@ -447,10 +500,8 @@ impl Courier {
         {
             let waiting = self.round.lock();
             let mut waiting = waiting.results.iter().rev();
-            if let Some((outlet, _)) =
-                waiting.find(|(outlet, session)| can(session) && outlet.is_open())
-            {
-                return Some(outlet.clone());
+            if let Some(way) = waiting.find(|(outlet, session)| can(session) && outlet.is_open()) {
+                return Some(way.clone());
             }
         }
         let home = self.home.clone();
@@ -458,7 +509,7 @@ impl Courier {
         home.into_iter()
             .chain(others())
             .filter(|session| can(session))
-            .find_map(|s| s.general())
+            .find_map(|session| Some((session.general()?, session)))
     }
 
     /// Whether anybody could be told anything.

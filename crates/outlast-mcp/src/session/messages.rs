@@ -1,6 +1,6 @@
 //! Messages of the older era about tasks: progress, status, questions.
 
-use outlast_core::{InputRequest, Progress, Task, TaskId};
+use outlast_core::{InputRequest, Progress, RawJson, Task, TaskId};
 use serde::Deserialize;
 
 use crate::jsonrpc::{RequestId, request};
@@ -75,12 +75,62 @@ pub(super) fn question_request(id: &RequestId, task: TaskId, question: &InputReq
     {
         let mut object = Object::new(&mut params);
         object.members_of(question.params.as_str());
+        if lacks_id(question) {
+            object.text("elicitationId", &elicitation_id(task, &question.key));
+        }
         related_task(&mut object, task);
     }
     let params = String::from_utf8(params).expect("JSON is UTF-8");
     let params: Box<serde_json::value::RawValue> =
         serde_json::value::RawValue::from_string(params).expect("written as JSON");
     request(id.as_json(), &question.method, &params)
+}
+
+/// The parameters of a question of a run without a record, which belongs to no task that there is.
+pub(crate) fn unstored_params(run: TaskId, question: &InputRequest) -> RawJson {
+    if !lacks_id(question) {
+        return question.params.clone();
+    }
+    let mut params = Vec::with_capacity(question.params.as_str().len() + 64);
+    let mut object = Object::new(&mut params);
+    object.members_of(question.params.as_str());
+    object.text("elicitationId", &elicitation_id(run, &question.key));
+    drop(object);
+    let params = String::from_utf8(params).expect("JSON is UTF-8");
+    RawJson::parse(params).expect("written as JSON")
+}
+
+/// What 2025-11-25 calls an elicitation by URL, so that its completion can be told: the same each time
+/// the question is sent, and unique in the server. 2026-07-28 has no such member.
+pub(crate) fn elicitation_id(run: TaskId, key: &str) -> String {
+    format!("{run}/{key}")
+}
+
+/// `notifications/elicitation/complete`.
+pub(crate) fn url_completed(run: TaskId, key: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(192);
+    let mut message = Object::new(&mut out);
+    message
+        .raw("jsonrpc", r#""2.0""#)
+        .plain("method", "notifications/elicitation/complete");
+    message
+        .object("params")
+        .text("elicitationId", &elicitation_id(run, key));
+    drop(message);
+    out
+}
+
+/// Whether the person is to go to a URL, and whoever asks has named the elicitation in no way of its own.
+fn lacks_id(question: &InputRequest) -> bool {
+    #[derive(Deserialize)]
+    struct Url {
+        mode: Option<String>,
+        #[serde(rename = "elicitationId")]
+        id: Option<serde::de::IgnoredAny>,
+    }
+    let url = question.params.to::<Url>();
+    question.method == "elicitation/create"
+        && url.is_ok_and(|url| url.mode.as_deref() == Some("url") && url.id.is_none())
 }
 
 /// The mode of an elicitation, if the question says one.
@@ -94,8 +144,6 @@ pub(crate) fn elicitation_mode(question: &InputRequest) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use outlast_core::RawJson;
-
     use super::*;
 
     #[test]

@@ -18,12 +18,14 @@ mod registry;
 mod stream;
 mod token;
 
-pub(crate) use courier::{Attached, Couriers};
+pub(crate) use courier::{Attached, Couriers, tell_completed_urls};
 pub(crate) use crier::{PROMPTS, RESOURCES, TOOLS, changed_lists, cry};
 pub(crate) use following::{Followed, Following};
 pub(crate) use inflight::{Flight, InFlight};
 pub(crate) use introduction::Introduction;
-pub(crate) use messages::{elicitation_mode, next_value, progress_notification};
+pub(crate) use messages::{
+    elicitation_mode, next_value, progress_notification, unstored_params, url_completed,
+};
 pub(crate) use outlet::Outlet;
 pub(crate) use question::QuestionId;
 pub(crate) use registry::{Lookup, Registry, Session, client_record};

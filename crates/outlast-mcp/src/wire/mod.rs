@@ -15,7 +15,7 @@ pub(crate) use implementation::implementation;
 pub(crate) use object::{Number, Object};
 pub(crate) use prompt::{prompt, prompt_messages};
 pub(crate) use resource::{resource, resource_contents, resource_template};
-pub(crate) use result::{outcome_members, response, tool_result};
+pub(crate) use result::{code_of, outcome_members, response, tool_result};
 pub(crate) use task::{
     annotations, detailed_task, figures, input_request, legacy_members, modern_members,
     task_document,

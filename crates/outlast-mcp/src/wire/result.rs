@@ -4,7 +4,7 @@ use outlast_core::status::Era;
 use outlast_core::{Failure, FailureReason, Outcome, ToolResult};
 
 use super::object::{Object, merge_meta};
-use crate::jsonrpc::{begin_response, end_response};
+use crate::jsonrpc::{begin_response, code, end_response};
 use crate::protocol::Version;
 
 /// A CallToolResult as the response to a request of this version. `ours` is added to its `_meta`.
@@ -48,7 +48,7 @@ pub(crate) fn response(
             let mut out = Vec::with_capacity(256);
             let mut message = Object::new(&mut out);
             message.raw("jsonrpc", r#""2.0""#).raw("id", id);
-            failure(message.buffer("error"), failed);
+            failure(message.buffer("error"), failed, version);
             drop(message);
             out
         }
@@ -84,11 +84,20 @@ fn members(object: &mut Object<'_>, result: &ToolResult, structured: bool, ours:
     merge_meta(object, result.meta.as_ref().map(|meta| meta.as_str()), ours);
 }
 
+/// The code that a failure has in this version. That a URL has to be visited first is a code of
+/// 2025-11-25 alone, which later versions must not use; its message tells people the same.
+pub(crate) fn code_of(failure: &Failure, version: Version) -> i64 {
+    if failure.code == code::URL_ELICITATION_REQUIRED && !version.has_url_completion() {
+        return code::INTERNAL_ERROR;
+    }
+    failure.code
+}
+
 /// A JSON-RPC error object. `data` is the handler's own; a failure of ours says its reason in it.
-pub(crate) fn failure(out: &mut Vec<u8>, failure: &Failure) {
+pub(crate) fn failure(out: &mut Vec<u8>, failure: &Failure, version: Version) {
     let mut object = Object::new(out);
     object
-        .value("code", failure.code)
+        .value("code", code_of(failure, version))
         .text("message", &failure.message);
     match &failure.data {
         Some(data) => {
@@ -142,10 +151,21 @@ mod tests {
         failure(
             &mut out,
             &Failure::internal(FailureReason::NoWorker, "nobody"),
+            Version::LATEST,
         );
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#"{"code":-32603,"message":"nobody","data":{"reason":"no_worker"}}"#
         );
+    }
+
+    #[test]
+    fn the_code_for_a_url_is_said_where_it_exists() {
+        let mut failure = Failure::internal(FailureReason::Error, "go there first");
+        failure.code = code::URL_ELICITATION_REQUIRED;
+        assert_eq!(code_of(&failure, Version::V2025_11_25), -32042);
+        for version in [Version::V2025_06_18, Version::V2026_07_28] {
+            assert_eq!(code_of(&failure, version), -32603);
+        }
     }
 }

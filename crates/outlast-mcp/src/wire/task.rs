@@ -12,6 +12,7 @@ use outlast_core::{InputRequest, Outcome, Task, TaskStatus, Timestamp};
 
 use super::object::{Number, Object};
 use super::result;
+use crate::protocol::Version;
 use crate::protocol::names::{META_PARENT, META_PROGRESS, META_TOOL};
 
 /// How long a client should wait before it asks again: short for a task that has just begun, since
@@ -55,7 +56,9 @@ pub(crate) fn detailed_task(object: &mut Object<'_>, task: &Task, now: Timestamp
         Some(Outcome::Completed(result)) => {
             result::inner_result(object.buffer("result"), result);
         }
-        Some(Outcome::Failed(failure)) => result::failure(object.buffer("error"), failure),
+        Some(Outcome::Failed(failure)) => {
+            result::failure(object.buffer("error"), failure, Version::LATEST);
+        }
         Some(Outcome::Cancelled { .. }) => {}
     }
 }

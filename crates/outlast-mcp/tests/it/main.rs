@@ -16,3 +16,4 @@ mod rig;
 mod rounds;
 mod rounds_beside_tools;
 mod streams;
+mod urls;

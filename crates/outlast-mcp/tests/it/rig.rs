@@ -38,7 +38,7 @@ impl Handler for Coded {
     }
 }
 
-fn tool<F, Fut>(name: &str, task: TaskSupport, code: F) -> Tool
+pub(crate) fn tool<F, Fut>(name: &str, task: TaskSupport, code: F) -> Tool
 where
     F: Fn(Value, Cx) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = EngineResult<ToolResult>> + Send + 'static,

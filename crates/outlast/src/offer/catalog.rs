@@ -5,16 +5,19 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_engine::TaskSupport;
+use outlast_engine::{Namespace, TaskSupport};
 
 use super::prompt::IntoPrompt;
 use super::resource::IntoResource;
 use crate::definition::{IntoTool, Need};
 use crate::error::StartError;
+use crate::layer::AnyLayer;
+use crate::settings::Settings;
 
 /// What a running server offers, to be changed while it is served. Cheap to clone.
 ///
-/// A handler takes it as `State<Catalog>`, an application from [`crate::RunningServer::catalog`]. Each
+/// A handler takes it as `State<Catalog>` (that of the outermost server, with whole names, also where its
+/// own is mounted), an application from [`crate::RunningServer::catalog`]. Each
 /// change is seen as a whole, and clients are told of it (`notifications/*/list_changed`).
 ///
 /// ```
@@ -42,6 +45,10 @@ pub struct Catalog {
     offer: outlast_mcp::offer::Catalog,
     defaults: Defaults,
     states: Arc<HashSet<TypeId>>,
+    /// Where the names of what is added here belong, if it is not the outermost server.
+    namespace: Option<Arc<Namespace>>,
+    /// What is put around each handler, the innermost first.
+    layers: Arc<[AnyLayer]>,
 }
 
 /// What a server says where a tool says nothing itself.
@@ -51,6 +58,15 @@ pub(crate) struct Defaults {
     pub(crate) retention: Option<Duration>,
 }
 
+impl Defaults {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            task: settings.task,
+            retention: settings.retention,
+        }
+    }
+}
+
 impl Catalog {
     pub(crate) fn new(defaults: Defaults, mut states: HashSet<TypeId>) -> Self {
         states.insert(TypeId::of::<Self>());
@@ -58,7 +74,34 @@ impl Catalog {
             offer: outlast_mcp::offer::Catalog::new(),
             defaults,
             states: Arc::new(states),
+            namespace: None,
+            layers: Arc::default(),
         }
+    }
+
+    /// This catalogue as a mounted server adds to it.
+    pub(crate) fn mounted(
+        &self,
+        namespace: Arc<Namespace>,
+        states: &HashSet<TypeId>,
+        defaults: Defaults,
+    ) -> Self {
+        Self {
+            defaults,
+            states: Arc::new(self.states.union(states).copied().collect()),
+            namespace: Some(namespace),
+            ..self.clone()
+        }
+    }
+
+    /// This catalogue with these layers, the innermost first, inside of those that it has.
+    pub(crate) fn with_layers(self, inner: &[AnyLayer]) -> Self {
+        let layers = inner.iter().chain(&*self.layers).cloned().collect();
+        Self { layers, ..self }
+    }
+
+    pub(crate) fn namespace(&self) -> Option<&Arc<Namespace>> {
+        self.namespace.as_ref()
     }
 
     pub(crate) fn offer(&self) -> &outlast_mcp::offer::Catalog {
@@ -84,7 +127,14 @@ impl Catalog {
     pub fn add_tool(&self, tool: impl IntoTool) -> Result<(), StartError> {
         let tool = tool.into_tool();
         self.has_all("tool", tool.name(), tool.needed())?;
-        let tool = tool.settle(self.defaults.task, self.defaults.retention)?;
+        let mut tool = tool.settle(self.defaults.task, self.defaults.retention)?;
+        if let Some(namespace) = &self.namespace {
+            tool.name.insert_str(0, &namespace.prefix);
+            tool.namespace = Some(Arc::clone(namespace));
+        }
+        for layer in &*self.layers {
+            tool.handler = layer(&tool.name, tool.handler);
+        }
         Ok(self.offer.change(|offer| offer.add_tool(tool))?)
     }
 
@@ -101,7 +151,7 @@ impl Catalog {
     pub fn add_prompt(&self, prompt: impl IntoPrompt) -> Result<(), StartError> {
         let prompt = prompt.into_prompt();
         self.has_all("prompt", prompt.name(), prompt.needed())?;
-        let prompt = prompt.settle()?;
+        let prompt = prompt.settle(self.namespace.clone())?;
         Ok(self.offer.change(|offer| offer.add_prompt(prompt))?)
     }
 
@@ -117,7 +167,9 @@ impl Catalog {
     pub fn add_resource(&self, resource: impl IntoResource) -> Result<(), StartError> {
         let resource = resource.into_resource();
         self.has_all("resource", resource.uri(), resource.needed())?;
-        Ok(self.offer.change(|offer| resource.add_to(offer))?)
+        Ok(self
+            .offer
+            .change(|offer| resource.add_to(offer, self.namespace.clone()))?)
     }
 
     /// Removes a resource, or a template; `false` if there is none with this URI.

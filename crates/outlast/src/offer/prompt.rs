@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use outlast_core::RawJson;
-use outlast_engine::BoxFuture;
+use outlast_engine::{BoxFuture, Namespace};
 use outlast_mcp::offer::{
     CompletionRequest, PromptArgument, PromptHandler, PromptMessages, RequestCx,
 };
@@ -171,7 +171,10 @@ impl Prompt {
     ///
     /// # Errors
     /// A suggestion is for an argument that there is not.
-    pub(crate) fn settle(self) -> Result<outlast_mcp::offer::Prompt, String> {
+    pub(crate) fn settle(
+        self,
+        namespace: Option<Arc<Namespace>>,
+    ) -> Result<outlast_mcp::offer::Prompt, String> {
         let known = |name: &String| self.arguments.iter().any(|argument| argument.name == *name);
         if let Some(unknown) = self.suggest.keys().find(|name| !known(name)) {
             return Err(format!(
@@ -180,9 +183,14 @@ impl Prompt {
             ));
         }
         let completes = !self.suggest.is_empty();
+        let mut name = self.name;
+        if let Some(namespace) = &namespace {
+            name.insert_str(0, &namespace.prefix);
+        }
         let handler = Handler {
             run: self.run,
             suggest: self.suggest,
+            namespace,
         };
         Ok(outlast_mcp::offer::Prompt {
             title: self.title,
@@ -191,7 +199,7 @@ impl Prompt {
             icons: icons(&self.icons),
             meta: self.meta,
             completes,
-            ..outlast_mcp::offer::Prompt::new(self.name, Arc::new(handler))
+            ..outlast_mcp::offer::Prompt::new(name, Arc::new(handler))
         })
     }
 }
@@ -208,6 +216,15 @@ pub(super) fn choices(values: Vec<String>) -> Suggest {
 struct Handler {
     run: Get,
     suggest: BTreeMap<String, Suggest>,
+    namespace: Option<Arc<Namespace>>,
+}
+
+/// The request as the code of a mounted server sees it.
+pub(super) fn within(cx: RequestCx, namespace: Option<&Arc<Namespace>>) -> RequestCx {
+    match namespace {
+        Some(namespace) => cx.within(Arc::clone(namespace)),
+        None => cx,
+    }
 }
 
 impl PromptHandler for Handler {
@@ -216,7 +233,7 @@ impl PromptHandler for Handler {
         arguments: BTreeMap<String, String>,
         cx: RequestCx,
     ) -> BoxFuture<'static, Result<PromptMessages>> {
-        (self.run)(arguments, cx)
+        (self.run)(arguments, within(cx, self.namespace.as_ref()))
     }
 
     fn complete(
@@ -224,6 +241,7 @@ impl PromptHandler for Handler {
         request: CompletionRequest,
         cx: RequestCx,
     ) -> BoxFuture<'static, Result<Vec<String>>> {
+        let cx = within(cx, self.namespace.as_ref());
         suggested(&self.suggest, request, cx)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::RawJson;
-use outlast_engine::BoxFuture;
+use outlast_engine::{BoxFuture, Namespace};
 use outlast_mcp::offer::{
     CacheScope, Caching, Changes, CompletionRequest, ReadRequest, RequestCx, ResourceContents,
     ResourceHandler, ResourceTemplate, UriTemplate,
@@ -15,10 +15,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::contents::IntoContents;
-use super::prompt::{Suggest, choices, suggested};
+use super::prompt::{Suggest, choices, suggested, within};
 use super::texts;
 use crate::definition::{Need, StateOf};
 use crate::icon::{Icon, icons};
+use crate::server::mounted_uri;
 use crate::{Error, Result, schema};
 
 type Read = Arc<
@@ -229,7 +230,14 @@ impl Resource {
     ///
     /// # Errors
     /// The URI or template is not one, or is there already; the template and the type differ.
-    pub(crate) fn add_to(self, offer: &mut Changes) -> Result<(), String> {
+    pub(crate) fn add_to(
+        mut self,
+        offer: &mut Changes,
+        namespace: Option<Arc<Namespace>>,
+    ) -> Result<(), String> {
+        if let Some(namespace) = &namespace {
+            self.uri = mounted_uri(&namespace.prefix, &self.uri)?;
+        }
         let template = match &self.fields {
             Some(fields) if !fields.is_empty() || self.uri.contains('{') => {
                 Some(self.template(fields)?)
@@ -256,6 +264,7 @@ impl Resource {
         let handler = Arc::new(Handler {
             run: self.run,
             suggest: self.suggest,
+            namespace,
         });
         let annotations = Some(self.annotations).filter(|hints| !hints.is_empty());
         let annotations = annotations.map(|hints| Value::Object(hints).into());
@@ -318,6 +327,7 @@ impl Resource {
 struct Handler {
     run: Read,
     suggest: BTreeMap<String, Suggest>,
+    namespace: Option<Arc<Namespace>>,
 }
 
 impl ResourceHandler for Handler {
@@ -326,7 +336,7 @@ impl ResourceHandler for Handler {
         request: ReadRequest,
         cx: RequestCx,
     ) -> BoxFuture<'static, Result<Option<Vec<ResourceContents>>>> {
-        (self.run)(request, cx)
+        (self.run)(request, within(cx, self.namespace.as_ref()))
     }
 
     fn complete(
@@ -334,6 +344,7 @@ impl ResourceHandler for Handler {
         request: CompletionRequest,
         cx: RequestCx,
     ) -> BoxFuture<'static, Result<Vec<String>>> {
+        let cx = within(cx, self.namespace.as_ref());
         suggested(&self.suggest, request, cx)
     }
 }

@@ -1,6 +1,8 @@
 //! A server: what it offers, state and settings put together, and then run.
 
 mod connections;
+mod lifespan;
+mod mount;
 mod parts;
 mod run;
 mod running;
@@ -13,15 +15,22 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use outlast_core::ToolResult;
 use outlast_engine::{BoxFuture, Handle, ProgressSink, StateMap};
 use outlast_http::auth::Authenticator;
 
 use crate::definition::{IntoTool, Tool};
 use crate::error::StartError;
 use crate::icon::Icon;
+use crate::layer::{self, AnyLayer, Layer, Service, ToolCall, ToolService};
 use crate::offer::{Catalog, Defaults, IntoPrompt, IntoResource, Prompt, Resource};
 use crate::settings::Settings;
 
+use self::lifespan::Lifespan;
+use self::mount::Mount;
+
+pub(crate) use lifespan::Stops;
+pub(crate) use mount::mounted_uri;
 pub use running::RunningServer;
 pub(crate) use socket::socket_path;
 pub(crate) use socket::{beside, connect};
@@ -62,6 +71,9 @@ pub struct Server {
     resources: Vec<Resource>,
     state: StateMap,
     states: HashSet<TypeId>,
+    mounts: Vec<Mount>,
+    lifespans: Vec<Lifespan>,
+    layers: Vec<AnyLayer>,
     settings: Settings,
     built_from: Vec<u8>,
     background: Vec<Background>,
@@ -91,6 +103,9 @@ impl Server {
             resources: Vec::new(),
             state: StateMap::default(),
             states: HashSet::new(),
+            mounts: Vec::new(),
+            lifespans: Vec::new(),
+            layers: Vec::new(),
             settings: Settings::default(),
             built_from: Vec::new(),
             background: Vec::new(),
@@ -180,6 +195,95 @@ impl Server {
         self
     }
 
+    /// Gives the handlers a value that lives as long as the server runs, such as a pool of connections:
+    /// `start` makes it before the first handler is called, `stop` takes it down after the last one.
+    /// Handlers take it as [`crate::State`]; otherwise like [`Server::state`].
+    ///
+    /// Values are made in the order in which they are given, those of [mounted](Server::mount) servers
+    /// last, and taken down in the opposite order. If one cannot be made, the server does not start. A
+    /// process that is killed takes nothing down; and a blocking handler that outlasts the grace period of
+    /// the stop still holds the value.
+    ///
+    /// ```
+    /// use outlast::prelude::*;
+    /// # struct Pool;
+    /// # impl Pool {
+    /// #     async fn open(_: &str) -> std::io::Result<Self> { Ok(Self) }
+    /// #     async fn count(&self) -> u64 { 7 }
+    /// #     async fn close(&self) {}
+    /// # }
+    ///
+    /// /// Counts the rows.
+    /// #[tool]
+    /// async fn rows(pool: State<Pool>) -> u64 {
+    ///     pool.count().await
+    /// }
+    ///
+    /// let server = Server::new("tables")
+    ///     .lifespan(
+    ///         || async { Ok(Pool::open("app.db").await?) },
+    ///         |pool| async move { pool.close().await },
+    ///     )
+    ///     .tool(rows);
+    /// # let _ = server;
+    /// ```
+    pub fn lifespan<T, S, Made, E, Gone>(mut self, start: S, stop: E) -> Self
+    where
+        T: Send + Sync + 'static,
+        S: Fn() -> Made + Send + Sync + 'static,
+        Made: Future<Output = crate::Result<T>> + Send + 'static,
+        E: Fn(Arc<T>) -> Gone + Send + Sync + 'static,
+        Gone: Future<Output = ()> + Send + 'static,
+    {
+        let lifespan = Lifespan::new(start, stop);
+        self.states.insert(lifespan.type_id);
+        self.lifespans.push(lifespan);
+        self
+    }
+
+    /// Offers what another server offers, under a prefix: its tool or prompt `build` as `prefix_build`, its
+    /// resource `logs://today` as `logs://prefix/today`. An empty prefix changes no name.
+    ///
+    /// The other server stays as it was written: its handlers start its own tools by their own names, and
+    /// have its own state before this one's. Its lifespans, background work, layers, progress sinks, tags
+    /// and defaults for tools hold for what is its own; everything else (where to listen, the store, users,
+    /// instructions) is this server's. `State<Catalog>` is the whole server's, with whole names.
+    ///
+    /// Names that collide are an error at the start; so is a mounted server with users of its own.
+    ///
+    /// ```
+    /// use outlast::prelude::*;
+    ///
+    /// /// Builds everything.
+    /// #[tool(task)]
+    /// async fn build() -> &'static str {
+    ///     "built"
+    /// }
+    ///
+    /// let ci = Server::new("ci").tool(build);
+    /// let server = Server::new("team").mount("ci", ci); // has the tool `ci_build`
+    /// # let _ = server;
+    /// ```
+    pub fn mount(mut self, prefix: impl Into<String>, server: Self) -> Self {
+        let prefix = prefix.into();
+        self.mounts.push(Mount { prefix, server });
+        self
+    }
+
+    /// Puts a `tower` layer around every call of every tool, those of mounted servers included, however it
+    /// is served. A layer that is added later is outside of those before. See [`crate::layer`].
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<ToolService> + Send + Sync + 'static,
+        L::Service: Service<ToolCall, Response = ToolResult> + Clone + Send + Sync + 'static,
+        <L::Service as Service<ToolCall>>::Error:
+            Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+        <L::Service as Service<ToolCall>>::Future: Send,
+    {
+        self.layers.push(layer::erase(layer));
+        self
+    }
+
     /// Adds a sink of the application's own that hears every change of progress, as it is made. It has
     /// a thread of its own: however slow it is, and whatever fails in it, no task is held up.
     ///
@@ -257,24 +361,9 @@ impl Server {
 
     /// What is offered, with the defaults of `settings`, all of what it needs being there.
     fn settle(&self, settings: &Settings) -> Result<Catalog, StartError> {
-        let defaults = Defaults {
-            task: settings.task,
-            retention: settings.retention,
-        };
-        let catalog = Catalog::new(defaults, self.states.clone());
-        let wanted = |tool: &&Tool| {
-            let has = |tags: &[String]| tags.iter().any(|tag| tool.tags().contains(tag));
-            (self.include_tags.is_empty() || has(&self.include_tags)) && !has(&self.exclude_tags)
-        };
-        for tool in self.tools.iter().filter(wanted) {
-            catalog.add_tool(tool.clone())?;
-        }
-        for prompt in &self.prompts {
-            catalog.add_prompt(prompt.clone())?;
-        }
-        for resource in &self.resources {
-            catalog.add_resource(resource.clone())?;
-        }
+        let catalog = Catalog::new(Defaults::of(settings), self.states.clone());
+        let catalog = catalog.with_layers(&self.layers);
+        self.add_to(&catalog, settings, &[])?;
         settings
             .helpers
             .unwrap_or_default()

@@ -1,7 +1,8 @@
 //! The parts of a running server, put together in the one order in which nothing is half begun.
 //!
 //! The store first, because its lock decides who serves; then the ports, so that a port in use leaves
-//! no task touched; then the engine, which takes up what an earlier process left; then the doors.
+//! no task touched; then what handlers are given (lifespans); then the engine, which takes up what an
+//! earlier process left; then the doors.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,12 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Server;
 use super::connections::Connections;
 use super::running::RunningServer;
 use super::secret_key;
 use super::socket::{self, Door};
 use super::unix::{self, UnixDoor};
+use super::{Server, Stops};
 use crate::bridge::{self, Identity};
 use crate::error::StartError;
 use crate::icon::icons;
@@ -91,9 +92,29 @@ impl Server {
         listen: Option<Listen>,
         origin: Origin,
     ) -> Result<RunningServer, StartError> {
-        let catalog = self.settle(settings)?;
-        let mut state = self.state.clone();
-        state.insert(catalog.clone());
+        let mut stops = Stops::default();
+        let assembled = self.put_together(settings, listen, origin, &mut stops);
+        match assembled.await {
+            Ok(mut running) => {
+                running.stops = stops;
+                Ok(running)
+            }
+            Err(error) => {
+                stops.run().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn put_together(
+        &self,
+        settings: &Settings,
+        listen: Option<Listen>,
+        origin: Origin,
+        stops: &mut Stops,
+    ) -> Result<RunningServer, StartError> {
+        // What cannot be offered is said before anything is begun.
+        self.settle(settings)?;
         let gate = self.gate(settings)?;
         let open = gate.is_some() || settings.allow_unauthenticated == Some(true);
         let wanted = match &listen {
@@ -120,12 +141,17 @@ impl Server {
         };
         store.set_address(&reached_at)?;
 
+        let begun = self.begin(stops).await?;
+        let catalog = begun.settle(settings)?;
+        let mut state = begun.state.clone();
+        state.insert(catalog.clone());
         let tools = catalog.offer().tools();
         let key = secret_key::load(&database, &*store, tools.have_secrets()).await?;
         let mut engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
             .tools(tools)
             .state(state);
-        for sink in &self.progress_sinks {
+        let servers = self.with_mounted();
+        for sink in servers.iter().flat_map(|server| &server.progress_sinks) {
             engine = engine.progress_sink(Arc::clone(sink));
         }
         if let Some(key) = key {
@@ -152,7 +178,7 @@ impl Server {
             yields: origin == Origin::Bridge,
             tasks: tasks.clone(),
         };
-        for work in &self.background {
+        for work in servers.iter().flat_map(|server| &server.background) {
             let (work, closing) = (work(engine.handle()), closing.clone());
             tasks.spawn(async move {
                 tokio::select! {
@@ -204,6 +230,7 @@ impl Server {
             handover,
             connections,
             tasks,
+            stops: Stops::default(),
         })
     }
 

@@ -10,6 +10,7 @@ use tokio::io::{BufReader, DuplexStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Stops;
 use super::connections::Connections;
 use crate::offer::Catalog;
 
@@ -38,6 +39,8 @@ pub struct RunningServer {
     pub(super) handover: CancellationToken,
     pub(super) connections: Connections,
     pub(super) tasks: TaskTracker,
+    /// What is to be taken down after the last handler.
+    pub(super) stops: Stops,
 }
 
 impl RunningServer {
@@ -102,7 +105,8 @@ impl RunningServer {
     }
 
     /// Stops cleanly: accepts nothing more, lets running work end for up to `grace`, hands back the
-    /// rest so that the next server goes on with it, and closes the store.
+    /// rest so that the next server goes on with it, closes the store, and takes down what the server's
+    /// [lifespans](crate::Server::lifespan) made.
     ///
     /// # Errors
     /// The store could not be closed cleanly; nothing acknowledged is lost.
@@ -119,6 +123,7 @@ impl RunningServer {
         self.tasks.close();
         // Connections to a store that is closed have little more to say.
         let _ = tokio::time::timeout(LAST_ANSWERS, self.tasks.wait()).await;
+        std::mem::take(&mut self.stops).run().await;
         closed.map_err(crate::Error::from)
     }
 

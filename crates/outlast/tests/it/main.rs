@@ -5,6 +5,7 @@
 
 #[cfg(feature = "client")]
 mod client;
+mod composed;
 mod errors;
 mod kit;
 mod offered;

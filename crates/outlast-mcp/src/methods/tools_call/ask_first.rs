@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use outlast_core::{Answer, InputRequest, RawJson};
+use outlast_core::{Answer, InputRequest, RawJson, TaskId};
 use outlast_engine::{AskFirst, ErrorKind, NewCall};
 use serde_json::value::RawValue;
 
@@ -114,7 +114,13 @@ pub(super) async fn collect_waiting(
             continue;
         }
         let key = question.key.clone();
-        let asked = asking::ask(Arc::clone(session), cx.outlet.clone(), question).await;
+        let asked = asking::ask(
+            Arc::clone(session),
+            cx.outlet.clone(),
+            TaskId::random(),
+            question,
+        )
+        .await;
         let Answer::Given(answer) = asked else {
             return Err(RpcError::internal(
                 "nobody answered the questions that come before the task; call again",

@@ -5,23 +5,29 @@
 
 use std::sync::Arc;
 
-use outlast_core::{Answer, InputRequest};
+use outlast_core::{Answer, InputRequest, TaskId};
 
 use super::request_state::PATIENCE;
 use crate::answers;
 use crate::jsonrpc::{RequestId, request};
 use crate::serve;
-use crate::session::{Outlet, Session};
+use crate::session::{Outlet, Session, unstored_params};
 use crate::wire::Object;
 
-/// Sends a question and waits for what the client says. An answer that does not fit counts as the
+/// Sends a question of `run` and waits for what the client says. An answer that does not fit counts as the
 /// question being dismissed, for the client has no way to hear that it should try again.
 ///
 /// # Cancel safety
 /// Dropped, it tells the client that the question is withdrawn.
-pub(super) async fn ask(session: Arc<Session>, outlet: Outlet, question: InputRequest) -> Answer {
+pub(super) async fn ask(
+    session: Arc<Session>,
+    outlet: Outlet,
+    run: TaskId,
+    question: InputRequest,
+) -> Answer {
     let (id, mut awaited) = session.pending.expect();
-    if !outlet.send(request(id.as_json(), &question.method, &question.params)) {
+    let params = unstored_params(run, &question);
+    if !outlet.send(request(id.as_json(), &question.method, &params)) {
         return Answer::Expired;
     }
     let mut withdrawn = Withdrawn {

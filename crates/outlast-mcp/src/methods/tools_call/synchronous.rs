@@ -221,10 +221,10 @@ fn ask_caller(
 ) -> Result<Option<End>, RpcError> {
     if let Some(session) = cx.session {
         for question in questions {
-            let (session, outlet) = (Arc::clone(session), cx.outlet.clone());
+            let (session, outlet, id) = (Arc::clone(session), cx.outlet.clone(), running.id());
             asked.spawn(async move {
                 let key = question.key.clone();
-                (key, asking::ask(session, outlet, question).await)
+                (key, asking::ask(session, outlet, id, question).await)
             });
         }
         return Ok(None);
