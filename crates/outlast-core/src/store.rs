@@ -38,7 +38,7 @@ use crate::machine::{Answered, AttemptEnd, CancelMode};
 use crate::progress::Progress;
 use crate::schedule::Schedule;
 use crate::signal::{NewSignal, Signal};
-use crate::status::{Phase, TaskStatus};
+use crate::status::{Era, Phase, TaskStatus};
 use crate::task::{Awaiting, Lease, NewTask, Task};
 use crate::usage::Usage;
 
@@ -71,6 +71,8 @@ pub enum Notice {
     Ready,
     /// The earliest [`Task::due_at`] may have moved forward to this moment.
     Due(Timestamp),
+    /// Notices of other processes may have been lost: whoever waits for anything looks again.
+    Missed,
 }
 
 impl Notice {
@@ -497,6 +499,24 @@ pub struct Filter {
     pub phases: Vec<Phase>,
     /// Only with these statuses, as the newer era says them; empty means all.
     pub statuses: Vec<TaskStatus>,
+}
+
+impl Filter {
+    /// Whether a task is one of those asked for.
+    pub fn matches(&self, task: &Task) -> bool {
+        self.owner
+            .as_ref()
+            .is_none_or(|owner| task.spec.owner == *owner)
+            && self
+                .parent
+                .is_none_or(|parent| task.spec.parent.is_some_and(|of| of.task == parent))
+            && self
+                .tool
+                .as_ref()
+                .is_none_or(|tool| task.spec.tool == *tool)
+            && (self.phases.is_empty() || self.phases.contains(&task.state.phase))
+            && (self.statuses.is_empty() || self.statuses.contains(&task.status(Era::Modern)))
+    }
 }
 
 /// Some tasks, the latest created first.

@@ -16,7 +16,7 @@ use crate::status::Phase;
 use crate::task::Task;
 
 /// When to come back to a full queue, where nobody knows better.
-const COME_BACK: Duration = Duration::from_secs(5);
+pub const COME_BACK: Duration = Duration::from_secs(5);
 
 /// Something that must be open before a task can be claimed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ use crate::machine::{
 use crate::same::Then;
 use crate::schedule::Schedule;
 use crate::signal::{NewSignal, Signal};
-use crate::status::{Era, Phase};
+use crate::status::Phase;
 use crate::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, Notice,
     NoticeSink, Page, REPLACE_PATIENCE, Reads, Recovered, Report, SchedulePut, Side, Signalled,
@@ -1086,24 +1086,6 @@ impl Reads for MemoryStore {
             }
             Ok(stats)
         })
-    }
-}
-
-impl Filter {
-    /// Whether a task is one of those asked for.
-    pub fn matches(&self, task: &Task) -> bool {
-        self.owner
-            .as_ref()
-            .is_none_or(|owner| task.spec.owner == *owner)
-            && self
-                .parent
-                .is_none_or(|parent| task.spec.parent.is_some_and(|of| of.task == parent))
-            && self
-                .tool
-                .as_ref()
-                .is_none_or(|tool| task.spec.tool == *tool)
-            && (self.phases.is_empty() || self.phases.contains(&task.state.phase))
-            && (self.statuses.is_empty() || self.statuses.contains(&task.status(Era::Modern)))
     }
 }
 

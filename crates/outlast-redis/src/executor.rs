@@ -1,0 +1,414 @@
+//! How an operation is carried out: read what it needs, decide, commit, and decide again if something
+//! has changed in the meantime.
+//!
+//! Records that this process holds leases on are remembered as they were after its last write, so that
+//! most operations of an attempt begin with the commit. A remembered record may be out of date; the
+//! commit finds that out, and an operation that has nothing to commit is decided again from what was
+//! just read.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use outlast_core::store::{ClaimBy, Claimed};
+use outlast_core::{Clock, Error, JournalEntry, Result, TaskId};
+use redis::Value;
+
+use crate::connection::Link;
+use crate::failure::Failure;
+use crate::limit;
+use crate::notify::{self, Sink};
+use crate::row::{self, Known};
+use crate::script::Script;
+use crate::unit::{Commit, Need, Seen, Unit};
+
+/// How often an operation is decided before the caller is told to try again.
+const TRIES: u32 = 200;
+/// After so many tries in vain an operation steps back for a moment, so that somebody gets through.
+const PATIENT: u32 = 4;
+
+/// Everything that operations share.
+pub(crate) struct Executor {
+    pub(crate) link: Arc<Link>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sink: Sink,
+    /// The name of this store among those that use the same keys.
+    pub(crate) origin: String,
+    held: Mutex<HashMap<TaskId, Known>>,
+}
+
+/// What the commit came to.
+#[derive(Default, Debug)]
+pub(crate) struct Done {
+    /// Sequences of new records, or ends of logs.
+    pub(crate) numbers: Vec<u64>,
+    /// What was claimed with it.
+    pub(crate) given: Vec<Claimed>,
+}
+
+/// Why a commit changed nothing.
+enum Refused {
+    /// Something has changed since it was read.
+    Stale,
+    /// The lease does not hold.
+    Lost,
+    /// The journal has an entry under this name.
+    There(JournalEntry),
+    Told(Error),
+}
+
+/// What an operation came to.
+pub(crate) enum Outcome<T> {
+    Done(T, Done),
+    /// It was to record something that is recorded already.
+    There(JournalEntry),
+    /// The lease does not hold.
+    Lost,
+}
+
+impl Executor {
+    pub(crate) fn new(link: Arc<Link>, clock: Arc<dyn Clock>, sink: Sink, origin: String) -> Self {
+        Self {
+            link,
+            clock,
+            sink,
+            origin,
+            held: Mutex::default(),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<TaskId, Known>> {
+        self.held.lock().expect("nothing panics under this lock")
+    }
+
+    /// Remembers a record while it runs, and forgets it when it does not.
+    pub(crate) fn remember(&self, id: TaskId, known: Option<Known>) {
+        let running = known.filter(|known| known.task.state.held.is_some());
+        let mut held = self.held();
+        match running {
+            Some(known) => held.insert(id, known),
+            None => held.remove(&id),
+        };
+    }
+
+    /// Notes a renewal that led from one revision to the next.
+    pub(crate) fn renewed(&self, id: TaskId, revision: u64, until: outlast_core::Timestamp) {
+        let mut held = self.held();
+        let Some(known) = held.get_mut(&id) else {
+            return;
+        };
+        if known.revision + 1 != revision {
+            held.remove(&id);
+            return;
+        }
+        known.revision = revision;
+        if let Some(lease) = &mut Arc::make_mut(&mut known.task).state.held {
+            lease.until = until;
+        }
+    }
+
+    /// Carries out an operation. `claim` asks for a task to be claimed after it, if the operation says
+    /// so in what it returns.
+    ///
+    /// # Errors
+    /// The operation's, and those of Redis.
+    pub(crate) async fn run<T>(
+        &self,
+        operation: impl Fn(&mut Unit<'_>) -> Result<T, Failure>,
+        claim: impl Fn(&T) -> Option<ClaimBy>,
+    ) -> Result<Outcome<T>> {
+        let mut seen = Seen::default();
+        // Whether every record was read for this operation.
+        let mut fresh = false;
+        for attempt in 0..TRIES {
+            let mut unit = Unit::new(&seen, self.clock.now());
+            match operation(&mut unit) {
+                Err(Failure::Need(needs)) => {
+                    drop(unit);
+                    self.read(&mut seen, needs, fresh).await?;
+                    continue;
+                }
+                Err(Failure::Told(error)) => {
+                    if !seen.remembered {
+                        return Err(error);
+                    }
+                }
+                Ok(value) if unit.is_empty() && unit.has_no_guards() => {
+                    if !seen.remembered {
+                        return Ok(Outcome::Done(value, Done::default()));
+                    }
+                }
+                Ok(value) => {
+                    let next = claim(&value);
+                    let commit = unit.commit()?;
+                    let read = commit.read.clone();
+                    match self.commit(commit, next).await {
+                        Ok(done) => return Ok(Outcome::Done(value, done)),
+                        Err(Refused::There(entry)) => return Ok(Outcome::There(entry)),
+                        Err(Refused::Lost) => return Ok(Outcome::Lost),
+                        Err(Refused::Told(error)) => {
+                            // It may have been carried out all the same.
+                            self.forget(&read);
+                            return Err(error);
+                        }
+                        Err(Refused::Stale) => {
+                            self.forget(&read);
+                            self.step_back(attempt).await;
+                            seen = Seen::default();
+                            let needs = read.into_iter().map(Need::Record).collect();
+                            fresh = true;
+                            self.read(&mut seen, needs, fresh).await?;
+                            continue;
+                        }
+                    }
+                }
+            }
+            // Decided from what was remembered: decide again from what is.
+            let needs: Vec<_> = seen.records.keys().copied().map(Need::Record).collect();
+            seen = Seen::default();
+            fresh = true;
+            self.read(&mut seen, needs, fresh).await?;
+        }
+        Err(Error::Store {
+            message: format!(
+                "the task store {} is too busy with the same tasks: try again",
+                self.link.location
+            ),
+            retryable: true,
+            source: None,
+        })
+    }
+
+    fn forget(&self, ids: &BTreeSet<TaskId>) {
+        let mut held = self.held();
+        for id in ids {
+            held.remove(id);
+        }
+    }
+
+    async fn step_back(&self, attempt: u32) {
+        if attempt >= PATIENT {
+            let spread = u64::from(random() as u32 % (attempt.min(50) * 200));
+            tokio::time::sleep(Duration::from_micros(spread)).await;
+        }
+    }
+
+    /// Reads what an operation needs.
+    pub(crate) async fn read(&self, seen: &mut Seen, needs: Vec<Need>, fresh: bool) -> Result<()> {
+        let mut records = Vec::new();
+        for need in needs {
+            match need {
+                Need::Record(id) => {
+                    let known = self.held().get(&id).cloned().filter(|_| !fresh);
+                    match known {
+                        Some(known) => {
+                            seen.remembered = true;
+                            seen.records.insert(id, Some(known));
+                        }
+                        None => records.push(id),
+                    }
+                }
+                Need::Related(relation, id) => {
+                    let key = self.link.key(&relation.key(id));
+                    let range = redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).take();
+                    let ids = row::ids(self.link.command(&range).await?);
+                    seen.related.insert((relation, id), ids);
+                }
+                Need::Name(name) => {
+                    let get = redis::cmd("GET").arg(self.link.key(&name)).take();
+                    let value = self.link.command(&get).await?;
+                    let value = (value != Value::Nil).then(|| row::text(&value));
+                    seen.names.insert(name, value);
+                }
+                Need::Entry(id, name) => {
+                    let entry = self.entry(id, &name).await?;
+                    seen.entries.insert((id, name), entry);
+                }
+                Need::SignalId(id, signal) => {
+                    let key = self.link.key(&format!("s:{id}"));
+                    let field = format!("i{signal}");
+                    let get = redis::cmd("HGET").arg(key).arg(field).take();
+                    let number = self.link.command(&get).await?;
+                    let number = (number != Value::Nil).then(|| row::int(&number));
+                    seen.signals.insert((id, signal), number);
+                }
+            }
+        }
+        for ids in records.chunks(256) {
+            let loaded = self.load(ids).await?;
+            for (id, known) in ids.iter().zip(loaded) {
+                seen.records.insert(*id, known?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records as they stand at one moment. One that is broken is an error of its own.
+    pub(crate) async fn load(&self, ids: &[TaskId]) -> Result<Vec<Result<Option<Known>>>> {
+        let names = ids.iter().map(ToString::to_string);
+        let loaded = self.link.script(Script::Load, names).await?;
+        let loaded = row::array(loaded).into_iter();
+        Ok(loaded.map(row::decode_record).collect())
+    }
+
+    /// A journal entry by its name in the hash.
+    pub(crate) async fn entry(&self, id: TaskId, name: &str) -> Result<Option<JournalEntry>> {
+        let key = self.link.key(&format!("j:{id}"));
+        let get = redis::cmd("HGET").arg(key).arg(name).take();
+        match self.link.command(&get).await? {
+            Value::Nil => Ok(None),
+            entry => Ok(Some(row::decode_entry(row::bytes(&entry))?.1)),
+        }
+    }
+
+    async fn commit(&self, commit: Commit, next: Option<ClaimBy>) -> Result<Done, Refused> {
+        let notices = notify::encode(&commit.notices);
+        let limit = usize::from(next.is_some());
+        let by = next.or(commit.by);
+        let mut arguments = vec![
+            row::millis(self.clock.now()).into_bytes(),
+            self.origin.clone().into_bytes(),
+            notices.into_bytes(),
+        ];
+        arguments.extend(by_arguments(by.as_ref(), 1));
+        arguments.push(limit.to_string().into_bytes());
+        arguments.extend(commit.guards.into_words());
+        arguments.extend(commit.operations.into_words());
+        let frees = commit.after.iter().all(|(_, after)| after.is_none());
+        let script = if frees && !commit.after.is_empty() {
+            Script::Free
+        } else {
+            Script::Commit
+        };
+        let answer = self.link.script(script, arguments).await;
+        let answer = answer.map_err(Refused::Told)?;
+        let mut parts = row::array(answer).into_iter();
+        let mut part = || parts.next().unwrap_or(Value::Nil);
+        let word = part();
+        match row::bytes(&word) {
+            b"ok" => {}
+            b"stale" => return Err(Refused::Stale),
+            b"lost" => return Err(Refused::Lost),
+            b"there" => {
+                let entry = row::decode_entry(row::bytes(&part())).map_err(Refused::Told)?;
+                return Err(Refused::There(entry.1));
+            }
+            b"full" => {
+                let (key, max) = (part(), part());
+                return Err(Refused::Told(limit::full(&row::text(&key), row::int(&max))));
+            }
+            _ => {
+                let message = "the task store gave an answer that is none of its script's";
+                return Err(Refused::Told(Error::broken(message)));
+            }
+        }
+        let (numbers, given, told) = (part(), part(), part());
+        for (id, known) in commit.after {
+            self.remember(id, known);
+        }
+        let given = self.given(given).map_err(Refused::Told)?;
+        self.sink.tell(commit.notices);
+        self.sink.tell(notify::decode_all(told));
+        Ok(Done {
+            numbers: row::array(numbers).iter().map(row::int).collect(),
+            given,
+        })
+    }
+
+    /// Gives up to `limit` ready tasks to a worker.
+    pub(crate) async fn claim(&self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let mut arguments = vec![
+            row::millis(self.clock.now()).into_bytes(),
+            self.origin.clone().into_bytes(),
+            limit.to_string().into_bytes(),
+        ];
+        arguments.extend(by_arguments(Some(by), limit));
+        let answer = self.link.script(Script::Claim, arguments).await?;
+        let mut parts = row::array(answer).into_iter();
+        let given = self.given(parts.next().unwrap_or(Value::Nil))?;
+        self.sink.tell(notify::decode_all(parts.next().unwrap_or(Value::Nil)));
+        Ok(given)
+    }
+
+    /// What a script has given to a worker of this process.
+    fn given(&self, given: Value) -> Result<Vec<Claimed>> {
+        let mut claimed = Vec::new();
+        for one in row::array(given) {
+            let mut parts = row::array(one);
+            let journal = parts.pop().unwrap_or(Value::Nil);
+            let known = match row::decode_record(Value::Array(parts)) {
+                Ok(Some(known)) => known,
+                Ok(None) => continue,
+                Err(error) => {
+                    // The others go on; this one comes back with its lease, until it is too old.
+                    tracing::error!(%error, "a task that was claimed cannot be read");
+                    continue;
+                }
+            };
+            let Some(lease) = known.task.lease() else {
+                continue;
+            };
+            self.remember(lease.task, Some(known.clone()));
+            claimed.push(Claimed {
+                task: known.task,
+                lease,
+                journal: row::decode_journal(journal)?,
+            });
+        }
+        Ok(claimed)
+    }
+
+    /// Reads some records by a script that finds them.
+    pub(crate) fn records(found: Value) -> Result<Vec<Known>> {
+        let mut records = Vec::new();
+        for one in row::array(found) {
+            records.extend(row::decode_record(one)?);
+        }
+        Ok(records)
+    }
+
+    /// Everything of some tasks that a unit can be decided from.
+    pub(crate) async fn seen(&self, ids: &[TaskId]) -> Result<BTreeMap<TaskId, Known>> {
+        let mut known = BTreeMap::new();
+        for ids in ids.chunks(256) {
+            for (id, one) in ids.iter().zip(self.load(ids).await?) {
+                match one {
+                    Ok(Some(one)) => {
+                        known.insert(*id, one);
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::error!(%error, task = %id, "a task cannot be read"),
+                }
+            }
+        }
+        Ok(known)
+    }
+}
+
+/// Who claims, as scripts read it; an empty word for nobody.
+fn by_arguments(by: Option<&ClaimBy>, nonces: usize) -> Vec<Vec<u8>> {
+    let Some(by) = by else {
+        return vec![Vec::new()];
+    };
+    let lease = i64::try_from(by.lease.as_millis()).unwrap_or(i64::MAX);
+    let mut arguments = vec![
+        by.worker.to_string(),
+        lease.to_string(),
+        if by.suspects { "1" } else { "0" }.to_owned(),
+        by.tools.len().to_string(),
+    ];
+    arguments.extend(by.tools.iter().map(row::known_name));
+    arguments.push(nonces.to_string());
+    arguments.extend((0..nonces).map(|_| random().to_string()));
+    arguments.into_iter().map(String::into_bytes).collect()
+}
+
+/// A random number of the operating system.
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+    u64::from_le_bytes(bytes)
+}

@@ -1,0 +1,187 @@
+-- Applies a decision if what it was made from still holds, or changes nothing.
+--
+-- Arguments: now, origin, notices, who claims (or an empty string), how many to claim afterwards,
+-- the number of guards and the guards, the number of operations and the operations. A guard that
+-- does not hold ends the script before it has written anything; operations cannot fail.
+
+local now = tonumber(ARGV[1])
+local by, at = nil, 5
+if ARGV[4] ~= '' then by, at = read_by(4) end
+local limit = tonumber(ARGV[at])
+at = at + 1
+
+local function take(count)
+  local first = at
+  at = at + count
+  return unpack(ARGV, first, at - 1)
+end
+
+for _ = 1, tonumber(take(1)) do
+  local kind = take(1)
+  if kind == 'revision' then
+    local id, expected = take(2)
+    if (call('HGET', task_key(id), 'revision') or '0') ~= expected then return {'stale'} end
+  elseif kind == 'lease' then
+    local id, epoch, nonce = take(3)
+    local fields = call('HMGET', task_key(id), 'phase', 'epoch', 'nonce')
+    if fields[1] ~= 'running' or fields[2] ~= epoch or fields[3] ~= nonce then return {'lost'} end
+  elseif kind == 'value' then
+    local key, expected = take(2)
+    if (call('GET', prefix .. key) or '') ~= expected then return {'stale'} end
+  elseif kind == 'unrecorded' then
+    local id, name = take(2)
+    local there = call('HGET', prefix .. 'j:' .. id, name)
+    if there then return {'there', there} end
+  end
+end
+
+local sequences, fused, notices = {}, {}, {}
+
+-- Whether a task that is about to be created may be claimed with it.
+local function fuses(mode, phase, group, lane, place)
+  if mode == '' or phase ~= 'queued' then return false end
+  if mode == 'running' then return closed_gate(lane, now) == nil end
+  if not by.tools[string.sub(group, 2)] or by.paused['*'] or by.paused['t' .. tool_of(group)] then
+    return false
+  end
+  open_rates(now)
+  if closed_gate(lane, now) then return false end
+  local _, _, first = first_ready(by, by.suspects, now)
+  return not first or place < first
+end
+
+local keys_of = {'t:', 'd:', 'e:', 'j:', 's:', 'l:', 'b:'}
+
+local operations = {}
+
+-- A creation: id, priority in hexadecimal, group, lane, phase, due, mode of the claim, keys of
+-- quotas to be checked and counted, sorted sets it is a member of by sequence, fields, long values.
+operations['create'] = function()
+  local id, priority, group, lane, phase, due, mode = take(7)
+  local sequence = tonumber(call('GET', prefix .. 'sequence') or '0') + 1
+  local hex = string.format('%012x', sequence)
+  local member = priority .. hex .. id
+  local fuse = fuses(mode, phase, group, lane, member)
+  local checked = take(1) == '1' and not fuse
+  local waits = {take(tonumber(take(1)))}
+  if checked then
+    for _, key in ipairs(waits) do
+      local rule = rule_of(key)
+      if rule and string.sub(rule, 1, 1) == 'Q'
+        and tonumber(call('HGET', prefix .. 'waiting', key) or '0') >= tonumber(string.sub(rule, 2)) then
+        return {'full', key, string.sub(rule, 2)}
+      end
+    end
+  end
+  local sets = {take(tonumber(take(1)))}
+  local fields = {take(tonumber(take(1)))}
+  local values = {take(tonumber(take(1)))}
+  call('SET', prefix .. 'sequence', int(sequence))
+  call('HSET', task_key(id), 'sequence', int(sequence), unpack(fields))
+  call('HSET', prefix .. 'd:' .. id, unpack(values))
+  for _, key in ipairs(waits) do wait(key, 1) end
+  for _, set in ipairs(sets) do call('ZADD', prefix .. set, int(sequence), id) end
+  call('ZADD', prefix .. 'p:' .. phase, int(sequence), id)
+  call('ZADD', prefix .. 'due', due, hex .. id)
+  if phase == 'queued' then
+    ready_insert(group, lane, member)
+    if fuse then table.insert(fused, {group, lane, member}) end
+  end
+  table.insert(sequences, sequence)
+end
+
+-- Any command with a key of ours.
+operations['call'] = function()
+  local count = tonumber(take(1))
+  local command, key = take(2)
+  call(command, prefix .. key, take(count - 2))
+end
+
+operations['insert'] = function() ready_insert(take(3)) end
+operations['remove'] = function() ready_remove(take(3)) end
+operations['hold'] = function() hold(take(2)) end
+operations['wait'] = function() wait(take(2)) end
+
+-- A journal entry behind those that are there.
+operations['record'] = function()
+  local id, name, entry = take(3)
+  local key = prefix .. 'j:' .. id
+  call('HSET', key, name, call('HLEN', key) .. ':' .. entry)
+end
+
+-- Text at the end of a log: the first of the dropped bytes and how many of the last are kept, the
+-- mark, and the pieces, each with its length.
+operations['log'] = function()
+  local id, head, tail, mark, pieces = take(5)
+  local info, key = prefix .. 'd:' .. id, prefix .. 'l:' .. id
+  local size = tonumber(call('HGET', info, 'log') or '0')
+  for _ = 1, tonumber(pieces) do
+    local length, piece = take(2)
+    call('ZADD', key, int(size), int(size) .. ':' .. length .. ':' .. piece)
+    size = size + tonumber(length)
+  end
+  call('HSET', info, 'log', int(size))
+  if mark ~= '' then call('HSET', info, 'mark', mark) end
+  head, tail = tonumber(head), size - tonumber(tail)
+  if size > head and tail > head then
+    local last = call('ZRANGEBYSCORE', key, int(head), '(' .. int(tail))
+    for _, piece in ipairs(last) do
+      local first, length = string.match(piece, '^(%d+):(%d+):')
+      if tonumber(first) + tonumber(length) <= tail then call('ZREM', key, piece) end
+    end
+  end
+  table.insert(sequences, size)
+end
+
+-- Forgets a key that means this task.
+operations['unname'] = function()
+  local key, id = take(2)
+  local value = call('GET', prefix .. key)
+  if value and string.sub(value, 1, 36) == id then call('DEL', prefix .. key) end
+end
+
+-- Lets everything of a record expire by itself, should nobody come to delete it.
+operations['expire'] = function()
+  local id, after = take(2)
+  for _, blob in ipairs(call('SMEMBERS', prefix .. 'b:' .. id)) do
+    call('PEXPIRE', prefix .. 'b:' .. id .. ':' .. blob, after)
+  end
+  for _, key in ipairs(keys_of) do call('PEXPIRE', prefix .. key .. id, after) end
+end
+
+-- A blob that an entry names stays as long as its task.
+operations['keep'] = function()
+  local id, blob = take(2)
+  local key = prefix .. 'b:' .. id
+  if call('EXISTS', key .. ':' .. blob) == 1 then
+    call('PERSIST', key .. ':' .. blob)
+    call('SADD', key, blob)
+    call('HDEL', prefix .. 'blobs', id .. ' ' .. blob)
+  end
+end
+
+-- Deletes a record with everything that belongs to it, and what indexes say of it.
+operations['delete'] = function()
+  local id, sequence, phase = take(3)
+  for _, blob in ipairs(call('SMEMBERS', prefix .. 'b:' .. id)) do
+    call('UNLINK', prefix .. 'b:' .. id .. ':' .. blob)
+  end
+  for _, key in ipairs(keys_of) do call('UNLINK', prefix .. key .. id) end
+  call('ZREM', prefix .. 'p:' .. phase, id)
+  call('ZREM', prefix .. 'due', string.format('%012x', tonumber(sequence)) .. id)
+end
+
+for _ = 1, tonumber(take(1)) do
+  local refused = operations[take(1)]()
+  if refused then return refused end
+end
+
+local given = {}
+for _, one in ipairs(fused) do
+  table.insert(given, claim_one(one[1], one[2], one[3], by, now, notices))
+end
+if limit > 0 then
+  for _, one in ipairs(claim(by, limit, now, notices)) do table.insert(given, one) end
+end
+publish(ARGV[2], ARGV[3], notices)
+return {'ok', sequences, given, notices}

@@ -1,0 +1,39 @@
+#!lua flags=no-writes
+-- Looks along an index for tasks, the latest first: the key of the index, the sequence below which to
+-- look (or `+inf`), how many to find and how many to look at, and the values wanted of the fields
+-- `owner`, `tool`, `phase` and `status`, each a JSON list (empty for all). Replies with the sequence
+-- of the last one looked at (empty at the end) and the records.
+
+local prefix = KEYS[1] .. ':'
+local call = redis.call
+local wanted = {}
+for index = 5, 8 do
+  local values = cjson.decode(ARGV[index])
+  if #values > 0 then
+    local set = {}
+    for _, value in ipairs(values) do set[value] = true end
+    wanted[index - 4] = set
+  end
+end
+local found, looked = {}, 0
+local below = ARGV[2]
+local budget, limit = tonumber(ARGV[4]), tonumber(ARGV[3])
+while looked < budget and #found < limit do
+  local page = call('ZREVRANGEBYSCORE', prefix .. ARGV[1], below, '-inf', 'WITHSCORES', 'LIMIT', 0,
+    math.min(100, budget - looked))
+  if #page == 0 then return {'', found} end
+  for index = 1, #page, 2 do
+    local id = page[index]
+    looked = looked + 1
+    below = '(' .. page[index + 1]
+    local fields = call('HMGET', prefix .. 't:' .. id, 'owner', 'tool', 'phase', 'status')
+    local matches = fields[3] ~= false
+    for field, set in pairs(wanted) do matches = matches and set[fields[field]] end
+    if matches then
+      table.insert(found, {call('HGETALL', prefix .. 't:' .. id),
+        call('HMGET', prefix .. 'd:' .. id, 'spec', 'state', 'outcome')})
+      if #found == limit then break end
+    end
+  end
+end
+return {below, found}

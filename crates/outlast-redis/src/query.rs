@@ -1,0 +1,192 @@
+//! Reads: each one call, unless it takes pages.
+
+use outlast_core::status::Phase;
+use outlast_core::store::{Filter, Page, Stats};
+use outlast_core::{
+    Event, JournalEntry, JournalKind, LogPage, Result, Signal, Task, TaskId, TaskStatus,
+};
+use std::sync::Arc;
+
+use crate::executor::Executor;
+use crate::row;
+use crate::script::Script;
+use crate::unit::Relation;
+
+/// How many tasks one call of a list looks at.
+const LOOKS: usize = 1000;
+
+const PHASES: [Phase; 6] = [
+    Phase::Scheduled,
+    Phase::Queued,
+    Phase::Blocked,
+    Phase::Running,
+    Phase::Suspended,
+    Phase::Finished,
+];
+
+impl Executor {
+    pub(crate) async fn get(&self, id: TaskId) -> Result<Option<Arc<Task>>> {
+        let known = self.load(&[id]).await?.pop();
+        let known = known.transpose()?.flatten();
+        let now = self.clock.now();
+        Ok(known
+            .map(|known| known.task)
+            .filter(|task| !task.is_expired(now)))
+    }
+
+    /// The tasks that match, the latest created first.
+    pub(crate) async fn list(
+        &self,
+        filter: &Filter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page> {
+        let mut page = Page::default();
+        if limit == 0 {
+            return Ok(page);
+        }
+        let index = index(filter);
+        let owners: Vec<_> = filter.owner.iter().map(|owner| owner.as_str()).collect();
+        let tools: Vec<_> = filter.tool.iter().collect();
+        let phases: Vec<_> = filter.phases.iter().map(|phase| phase.as_str()).collect();
+        let statuses: Vec<_> = filter.statuses.iter().map(|status| status.as_str()).collect();
+        let wanted = [
+            row::encode("filter", &owners)?,
+            row::encode("filter", &tools)?,
+            row::encode("filter", &phases)?,
+            row::encode("filter", &statuses)?,
+        ];
+        let mut below = before.map_or("+inf".to_owned(), |before| format!("({before}"));
+        loop {
+            // One more than asked for says whether there are more.
+            let left = limit.saturating_sub(page.tasks.len()).saturating_add(1);
+            let mut arguments = vec![
+                index.clone(),
+                below,
+                left.min(LOOKS).to_string(),
+                LOOKS.to_string(),
+            ];
+            arguments.extend(wanted.iter().cloned());
+            let found = self.link.script(Script::List, arguments).await?;
+            let mut parts = row::array(found).into_iter();
+            below = parts.next().as_ref().map(row::text).unwrap_or_default();
+            let now = self.clock.now();
+            for known in Self::records(parts.next().unwrap_or(redis::Value::Nil))? {
+                let matches = filter.matches(&known.task) && !known.task.is_expired(now);
+                if !matches {
+                    continue;
+                }
+                if page.tasks.len() == limit {
+                    page.next = page.tasks.last().map(|task| task.state.sequence);
+                    return Ok(page);
+                }
+                page.tasks.push(known.task);
+            }
+            if below.is_empty() {
+                return Ok(page);
+            }
+        }
+    }
+
+    pub(crate) async fn events(&self, id: TaskId, after: u64, limit: usize) -> Result<Vec<Event>> {
+        let Ok(first) = i64::try_from(after) else {
+            return Ok(Vec::new());
+        };
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let count = i64::try_from(limit).unwrap_or(i64::MAX);
+        let last = first.saturating_add(count) - 1;
+        let key = self.link.key(&format!("e:{id}"));
+        let range = redis::cmd("LRANGE").arg(key).arg(first).arg(last).take();
+        let found = row::array(self.link.command(&range).await?);
+        (after + 1..)
+            .zip(&found)
+            .map(|(number, text)| row::decode_event(id, number, row::bytes(text)))
+            .collect()
+    }
+
+    pub(crate) async fn journal(&self, id: TaskId) -> Result<Vec<JournalEntry>> {
+        let all = redis::cmd("HGETALL").arg(self.link.key(&format!("j:{id}"))).take();
+        row::decode_journal(self.link.command(&all).await?)
+    }
+
+    pub(crate) async fn journal_page(
+        &self,
+        id: TaskId,
+        kind: JournalKind,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>> {
+        let arguments = [
+            id.to_string(),
+            row::entry_name(kind, ""),
+            after.to_owned(),
+            limit.to_string(),
+        ];
+        let found = self.link.script(Script::Journal, arguments).await?;
+        let found = row::array(found).into_iter();
+        found
+            .map(|entry| Ok(row::decode_entry(row::bytes(&entry))?.1))
+            .collect()
+    }
+
+    pub(crate) async fn signals(
+        &self,
+        id: TaskId,
+        name: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Signal>> {
+        let arguments = [
+            id.to_string(),
+            name.to_owned(),
+            after.to_string(),
+            limit.to_string(),
+        ];
+        let found = self.link.script(Script::Signals, arguments).await?;
+        let found = row::array(found).into_iter();
+        found
+            .map(|signal| row::decode("signal", row::bytes(&signal)))
+            .collect()
+    }
+
+    pub(crate) async fn log_read(&self, id: TaskId, offset: u64, limit: usize) -> Result<LogPage> {
+        let arguments = [id.to_string(), offset.to_string(), limit.to_string()];
+        let found = self.link.script(Script::Log, arguments).await?;
+        crate::log::decode_page(found, offset, limit)
+    }
+
+    pub(crate) async fn stats(&self) -> Result<Stats> {
+        let names = PHASES.iter().map(|phase| format!("p:{}", phase.as_str()));
+        let counts = self.link.script(Script::Stats, names).await?;
+        let counts = row::array(counts);
+        let mut stats = Stats::default();
+        for (phase, count) in PHASES.iter().zip(counts.iter().map(row::int)) {
+            if count > 0 {
+                stats.phases.insert(phase.as_str().into(), count);
+            }
+        }
+        Ok(stats)
+    }
+}
+
+/// The smallest index that has all the tasks of a list.
+fn index(filter: &Filter) -> String {
+    if let Some(parent) = filter.parent {
+        return Relation::Children.key(parent);
+    }
+    if let [phase] = filter.phases.as_slice()
+        && *phase != Phase::Finished
+    {
+        return format!("p:{}", phase.as_str());
+    }
+    let unfinished = (!filter.phases.is_empty() && !filter.phases.contains(&Phase::Finished))
+        || (!filter.statuses.is_empty()
+            && !filter.statuses.iter().copied().any(TaskStatus::is_terminal));
+    match &filter.owner {
+        _ if unfinished => "live".into(),
+        Some(owner) => format!("own:{}", owner.as_str()),
+        None => "all".into(),
+    }
+}

@@ -1,0 +1,92 @@
+//! The scripts, and what they are called with.
+
+/// A script: its number is its place in [`SOURCES`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Script {
+    Commit,
+    /// As `Commit`, also while Redis has reached its `maxmemory`: for what only gives memory back.
+    Free,
+    Claim,
+    Control,
+    Open,
+    Load,
+    Heartbeat,
+    Due,
+    List,
+    Journal,
+    Log,
+    Signals,
+    Stats,
+    Record,
+}
+
+/// Redis refuses a script with these words as a whole when memory is full. Without them it would stop
+/// in the middle of one, at the first command that needs memory.
+const WRITES: &str = "#!lua\n";
+const FREES: &str = "#!lua flags=allow-oom\n";
+const READY: &str = include_str!("lua/ready.lua");
+const COMMIT: &str = include_str!("lua/commit.lua");
+
+/// The text of each script.
+pub(crate) fn sources() -> [(Script, String); 14] {
+    let ready = |head: &str, body: &str| format!("{head}{READY}\n{body}");
+    [
+        (Script::Commit, ready(WRITES, COMMIT)),
+        (Script::Free, ready(FREES, COMMIT)),
+        (Script::Claim, ready(WRITES, include_str!("lua/claim.lua"))),
+        (
+            Script::Control,
+            ready(WRITES, include_str!("lua/control.lua")),
+        ),
+        (Script::Open, ready(FREES, include_str!("lua/open.lua"))),
+        (Script::Load, include_str!("lua/load.lua").into()),
+        (Script::Heartbeat, include_str!("lua/heartbeat.lua").into()),
+        (Script::Due, include_str!("lua/due.lua").into()),
+        (Script::List, include_str!("lua/list.lua").into()),
+        (Script::Journal, include_str!("lua/journal.lua").into()),
+        (Script::Log, include_str!("lua/log.lua").into()),
+        (Script::Signals, include_str!("lua/signals.lua").into()),
+        (Script::Stats, include_str!("lua/stats.lua").into()),
+        (Script::Record, include_str!("lua/record.lua").into()),
+    ]
+}
+
+/// A list of guards or operations, each a word and what belongs to it.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Arguments {
+    count: usize,
+    words: Vec<Vec<u8>>,
+}
+
+impl Arguments {
+    pub(crate) fn begin(&mut self, word: &str) {
+        self.count += 1;
+        self.words.push(word.into());
+    }
+
+    pub(crate) fn extend<A: Into<Vec<u8>>>(&mut self, words: impl IntoIterator<Item = A>) {
+        self.words.extend(words.into_iter().map(Into::into));
+    }
+
+    /// A command on a key of ours.
+    pub(crate) fn call(&mut self, command: &[&str]) {
+        self.begin("call");
+        self.extend([command.len().to_string()]);
+        self.extend(command.iter().copied());
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.count += other.count;
+        self.words.append(&mut other.words);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many there are, and then all of them.
+    pub(crate) fn into_words(self) -> impl Iterator<Item = Vec<u8>> {
+        let count = self.count.to_string().into_bytes();
+        std::iter::once(count).chain(self.words)
+    }
+}
