@@ -218,6 +218,13 @@ impl Runs {
         }
     }
 
+    /// Anything may have happened to any of them.
+    fn look_again(&self) {
+        for run in self.all() {
+            run.look_again();
+        }
+    }
+
     fn changed(&self, task: TaskId) {
         if let Some(run) = self.lock().runs.get(&task)
             && run.waits.waiting_since().is_some()
@@ -243,6 +250,12 @@ impl NoticeSink for Shared {
                 self.due.notify_one();
             }
             Notice::Due(_) => {}
+            Notice::Missed => {
+                self.hub.announce_all();
+                self.runs.look_again();
+                self.ready.notify_one();
+                self.due.notify_one();
+            }
         }
     }
 }

@@ -44,6 +44,16 @@ impl Hub {
         }
     }
 
+    /// Wakes everybody: anything may have happened.
+    pub(crate) fn announce_all(&self) {
+        for shard in &self.shards {
+            let shard = shard.lock().expect("nothing panics under this lock");
+            for sender in shard.values() {
+                sender.send_modify(|_| {});
+            }
+        }
+    }
+
     pub(crate) fn subscribe(self: &Arc<Self>, task: TaskId) -> Subscription {
         let mut shard = self
             .shard(task)

@@ -87,13 +87,14 @@ impl Link {
             .client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
+        // First something short: whoever is not let in is told so, and cut off over a long script.
+        set_clock(&mut connection, &self.server_clock).await?;
         let mut digests = Vec::new();
         for (script, source) in script::sources() {
             let load = redis::cmd("SCRIPT").arg("LOAD").arg(source).take();
             let digest = connection.send_packed_command(&load).await?;
             digests.push((script, crate::row::text(&digest)));
         }
-        set_clock(&mut connection, &self.server_clock).await?;
         let connected = Connected {
             connection,
             number: self.made.fetch_add(1, Ordering::Relaxed),

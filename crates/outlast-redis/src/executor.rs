@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use outlast_core::store::{ClaimBy, Claimed};
-use outlast_core::{Clock, Error, JournalEntry, Result, TaskId};
+use outlast_core::{Clock, Error, JournalEntry, Result, Schedule, TaskId};
 use redis::Value;
 
 use crate::connection::Link;
@@ -292,6 +292,11 @@ impl Executor {
             b"there" => {
                 let entry = row::decode_entry(row::bytes(&part())).map_err(Refused::Told)?;
                 return Err(Refused::There(entry.1));
+            }
+            b"many" => {
+                let there = usize::try_from(row::int(&part())).unwrap_or(usize::MAX);
+                let refused = Schedule::check_number(there).err();
+                return Err(refused.map_or(Refused::Stale, Refused::Told));
             }
             b"full" => {
                 let (key, max) = (part(), part());

@@ -41,6 +41,7 @@ mod process;
 mod query;
 mod row;
 mod same;
+mod schedule;
 mod schema;
 mod script;
 mod signal;

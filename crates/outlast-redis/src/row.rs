@@ -26,6 +26,8 @@ const LONGEST: usize = 500_000_000;
 pub(crate) struct Known {
     pub(crate) task: Arc<Task>,
     pub(crate) revision: u64,
+    /// Whether a task comes after it that was created before it ended.
+    pub(crate) awaited: bool,
 }
 
 /// The JSON text of a value.
@@ -287,6 +289,7 @@ pub(crate) fn decode_record(loaded: Value) -> Result<Option<Known>, Error> {
     Ok(Some(Known {
         task: Arc::new(task),
         revision: number("revision", field("revision"))?,
+        awaited: field("awaited") == b"1",
     }))
 }
 

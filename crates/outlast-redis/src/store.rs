@@ -11,13 +11,13 @@ use outlast_core::limit::{Control, Controls};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode, Due, Rescue};
 use outlast_core::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, Notice,
-    NoticeSink, Page, Reads, Recovered, Report, Side, Signalled, Stats, Store, StoreInfo,
+    NoticeSink, Page, Reads, Recovered, Report, SchedulePut, Side, Signalled, Stats, Store, StoreInfo,
     SuspendReply, Ticked,
 };
 use outlast_core::task::{Awaiting, Lease, NewTask};
 use outlast_core::{
     BlobWriter, Blobs, Clock, Error, Event, JournalEntry, JournalKind, LogLine, LogPage, NewSignal,
-    Recorded, Result, Signal, Task, TaskId, Timestamp,
+    Recorded, Result, Schedule, Signal, Task, TaskId, Timestamp,
 };
 use redis::Value;
 use tokio::sync::oneshot;
@@ -30,6 +30,7 @@ use crate::limit;
 use crate::notify::{self, Sink};
 use crate::process;
 use crate::row;
+use crate::schedule;
 use crate::schema;
 use crate::script::Script;
 use crate::transition;
@@ -542,6 +543,40 @@ impl Store for RedisStore {
             .await
     }
 
+    async fn schedule_put(
+        &self,
+        expected: Option<u64>,
+        schedule: Schedule,
+        task: Option<NewTask>,
+    ) -> Result<SchedulePut> {
+        self.run(|executor| async move {
+            let outcome = executor.run(
+                |unit| unit.schedule_put(expected, &schedule, task.clone()),
+                |_| None,
+            );
+            let (mut put, done) = done(outcome.await?);
+            if let SchedulePut::Done {
+                created: Some(created),
+                ..
+            } = &mut put
+                && let Some(sequence) = done.numbers.first()
+            {
+                Arc::make_mut(&mut created.task).state.sequence = *sequence;
+            }
+            Ok(put)
+        })
+        .await
+    }
+
+    async fn schedule_delete(&self, name: &str) -> Result<bool> {
+        let name = name.to_owned();
+        self.run(|executor| async move {
+            let outcome = executor.run(|unit| unit.schedule_delete(&name), |_| None);
+            Ok(done(outcome.await?).0)
+        })
+        .await
+    }
+
     async fn control(&self, changes: Vec<Control>) -> Result<Controls> {
         self.run(|executor| async move { executor.control(&changes).await })
             .await
@@ -594,13 +629,19 @@ impl Executor {
     }
 
     async fn tick(&self, alive: &[Lease], length: Duration, budget: usize) -> Result<Ticked> {
-        let mut ticked = Ticked::default();
+        let now = self.clock.now();
+        let mut ticked = Ticked {
+            now,
+            ..Ticked::default()
+        };
         let look = |limit: usize| {
-            let arguments = [row::millis(self.clock.now()), limit.to_string()];
+            let arguments = [row::millis(now), limit.to_string()];
             self.link.script(Script::Due, arguments)
         };
         let mut parts = row::array(look(budget).await?);
-        let due = row::array(parts.first().cloned().unwrap_or(Value::Nil));
+        let list = |parts: &[Value], index: usize| parts.get(index).cloned().unwrap_or(Value::Nil);
+        ticked.schedules = schedule::decode_all(list(&parts, 4))?;
+        let due = row::array(list(&parts, 0));
         if !due.is_empty() {
             for page in due.chunks(PAGE) {
                 for member in page {
@@ -612,13 +653,13 @@ impl Executor {
         }
         let part = |index: usize| parts.get(index).map(row::text).unwrap_or_default();
         if parts.get(2).is_some_and(|opened| row::int(opened) > 0) {
-            let arguments = [row::millis(self.clock.now()), self.origin.clone()];
+            let arguments = [row::millis(now), self.origin.clone()];
             let opened = self.link.script(Script::Open, arguments).await?;
             if row::int(&opened) > 0 {
                 self.sink.tell([Notice::Ready]);
             }
         }
-        let moments = [part(1), part(3)];
+        let moments = [part(1), part(3), part(5)];
         let moments = moments.iter().filter_map(|text| text.parse::<f64>().ok());
         // Moments are whole milliseconds, and those that no double holds lie beyond every life.
         let moments = moments.map(|moment| Timestamp::from_millis(moment as i64));
@@ -853,6 +894,17 @@ impl Reads for RedisStore {
 
     async fn controls(&self) -> Result<Controls> {
         self.run(|executor| async move { limit::decode(&executor.controls_text().await?) })
+            .await
+    }
+
+    async fn schedule_get(&self, name: &str) -> Result<Option<Schedule>> {
+        let name = name.to_owned();
+        self.run(|executor| async move { executor.schedule(&name).await })
+            .await
+    }
+
+    async fn schedules(&self) -> Result<Vec<Schedule>> {
+        self.run(|executor| async move { executor.schedules().await })
             .await
     }
 

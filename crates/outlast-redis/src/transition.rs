@@ -22,8 +22,8 @@ impl Unit<'_> {
         let now = self.now;
         if report.progress.is_some() || report.usage.is_some() {
             self.under_lease(lease, |task| {
-                if let Some(usage) = &report.usage {
-                    task.used(lease, usage.clone())?;
+                if let Some(usage) = report.usage {
+                    task.used(lease, usage)?;
                 }
                 let progress = report.progress.clone();
                 let event = progress.map(|progress| task.report(lease, progress, now));

@@ -95,8 +95,8 @@ pub(crate) struct Unit<'a> {
     changed: BTreeMap<TaskId, Changed>,
     order: Vec<TaskId>,
     creation: Option<(TaskId, Creation)>,
-    /// Records whose readers must decide again, though nothing in them has changed.
-    touched: BTreeSet<TaskId>,
+    /// Unfinished tasks that the new one comes after.
+    awaited: BTreeSet<TaskId>,
     guards: Arguments,
     /// Behind the changes of records.
     operations: Arguments,
@@ -128,7 +128,7 @@ impl<'a> Unit<'a> {
             changed: BTreeMap::new(),
             order: Vec::new(),
             creation: None,
-            touched: BTreeSet::new(),
+            awaited: BTreeSet::new(),
             guards: Arguments::default(),
             operations: Arguments::default(),
             notices: Vec::new(),
@@ -284,7 +284,7 @@ impl<'a> Unit<'a> {
         self.creation = Some((id, creation));
         for edge in edges(task) {
             // Its end must find this edge: whoever has read it without must read it again.
-            self.touched.insert(edge);
+            self.awaited.insert(edge);
         }
         self.notices.push(Notice::Changed {
             task: id,
@@ -330,8 +330,8 @@ impl<'a> Unit<'a> {
     fn concerned(&mut self, consequence: &Consequence) -> Result<Vec<TaskId>, Failure> {
         Ok(match consequence {
             Consequence::DependencyEnded { dependency, .. } => {
-                let new = self.creation.as_ref().is_some_and(|(id, _)| id == dependency);
-                if new {
+                let known = self.seen.records.get(dependency).and_then(Option::as_ref);
+                if !known.is_some_and(|known| known.awaited) {
                     return Ok(Vec::new());
                 }
                 let concerned = self.related(Relation::Dependants, *dependency)?;
@@ -387,7 +387,7 @@ impl<'a> Unit<'a> {
     }
 
     /// Guards and operations.
-    pub(crate) fn commit(mut self) -> Result<Commit, Error> {
+    pub(crate) fn commit(self) -> Result<Commit, Error> {
         let mut operations = Arguments::default();
         let mut last = Arguments::default();
         let mut after = Vec::new();
@@ -418,14 +418,17 @@ impl<'a> Unit<'a> {
             write_change(&mut operations, &before.task, task, revision)?;
             write_events(&mut operations, *id, &changed.events)?;
             write_end(&mut last, task, self.now);
-            let task = Arc::clone(task);
-            after.push((*id, Some(Known { task, revision })));
-            self.touched.remove(id);
+            let known = Known {
+                task: Arc::clone(task),
+                revision,
+                awaited: before.awaited,
+            };
+            after.push((*id, Some(known)));
         }
-        for id in &self.touched {
-            if self.seen.records.get(id).is_some_and(Option::is_some) {
-                operations.call(&["HINCRBY", &format!("t:{id}"), "revision", "1"]);
-            }
+        for id in &self.awaited {
+            let key = format!("t:{id}");
+            operations.call(&["HINCRBY", &key, "revision", "1"]);
+            operations.call(&["HSET", &key, "awaited", "1"]);
         }
         operations.append(self.operations);
         operations.append(last);

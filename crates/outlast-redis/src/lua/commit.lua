@@ -28,6 +28,10 @@ for _ = 1, tonumber(take(1)) do
   elseif kind == 'value' then
     local key, expected = take(2)
     if (call('GET', prefix .. key) or '') ~= expected then return {'stale'} end
+  elseif kind == 'fewer' then
+    local key, most = take(2)
+    local members = call('ZCARD', prefix .. key)
+    if members >= tonumber(most) then return {'many', members} end
   elseif kind == 'unrecorded' then
     local id, name = take(2)
     local there = call('HGET', prefix .. 'j:' .. id, name)

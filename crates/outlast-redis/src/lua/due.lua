@@ -1,6 +1,7 @@
 #!lua flags=no-writes
--- What is due: now, and how many at most. Replies with their ids, the next moment after now at which
--- a record is due, whether rates have opened, and when the next one will.
+-- What is due: now, and how many at most. Replies with the members of the index, the first moment in
+-- it, whether rates have opened and when the next one will, the schedules that are due and when the
+-- next one is.
 
 local prefix = KEYS[1] .. ':'
 local call = redis.call
@@ -9,4 +10,11 @@ local first = call('ZRANGE', prefix .. 'due', 0, 0, 'WITHSCORES')
 local opened = call('ZCOUNT', prefix .. 'opening', '-inf', ARGV[1])
 local opening = call('ZRANGEBYSCORE', prefix .. 'opening', '(' .. ARGV[1], '+inf', 'WITHSCORES',
   'LIMIT', 0, 1)
-return {due, first[2] or '', opened, opening[2] or ''}
+local schedules = {}
+local names = call('ZRANGEBYSCORE', prefix .. 'schedules', '-inf', ARGV[1], 'LIMIT', 0, tonumber(ARGV[2]))
+for _, name in ipairs(names) do
+  table.insert(schedules, call('GET', prefix .. 'sch:' .. name))
+end
+local next = call('ZRANGEBYSCORE', prefix .. 'schedules', '(' .. ARGV[1], '(+inf', 'WITHSCORES',
+  'LIMIT', 0, 1)
+return {due, first[2] or '', opened, opening[2] or '', schedules, next[2] or ''}

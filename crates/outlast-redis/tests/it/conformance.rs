@@ -9,10 +9,10 @@ fn passes_the_conformance_suite() {
     block_on(conformance(Stores(Server::volatile())));
 }
 
-/// `OUTLAST_MODEL_CASES` sets how many random sequences are compared.
+/// `OUTLAST_REDIS_MODEL_CASES` sets how many random sequences are compared; CI runs 400.
 #[test]
 fn behaves_as_the_model() {
-    let (first, cases) = (seed(), count("OUTLAST_MODEL_CASES", 60));
+    let (first, cases) = (seed(), count("OUTLAST_REDIS_MODEL_CASES", 60));
     // Most of the time goes by waiting for the server, so two run side by side.
     let threads = cases.clamp(1, 2);
     std::thread::scope(|scope| {

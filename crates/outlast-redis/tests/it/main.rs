@@ -1,6 +1,11 @@
-//! The Redis store before the conformance suite and the model, on a server that the tests start.
+//! The Redis store before the conformance suite and the model, on a server that the tests start; what
+//! happens to servers, and what it costs them.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod conformance;
+mod cost;
+mod fault;
+mod open;
 mod server;
+mod shared;
