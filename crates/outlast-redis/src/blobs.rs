@@ -53,7 +53,11 @@ impl Executor {
         let last = offset.saturating_add(limit as u64).min(i64::MAX as u64);
         let mut bytes = Vec::new();
         if last > offset {
-            let get = redis::cmd("GETRANGE").arg(&key).arg(offset).arg(last - 1).take();
+            let get = redis::cmd("GETRANGE")
+                .arg(&key)
+                .arg(offset)
+                .arg(last - 1)
+                .take();
             bytes = match self.link.command(&get).await? {
                 Value::BulkString(bytes) => bytes,
                 _ => Vec::new(),
@@ -69,10 +73,15 @@ impl Executor {
     }
 
     pub(crate) async fn blob_remove(&self, task: TaskId, blob: &str) -> Result<()> {
-        let unlink = redis::cmd("UNLINK").arg(self.link.key(&name(task, blob))).take();
+        let unlink = redis::cmd("UNLINK")
+            .arg(self.link.key(&name(task, blob)))
+            .take();
         self.link.command(&unlink).await?;
         let field = format!("{task} {blob}");
-        let forget = redis::cmd("HDEL").arg(self.link.key("blobs")).arg(field).take();
+        let forget = redis::cmd("HDEL")
+            .arg(self.link.key("blobs"))
+            .arg(field)
+            .take();
         self.link.command(&forget).await.map(|_| ())
     }
 

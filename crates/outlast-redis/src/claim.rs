@@ -79,7 +79,8 @@ impl Unit<'_> {
         let Some(task) = self.find(lease.task)?.filter(|task| task.holds(lease)) else {
             return Ok(None);
         };
-        let (_, task) = self.change_found(&task, |task| Ok(((), vec![task.rescue(rescue, now)])))?;
+        let (_, task) =
+            self.change_found(&task, |task| Ok(((), vec![task.rescue(rescue, now)])))?;
         Ok(Some(task.state.phase != Phase::Finished))
     }
 }

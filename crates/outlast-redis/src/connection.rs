@@ -93,6 +93,7 @@ impl Link {
         for (script, source) in script::sources() {
             let load = redis::cmd("SCRIPT").arg("LOAD").arg(source).take();
             let digest = connection.send_packed_command(&load).await?;
+            let digest = digest.extract_error()?;
             digests.push((script, crate::row::text(&digest)));
         }
         let connected = Connected {
@@ -118,10 +119,7 @@ impl Link {
     async fn send(&self, connected: &mut Connected, command: &Cmd) -> Result<Value, RedisError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let sent = connected.connection.send_packed_command(command).await;
-        let answer = sent.and_then(|value| match value {
-            Value::ServerError(error) => Err(error.into()),
-            value => Ok(value),
-        });
+        let answer = sent.and_then(Value::extract_error);
         if let Err(error) = &answer
             && (error.is_io_error() || error.is_connection_dropped() || error.is_timeout())
         {
@@ -190,6 +188,7 @@ async fn set_clock(
 ) -> Result<(), RedisError> {
     let asked = Instant::now();
     let answer = connection.send_packed_command(&redis::cmd("TIME")).await?;
+    let answer = answer.extract_error()?;
     let trip = asked.elapsed();
     let parts = crate::row::array(answer);
     if let [seconds, micros] = parts.as_slice() {

@@ -334,7 +334,8 @@ impl Executor {
         let answer = self.link.script(Script::Claim, arguments).await?;
         let mut parts = row::array(answer).into_iter();
         let given = self.given(parts.next().unwrap_or(Value::Nil))?;
-        self.sink.tell(notify::decode_all(parts.next().unwrap_or(Value::Nil)));
+        self.sink
+            .tell(notify::decode_all(parts.next().unwrap_or(Value::Nil)));
         Ok(given)
     }
 

@@ -30,12 +30,14 @@ pub(crate) fn explain(store: &str, error: RedisError) -> Error {
     let code = error.code().unwrap_or_default().to_owned();
     let detail = error.to_string();
     let (message, retryable) = match code.as_str() {
-        "NOAUTH" => (
-            format!("the task store {store} wants a password: put it into the address"),
+        _ if code == "WRONGPASS" || error.kind() == ErrorKind::AuthenticationFailed => (
+            format!(
+                "the task store {store} refuses the user name or the password: correct the address"
+            ),
             false,
         ),
-        "WRONGPASS" => (
-            format!("the task store {store} refuses the user name or the password: correct the address"),
+        "NOAUTH" => (
+            format!("the task store {store} wants a password: put it into the address"),
             false,
         ),
         "NOPERM" => (
@@ -89,7 +91,9 @@ pub(crate) fn explain(store: &str, error: RedisError) -> Error {
             true,
         ),
         _ if error.kind() == ErrorKind::InvalidClientConfig => (
-            format!("{store} is no address of a task store ({detail}): write redis://HOST:PORT/DATABASE"),
+            format!(
+                "{store} is no address of a task store ({detail}): write redis://HOST:PORT/DATABASE"
+            ),
             false,
         ),
         _ => (format!("the task store {store} failed: {detail}"), false),

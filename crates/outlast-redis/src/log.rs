@@ -19,7 +19,11 @@ impl Unit<'_> {
             mark = line.mark.or(mark);
             for piece in line.text.chunks(LOG_PIECE) {
                 let (level, logger) = (line.level.as_str(), &line.logger);
-                let head = format!("{}:{level}:{}:{logger}", row::millis(self.now), logger.len());
+                let head = format!(
+                    "{}:{level}:{}:{logger}",
+                    row::millis(self.now),
+                    logger.len()
+                );
                 let mut text = head.into_bytes();
                 text.extend_from_slice(piece);
                 pieces.push(piece.len().to_string().into_bytes());

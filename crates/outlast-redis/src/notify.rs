@@ -77,7 +77,12 @@ pub(crate) fn decode_all(lines: redis::Value) -> Vec<Notice> {
 }
 
 /// Hears what other processes tell, until it is dropped. `heard` learns that the channel is open.
-pub(crate) async fn listen(link: Arc<Link>, origin: String, sink: Sink, heard: oneshot::Sender<()>) {
+pub(crate) async fn listen(
+    link: Arc<Link>,
+    origin: String,
+    sink: Sink,
+    heard: oneshot::Sender<()>,
+) {
     let mut heard = Some(heard);
     loop {
         if let Err(error) = hear(&link, &origin, &sink, &mut heard).await {

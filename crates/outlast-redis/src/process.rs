@@ -103,7 +103,12 @@ pub(crate) struct Processes(HashMap<String, Process>);
 impl Processes {
     /// Why the tasks of a worker can be taken back, if it cannot be alive. The worker of the store
     /// `own` is whoever calls.
-    pub(crate) fn death(&self, worker: WorkerId, own: &str, now: Timestamp) -> Option<RescueReason> {
+    pub(crate) fn death(
+        &self,
+        worker: WorkerId,
+        own: &str,
+        now: Timestamp,
+    ) -> Option<RescueReason> {
         let mut entries = self.0.iter();
         let entry = entries.find(|(_, process)| process.worker == Some(worker));
         match entry {
@@ -146,7 +151,11 @@ impl Executor {
         let process = Process::this(worker, self.clock.now());
         let entry = row::encode("process", &process)?;
         let key = self.link.key("processes");
-        let set = redis::cmd("HSET").arg(key).arg(&self.origin).arg(entry).take();
+        let set = redis::cmd("HSET")
+            .arg(key)
+            .arg(&self.origin)
+            .arg(entry)
+            .take();
         self.link.command(&set).await.map(|_| ())
     }
 

@@ -49,7 +49,11 @@ impl Executor {
         let owners: Vec<_> = filter.owner.iter().map(|owner| owner.as_str()).collect();
         let tools: Vec<_> = filter.tool.iter().collect();
         let phases: Vec<_> = filter.phases.iter().map(|phase| phase.as_str()).collect();
-        let statuses: Vec<_> = filter.statuses.iter().map(|status| status.as_str()).collect();
+        let statuses: Vec<_> = filter
+            .statuses
+            .iter()
+            .map(|status| status.as_str())
+            .collect();
         let wanted = [
             row::encode("filter", &owners)?,
             row::encode("filter", &tools)?,
@@ -107,7 +111,9 @@ impl Executor {
     }
 
     pub(crate) async fn journal(&self, id: TaskId) -> Result<Vec<JournalEntry>> {
-        let all = redis::cmd("HGETALL").arg(self.link.key(&format!("j:{id}"))).take();
+        let all = redis::cmd("HGETALL")
+            .arg(self.link.key(&format!("j:{id}")))
+            .take();
         row::decode_journal(self.link.command(&all).await?)
     }
 

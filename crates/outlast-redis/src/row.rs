@@ -120,7 +120,10 @@ pub(crate) fn lane(task: &Task) -> Result<String, Error> {
 
 /// The part of a task's place that is known before its sequence: larger priorities first.
 pub(crate) fn priority_name(task: &Task) -> String {
-    format!("{:04x}", i32::from(i16::MAX) - i32::from(task.spec.priority))
+    format!(
+        "{:04x}",
+        i32::from(i16::MAX) - i32::from(task.spec.priority)
+    )
 }
 
 /// Its sequence in the order of characters.
@@ -130,7 +133,12 @@ pub(crate) fn sequence_name(task: &Task) -> String {
 
 /// What stands for it in its lane.
 pub(crate) fn member(task: &Task) -> String {
-    format!("{}{}{}", priority_name(task), sequence_name(task), task.id())
+    format!(
+        "{}{}{}",
+        priority_name(task),
+        sequence_name(task),
+        task.id()
+    )
 }
 
 /// When the record must be looked at apart from the end of a lease, if it is or were running.

@@ -11,8 +11,8 @@ use outlast_core::limit::{Control, Controls};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode, Due, Rescue};
 use outlast_core::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, Notice,
-    NoticeSink, Page, Reads, Recovered, Report, SchedulePut, Side, Signalled, Stats, Store, StoreInfo,
-    SuspendReply, Ticked,
+    NoticeSink, Page, Reads, Recovered, Report, SchedulePut, Side, Signalled, Stats, Store,
+    StoreInfo, SuspendReply, Ticked,
 };
 use outlast_core::task::{Awaiting, Lease, NewTask};
 use outlast_core::{
@@ -369,10 +369,8 @@ impl Store for RedisStore {
     async fn create(&self, task: NewTask, claim: Option<ClaimNow>) -> Result<Created> {
         self.give(
             |executor| async move {
-                let outcome = executor.run(
-                    |unit| unit.create(task.clone(), claim.as_ref()),
-                    |_| None,
-                );
+                let outcome =
+                    executor.run(|unit| unit.create(task.clone(), claim.as_ref()), |_| None);
                 let (mut created, mut done) = done(outcome.await?);
                 let Some(sequence) = done.numbers.first() else {
                     // It was there, or it means one that is.
@@ -690,7 +688,12 @@ impl Executor {
         };
         match outcome {
             Due::Nothing => {
-                if self.load(&[id]).await?.iter().any(|known| matches!(known, Ok(None))) {
+                if self
+                    .load(&[id])
+                    .await?
+                    .iter()
+                    .any(|known| matches!(known, Ok(None)))
+                {
                     // Its records have expired, or were deleted by hand.
                     self.forget_due(member, Some(id)).await?;
                 }
@@ -703,7 +706,10 @@ impl Executor {
 
     /// Takes what is no task out of the indexes.
     async fn forget_due(&self, member: &str, id: Option<TaskId>) -> Result<()> {
-        let remove = redis::cmd("ZREM").arg(self.link.key("due")).arg(member).take();
+        let remove = redis::cmd("ZREM")
+            .arg(self.link.key("due"))
+            .arg(member)
+            .take();
         self.link.command(&remove).await?;
         if let Some(id) = id {
             for set in ["all", "live", "p:finished"] {
@@ -749,10 +755,15 @@ impl Executor {
                     !processes.knows(*other)
                 }
             });
-            let suspects = beside.clone().filter(|(task, ..)| task.state.suspect).count();
+            let suspects = beside
+                .clone()
+                .filter(|(task, ..)| task.state.suspect)
+                .count();
             let rescue = Rescue::after_death(*reason, task, beside.count(), suspects);
             let lease = task.lease().expect("it is held");
-            let outcome = self.run(|unit| unit.rescue(&lease, rescue), |_| None).await?;
+            let outcome = self
+                .run(|unit| unit.rescue(&lease, rescue), |_| None)
+                .await?;
             match done(outcome).0 {
                 Some(true) => recovered.rescued += 1,
                 Some(false) => recovered.failed += 1,
@@ -797,10 +808,15 @@ impl Executor {
         text.extend_from_slice(value);
         let kept = expires_at.map(|at| {
             let left = at.since(self.clock.now()) + RECORD_MARGIN;
-            u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(1 << 45)
+            u64::try_from(left.as_millis())
+                .unwrap_or(u64::MAX)
+                .min(1 << 45)
         });
         let mut arguments = vec![name.as_bytes().to_vec(), text];
-        arguments.push(kept.map_or(String::new(), |kept| kept.to_string()).into_bytes());
+        arguments.push(
+            kept.map_or(String::new(), |kept| kept.to_string())
+                .into_bytes(),
+        );
         arguments.extend(only_new.map(<[u8]>::to_vec));
         let answer = self.link.script(Script::Record, arguments).await?;
         Ok(row::int(&answer) == 1)

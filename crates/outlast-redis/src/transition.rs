@@ -105,8 +105,11 @@ impl Unit<'_> {
             refused = Err(child.id_is_taken());
         }
         // Whatever can be refused is refused before anything is written.
-        refused = refused
-            .and_then(|()| Task::clone(&parent).spawn(lease, &child, &entry, now).map(|_| ()));
+        refused = refused.and_then(|()| {
+            Task::clone(&parent)
+                .spawn(lease, &child, &entry, now)
+                .map(|_| ())
+        });
         if let Err(refused) = refused {
             // What is there already needs no room.
             let name = row::entry_name(JournalKind::Child, name);

@@ -460,17 +460,23 @@ impl<'a> Unit<'a> {
 
 /// The tasks whose end a task waits for.
 fn edges(task: &Task) -> impl Iterator<Item = TaskId> {
-    task.state.blocked.iter().filter_map(|blocker| match blocker {
-        Blocker::Task(edge) => Some(edge.task),
-        _ => None,
-    })
+    task.state
+        .blocked
+        .iter()
+        .filter_map(|blocker| match blocker {
+            Blocker::Task(edge) => Some(edge.task),
+            _ => None,
+        })
 }
 
 /// What a new record is made of.
 fn write_new(operations: &mut Arguments, task: &Task, creation: &Creation) -> Result<(), Error> {
     let id = task.id();
     let waits: Vec<_> = task.quota_keys().iter().map(row::key_name).collect();
-    let mut sets = vec!["all".to_owned(), format!("own:{}", task.spec.owner.as_str())];
+    let mut sets = vec![
+        "all".to_owned(),
+        format!("own:{}", task.spec.owner.as_str()),
+    ];
     if task.state.phase != Phase::Finished {
         sets.push("live".into());
     }
@@ -616,7 +622,9 @@ fn write_end(operations: &mut Arguments, task: &Task, now: Timestamp) {
     }
     let expires = task.state.expire_at.unwrap_or(now).as_millis();
     let left = expires.saturating_sub(now.as_millis()).max(0);
-    let left = left.saturating_add(MARGIN_MS).min(i64::from(i32::MAX) * 1000);
+    let left = left
+        .saturating_add(MARGIN_MS)
+        .min(i64::from(i32::MAX) * 1000);
     operations.begin("expire");
     operations.extend([task.id().to_string(), left.to_string()]);
 }

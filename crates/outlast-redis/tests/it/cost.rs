@@ -90,7 +90,11 @@ fn a_lifecycle_takes_at_most_four_round_trips() {
         assert_eq!(trips(), 1);
         let reply = store.finish(&lease, done(), Some(&by)).await.unwrap();
         assert_eq!(reply.next.unwrap().task.id(), next);
-        assert_eq!(trips(), 1, "neither the renewal nor the line made it read again");
+        assert_eq!(
+            trips(),
+            1,
+            "neither the renewal nor the line made it read again"
+        );
     });
 }
 
@@ -116,7 +120,10 @@ const LASTING: [&str; 14] = [
 fn everything_of_a_finished_task_expires() {
     let server = Server::volatile();
     let clock = Arc::new(ManualClock::default());
-    let store = open(&server.address("kept"), Arc::clone(&clock) as Arc<dyn Clock>);
+    let store = open(
+        &server.address("kept"),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
     block_on(async {
         let by = by();
         let parent = store.create(spec(), None).await.unwrap().task.id();
@@ -161,7 +168,10 @@ fn everything_of_a_finished_task_expires() {
     let left = without_expiry(&server);
     println!("without an expiry: {left:#?}");
     for name in left.keys() {
-        assert!(LASTING.contains(&name.as_str()), "{name} never expires: {left:#?}");
+        assert!(
+            LASTING.contains(&name.as_str()),
+            "{name} never expires: {left:#?}"
+        );
     }
     // And a server that is there deletes them in time.
     clock.advance(Duration::from_secs(40 * 24 * 60 * 60));

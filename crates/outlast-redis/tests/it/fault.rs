@@ -87,7 +87,10 @@ fn a_full_server_refuses_whole_operations_and_goes_on() {
         assert!(error.is_retryable(), "{error}");
         check_invariants(&store).await;
         assert!(store.get(first).await.unwrap().is_some(), "it can be read");
-        assert!(store.delete(ended).await.unwrap(), "memory can be given back");
+        assert!(
+            store.delete(ended).await.unwrap(),
+            "memory can be given back"
+        );
         server.call(&["CONFIG", "SET", "maxmemory", "0"]);
         store.finish(&running, done(), None).await.unwrap();
         check_invariants(&store).await;

@@ -53,7 +53,10 @@ fn a_password_is_asked_for() {
     let text = refused(&address);
     assert!(text.contains("wants a password"), "{text}");
     let text = refused(&format!("{address}&pass=wrong"));
-    assert!(text.contains("refuses the user name or the password"), "{text}");
+    assert!(
+        text.contains("refuses the user name or the password"),
+        "{text}"
+    );
     assert!(!text.contains("wrong"), "{text}");
     let store = RedisStore::open(Options::new(format!("{address}&pass=right"), "test")).unwrap();
     assert!(!store.info().location.contains("right"));
@@ -100,9 +103,22 @@ fn keys_of_others_are_left_alone() {
     // A second opening finds its own keys.
     let store = RedisStore::open(Options::new(server.address("mine"), "test")).unwrap();
     let text = refused_as(&server.address("mine"), "other");
-    assert!(text.contains("\"test\"") && text.contains("\"other\""), "{text}");
+    assert!(
+        text.contains("\"test\"") && text.contains("\"other\""),
+        "{text}"
+    );
     drop(store);
-    server.call(&["HSET", "{mine}:meta", "version", "9", "compatible_from", "9"]);
+    server.call(&[
+        "HSET",
+        "{mine}:meta",
+        "version",
+        "9",
+        "compatible_from",
+        "9",
+    ]);
     let text = refused(&server.address("mine"));
-    assert!(text.contains("newer version") && text.contains("layout 9"), "{text}");
+    assert!(
+        text.contains("newer version") && text.contains("layout 9"),
+        "{text}"
+    );
 }

@@ -103,15 +103,15 @@ fn start(folder: &Path, options: &[String]) -> Child {
         .arg(folder)
         .args(options)
         .stdout(Stdio::null());
-    let child = command
-        .spawn()
-        .unwrap_or_else(|error| panic!("redis-server is needed ({error}): run `scripts/setup redis`"));
+    let child = command.spawn().unwrap_or_else(|error| {
+        panic!("redis-server is needed ({error}): run `scripts/setup redis`")
+    });
     let url = format!("redis+unix://{}", socket.display());
     let client = redis::Client::open(url).unwrap();
     block_on(eventually("the server answers", || {
-        let ping = client.get_connection().and_then(|mut connection| {
-            redis::cmd("PING").query::<String>(&mut connection)
-        });
+        let ping = client
+            .get_connection()
+            .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
         std::future::ready(ping.ok().map(|_| ()))
     }));
     child

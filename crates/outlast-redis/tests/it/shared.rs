@@ -45,10 +45,15 @@ fn what_one_does_the_other_hears_and_sees() {
     block_on(async {
         let id = first.create(spec(), None).await.unwrap().task.id();
         heard.hears("the creation", changed(id, 1)).await;
-        heard.hears("a ready task", |notice| *notice == Notice::Ready).await;
+        heard
+            .hears("a ready task", |notice| *notice == Notice::Ready)
+            .await;
         let lease = first.claim(&by(), 1).await.unwrap().pop().unwrap().lease;
         heard.hears("the start", changed(id, 2)).await;
-        assert_eq!(second.get(id).await.unwrap().unwrap().state.phase, Phase::Running);
+        assert_eq!(
+            second.get(id).await.unwrap().unwrap().state.phase,
+            Phase::Running
+        );
         // The second changes what the first remembers: the first decides again.
         let patience = outlast_core::machine::CancelMode::Ask(Duration::from_secs(1));
         second.cancel(id, None, patience).await.unwrap();
@@ -106,7 +111,10 @@ fn many_claimers_in_many_stores_never_share_a_task() {
             let mut ended = Vec::new();
             let mut next = store.claim(&by, 1).await.unwrap().pop();
             while let Some(claimed) = next {
-                let reply = store.finish(&claimed.lease, done(), Some(&by)).await.unwrap();
+                let reply = store
+                    .finish(&claimed.lease, done(), Some(&by))
+                    .await
+                    .unwrap();
                 ended.push(reply.task.id());
                 next = reply.next;
             }
