@@ -10,7 +10,19 @@ from typing import Any
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
-from harness import DEADLINE, FOREVER, Target, check_progress, closing, need, plain, same, text_of
+from harness import (
+    DEADLINE,
+    FOREVER,
+    Failed,
+    Target,
+    check_progress,
+    closing,
+    eventually,
+    need,
+    plain,
+    same,
+    text_of,
+)
 
 #: Starts a task with a tool and its arguments; returns the release's own handle.
 Start = Callable[..., Awaitable[Any]]
@@ -42,6 +54,35 @@ async def check_reported_progress(target: Target, **options: Any) -> None:
     async with connect(target, progress_handler=report, **options) as client:
         text_of((await client.call_tool("slow_progress", {"steps": 10, "step_ms": 100})).content)
     check_progress(seen, 10)
+
+
+async def check_given_up(target: Target, **options: Any) -> None:
+    """Checks that a client that gives up on long calls gets their results in a later turn."""
+    forever = {"seconds": FOREVER, "label": "given up"}
+    async with connect(target, **options) as client:
+        try:
+            await client.call_tool("slow_compute", forever, timeout=1)
+        except Exception as error:
+            need("timed out" in str(error).lower(), f"the client gave up for another reason: {error!r}")
+        else:
+            raise Failed("the client did not give up")
+        # This tool answers before any client gives up, with what a model needs to go on.
+        handed = await client.call_tool("long_report", {"seconds": 3}, timeout=DEADLINE)
+        need(not handed.is_error, f"the call failed: {handed.content}")
+        task = handed.structured_content
+        need(task and task["status"] == "working", f"no running task: {task!r}")
+        need(task["taskId"] in text_of(handed.content), f"the text does not name the task: {handed.content}")
+        need("task_wait" in text_of(handed.content), f"the text does not say what to call: {handed.content}")
+    # A later turn, and another process where there is one for each connection.
+    async with connect(target, **options) as client:
+        need("task_wait" in {tool.name for tool in await client.list_tools()}, "the helper is not listed")
+
+        async def ask() -> str:
+            answer = await client.call_tool("task_wait", {"taskId": task["taskId"]}, timeout=DEADLINE)
+            need(not answer.is_error, f"the wait failed: {answer.content}")
+            return text_of(answer.content)
+
+        await eventually(ask, lambda text: text == "reported after 3 s", "the result comes")
 
 
 async def check_awaited(client: Client[Any], start: Start, look: Look, **more: Any) -> None:

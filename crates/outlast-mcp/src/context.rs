@@ -159,7 +159,7 @@ pub(crate) fn from_store(error: outlast_core::Error) -> RpcError {
         ref error @ outlast_core::Error::QueueFull { retry_after, .. } => {
             let seconds = retry_after.as_secs().max(1);
             let data = serde_json::json!({"retryAfter": seconds});
-            RpcError::new(code::QUEUE_FULL, error.to_string()).with_data(data.into())
+            RpcError::new(code::FULL, error.to_string()).with_data(data.into())
         }
         error => {
             tracing::error!(%error, "a request failed");

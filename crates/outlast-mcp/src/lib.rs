@@ -13,6 +13,7 @@
 //! With the feature `client` there is a client of both eras on the same types.
 
 mod answers;
+mod bounds;
 mod context;
 mod detach;
 mod dispatch;
@@ -40,4 +41,6 @@ pub mod protocol;
 
 pub use answers::check as check_answer;
 pub use helpers::Helpers;
-pub use server::{Config, DEFAULT_HEARTBEAT, DEFAULT_MESSAGE_LIMIT, DEFAULT_PAGE_SIZE, Server};
+pub use server::{
+    Config, DEFAULT_HEARTBEAT, DEFAULT_MESSAGE_LIMIT, DEFAULT_OPEN, DEFAULT_PAGE_SIZE, Server,
+};

@@ -213,7 +213,9 @@ impl Connection {
         match made {
             Ok((response, session)) => {
                 session.add_general(Outlet::Lines(self.sender.clone()));
-                self.server.sessions.insert(&session.key, &session);
+                if let Err(full) = self.server.sessions.insert(&session.key, &session) {
+                    return error_response(Some(id.get()), &full.into_error("sessions"));
+                }
                 self.session = Some(session);
                 response
             }

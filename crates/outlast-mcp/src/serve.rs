@@ -10,13 +10,14 @@ use std::task::Poll;
 use outlast_core::RawJson;
 
 use crate::answers;
+use crate::bounds::Full;
 use crate::context::Context;
 use crate::dispatch::{can_last, dispatch};
 use crate::jsonrpc::{Notification, RequestId, Response, RpcError, code, error_response, string};
 use crate::methods::discover;
 use crate::protocol::{Capabilities, ModernMeta, Params, Version};
 use crate::server::Inner;
-use crate::session::{InFlight, Introduction, QuestionId, Session};
+use crate::session::{Busy, InFlight, Introduction, MOST_IN_FLIGHT, QuestionId, Session};
 
 /// What a stateless request says about itself.
 ///
@@ -83,11 +84,14 @@ pub(crate) async fn answer(
         Some(in_flight) => {
             let id = RequestId::from_json(cx.id).expect("checked when the message was read");
             match in_flight.begin(id) {
-                Some(flight) => Some(flight),
-                None => {
+                Ok(flight) => Some(flight),
+                Err(Busy::SameId) => {
                     return Answer::Error(RpcError::invalid_request(
                         "a request with this id is still being served; use another id",
                     ));
+                }
+                Err(Busy::TooMany) => {
+                    return Answer::Error(Full::Owner(MOST_IN_FLIGHT).into_error("requests"));
                 }
             }
         }

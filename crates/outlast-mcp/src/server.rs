@@ -10,6 +10,7 @@ use outlast_core::{RawJson, Side, Store};
 use outlast_engine::{DetachAfter, Handle};
 use tokio_util::sync::CancellationToken;
 
+use crate::bounds::{Bound, Open};
 use crate::helpers::Helpers;
 use crate::offer::{Catalog, Snapshot};
 use crate::protocol::Version;
@@ -23,6 +24,9 @@ pub const DEFAULT_PAGE_SIZE: usize = 100;
 
 /// The longest message that is read, where nothing else is set: 4 MiB.
 pub const DEFAULT_MESSAGE_LIMIT: usize = 4 * 1024 * 1024;
+
+/// How many sessions, and how many streams, are open at a time, where nothing else is set.
+pub const DEFAULT_OPEN: usize = 10_000;
 
 /// How often a call that still runs says so, where nothing else is set: 5 s.
 pub const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
@@ -55,6 +59,15 @@ pub struct Config {
     pub heartbeat: Duration,
     /// To whom the helper tools are offered.
     pub helpers: Helpers,
+    /// How many sessions of 2025-11-25 and before are in use at a time: with an open stream, or with a
+    /// request under way. Others cost nothing, because a session is its id.
+    pub max_sessions: usize,
+    /// How many of them one owner may have.
+    pub max_sessions_per_owner: usize,
+    /// How many streams that only listen are open at a time: `GET`, and `subscriptions/listen`.
+    pub max_streams: usize,
+    /// How many of them one owner may have.
+    pub max_streams_per_owner: usize,
     /// Names that `Host` may have besides the loopback ones, each with or without a port.
     pub allowed_hosts: Vec<String>,
     /// Whether `Host` may be any address in digits. A page that rebinds a name cannot send one, so this
@@ -80,6 +93,10 @@ impl Config {
             detach_after: DetachAfter::default(),
             heartbeat: DEFAULT_HEARTBEAT,
             helpers: Helpers::default(),
+            max_sessions: DEFAULT_OPEN,
+            max_sessions_per_owner: DEFAULT_OPEN,
+            max_streams: DEFAULT_OPEN,
+            max_streams_per_owner: DEFAULT_OPEN,
             allowed_hosts: Vec::new(),
             allow_address_hosts: false,
             allowed_origins: Vec::new(),
@@ -100,6 +117,8 @@ pub(crate) struct Inner {
     /// Where keys and sessions are recorded.
     store: Arc<dyn Store>,
     pub(crate) sessions: Registry,
+    /// The streams that only listen.
+    pub(crate) streams: Arc<Open>,
     pub(crate) couriers: Couriers,
     /// The tasks that somebody has subscribed to as resources.
     pub(crate) followed: Followed,
@@ -160,13 +179,22 @@ impl Server {
             .check(&catalog.tools())
             .map_err(outlast_core::Error::Invalid)?;
         catalog.attach(&handle, &config);
+        let sessions = Registry::new(Bound {
+            all: config.max_sessions,
+            of_one: config.max_sessions_per_owner,
+        });
+        let streams = Open::new(Bound {
+            all: config.max_streams,
+            of_one: config.max_streams_per_owner,
+        });
         let inner = Arc::new(Inner {
             handle,
             config,
             catalog,
             sealer,
             store,
-            sessions: Registry::default(),
+            sessions,
+            streams,
             couriers: Couriers::default(),
             followed: Followed::default(),
             info,

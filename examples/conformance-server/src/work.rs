@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use outlast::prelude::*;
 
-pub(crate) fn tools() -> [Tool; 13] {
+pub(crate) fn tools() -> [Tool; 14] {
     [
         add(),
         add_inline(),
@@ -13,6 +13,7 @@ pub(crate) fn tools() -> [Tool; 13] {
         failing_job(),
         family(),
         greet(),
+        long_report(),
         noisy(),
         panic_job(),
         protocol_error_job(),
@@ -44,6 +45,18 @@ fn sum(a: i64, b: i64) -> Result<i64> {
 #[tool(task = "forbidden", read_only)]
 async fn greet(name: String) -> String {
     format!("Hello, {name}!")
+}
+
+/// Reports after some seconds. A caller that would wait gets the id of the task after one.
+#[tool(task, detach_after = "1s")]
+async fn long_report(
+    /// How long it takes.
+    #[schemars(range(min = 0, max = 86_400))]
+    seconds: f64,
+    cx: Cx,
+) -> Result<String> {
+    cx.sleep("report", Duration::from_secs_f64(seconds)).await?;
+    Ok(format!("reported after {seconds} s"))
 }
 
 /// Computes for some seconds.

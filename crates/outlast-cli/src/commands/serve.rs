@@ -121,6 +121,8 @@ fn settings_of(file: &ServerConfig) -> Result<Settings, String> {
         allowed_origins: file.allowed_origins.clone(),
         mcp_path: file.mcp_path.clone(),
         max_connections: file.max_connections,
+        max_sessions: file.max_sessions,
+        max_streams: file.max_streams,
         allow_unauthenticated: file.allow_unauthenticated,
         log_level: file.log_level.map(str::parse).transpose()?,
         ..Settings::default()

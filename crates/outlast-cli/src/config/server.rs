@@ -14,7 +14,7 @@ use super::resolve;
 use super::section::Section;
 use super::tool::{LONGEST, TASK_MODES, detach_after, heartbeat, up_to};
 
-pub(super) const KEYS: [&str; 20] = [
+pub(super) const KEYS: [&str; 22] = [
     "name",
     "title",
     "instructions",
@@ -33,6 +33,8 @@ pub(super) const KEYS: [&str; 20] = [
     "allowed_origins",
     "mcp_path",
     "max_connections",
+    "max_sessions",
+    "max_streams",
     "allow_unauthenticated",
     "log_level",
 ];
@@ -88,6 +90,10 @@ pub struct ServerConfig {
     pub mcp_path: Option<String>,
     /// How many HTTP connections are open at a time.
     pub max_connections: Option<NonZeroUsize>,
+    /// How many MCP sessions are in use at a time.
+    pub max_sessions: Option<NonZeroUsize>,
+    /// How many MCP streams that only listen are open at a time.
+    pub max_streams: Option<NonZeroUsize>,
     /// Whether other machines may reach a server without users.
     pub allow_unauthenticated: Option<bool>,
     /// How much the server itself logs: off, error, warn, info, debug, trace.
@@ -125,6 +131,8 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         allowed_origins: names(&section, "allowed_origins"),
         mcp_path: read_mcp_path(&section),
         max_connections: read_number(&section, "max_connections", 1_000_000),
+        max_sessions: read_number(&section, "max_sessions", 1_000_000),
+        max_streams: read_number(&section, "max_streams", 1_000_000),
         allow_unauthenticated: section.boolean("allow_unauthenticated"),
         log_level: section.choice("log_level", &LOG_LEVELS),
         shutdown_grace: up_to(&section, "shutdown_grace", Duration::from_secs(24 * 3600)),

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use super::service::{Done, Handler};
+use crate::bounds::Place;
 use crate::session::{Event, Events};
 
 /// How often a silent stream says that it is alive.
@@ -26,6 +27,8 @@ enum Kind {
 struct Stream {
     source: Source,
     silence: Pin<Box<Sleep>>,
+    /// Counts the stream for as long as it is open.
+    _place: Option<Place>,
 }
 
 /// Where events come from.
@@ -48,20 +51,29 @@ impl Body {
     }
 
     pub(crate) fn session(events: Events) -> Self {
-        Self::stream(Source::Session(events))
+        Self::stream(Source::Session(events), None)
+    }
+
+    /// A stream that is counted.
+    pub(crate) fn counted(events: Events, place: Place) -> Self {
+        Self::stream(Source::Session(events), Some(place))
     }
 
     pub(crate) fn request(messages: mpsc::Receiver<Bytes>, handler: Handler) -> Self {
-        Self::stream(Source::Request {
+        let source = Source::Request {
             messages,
             handler: Some(handler),
             last: None,
-        })
+        };
+        Self::stream(source, None)
     }
 
-    fn stream(source: Source) -> Self {
-        let silence = Box::pin(tokio::time::sleep(KEEP_ALIVE));
-        Self(Kind::Stream(Box::new(Stream { source, silence })))
+    fn stream(source: Source, place: Option<Place>) -> Self {
+        Self(Kind::Stream(Box::new(Stream {
+            source,
+            silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+            _place: place,
+        })))
     }
 }
 

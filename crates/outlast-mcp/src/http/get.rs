@@ -33,6 +33,10 @@ pub(super) async fn open(server: Arc<Inner>, principal: Principal, parts: Parts)
         Ok(session) => session,
         Err(refusal) => return refusal.into_done(None),
     };
+    let place = match server.streams.enter(owner) {
+        Ok(place) => place,
+        Err(full) => return Done::full(None, full, "streams"),
+    };
     let resumed = match last_event(&parts) {
         None => None,
         Some((name, after)) => match session.resume_stream(name, after) {
@@ -49,7 +53,7 @@ pub(super) async fn open(server: Arc<Inner>, principal: Principal, parts: Parts)
         tokio::spawn(async move { server.couriers.opened(&server, &owner).await });
     }
     Done {
-        stream: Some(Body::session(events)),
+        stream: Some(Body::counted(events, place)),
         ..Done::empty(StatusCode::OK)
     }
 }

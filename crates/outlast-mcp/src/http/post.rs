@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::headers;
 use super::read::{self, Unread};
 use super::service::Done;
+use crate::bounds::Full;
 use crate::context::{Context, Transport, from_store};
 use crate::exchange::Exchange;
 use crate::jsonrpc::{Message, Request, RpcError, batch, batch_response, code, string};
@@ -195,7 +196,9 @@ impl Post<'_> {
         match made {
             Ok((response, session)) => {
                 let id = session.identity.seal(&self.server.sealer);
-                self.server.sessions.insert(&id, &session);
+                if let Err(full) = self.server.sessions.insert(&id, &session) {
+                    return Done::full(Some(request.id.get()), full, "sessions");
+                }
                 Done {
                     session: Some(id),
                     ..Done::message(StatusCode::OK, response)
@@ -347,6 +350,7 @@ fn modern_status(error: i64) -> StatusCode {
 pub(super) struct Refusal {
     status: StatusCode,
     error: RpcError,
+    full: Option<Full>,
 }
 
 impl Refusal {
@@ -354,10 +358,14 @@ impl Refusal {
         Self {
             status,
             error: RpcError::invalid_request(message),
+            full: None,
         }
     }
 
     pub(super) fn into_done(self, id: Option<&str>) -> Done {
+        if let Some(full) = self.full {
+            return Done::full(id, full, "sessions");
+        }
         Done::error(self.status, id, &self.error)
     }
 }
@@ -399,9 +407,15 @@ pub(super) async fn find_session(
     match found {
         Ok(Lookup::Found(session)) => Ok(session),
         Ok(Lookup::Unknown) => Err(unknown()),
+        Ok(Lookup::Full(full)) => Err(Refusal {
+            status: full.status(),
+            error: full.into_error("sessions"),
+            full: Some(full),
+        }),
         Err(error) => Err(Refusal {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             error: from_store(error),
+            full: None,
         }),
     }
 }

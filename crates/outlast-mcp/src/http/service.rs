@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use outlast_core::{Principal, Scope};
 
 use super::body::Body;
 use super::guard::Guard;
 use super::{get, post};
+use crate::bounds::{AGAIN, Full};
 use crate::exchange::{Exchange, Opened};
 use crate::jsonrpc::{RpcError, error_response};
 use crate::scope;
@@ -32,6 +33,8 @@ pub(crate) struct Done {
     pub(super) stream: Option<Body>,
     /// What the caller would have needed.
     pub(super) needs: Option<Scope>,
+    /// When to come again, in seconds.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Done {
@@ -42,6 +45,15 @@ impl Done {
             message,
             stream: None,
             needs: None,
+            retry_after: None,
+        }
+    }
+
+    /// There is no room for this; `things` are what there are too many of.
+    pub(super) fn full(id: Option<&str>, full: Full, things: &str) -> Self {
+        Self {
+            retry_after: Some(AGAIN),
+            ..Self::error(full.status(), id, &full.into_error(things))
         }
     }
 
@@ -214,6 +226,9 @@ fn response(done: Done) -> Response<Body> {
     if let Some(session) = done.session {
         let session = HeaderValue::from_str(&session).expect("a sealed text is visible ASCII");
         headers.insert(super::headers::SESSION.clone(), session);
+    }
+    if let Some(seconds) = done.retry_after {
+        headers.insert(RETRY_AFTER, seconds.into());
     }
     if done.status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("POST, GET, DELETE"));

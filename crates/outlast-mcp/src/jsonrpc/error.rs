@@ -21,8 +21,9 @@ pub mod code {
     pub const INVALID_PARAMS: i64 = -32602;
     /// It is not the caller's fault.
     pub const INTERNAL_ERROR: i64 = -32603;
-    /// Ours: too many tasks wait; `data.retryAfter` says in how many seconds to call again.
-    pub const QUEUE_FULL: i64 = -32000;
+    /// Ours: too many tasks wait, or too much is open or under way; `data.retryAfter` says in how many
+    /// seconds to call again.
+    pub const FULL: i64 = -32000;
     /// Up to 2025-11-25: there is no such resource.
     pub const RESOURCE_NOT_FOUND: i64 = -32002;
     /// 2025-11-25: the person has to visit a URL first; `data.elicitations` says which.

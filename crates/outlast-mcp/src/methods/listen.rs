@@ -64,6 +64,8 @@ struct Honoured {
 type Seen = (TaskStatus, Timestamp, usize);
 
 pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
+    let place = cx.server.streams.enter(cx.owner);
+    let _place = place.map_err(|full| full.into_error("streams"))?;
     // Before anything is looked at: what changes from here on is told.
     let mut offer = cx.server.catalog.follow();
     let mut updates = cx.server.catalog.follow_updates();

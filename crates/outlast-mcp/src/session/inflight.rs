@@ -8,6 +8,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::jsonrpc::RequestId;
 
+/// How many requests one connection or session may have under way.
+pub(crate) const MOST: usize = 1000;
+
+/// Why a request cannot be served now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Busy {
+    /// One with this id is in flight.
+    SameId,
+    /// [`MOST`] are.
+    TooMany,
+}
+
 /// The requests of one connection or session.
 #[derive(Clone, Default)]
 pub(crate) struct InFlight(Arc<Mutex<HashMap<RequestId, CancellationToken>>>);
@@ -17,15 +29,18 @@ impl InFlight {
         self.0.lock().expect("nothing panics under this lock")
     }
 
-    /// Notes a request until the returned value is dropped. `None` if one with this id is in flight.
-    pub(crate) fn begin(&self, id: RequestId) -> Option<Flight> {
+    /// Notes a request until the returned value is dropped.
+    pub(crate) fn begin(&self, id: RequestId) -> Result<Flight, Busy> {
         let token = CancellationToken::new();
         let mut requests = self.lock();
         if requests.contains_key(&id) {
-            return None;
+            return Err(Busy::SameId);
+        }
+        if requests.len() >= MOST {
+            return Err(Busy::TooMany);
         }
         requests.insert(id.clone(), token.clone());
-        Some(Flight {
+        Ok(Flight {
             requests: self.clone(),
             id,
             token,
@@ -85,12 +100,25 @@ mod tests {
     async fn an_id_is_taken_until_its_request_ends() {
         let requests = InFlight::default();
         let first = requests.begin(RequestId::number(1)).unwrap();
-        assert!(requests.begin(RequestId::number(1)).is_none());
-        assert!(requests.begin(RequestId::string("1")).is_some());
+        assert_eq!(
+            requests.begin(RequestId::number(1)).err(),
+            Some(Busy::SameId)
+        );
+        assert!(requests.begin(RequestId::string("1")).is_ok());
         requests.cancel(&RequestId::number(1));
         first.cancelled().await;
         drop(first);
-        assert!(requests.begin(RequestId::number(1)).is_some());
+        assert!(requests.begin(RequestId::number(1)).is_ok());
         assert!(requests.is_empty());
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let requests = InFlight::default();
+        let begin = |id: usize| requests.begin(RequestId::string(&id.to_string()));
+        let mut flights: Vec<Flight> = (0..MOST).map(|id| begin(id).unwrap()).collect();
+        assert_eq!(begin(MOST).err(), Some(Busy::TooMany));
+        flights.pop();
+        assert!(begin(MOST).is_ok());
     }
 }

@@ -21,7 +21,7 @@ mod token;
 pub(crate) use courier::{Attached, Couriers, tell_completed_urls};
 pub(crate) use crier::{PROMPTS, RESOURCES, TOOLS, changed_lists, cry};
 pub(crate) use following::{Followed, Following};
-pub(crate) use inflight::{Flight, InFlight};
+pub(crate) use inflight::{Busy, Flight, InFlight, MOST as MOST_IN_FLIGHT};
 pub(crate) use introduction::Introduction;
 pub(crate) use messages::{
     elicitation_mode, next_value, progress_notification, unstored_params, url_completed,

@@ -20,6 +20,7 @@ use super::outlet::Outlet;
 use super::pending::Pending;
 use super::stream::{Events, SseStream, StreamKind};
 use super::token::Identity;
+use crate::bounds::{Bound, Full};
 use crate::protocol::Capabilities;
 use crate::seal::Sealer;
 use crate::wire::Object;
@@ -30,8 +31,6 @@ const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const SPACE: &str = "mcp-session";
 /// The record of a session that was ended.
 const ENDED: &[u8] = b"ended";
-/// Entries beyond this number are dropped while nothing of theirs is open.
-const MANY: usize = 10_000;
 /// How many resources one session may subscribe to.
 const MOST_SUBSCRIPTIONS: usize = 1000;
 /// No level was asked for.
@@ -220,25 +219,54 @@ pub(crate) enum Lookup {
     Found(Arc<Session>),
     /// It is made up, too old, ended, or somebody else's. All the same to the client.
     Unknown,
+    /// It is good, and there is no room for it.
+    Full(Full),
 }
 
 /// The sessions by their ids.
-#[derive(Default)]
 pub(crate) struct Registry {
+    bound: Bound,
     sessions: RwLock<HashMap<Box<str>, Arc<Session>>>,
 }
 
 impl Registry {
-    /// Enters a session under its id: a sealed one, or whatever a connection calls itself.
-    pub(crate) fn insert(&self, id: &str, session: &Arc<Session>) {
+    pub(crate) fn new(bound: Bound) -> Self {
+        Self {
+            bound,
+            sessions: RwLock::default(),
+        }
+    }
+
+    /// Enters a session under its id: a sealed one, or whatever a connection calls itself. Sessions of
+    /// which nothing is open make room: their next request enters them again.
+    pub(crate) fn insert(&self, id: &str, session: &Arc<Session>) -> Result<(), Full> {
+        let Bound { all, of_one } = self.bound;
         let mut sessions = self
             .sessions
             .write()
             .expect("nothing panics under this lock");
-        if sessions.len() >= MANY {
-            sessions.retain(|_, session| !session.is_idle());
+        let owner = &session.owner;
+        let own = |sessions: &HashMap<_, Arc<Session>>| {
+            sessions
+                .values()
+                .filter(|known| known.owner == *owner)
+                .count()
+        };
+        // Of one owner alone there cannot be more than of all.
+        if of_one < all && own(&sessions) >= of_one {
+            sessions.retain(|_, known| known.owner != *owner || !known.is_idle());
+            if own(&sessions) >= of_one {
+                return Err(Full::Owner(of_one));
+            }
+        }
+        if sessions.len() >= all {
+            sessions.retain(|_, known| !known.is_idle());
+            if sessions.len() >= all {
+                return Err(Full::All(all));
+            }
         }
         sessions.insert(id.into(), Arc::clone(session));
+        Ok(())
     }
 
     pub(crate) fn remove(&self, id: &str) -> Option<Arc<Session>> {
@@ -295,8 +323,10 @@ impl Registry {
             }
             None => {}
         }
-        self.insert(id, &session);
-        Ok(Lookup::Found(session))
+        Ok(match self.insert(id, &session) {
+            Ok(()) => Lookup::Found(session),
+            Err(full) => Lookup::Full(full),
+        })
     }
 
     /// Ends a session for good, on every instance.
@@ -472,16 +502,23 @@ mod tests {
             .unwrap()
         {
             Lookup::Found(session) => Some(session),
-            Lookup::Unknown => None,
+            Lookup::Unknown | Lookup::Full(_) => None,
         }
+    }
+
+    fn roomy() -> Registry {
+        Registry::new(Bound {
+            all: 10,
+            of_one: 10,
+        })
     }
 
     #[tokio::test]
     async fn an_id_is_good_in_a_process_that_never_saw_it_until_it_is_ended() {
         let store = MemoryStore::default();
         let id = identity().seal(&sealer());
-        let session = found(&Registry::default(), &store, &id).await.unwrap();
-        let registry = Registry::default();
+        let session = found(&roomy(), &store, &id).await.unwrap();
+        let registry = roomy();
         registry
             .set_level(&store, &session, Level::Warning)
             .await
@@ -490,17 +527,17 @@ mod tests {
         assert_eq!(again.level(), Some(Level::Warning));
         registry.end(&store, &id, &again).await.unwrap();
         assert!(found(&registry, &store, &id).await.is_none());
-        assert!(found(&Registry::default(), &store, &id).await.is_none());
+        assert!(found(&roomy(), &store, &id).await.is_none());
     }
 
     #[tokio::test]
     async fn somebody_elses_id_is_unknown() {
         let store = MemoryStore::default();
-        let registry = Registry::default();
+        let registry = roomy();
         let id = identity().seal(&sealer());
         found(&registry, &store, &id).await.unwrap();
         let mallory = Owner::new("mallory");
-        for registry in [registry, Registry::default()] {
+        for registry in [registry, roomy()] {
             let lookup = registry
                 .lookup(&sealer(), &store, now(), &id, &mallory)
                 .await
@@ -513,7 +550,7 @@ mod tests {
     async fn an_old_id_is_unknown() {
         let id = identity().seal(&sealer());
         let later = now() + LIFETIME + Duration::from_secs(1);
-        let lookup = Registry::default()
+        let lookup = roomy()
             .lookup(
                 &sealer(),
                 &MemoryStore::default(),

@@ -5,6 +5,7 @@
 //! earlier process left; then the doors.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,7 +162,10 @@ impl Server {
             engine = engine.slots(concurrency.get());
         }
         let engine = engine.start().await?;
-        let (handle, config) = (engine.handle(), self.mcp_config(settings, reachable));
+        let (handle, config) = (
+            engine.handle(),
+            self.mcp_config(settings, reachable, gate.is_some()),
+        );
         let offer = catalog.offer().clone();
         let mcp = outlast_mcp::Server::with_catalog(handle, offer, config).await?;
 
@@ -251,7 +255,12 @@ impl Server {
         Ok(Some(Gate::new(Arc::new(AnyOf::new(ways)), options)))
     }
 
-    fn mcp_config(&self, settings: &Settings, reachable: bool) -> outlast_mcp::Config {
+    fn mcp_config(
+        &self,
+        settings: &Settings,
+        reachable: bool,
+        has_users: bool,
+    ) -> outlast_mcp::Config {
         let mut config = outlast_mcp::Config::new(&self.name, &self.version);
         config.title.clone_from(&self.title);
         config.instructions.clone_from(&self.instructions);
@@ -263,6 +272,14 @@ impl Server {
             config.heartbeat = heartbeat;
         }
         config.helpers = settings.helpers.unwrap_or_default();
+        // Where there are users, none of them can use up what all share.
+        let of_one = |all: usize| if has_users { all.div_ceil(10) } else { all };
+        let most =
+            |set: Option<NonZeroUsize>| set.map_or(outlast_mcp::DEFAULT_OPEN, NonZeroUsize::get);
+        config.max_sessions = most(settings.max_sessions);
+        config.max_sessions_per_owner = of_one(config.max_sessions);
+        config.max_streams = most(settings.max_streams);
+        config.max_streams_per_owner = of_one(config.max_streams);
         config.allowed_hosts = settings.allowed_hosts.clone().unwrap_or_default();
         config.allow_address_hosts = reachable;
         config.allowed_origins = settings.allowed_origins.clone().unwrap_or_default();

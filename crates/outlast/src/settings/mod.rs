@@ -37,6 +37,8 @@ pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
 /// | `allowed_origins` | `--allow-origin ORIGIN` | `OUTLAST_ALLOW_ORIGIN` | loopback origins |
 /// | `mcp_path` | `--mcp-path PATH` | `OUTLAST_MCP_PATH` | `/mcp` |
 /// | `max_connections` | `--max-connections N` | `OUTLAST_MAX_CONNECTIONS` | 10,000 |
+/// | `max_sessions` | `--max-sessions N` | `OUTLAST_MAX_SESSIONS` | 10,000 |
+/// | `max_streams` | `--max-streams N` | `OUTLAST_MAX_STREAMS` | 10,000 |
 /// | `allow_unauthenticated` | `--allow-unauthenticated` | `OUTLAST_ALLOW_UNAUTHENTICATED` | no |
 /// | `auth.tokens` | `--auth-tokens FILE` | `OUTLAST_AUTH_TOKENS` | no users |
 /// | `auth.resource` | `--auth-resource URL` | `OUTLAST_AUTH_RESOURCE` | the address a request came to |
@@ -174,6 +176,16 @@ pub struct Settings {
     #[arg(long, env = "OUTLAST_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<NonZeroUsize>,
 
+    /// How many MCP sessions are in use at a time; on a server with users one of them may have a tenth
+    /// [default: 10000]
+    #[arg(long, env = "OUTLAST_MAX_SESSIONS", value_name = "N")]
+    pub max_sessions: Option<NonZeroUsize>,
+
+    /// How many MCP streams that only listen are open at a time; on a server with users one of them may
+    /// have a tenth [default: 10000]
+    #[arg(long, env = "OUTLAST_MAX_STREAMS", value_name = "N")]
+    pub max_streams: Option<NonZeroUsize>,
+
     /// Listen where other machines can reach it although there are no users: whoever reaches it runs
     /// the tools
     #[arg(long, env = "OUTLAST_ALLOW_UNAUTHENTICATED", num_args = 0..=1, require_equals = true,
@@ -211,6 +223,8 @@ impl Settings {
             allowed_origins: self.allowed_origins.or(lower.allowed_origins),
             mcp_path: self.mcp_path.or(lower.mcp_path),
             max_connections: self.max_connections.or(lower.max_connections),
+            max_sessions: self.max_sessions.or(lower.max_sessions),
+            max_streams: self.max_streams.or(lower.max_streams),
             allow_unauthenticated: self.allow_unauthenticated.or(lower.allow_unauthenticated),
             auth: self.auth.over(lower.auth),
             log_level: self.log_level.or(lower.log_level),
@@ -263,6 +277,8 @@ mod tests {
             ("--store", "sqlite:", "sqlite:PATH"),
             ("--task", "sometimes", "forbidden, optional or required"),
             ("--concurrency", "0", ""),
+            ("--max-streams", "0", "--max-streams"),
+            ("--max-sessions", "many", "--max-sessions"),
             ("--shutdown-grace", "10", "90s"),
             ("--retention", "90d", "30 days"),
             ("--detach-after", "soon", "never"),
