@@ -73,6 +73,18 @@ impl fmt::Display for Timestamp {
     }
 }
 
+impl std::str::FromStr for Timestamp {
+    type Err = String;
+
+    /// RFC 3339 with an offset; what is finer than milliseconds is left off.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| {
+            format!("{text:?} is no moment with an offset, as 2026-12-01T07:00:00+01:00")
+        })?;
+        Ok(Self(time.as_millisecond()))
+    }
+}
+
 /// Where a store reads the time.
 pub trait Clock: Send + Sync + 'static {
     /// The time now. Never earlier than an answer this clock has given before.
@@ -116,6 +128,17 @@ mod tests {
             Timestamp::from_millis(0).to_string(),
             "1970-01-01T00:00:00.000Z"
         );
+    }
+
+    #[test]
+    fn reads_rfc_3339() {
+        let time = Timestamp::from_millis(1_795_230_000_042);
+        for text in ["2026-11-21T03:00:00.0429Z", "2026-11-21T04:00:00.042+01:00"] {
+            assert_eq!(text.parse(), Ok(time), "{text}");
+        }
+        for text in ["", "2026-11-21", "2026-11-21T03:00:00", "tomorrow"] {
+            assert!(text.parse::<Timestamp>().unwrap_err().contains("offset"));
+        }
     }
 
     #[test]

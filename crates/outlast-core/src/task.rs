@@ -88,6 +88,9 @@ pub struct TaskSpec {
     /// The task that started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// The task whose call it repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<TaskId>,
     /// How long the caller asked to be able to read the task, from its creation. A floor, never a
     /// deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,6 +158,7 @@ impl TaskSpec {
             idempotency: None,
             same: None,
             parent: None,
+            retry_of: None,
             keys: Keys::default(),
             ttl: None,
             retention: DEFAULT_RETENTION,

@@ -7,6 +7,7 @@
 //! Execution is at least once, recording is exactly once: a handler may be run again from its top
 //! after a crash, and what it did in [`Cx::step`] is not done again once it was recorded.
 
+mod again;
 mod artifact;
 mod attempt;
 mod blocking;
@@ -69,7 +70,7 @@ pub use progress::{
 pub use race::Race;
 pub use retry::Retry;
 pub use running::{OnDrop, Running};
-pub use schedule::Schedules;
+pub use schedule::{Schedules, view as schedule_view};
 pub use secrets::{DOTS, Mask};
 pub use serving::{DetachAfter, HEARTBEATS, OnDisconnect, Serving, heartbeat};
 pub use sharing::{Asker, Grantee, Right};

@@ -10,9 +10,10 @@ use crate::jsonrpc::{Message, RpcError};
 /// What a request of this method needs.
 pub(crate) fn of(method: &str) -> Scope {
     match method {
-        "tools/call" | "tasks/cancel" | "tasks/update" | "outlast/share" => Scope::Run,
+        "tools/call" | "tasks/cancel" | "tasks/update" | "outlast/share" | "outlast/retry"
+        | "outlast/signal" => Scope::Run,
         // It concerns everybody's tasks.
-        "outlast/pause" => Scope::Admin,
+        "outlast/pause" | "outlast/schedules" | "outlast/schedule" => Scope::Admin,
         _ => Scope::Read,
     }
 }

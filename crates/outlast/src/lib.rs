@@ -82,6 +82,7 @@ pub use offer::{
 };
 pub use outlast_core::limit::Rate;
 pub use outlast_core::same::Then;
+pub use outlast_core::schedule::{CatchUp, NewSchedule, Overlap, Schedule};
 #[doc(inline)]
 pub use outlast_core::{
     AnswerBy, Artifact, InputRequest, Level, Owner, RawJson, TaskId, ToolResult,

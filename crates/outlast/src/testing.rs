@@ -102,11 +102,12 @@ impl TestServer {
     ) -> Result<Self, StartError> {
         // Nothing is taken down at the end: a test server ends by a crash, or is dropped.
         let begun = server.begin(&mut Stops::default()).await?;
-        let (tools, state) = begun.parts_for_tests()?;
+        let (tools, state, schedules) = begun.parts_for_tests()?;
         let faults = Arc::new(FaultyStore::new(Arc::clone(&memory) as Arc<dyn Store>));
         let engine = Engine::builder(Arc::clone(&faults) as Arc<dyn Store>)
             .tools(tools)
             .state(state)
+            .schedules(schedules)
             .lease(LEASE)
             .hot_wait(Duration::ZERO)
             .start()

@@ -2,8 +2,10 @@
 
 use std::io::Read;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
+use outlast_core::{Timestamp, duration};
 use outlast_engine::TaskSupport;
 use outlast_mcp::client::{Client, TaskHandle, ToolInfo};
 use serde_json::{Map, Value, json};
@@ -17,7 +19,8 @@ use super::client::{arguments, out, outcome, unless_interrupted};
 ///
 /// Without --task the call is waited for on its connection. With --task it becomes a task, whose id
 /// is printed; it goes on by itself, and `outlast tasks` looks after it. With --wait it is a task
-/// where the tool can be one, and waited for: Ctrl-C then ends the waiting and not the task.
+/// where the tool can be one, and waited for: Ctrl-C then ends the waiting and not the task. What is
+/// said about a task, as --delay, makes it one.
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(crate) struct Call {
@@ -46,7 +49,87 @@ pub(crate) struct Call {
     no_wait: bool,
 
     #[command(flatten)]
+    order: Order,
+
+    #[command(flatten)]
     address: Address,
+}
+
+/// When the task runs, and by what it is found. Any of it makes the call a task.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Task")]
+struct Order {
+    /// Run it only after this task has ended; may be repeated
+    #[arg(long, value_name = "TASK")]
+    after: Vec<String>,
+
+    /// What becomes of it if a task of --after fails or is cancelled: fail, or run
+    #[arg(long, value_name = "WHAT", default_value = "fail", requires = "after",
+          value_parser = ["fail", "run"])]
+    on_failure: String,
+
+    /// Run it so long from now at the earliest, as 90s or 1h30m
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    delay: Option<Duration>,
+
+    /// Run it at this moment at the earliest, as 2026-12-01T07:00:00+01:00
+    #[arg(long, value_name = "MOMENT", value_parser = str::parse::<Timestamp>)]
+    at: Option<Timestamp>,
+
+    /// Larger runs earlier; -100 to 100
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    priority: Option<i16>,
+
+    /// A label to find the task by; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
+
+    /// A name for this call: a repeated one with the same name gets the first one's task
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as key=value")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl Order {
+    /// What is said, as members of the call's `_meta`.
+    fn meta(&self) -> Vec<(&'static str, Value)> {
+        let mut meta = Vec::new();
+        if !self.after.is_empty() {
+            let needs = match self.on_failure.as_str() {
+                "run" => "any_end",
+                _ => "success",
+            };
+            let edges = self.after.iter();
+            let edges = edges.map(|id| json!({"taskId": id, "needs": needs}));
+            meta.push(("outlast/after", edges.collect()));
+        }
+        if let Some(delay) = self.delay {
+            let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            meta.push(("outlast/delayMs", millis.into()));
+        }
+        if let Some(at) = self.at {
+            meta.push(("outlast/runAt", at.to_string().into()));
+        }
+        if let Some(priority) = self.priority {
+            meta.push(("outlast/priority", priority.into()));
+        }
+        if !self.label.is_empty() {
+            let labels: Map<_, _> = self
+                .label
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone().into()))
+                .collect();
+            meta.push(("outlast/labels", labels.into()));
+        }
+        if let Some(key) = &self.idempotency_key {
+            meta.push(("outlast/idempotencyKey", key.clone().into()));
+        }
+        meta
+    }
 }
 
 impl Call {
@@ -76,18 +159,23 @@ impl Call {
             .map_err(|error| Trouble::usage(format!("{}: {error}", tool.name)))?;
         let server_has_tasks = client.server().await?.tasks;
         let can_be_task = server_has_tasks && tool.task_support != Some(TaskSupport::Forbidden);
-        let as_task = self.task || self.no_wait || (self.wait && can_be_task);
+        let meta = self.order.meta();
+        let asked = self.task || self.no_wait || !meta.is_empty();
+        let as_task = asked || (self.wait && can_be_task);
         if !as_task {
             return self.plainly(client, arguments, bar).await;
         }
         if server_has_tasks && !can_be_task {
             return Err(Trouble::usage(format!(
-                "{} does not run as a task; leave out --task",
+                "{} does not run as a task; leave out --task and all that is said about a task",
                 tool.name
             )));
         }
-        let created = client.call_task(&self.tool, arguments).await;
-        let task = match created {
+        let mut call = client.call_task(&self.tool, arguments);
+        for (key, value) in meta {
+            call = call.meta(key, value.into());
+        }
+        let task = match call.await {
             Ok(task) => task,
             Err(outlast_mcp::client::ClientError::AnsweredAtOnce(result)) => {
                 return outcome::show(None, Ok(*result), self.address.json);

@@ -9,7 +9,9 @@ mod check;
 mod client;
 mod init;
 mod pause;
+mod schedules;
 mod serve;
+mod signal;
 mod tasks;
 mod token;
 mod tools;
@@ -50,6 +52,8 @@ enum Subcommands {
     Pause(pause::Pause),
     Resume(pause::Resume),
     Tasks(tasks::Tasks),
+    Signal(signal::Signal),
+    Schedules(schedules::Schedules),
     Token(token::Token),
 }
 
@@ -65,6 +69,8 @@ impl Outlast {
             Subcommands::Pause(pause) => pause.run(),
             Subcommands::Resume(resume) => resume.run(),
             Subcommands::Tasks(tasks) => tasks.run(),
+            Subcommands::Signal(signal) => signal.run(),
+            Subcommands::Schedules(schedules) => schedules.run(),
             Subcommands::Token(token) => token.run(),
         }
     }

@@ -97,7 +97,8 @@ fn server(config: FileConfig, settings: &Settings) -> Result<Server, String> {
         .tools
         .into_iter()
         .map(|command| tool(command, defaults, &runs));
-    Ok(server.tools(tools).background(move |handle| {
+    let server = server.tools(tools).schedules(config.schedules);
+    Ok(server.background(move |handle| {
         let runs = Arc::clone(&runs);
         async move { runs.sweep_forever(handle.side()).await }
     }))

@@ -12,6 +12,7 @@ mod auth;
 mod order;
 mod problem;
 mod sample;
+mod schedule;
 mod section;
 mod server;
 mod template;
@@ -23,6 +24,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use outlast::auth::AuthSettings;
+use outlast_core::NewSchedule;
 use toml::de::DeTable;
 
 pub use argument::{Argument, Rules, Shape, Type};
@@ -53,6 +55,8 @@ pub struct FileConfig {
     pub auth: AuthSettings,
     /// `[tools]`, in the order of the file.
     pub tools: Vec<CommandTool>,
+    /// `[schedules]`, in the order of the file.
+    pub schedules: Vec<NewSchedule>,
 }
 
 impl FileConfig {
@@ -102,7 +106,7 @@ impl FileConfig {
             0..0,
             document.get_ref(),
             &problems,
-            &["server", "auth", "tools"],
+            &["server", "auth", "tools", "schedules"],
             &[],
         );
         let server = server::read(&root, folder);
@@ -112,6 +116,13 @@ impl FileConfig {
             let section = Section::free("tools".to_owned(), span, table, &problems);
             for (name, span, node) in section.entries() {
                 tools.extend(tool::read(&section, name, span, node, folder));
+            }
+        }
+        let mut schedules = Vec::new();
+        if let Some((span, table)) = root.table("schedules") {
+            let section = Section::free("schedules".to_owned(), span, table, &problems);
+            for (name, span, node) in section.entries() {
+                schedules.extend(schedule::read(&section, name, span, node, &tools));
             }
         }
         let found = problems.into_sorted();
@@ -125,6 +136,7 @@ impl FileConfig {
             server,
             auth,
             tools,
+            schedules,
         })
     }
 }

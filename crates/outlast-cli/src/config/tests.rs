@@ -52,6 +52,7 @@ fn the_reference_is_true() {
         &tool::KEYS,
         &order::KEYS,
         &argument::KEYS,
+        &schedule::KEYS,
     ]
     .concat();
     for key in keys {
@@ -713,5 +714,60 @@ fn what_is_wrong_about_order_is_told() {
         "jion",
     ] {
         assert!(message.contains(told), "{told} is not in:\n{message}");
+    }
+}
+
+const BACKUP: &str = "[tools.backup]\ndescription = \"x\"\ncommand = [\"true\"]\n";
+
+#[test]
+fn a_schedule_is_read_whole() {
+    let text = format!(
+        "{BACKUP}[schedules.nightly]\ntool = \"backup\"\narguments = {{ n = [1, 2] }}\n\
+         cron = \"30 2 * * *\"\ntime_zone = \"Europe/Berlin\"\nstart = 2026-12-01T00:00:00Z\n\
+         end = \"2027-12-01T00:00:00+01:00\"\ncatch_up = \"all\"\noverlap = \"queue\"\n\
+         priority = 7\nlabels = {{ team = \"x\" }}\nowner = \"alice\"\n[schedules.backup]\nevery = \"1h\"\n"
+    );
+    let config = parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    let wanted = NewSchedule::cron("30 2 * * *")
+        .time_zone("Europe/Berlin")
+        .call("backup", &json!({"n": [1, 2]}))
+        .named("nightly")
+        .start("2026-12-01T00:00:00Z".parse().unwrap())
+        .end("2027-11-30T23:00:00Z".parse().unwrap())
+        .catch_up(outlast::CatchUp::All)
+        .overlap(outlast::Overlap::Queue)
+        .priority(7)
+        .label("team", "x")
+        .owner(outlast_core::Owner::new("alice"));
+    let hourly = NewSchedule::every(Duration::from_secs(3600)).call("backup", &json!({}));
+    assert_eq!(config.schedules, [wanted, hourly]);
+}
+
+#[test]
+fn what_a_schedule_cannot_hold_is_told_with_its_place() {
+    let wrong = [
+        ("every = \"1h\"\ncron = \"* * * * *\"", "keep one"),
+        ("tool = \"backup\"", "says nowhere when"),
+        ("every = \"10ms\"", "too short"),
+        ("cron = \"61 * * * *\"", "cannot be read"),
+        ("cron = \"0 7 * * *\"\ntime_zone = \"Mars\"", "no time zone"),
+        ("every = \"1h\"\ntime_zone = \"UTC\"", "means nothing"),
+        ("every = \"1h\"\ntool = \"nothing\"", "no tool of this file"),
+        ("every = \"1h\"\nstart = \"tomorrow\"", "no moment"),
+        ("every = \"1h\"\ncatch_up = \"all\"", "overlap"),
+        (
+            "every = \"1h\"\ncatch_up = \"some\"",
+            "allowed: skip, one, all",
+        ),
+        ("every = \"1h\"\narguments = 3", "no table"),
+        ("every = \"1h\"\nlabels = { schedule = \"x\" }", "label"),
+        ("every = \"1h\"\nevry = 1", "evry"),
+    ];
+    for (lines, part) in wrong {
+        let said = message(&format!("{BACKUP}[schedules.backup]\n{lines}\n"));
+        assert!(
+            said.contains(part) && said.contains("schedules.backup"),
+            "{said}"
+        );
     }
 }

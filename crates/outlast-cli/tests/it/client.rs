@@ -322,3 +322,92 @@ async fn an_interrupt_ends_the_waiting_and_not_the_task() {
     std::fs::write(world.rig.file("go"), "").unwrap();
     assert_eq!(world.run(&["tasks", "result", &id]).1, "begun\nended\n");
 }
+
+#[tokio::test]
+async fn tasks_come_after_others_and_are_found_by_labels() {
+    let world = World::new();
+    let (code, first) = world.json(&["call", "fail", "--no-wait", "--json"]);
+    assert_eq!(code, 0);
+    let first = first["taskId"].as_str().unwrap();
+    let second = |on_failure: &str| {
+        let (code, said) = world.json(&[
+            "call",
+            "echo",
+            "word=x",
+            "--after",
+            first,
+            "--on-failure",
+            on_failure,
+            "--label",
+            "team=a b",
+            "--priority",
+            "-5",
+            "--delay",
+            "10ms",
+            "--wait",
+            "--json",
+        ]);
+        (code, said["taskId"].as_str().unwrap().to_owned())
+    };
+    let (code, ran) = second("run");
+    assert_eq!(code, 0);
+    assert_eq!(second("fail").0, 3, "its dependency failed");
+    let (_, shown, _) = world.run(&["tasks", "show", &ran]);
+    assert!(shown.contains("team=a b"), "{shown}");
+
+    let (code, again) = world.json(&["tasks", "retry", &ran, "--json"]);
+    assert_eq!(code, 0);
+    let again = again["taskId"].as_str().unwrap();
+    let (code, out, _) = world.run(&["tasks", "result", again]);
+    assert_eq!((code, out.as_str()), (0, "x 1\n"));
+    let (_, shown, _) = world.run(&["tasks", "show", again]);
+    assert!(
+        shown.contains(&ran) && shown.contains("team=a b"),
+        "{shown}"
+    );
+    let (code, ..) = world.run(&["tasks", "retry", "7b0f2d6e-3c1a-4f52-9d0e-5a6b7c8d9e0f"]);
+    assert_eq!(code, 6);
+
+    for (wrong, part) in [
+        (
+            &["--after", "7b0f2d6e-3c1a-4f52-9d0e-5a6b7c8d9e0f"][..],
+            "no such task",
+        ),
+        (&["--priority", "101"], "out of range"),
+        (&["--label", "=x"], "label key"),
+    ] {
+        let call = [&["call", "echo", "word=x"], wrong].concat();
+        let (code, _, err) = world.run(&call);
+        assert!(code == 3 && err.contains(part), "{code} {err}");
+    }
+    let (code, ..) = world.run(&["call", "echo", "word=x", "--at", "tomorrow"]);
+    assert_eq!(code, 2);
+}
+
+#[tokio::test]
+async fn a_signal_is_stored_once() {
+    let world = World::new();
+    let (_, task) = world.json(&["call", "long", "--no-wait", "--json"]);
+    let id = task["taskId"].as_str().unwrap();
+    let send = |key: &str| {
+        world.json(&[
+            "signal",
+            id,
+            "wish",
+            "{\"n\":1}",
+            "--idempotency-key",
+            key,
+            "--json",
+        ])
+    };
+    assert_eq!(send("a"), (0, json!({"number": 1, "repeated": false})));
+    assert_eq!(send("a"), (0, json!({"number": 1, "repeated": true})));
+    assert_eq!(send("b"), (0, json!({"number": 2, "repeated": false})));
+    let (code, _, err) = world.run(&["signal", id, "wish", "{"]);
+    assert!(code == 2 && err.contains("not JSON"), "{err}");
+    let (code, ..) = world.run(&["signal", "7b0f2d6e-3c1a-4f52-9d0e-5a6b7c8d9e0f", "wish"]);
+    assert_eq!(code, 6);
+    std::fs::write(world.rig.file("go"), "").unwrap();
+    assert_eq!(world.run(&["tasks", "result", id]).0, 0);
+    assert_eq!(world.run(&["signal", id, "wish"]).0, 3, "it has ended");
+}

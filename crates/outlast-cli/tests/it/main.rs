@@ -5,6 +5,7 @@
 mod cli;
 mod client;
 mod rig;
+mod schedules;
 mod secrets;
 mod serve;
 mod shim;

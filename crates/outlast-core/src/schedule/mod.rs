@@ -80,19 +80,18 @@ pub enum Overlap {
 /// What a schedule is to do: a [`Schedule`] is this and what has become of it.
 ///
 /// ```
-/// use outlast_core::RawJson;
+/// use std::collections::BTreeMap;
 /// use outlast_core::schedule::{CatchUp, NewSchedule};
 ///
 /// let report = NewSchedule::cron("0 7 * * MON-FRI")
 ///     .time_zone("Europe/Berlin")
 ///     .catch_up(CatchUp::One)
-///     .call("report", RawJson::parse(r#"{"days": 1}"#)?);
+///     .call("report", &BTreeMap::from([("days", 1)]));
 /// assert_eq!(report.name, "report");
 /// assert_eq!(report.check(), Ok(()));
 ///
-/// let never = NewSchedule::cron("0 0 30 2 *").call("report", RawJson::empty_object());
+/// let never = NewSchedule::cron("0 0 30 2 *").call("report", &());
 /// assert!(never.check().unwrap_err().contains("never"));
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[must_use = "it means nothing until a server or a handle has it"]
@@ -171,11 +170,12 @@ impl NewSchedule {
         self
     }
 
-    /// What each firing calls: the tool's name and its arguments, a JSON object. Without another name the
-    /// schedule has the tool's.
-    pub fn call(mut self, tool: impl Into<String>, arguments: RawJson) -> Self {
+    /// What each firing calls: the tool's name and its arguments, whose JSON form must be an object.
+    /// Without another name the schedule has the tool's.
+    pub fn call<A: Serialize + ?Sized>(mut self, tool: impl Into<String>, arguments: &A) -> Self {
         self.tool = tool.into();
-        self.arguments = arguments;
+        // What has no JSON form is no object either, and told by the check.
+        self.arguments = RawJson::of(arguments).unwrap_or_else(|_| RawJson::empty_array());
         if self.name.is_empty() {
             self.name.clone_from(&self.tool);
         }
@@ -244,6 +244,9 @@ impl NewSchedule {
             && end < start
         {
             return Err(format!("its end {end} lies before its start {start}"));
+        }
+        if !self.arguments.as_str().trim_start().starts_with('{') {
+            return Err("its arguments are no JSON object".into());
         }
         let bytes = self.arguments.as_str().len();
         if bytes > LARGEST_ARGUMENTS {

@@ -15,12 +15,12 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn at(text: &str) -> Timestamp {
-    let time: jiff::Timestamp = text.parse().unwrap();
+    let time: jiff::Timestamp = text.parse().expect("RFC 3339");
     Timestamp::from_millis(time.as_millisecond())
 }
 
 fn cron(pattern: &str) -> NewSchedule {
-    NewSchedule::cron(pattern).call("tool", RawJson::empty_object())
+    NewSchedule::cron(pattern).call("tool", &RawJson::empty_object())
 }
 
 fn berlin(pattern: &str) -> NewSchedule {
@@ -28,7 +28,7 @@ fn berlin(pattern: &str) -> NewSchedule {
 }
 
 fn every(interval: Duration) -> NewSchedule {
-    NewSchedule::every(interval).call("tool", RawJson::empty_object())
+    NewSchedule::every(interval).call("tool", &RawJson::empty_object())
 }
 
 fn created(spec: NewSchedule, now: &str) -> Schedule {
@@ -269,6 +269,7 @@ fn what_cannot_hold_is_refused_in_a_sentence() {
         (every(HOUR).catch_up(CatchUp::All), "overlap"),
         (every(HOUR).label("schedule", "x"), "\"schedule\""),
         (every(HOUR).label("", "x"), "label key"),
+        (every(HOUR).call("tool", &[1]), "no JSON object"),
     ];
     for (spec, part) in wrong {
         let refused = spec.check().unwrap_err();

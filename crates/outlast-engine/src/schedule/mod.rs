@@ -6,6 +6,7 @@
 //! out whether it was first.
 
 mod fire;
+mod view;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::order::check_priority;
 use crate::tool::{TaskSupport, Tool, Tools};
 
 pub(crate) use fire::fire_due;
+pub use view::view;
 
 /// The schedules of a store, for all its servers and owners alike. Made by [`Handle::schedules`].
 #[derive(Clone)]

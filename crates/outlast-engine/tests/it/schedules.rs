@@ -16,7 +16,7 @@ use crate::support::{builder, engine_with_clock, eventually, finished, tool};
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 fn hourly() -> NewSchedule {
-    NewSchedule::every(HOUR).call("work", RawJson::empty_object())
+    NewSchedule::every(HOUR).call("work", &RawJson::empty_object())
 }
 
 fn quick() -> Tool {
@@ -243,13 +243,13 @@ async fn what_cannot_hold_refuses_the_start() {
     };
     let json = |text: &str| RawJson::parse(text).unwrap();
     let wrong = [
-        (quick(), hourly().call("nothing", json("{}")), "nothing"),
+        (quick(), hourly().call("nothing", &json("{}")), "nothing"),
         (inline, hourly(), "never runs as a task"),
-        (picky(), hourly().call("work", json("[]")), "n must be"),
+        (picky(), hourly().call("work", &json("[]")), "n must be"),
         (quick(), hourly().priority(101), "101"),
         (
             secret,
-            hourly().call("work", json(r#"{"token":"x"}"#)),
+            hourly().call("work", &json(r#"{"token":"x"}"#)),
             "secret",
         ),
     ];

@@ -30,6 +30,18 @@ pub struct ModernMeta<'a> {
     /// The caller's name for the call, so that it may be repeated without harm. Ours.
     #[serde(borrow, default, rename = "outlast/idempotencyKey")]
     pub idempotency_key: Option<&'a RawValue>,
+    /// The tasks that must have ended before the call runs. Ours.
+    #[serde(borrow, default, rename = "outlast/after")]
+    pub after: Option<&'a RawValue>,
+    /// Not before so many milliseconds after the call. Ours.
+    #[serde(borrow, default, rename = "outlast/delayMs")]
+    pub delay: Option<&'a RawValue>,
+    /// Not before this moment. Ours.
+    #[serde(borrow, default, rename = "outlast/runAt")]
+    pub run_at: Option<&'a RawValue>,
+    /// Labels of the task. Ours.
+    #[serde(borrow, default, rename = "outlast/labels")]
+    pub labels: Option<&'a RawValue>,
     /// The token for progress notifications.
     #[serde(borrow, default, rename = "progressToken")]
     pub progress_token: Option<&'a RawValue>,

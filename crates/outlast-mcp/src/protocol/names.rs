@@ -20,6 +20,10 @@ pub const META_PROGRESS: &str = "outlast/progress";
 pub const META_TOOL: &str = "outlast/tool";
 /// `_meta` of a Task object: the task that started it. Ours.
 pub const META_PARENT: &str = "outlast/parent";
+/// `_meta` of a Task object: its labels. Ours.
+pub const META_LABELS: &str = "outlast/labels";
+/// `_meta` of a Task object: the task whose call it repeats. Ours.
+pub const META_RETRY_OF: &str = "outlast/retryOf";
 
 /// `_meta` of a call: after how many milliseconds it may be answered with the id of its task; null for
 /// never. Ours.

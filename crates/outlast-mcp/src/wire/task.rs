@@ -13,7 +13,7 @@ use outlast_core::{InputRequest, Outcome, Task, TaskStatus, Timestamp};
 use super::object::{Number, Object};
 use super::result;
 use crate::protocol::Version;
-use crate::protocol::names::{META_PARENT, META_PROGRESS, META_TOOL};
+use crate::protocol::names::{META_LABELS, META_PARENT, META_PROGRESS, META_RETRY_OF, META_TOOL};
 
 /// How long a client should wait before it asks again: short for a task that has just begun, since
 /// it may be done at once, and a tenth of its age later on.
@@ -111,6 +111,17 @@ pub(crate) fn annotations(meta: &mut Object<'_>, task: &Task) {
     meta.text(META_TOOL, &task.spec.tool);
     if let Some(parent) = &task.spec.parent {
         meta.plain(META_PARENT, parent.task);
+    }
+    if let Some(retry_of) = task.spec.retry_of {
+        meta.plain(META_RETRY_OF, retry_of);
+    }
+    if !task.spec.labels.is_empty() {
+        let mut labels = meta.object(META_LABELS);
+        for (key, value) in &task.spec.labels {
+            let key = serde_json::to_string(key).expect("a string has a JSON form");
+            // A label is somebody's own text; without its quotes it is an escaped member name.
+            labels.text(&key[1..key.len() - 1], value);
+        }
     }
     figures(meta, task);
 }

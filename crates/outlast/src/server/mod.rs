@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use outlast_core::ToolResult;
+use outlast_core::{NewSchedule, ToolResult};
 use outlast_engine::{BoxFuture, Handle, ProgressSink, StateMap};
 use outlast_http::auth::Authenticator;
 
@@ -77,9 +77,14 @@ pub struct Server {
     settings: Settings,
     built_from: Vec<u8>,
     background: Vec<Background>,
+    schedules: Vec<NewSchedule>,
     progress_sinks: Vec<Arc<dyn ProgressSink>>,
     authenticators: Vec<Arc<dyn Authenticator>>,
 }
+
+/// What a server in process is made of.
+#[cfg(feature = "testing")]
+pub(crate) type PartsForTests = (outlast_engine::Tools, StateMap, Vec<NewSchedule>);
 
 /// Work that an application does beside the server.
 type Background = Arc<dyn Fn(Handle) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -109,6 +114,7 @@ impl Server {
             settings: Settings::default(),
             built_from: Vec::new(),
             background: Vec::new(),
+            schedules: Vec::new(),
             progress_sinks: Vec::new(),
             authenticators: Vec::new(),
         }
@@ -307,6 +313,38 @@ impl Server {
         self
     }
 
+    /// Calls a tool by itself, at the times that the schedule says. Its arguments are checked at the
+    /// start as those of any call. The store remembers when it fired last, over restarts; what is not
+    /// declared any more at a later start is removed. See the guide, `schedules`.
+    ///
+    /// ```
+    /// use outlast::prelude::*;
+    /// use outlast::{NewSchedule, Server};
+    ///
+    /// /// Sends the report of the last days.
+    /// #[tool(task)]
+    /// async fn report(days: u32) -> Result<String> {
+    ///     Ok(format!("sent for {days}"))
+    /// }
+    ///
+    /// let every_morning = NewSchedule::cron("0 7 * * *")
+    ///     .time_zone("Europe/Berlin")
+    ///     .call("report", &serde_json::json!({"days": 1}));
+    /// let server = Server::new("reports").tool(report).schedule(every_morning);
+    /// # let _ = server;
+    /// ```
+    pub fn schedule(mut self, schedule: NewSchedule) -> Self {
+        self.schedules.push(schedule);
+        self
+    }
+
+    /// Adds schedules, as [`Server::schedule`] does. Those of a mounted server name its tools as they are
+    /// offered here.
+    pub fn schedules(mut self, schedules: impl IntoIterator<Item = NewSchedule>) -> Self {
+        self.schedules.extend(schedules);
+        self
+    }
+
     /// Sets what the command line and the environment may still override.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings.over(self.settings);
@@ -352,11 +390,19 @@ impl Server {
 
     /// What a server in process runs.
     #[cfg(feature = "testing")]
-    pub(crate) fn parts_for_tests(&self) -> Result<(outlast_engine::Tools, StateMap), StartError> {
+    pub(crate) fn parts_for_tests(&self) -> Result<PartsForTests, StartError> {
         let catalog = self.settle(&self.settings)?;
         let (tools, mut state) = (catalog.offer().tools(), self.state.clone());
         state.insert(catalog);
-        Ok((tools, state))
+        Ok((tools, state, self.all_schedules()))
+    }
+
+    /// Those of mounted servers too.
+    fn all_schedules(&self) -> Vec<NewSchedule> {
+        let servers = self.with_mounted().into_iter();
+        servers
+            .flat_map(|server| server.schedules.clone())
+            .collect()
     }
 
     /// What is offered, with the defaults of `settings`, all of what it needs being there.

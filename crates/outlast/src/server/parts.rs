@@ -150,7 +150,8 @@ impl Server {
         let key = secret_key::load(&database, &*store, tools.have_secrets()).await?;
         let mut engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
             .tools(tools)
-            .state(state);
+            .state(state)
+            .schedules(self.all_schedules());
         let servers = self.with_mounted();
         for sink in servers.iter().flat_map(|server| &server.progress_sinks) {
             engine = engine.progress_sink(Arc::clone(sink));

@@ -4,6 +4,7 @@ mod cancel;
 mod list;
 mod logs;
 mod result;
+mod retry;
 mod share;
 mod show;
 mod watch;
@@ -35,6 +36,7 @@ enum Verb {
     Result(result::Fetch),
     Logs(logs::Logs),
     Cancel(cancel::Cancel),
+    Retry(retry::Retry),
     Share(share::Share),
 }
 
@@ -59,6 +61,7 @@ impl Tasks {
             Verb::Result(result) => result.on(&client, &bar, json).await,
             Verb::Logs(logs) => logs.on(&client, json).await,
             Verb::Cancel(cancel) => cancel.on(&client, json).await,
+            Verb::Retry(retry) => retry.on(&client, json).await,
             Verb::Share(share) => share.on(&client).await,
         };
         bar.finish();

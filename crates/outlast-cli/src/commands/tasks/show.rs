@@ -31,6 +31,14 @@ impl Show {
             let (done, total) = (task.progress.done, task.progress.total.unwrap_or_default());
             lines.push(("progress", format!("{percent:.0} % ({done} of {total})")));
         }
+        let meta = &task.raw.to_value()["_meta"];
+        if let Some(first) = meta["outlast/retryOf"].as_str() {
+            lines.push(("retry of", first.to_owned()));
+        }
+        for (key, value) in meta["outlast/labels"].as_object().into_iter().flatten() {
+            let value = value.as_str().unwrap_or_default();
+            lines.push(("label", format!("{key}={value}")));
+        }
         lines.push(("created", task.created_at));
         lines.push(("changed", task.last_updated_at));
         if let Some(ttl) = task.ttl {

@@ -18,7 +18,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 fn hourly(name: &str) -> NewSchedule {
     NewSchedule::every(HOUR)
-        .call("tool", json(r#"{"a": [1, "ü"]}"#))
+        .call("tool", &json(r#"{"a": [1, "ü"]}"#))
         .named(name)
         .label("team", "x")
 }

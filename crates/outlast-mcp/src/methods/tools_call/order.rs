@@ -1,7 +1,17 @@
-//! What a call says about its place among others, in `_meta`: `outlast/priority`, a number, and
-//! `outlast/idempotencyKey`, a string.
+//! What a call says about its place among others, in `_meta`: `outlast/priority`, a number;
+//! `outlast/idempotencyKey`, a string; `outlast/after`, a list of tasks, each an id or
+//! `{"taskId": …, "needs": "success" | "any_end"}`; `outlast/delayMs`, a number; `outlast/runAt`, RFC 3339;
+//! `outlast/labels`, an object of strings.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use outlast_core::machine::{Dependency, Needs};
+use outlast_core::{TaskId, Timestamp, label};
 use outlast_engine::{NewCall, TaskSupport, check_priority};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::context::Context;
 use crate::jsonrpc::{RpcError, string};
@@ -9,7 +19,22 @@ use crate::jsonrpc::{RpcError, string};
 /// The longest idempotency key, in bytes.
 const LONGEST_KEY: usize = 256;
 
-/// Reads both into the call.
+/// The longest that a call may be put off.
+const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 3600);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Edge {
+    Id(TaskId),
+    Said {
+        #[serde(rename = "taskId")]
+        task: TaskId,
+        #[serde(default)]
+        needs: Needs,
+    },
+}
+
+/// Reads all of it into the call.
 ///
 /// # Errors
 /// A value is of another type or out of range; or the tool is never a task, so that nothing of it could
@@ -40,5 +65,52 @@ pub(super) fn read(cx: &Context<'_>, new: &mut NewCall) -> Result<(), RpcError> 
         }
         new.key = Some(key.into_owned());
     }
+    if let Some(raw) = cx.meta.after {
+        let edges: Vec<Edge> = read_as(raw, "outlast/after", "a list of task ids")?;
+        let edges = edges.into_iter().map(|edge| match edge {
+            Edge::Id(task) => Dependency::success(task),
+            Edge::Said { task, needs } => Dependency { task, needs },
+        });
+        new.after = edges.collect();
+    }
+    if let Some(raw) = cx.meta.delay {
+        let wanted = "a whole number of milliseconds, at most a year";
+        let delay = Duration::from_millis(read_as(raw, "outlast/delayMs", wanted)?);
+        if delay > LONGEST_DELAY {
+            return Err(wrong("outlast/delayMs", wanted));
+        }
+        new.delay = Some(delay);
+    }
+    if let Some(raw) = cx.meta.run_at {
+        let wanted = "a moment with an offset, as \"2026-12-01T07:00:00Z\"";
+        let text: String = read_as(raw, "outlast/runAt", wanted)?;
+        let run_at: Timestamp = text.parse().map_err(|_| wrong("outlast/runAt", wanted))?;
+        if run_at.since(cx.server.handle.now()) > LONGEST_DELAY {
+            return Err(wrong("outlast/runAt", "at most a year away"));
+        }
+        new.run_at = Some(run_at);
+    }
+    if let Some(raw) = cx.meta.labels {
+        let labels: BTreeMap<String, String> =
+            read_as(raw, "outlast/labels", "an object of strings")?;
+        label::check(&labels).map_err(RpcError::invalid_params)?;
+        new.labels = labels;
+    }
+    let later = new.delay.is_some() || new.run_at.is_some() || !new.after.is_empty();
+    if later && new.tool.task == TaskSupport::Forbidden {
+        return Err(RpcError::invalid_params(format!(
+            "the tool {:?} is never a task, so it cannot be called for later; leave \
+             \"outlast/after\", \"outlast/delayMs\" and \"outlast/runAt\" out",
+            new.tool.name
+        )));
+    }
     Ok(())
+}
+
+fn read_as<T: DeserializeOwned>(raw: &RawValue, key: &str, wanted: &str) -> Result<T, RpcError> {
+    serde_json::from_str(raw.get()).map_err(|_| wrong(key, wanted))
+}
+
+fn wrong(key: &str, wanted: &str) -> RpcError {
+    RpcError::invalid_params(format!("{key:?} must be {wanted}"))
 }
