@@ -4,6 +4,7 @@
 //! guards a task where there are no users: it must not be guessable and carries no counter and no
 //! time (2025-11-25 tasks, "Security"; SEP-2663, "Security considerations").
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
@@ -20,8 +21,11 @@ macro_rules! uuid_id {
 
         impl $name {
             /// A new id, unguessable and unique.
+            ///
+            /// # Panics
+            /// The operating system gives no random bytes.
             pub fn random() -> Self {
-                Self(Uuid::new_v4())
+                Self(uuid::Builder::from_random_bytes(random()).into_uuid())
             }
 
             /// The id with these sixteen bytes, as [`Self::as_bytes`] gave them.
@@ -59,6 +63,36 @@ macro_rules! uuid_id {
             }
         }
     };
+}
+
+/// How many random bytes a thread fetches at a time: asking the operating system costs as much as
+/// everything else that a quick call does.
+const FETCHED: usize = 512;
+
+/// Random bytes from the operating system, each given out once and then overwritten.
+struct Random {
+    bytes: [u8; FETCHED],
+    left: usize,
+}
+
+thread_local! {
+    static RANDOM: RefCell<Random> = const {
+        RefCell::new(Random { bytes: [0; FETCHED], left: 0 })
+    };
+}
+
+fn random() -> [u8; 16] {
+    RANDOM.with_borrow_mut(|random| {
+        if random.left < 16 {
+            getrandom::fill(&mut random.bytes).expect("the operating system gives random bytes");
+            random.left = FETCHED;
+        }
+        random.left -= 16;
+        let place = &mut random.bytes[random.left..random.left + 16];
+        let taken = (&*place).try_into().expect("cut to that length");
+        place.fill(0);
+        taken
+    })
 }
 
 uuid_id! {
@@ -129,6 +163,17 @@ mod tests {
         let id = TaskId::random();
         assert_eq!(id.to_string().parse::<TaskId>().unwrap(), id);
         assert_eq!(TaskId::from_bytes(*id.as_bytes()), id);
+    }
+
+    #[test]
+    fn no_id_comes_twice() {
+        let threads: Vec<_> = (0..4)
+            .map(|_| std::thread::spawn(|| (0..1000).map(|_| TaskId::random()).collect::<Vec<_>>()))
+            .collect();
+        let ids = threads.into_iter().flat_map(|ids| ids.join().unwrap());
+        let ids: std::collections::HashSet<_> = ids.collect();
+        assert_eq!(ids.len(), 4000);
+        assert!(ids.iter().all(|id| id.0.get_version_num() == 4));
     }
 
     #[test]

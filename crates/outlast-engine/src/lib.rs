@@ -40,6 +40,7 @@ mod signal;
 mod slots;
 mod state;
 mod step;
+mod stop;
 mod stored;
 mod tool;
 mod undo;

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use outlast_core::store::{ClaimNow, Claimed};
 use outlast_core::{Answer, Input, JournalEntry, JournalKind, Lease, Store, Task, TaskSpec};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::carried::Carried;
 use crate::deadline::Deadlines;
@@ -24,6 +23,7 @@ use crate::progress::ProgressCell;
 use crate::retry::Retry;
 use crate::secrets::{Mask, Opened};
 use crate::slots::Slot;
+use crate::stop::Stop;
 use crate::tool::Tool;
 use crate::usage::Meter;
 use crate::wait::Waits;
@@ -72,13 +72,13 @@ pub(crate) struct Run {
     pub(crate) partials: tokio::sync::Mutex<Given>,
     pub(crate) meter: Meter,
     /// Somebody asked for the task to be stopped.
-    pub(crate) cancel: CancellationToken,
+    pub(crate) cancel: Stop,
     /// The handler has looked at the token, so it gets time to stop by itself.
     pub(crate) cancel_observed: AtomicBool,
     /// The lease is lost.
-    pub(crate) lost: CancellationToken,
+    pub(crate) lost: Stop,
     /// The worker stops: hand the task back.
-    pub(crate) release: CancellationToken,
+    pub(crate) release: Stop,
     pub(crate) waits: Waits,
     pub(crate) steps_in_flight: AtomicUsize,
     /// Tells the driver that there is something to do.
@@ -115,7 +115,7 @@ impl Run {
             errors: task.map_or(0, |task| task.state.errors),
             retry: tool.retry,
             namespace: tool.namespace.clone(),
-            deadlines: Deadlines::new(tool.timeout, tool.idle_timeout, shared.store.clock().now()),
+            deadlines: Deadlines::new(tool.timeout, tool.idle_timeout, now),
             progress: ProgressCell::new(
                 task.map(|task| task.state.progress.clone())
                     .unwrap_or_default(),
@@ -142,10 +142,10 @@ impl Run {
             log: LogBuffer::default(),
             partials: tokio::sync::Mutex::default(),
             meter: Meter::new(recorded_usage),
-            cancel: CancellationToken::new(),
+            cancel: Stop::default(),
             cancel_observed: AtomicBool::new(false),
-            lost: CancellationToken::new(),
-            release: CancellationToken::new(),
+            lost: Stop::default(),
+            release: Stop::default(),
             waits: Waits::default(),
             steps_in_flight: AtomicUsize::new(0),
             poke: Notify::new(),

@@ -7,13 +7,14 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use outlast_core::Principal;
-use outlast_mcp::http::{Guard, HttpService, NeedsScope};
+use outlast_mcp::http::{Guard, HttpFuture, HttpService, NeedsScope};
 use tower_service::Service as _;
 
 use crate::auth::Gate;
@@ -56,7 +57,7 @@ type Answered = Result<Response<Body>, Infallible>;
 impl hyper::service::Service<Request<Incoming>> for Entrance {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Answered> + Send>>;
+    type Future = Answering;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let routes = &self.front.0;
@@ -66,11 +67,29 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         }
         let open = known.is_some() || routes.gate.is_none();
         if open && routes.is_mcp(request.uri().path()) && !request.headers().contains_key(ORIGIN) {
-            let response = routes.mcp.clone().call(request);
-            return Box::pin(async move { Ok(response.await?.map(Body::Mcp)) });
+            return Answering::Mcp(routes.mcp.clone().call(request));
         }
         let entrance = self.clone();
-        Box::pin(async move { entrance.serve(request, open).await })
+        Answering::Other(Box::pin(async move { entrance.serve(request, open).await }))
+    }
+}
+
+/// The response to come; MCP's own stands in it unboxed.
+pub(crate) enum Answering {
+    Mcp(HttpFuture),
+    Other(Pin<Box<dyn Future<Output = Answered> + Send>>),
+}
+
+impl Future for Answering {
+    type Output = Answered;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
+        match self.get_mut() {
+            Self::Mcp(answer) => Pin::new(answer)
+                .poll(cx)
+                .map(|answer| Ok(answer?.map(Body::Mcp))),
+            Self::Other(answer) => answer.as_mut().poll(cx),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod body;
 mod cors;
 mod dashboard;
 mod front;
+mod patience;
 mod rest;
 mod serve;
 

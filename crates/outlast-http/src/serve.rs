@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use crate::auth::Gate;
 use crate::dashboard;
 use crate::front::{Entrance, Front, Routes};
+use crate::patience::Patience;
 use crate::rest::{self, RestOptions};
 
 /// Where MCP is, where nothing else is said.
@@ -134,7 +135,6 @@ impl HttpServer {
     /// Dropping it stops accepting; connections that are open go on by themselves.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
-        let builder = builder();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let accepted = async {
@@ -158,7 +158,7 @@ impl HttpServer {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
-            let connection = builder
+            let connection = builder()
                 .serve_connection_with_upgrades(
                     TokioIo::new(stream),
                     self.entrance(Some(peer.ip()), None),
@@ -211,11 +211,12 @@ impl HttpServer {
     }
 }
 
+/// For one connection: it has a timer of its own.
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(Patience::default())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(LONGEST_HEAD);
     builder

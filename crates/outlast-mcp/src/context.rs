@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::jsonrpc::{RpcError, begin_response, code, end_response, string};
 use crate::protocol::{Capabilities, ModernMeta, Params, Version};
 use crate::server::Inner;
-use crate::session::{Flight, Introduction, Outlet, Session, client_record};
+use crate::session::{Flight, Introduction, Outlet, Session};
 use crate::wire::Object;
 
 /// How a request came.
@@ -76,7 +76,10 @@ impl Context<'_> {
     pub(crate) fn client(&self) -> RawJson {
         match self.session {
             Some(session) => session.client.clone(),
-            None => client_record(self.meta.client_info.map(RawValue::get), self.capabilities),
+            None => {
+                let info = self.meta.client_info.map(RawValue::get);
+                self.server.latest_client.record(info, self.capabilities)
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use crate::offer::{Catalog, Snapshot};
 use crate::protocol::Version;
 use crate::protocol::names::META_SERVER_INFO;
 use crate::seal::Sealer;
-use crate::session::{self, Couriers, Followed, Registry};
+use crate::session::{self, Couriers, Followed, LatestClient, Registry};
 use crate::wire::{self, Object};
 
 /// How many entries a page of a list has, where nothing else is set.
@@ -119,6 +119,7 @@ pub(crate) struct Inner {
     pub(crate) sessions: Registry,
     /// The streams that only listen.
     pub(crate) streams: Arc<Open>,
+    pub(crate) latest_client: LatestClient,
     pub(crate) couriers: Couriers,
     /// The tasks that somebody has subscribed to as resources.
     pub(crate) followed: Followed,
@@ -195,6 +196,7 @@ impl Server {
             store,
             sessions,
             streams,
+            latest_client: LatestClient::default(),
             couriers: Couriers::default(),
             followed: Followed::default(),
             info,

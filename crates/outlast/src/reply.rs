@@ -182,15 +182,20 @@ fn taken<T: 'static>(any: &mut dyn Any) -> Option<T> {
 }
 
 fn json<T: Serialize>(value: &T) -> Result<ToolResult> {
-    let text = serde_json::to_string(value).map_err(|error| no_json(&error.to_string()))?;
+    #[derive(Serialize)]
+    struct Wrapped<'a, T> {
+        result: &'a T,
+    }
+    let unwritten = |error: serde_json::Error| no_json(&error.to_string());
+    let text = serde_json::to_string(value).map_err(unwritten)?;
     let result = ToolResult::text(&text);
     let structured = if text.starts_with('{') {
-        text
+        RawJson::parse(text)
     } else {
-        format!("{{\"result\":{text}}}")
+        RawJson::of(&Wrapped { result: value })
     };
     Ok(ToolResult {
-        structured: Some(RawJson::parse(structured).expect("made from JSON")),
+        structured: Some(structured.map_err(unwritten)?),
         ..result
     })
 }

@@ -7,7 +7,6 @@ use http::StatusCode;
 use http::request::Parts;
 use outlast_core::status::Era;
 use outlast_core::{Owner, Principal};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::headers;
@@ -164,11 +163,6 @@ impl Post<'_> {
     }
 
     fn check_params(&self, request: &Request<'_>, params: &Params<'_>) -> Result<(), RpcError> {
-        #[derive(Deserialize)]
-        struct Arguments<'a> {
-            #[serde(borrow, default)]
-            arguments: Option<&'a RawValue>,
-        }
         if request.method != "tools/call" {
             return Ok(());
         }
@@ -179,7 +173,7 @@ impl Post<'_> {
         let Some(tool) = params.name.and_then(string) else {
             return Ok(());
         };
-        let Arguments { arguments } = params.read()?;
+        let arguments = params.arguments.filter(|raw| raw.get() != "null");
         offer
             .param_headers
             .check(&self.parts.headers, &tool, arguments)

@@ -48,6 +48,11 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             result.raw("resultType", r#""complete""#);
         }
         let ours = meta_of_result(cx);
-        wire::prompt_messages(&mut result, &messages, prompt.description.as_deref(), &ours);
+        wire::prompt_messages(
+            &mut result,
+            &messages,
+            prompt.description.as_deref(),
+            ours.as_slice(),
+        );
     }))
 }

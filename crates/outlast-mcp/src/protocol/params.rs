@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use crate::jsonrpc::RpcError;
 
-/// What is read from the parameters of every request, in one pass: the metadata, and whatever the
-/// request is about, which the newer era's headers repeat.
+/// What is read from the parameters of every request, in one pass: the metadata, whatever the request
+/// is about, which the newer era's headers repeat, and the members of a call, the request that must be
+/// fast.
 #[derive(Default, Debug, Deserialize)]
 pub struct Params<'a> {
     /// `_meta`.
@@ -23,6 +24,18 @@ pub struct Params<'a> {
     /// The task.
     #[serde(borrow, default, rename = "taskId")]
     pub task_id: Option<&'a RawValue>,
+    /// What the tool or prompt is called with; `null` is kept apart from absent.
+    #[serde(borrow, default, deserialize_with = "crate::jsonrpc::present")]
+    pub arguments: Option<&'a RawValue>,
+    /// The wish for a task, of the older era; `null` is kept apart from absent.
+    #[serde(borrow, default, deserialize_with = "crate::jsonrpc::present")]
+    pub task: Option<&'a RawValue>,
+    /// Answers to what an earlier request was answered with, of the newer era.
+    #[serde(borrow, default, rename = "inputResponses")]
+    pub input_responses: Option<&'a RawValue>,
+    /// What that answer gave the client to keep.
+    #[serde(borrow, default, rename = "requestState")]
+    pub request_state: Option<&'a RawValue>,
     /// All of it, for the method to read what is its own.
     #[serde(skip)]
     pub raw: Option<&'a RawValue>,

@@ -4,6 +4,7 @@
 //! survives restarts and is good on every instance. What a session *has* (open streams, requests in
 //! flight, log level) lives here, in the process that serves it.
 
+mod client;
 mod courier;
 mod crier;
 mod following;
@@ -18,6 +19,7 @@ mod registry;
 mod stream;
 mod token;
 
+pub(crate) use client::LatestClient;
 pub(crate) use courier::{Attached, Couriers, tell_completed_urls};
 pub(crate) use crier::{PROMPTS, RESOURCES, TOOLS, changed_lists, cry};
 pub(crate) use following::{Followed, Following};
@@ -28,6 +30,6 @@ pub(crate) use messages::{
 };
 pub(crate) use outlet::Outlet;
 pub(crate) use question::QuestionId;
-pub(crate) use registry::{Lookup, Registry, Session, client_record};
+pub(crate) use registry::{Lookup, Registry, Session};
 pub(crate) use stream::{Event, Events, SseStream, StreamKind};
 pub(crate) use token::Identity;

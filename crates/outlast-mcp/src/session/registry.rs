@@ -14,6 +14,7 @@ use outlast_core::{Level, Owner, RawJson, Side, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::client::client_record;
 use super::following::Following;
 use super::inflight::InFlight;
 use super::outlet::Outlet;
@@ -21,9 +22,7 @@ use super::pending::Pending;
 use super::stream::{Events, SseStream, StreamKind};
 use super::token::Identity;
 use crate::bounds::{Bound, Full};
-use crate::protocol::Capabilities;
 use crate::seal::Sealer;
-use crate::wire::Object;
 
 /// How long a session id is good.
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -183,34 +182,6 @@ impl Session {
     fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.general().is_none()
     }
-}
-
-/// What is recorded of a client with each task.
-pub(crate) fn client_record(info: Option<&str>, capabilities: Capabilities) -> RawJson {
-    let mut out = Vec::with_capacity(128);
-    {
-        let mut object = Object::new(&mut out);
-        if let Some(info) = info {
-            object.raw("info", info);
-        }
-        let mut declared = object.object("capabilities");
-        if capabilities.elicitation_form || capabilities.elicitation_url {
-            let mut elicitation = declared.object("elicitation");
-            if capabilities.elicitation_form {
-                elicitation.object("form");
-            }
-            if capabilities.elicitation_url {
-                elicitation.object("url");
-            }
-        }
-        if capabilities.sampling {
-            declared.object("sampling");
-        }
-        if capabilities.roots {
-            declared.object("roots");
-        }
-    }
-    RawJson::parse(String::from_utf8(out).expect("JSON is UTF-8")).expect("written as JSON")
 }
 
 /// What became of a session id.
@@ -476,6 +447,7 @@ mod tests {
     use outlast_core::testing::MemoryStore;
 
     use super::*;
+    use crate::protocol::Capabilities;
     use crate::protocol::Version;
 
     fn now() -> Timestamp {
@@ -561,17 +533,5 @@ mod tests {
             .await
             .unwrap();
         assert!(matches!(lookup, Lookup::Unknown));
-    }
-
-    #[test]
-    fn the_client_is_recorded_with_what_it_declared() {
-        let capabilities = Capabilities {
-            elicitation_form: true,
-            ..Capabilities::default()
-        };
-        assert_eq!(
-            client_record(Some(r#"{"name":"x"}"#), capabilities).as_str(),
-            r#"{"info":{"name":"x"},"capabilities":{"elicitation":{"form":{}}}}"#
-        );
     }
 }

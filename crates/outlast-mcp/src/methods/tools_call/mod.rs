@@ -31,18 +31,6 @@ use crate::protocol::progress_token;
 use crate::report::Report;
 use crate::wire;
 
-#[derive(Deserialize)]
-struct Call<'a> {
-    #[serde(borrow, default, deserialize_with = "crate::jsonrpc::present")]
-    arguments: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "crate::jsonrpc::present")]
-    task: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "inputResponses")]
-    responses: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "requestState")]
-    state: Option<&'a RawValue>,
-}
-
 /// How a call is served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mode {
@@ -54,7 +42,7 @@ enum Mode {
 
 pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let called = find(cx)?;
-    let call: Call<'_> = cx.params.read()?;
+    let call = &cx.params;
     let token = progress_token(&cx.meta)?
         .map(|token| owned("progressToken", token))
         .transpose()?;
@@ -63,7 +51,14 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         Called::Tool(tool) => tool,
         // Rare and long: kept out of the future that every call is.
         Called::Helper(helper) => {
-            return Box::pin(helpers::call(cx, helper, &arguments, call.responses, token)).await;
+            return Box::pin(helpers::call(
+                cx,
+                helper,
+                &arguments,
+                call.input_responses,
+                token,
+            ))
+            .await;
         }
     };
     let mode = mode(cx, tool, call.task)?;
@@ -87,7 +82,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let detach = detach::of_call(tool, &cx.server.config, cx.meta.detach_after)?;
     // Sessions have no such state: their clients are asked by requests.
     let kept = call
-        .state
+        .request_state
         .filter(|_| cx.session.is_none())
         .map(|state| request_state::open(cx, state, &tool.name, &arguments))
         .transpose()?;
@@ -101,7 +96,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             let retry = resume::Retry {
                 tool,
                 arguments: &arguments,
-                responses: call.responses,
+                responses: call.input_responses,
                 detach,
                 report: Report::new(cx, token, None),
             };
@@ -113,7 +108,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     order::read(cx, &mut new)?;
     if let Some(ask) = &tool.ask_first {
         let collected = match cx.session {
-            None => ask_first::collect(cx, ask, &new, call.responses, first)?,
+            None => ask_first::collect(cx, ask, &new, call.input_responses, first)?,
             // Rare and long: kept out of the future that every call is.
             Some(session) => Box::pin(ask_first::collect_waiting(cx, session, ask, &new)).await?,
         };
@@ -131,7 +126,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             let waiting = synchronous::Waiting {
                 report: Report::new(cx, token, level),
                 detach,
-                given: given(cx, call.responses)?,
+                given: given(cx, call.input_responses)?,
                 bound: None,
             };
             synchronous::run(cx, new, waiting).await
@@ -171,8 +166,7 @@ fn find(cx: &Context<'_>) -> Result<Called, RpcError> {
 
 /// The arguments of a call that has been read before.
 fn arguments_again(cx: &Context<'_>) -> Result<RawJson, RpcError> {
-    let call: Call<'_> = cx.params.read()?;
-    arguments(call.arguments)
+    arguments(cx.params.arguments)
 }
 
 fn arguments(raw: Option<&RawValue>) -> Result<RawJson, RpcError> {
@@ -242,21 +236,17 @@ pub(crate) fn result(cx: &Context<'_>, result: &ToolResult) -> Vec<u8> {
     let room = result.content.as_str().len() + 256;
     cx.reply(room, |out| {
         let meta = meta_of_result(cx);
-        wire::tool_result(out, result, cx.version, &meta);
+        wire::tool_result(out, result, cx.version, meta.as_slice());
     })
 }
 
 /// What is added to the `_meta` of a result of the newer era.
-pub(crate) fn meta_of_result<'a>(cx: &'a Context<'_>) -> Vec<(&'a str, &'a str)> {
-    match cx.version.era() {
-        Era::Legacy => Vec::new(),
-        Era::Modern => {
-            vec![(
-                crate::protocol::names::META_SERVER_INFO,
-                cx.server.info.as_str(),
-            )]
-        }
-    }
+pub(crate) fn meta_of_result<'a>(cx: &'a Context<'_>) -> Option<(&'a str, &'a str)> {
+    let info = (
+        crate::protocol::names::META_SERVER_INFO,
+        cx.server.info.as_str(),
+    );
+    (cx.version.era() == Era::Modern).then_some(info)
 }
 
 async fn create(
@@ -307,7 +297,12 @@ async fn detached(cx: &Context<'_>, id: TaskId) -> Reply {
     let task = task.map_err(from_store)?;
     Ok(match task.outcome.as_deref() {
         // It ended at the last moment.
-        Some(outcome) => wire::response(cx.id.get(), outcome, cx.version, &meta_of_result(cx)),
+        Some(outcome) => wire::response(
+            cx.id.get(),
+            outcome,
+            cx.version,
+            meta_of_result(cx).as_slice(),
+        ),
         None => result(cx, &helpers::unfinished(cx, &task, "", has_helpers(cx))),
     })
 }

@@ -49,7 +49,12 @@ pub(super) async fn run(cx: &Context<'_>, id: TaskId, retry: Retry<'_>) -> Reply
         Followed::Finished => {
             let outcome = watch.task().outcome.as_deref();
             let outcome = outcome.expect("a finished task has an outcome");
-            wire::response(cx.id.get(), outcome, cx.version, &meta_of_result(cx))
+            wire::response(
+                cx.id.get(),
+                outcome,
+                cx.version,
+                meta_of_result(cx).as_slice(),
+            )
         }
         Followed::Asks(questions) => {
             let state =

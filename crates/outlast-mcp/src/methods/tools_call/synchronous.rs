@@ -295,7 +295,7 @@ fn respond(cx: &Context<'_>, outcome: Outcome) -> Reply {
             cx.id.get(),
             &outcome,
             cx.version,
-            &meta_of_result(cx),
+            meta_of_result(cx).as_slice(),
         )),
     }
 }
