@@ -534,7 +534,7 @@ impl<F: FnOnce() -> Tool> IntoTool for F {
 }
 
 struct Typed<A, F> {
-    validator: Option<jsonschema::Validator>,
+    validator: Option<schema::Later>,
     run: F,
     arguments: PhantomData<fn(A)>,
 }
@@ -546,9 +546,9 @@ where
 {
     fn check(&self, arguments: &RawJson) -> Result<(), String> {
         arguments::read::<A>(arguments)?;
-        match &self.validator {
-            Some(validator) => arguments::validate(validator, arguments),
-            None => Ok(()),
+        match self.validator.as_deref() {
+            Some(Some(validator)) => arguments::validate(validator, arguments),
+            _ => Ok(()),
         }
     }
 

@@ -4,6 +4,8 @@
 //! schema does not name it; and it is always an object with `properties`, because clients pass it on
 //! to models that insist on both.
 
+use std::sync::LazyLock;
+
 use outlast_core::RawJson;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -30,11 +32,23 @@ pub(crate) fn of<T: JsonSchema>() -> Map<String, Value> {
 
 /// Checks arguments against what reading them into their type does not check: ranges, lengths,
 /// patterns. `None` where the type says it all, which is the common case and costs nothing per call.
-pub(crate) fn validator(schema: &Value) -> Option<jsonschema::Validator> {
-    says_more_than_its_types(schema)
-        .then(|| jsonschema::draft202012::new(schema).ok())
-        .flatten()
+///
+/// It is compiled for the first call that needs it: the compiler first compiles the schema of schemas,
+/// which takes a good part of a start and of the memory of an idle server.
+pub(crate) fn validator(schema: &Value) -> Option<Later> {
+    says_more_than_its_types(schema).then(|| {
+        let schema = schema.clone();
+        let compile = move || jsonschema::draft202012::new(&schema).ok();
+        LazyLock::new(Box::new(compile) as Box<_>)
+    })
 }
+
+/// A validator that is compiled when it is looked at. `None` if the schema of a type is none, which
+/// would be a mistake of whoever wrote the type's `JsonSchema`; then its types alone are checked.
+pub(crate) type Later = LazyLock<
+    Option<jsonschema::Validator>,
+    Box<dyn FnOnce() -> Option<jsonschema::Validator> + Send>,
+>;
 
 /// Keywords that serde knows nothing of.
 const BEYOND_TYPES: [&str; 10] = [
@@ -190,6 +204,7 @@ mod tests {
     fn only_what_serde_does_not_check_is_checked() {
         assert!(validator(&Value::from(of::<Plain>())).is_none());
         let validator = validator(&Value::from(of::<Ranged>())).unwrap();
+        let validator = validator.as_ref().unwrap();
         assert!(validator.is_valid(&json!({"n": 10})));
         assert!(!validator.is_valid(&json!({"n": 11})));
     }
