@@ -1,6 +1,7 @@
 //! One run: what was asked for, where it happens, and the rows so far.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -95,6 +96,18 @@ impl Bench {
     /// # Errors
     /// If it does not start.
     pub(crate) fn outlast(&self, folder: &Path) -> Result<Server> {
+        self.outlast_with(folder, &[])
+    }
+
+    /// [`Bench::outlast`] with these settings besides.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(crate) fn outlast_with(
+        &self,
+        folder: &Path,
+        settings: &[(&str, &OsStr)],
+    ) -> Result<Server> {
         let address = free_address()?;
         let mut command = Command::new(&self.server);
         command
@@ -102,6 +115,9 @@ impl Bench {
             .arg(address.to_string())
             .arg("--store")
             .arg(format!("sqlite:{}", folder.join("outlast.db").display()));
+        for (name, value) in settings {
+            command.arg(name).arg(value);
+        }
         Server::start(command, address, &folder.join("server.log"))
     }
 
@@ -142,6 +158,7 @@ pub(crate) fn lifecycles(host: &str, pace: Pace) -> Work {
     Work::Lifecycles {
         create: Request::call(host, "add", json!({"a": 2, "b": 3}), true),
         host: host.to_owned(),
+        header: None,
         pace,
     }
 }

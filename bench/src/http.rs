@@ -24,6 +24,7 @@ pub(crate) struct Connection {
 /// A response, borrowed from its connection's buffer.
 pub(crate) struct Response<'a> {
     pub(crate) status: u16,
+    pub(crate) head: &'a [u8],
     pub(crate) body: &'a [u8],
 }
 
@@ -84,6 +85,11 @@ impl Connection {
         };
         let head = &self.buffer[..head_end];
         let status = status(head)?;
+        if status == 202 || status == 204 {
+            // Neither of them has a body here, nor says so.
+            let (head, body) = (&self.buffer[..head_end], &[][..]);
+            return Ok(Response { status, head, body });
+        }
         if let Some(length) = header(head, b"content-length") {
             let length: usize = std::str::from_utf8(length)
                 .ok()
@@ -93,7 +99,8 @@ impl Connection {
                 self.read_more().await?;
             }
             let body = &self.buffer[head_end..head_end + length];
-            return Ok(Response { status, body });
+            let head = &self.buffer[..head_end];
+            return Ok(Response { status, head, body });
         }
         if header(head, b"transfer-encoding").is_none() {
             return Err(invalid("a response with neither content-length nor chunks"));
@@ -124,6 +131,7 @@ impl Connection {
         }
         Ok(Response {
             status,
+            head: &self.buffer[..head_end],
             body: &self.decoded,
         })
     }

@@ -33,6 +33,8 @@ pub(crate) enum Work {
     Lifecycles {
         create: Request,
         host: String,
+        /// A line for the head of each poll.
+        header: Option<String>,
         pace: Pace,
     },
 }
@@ -180,6 +182,7 @@ impl Client {
             Work::Lifecycles {
                 mut create,
                 host,
+                header,
                 pace,
             } => {
                 create.number_from(self.number);
@@ -194,6 +197,9 @@ impl Client {
                     let number = self.number;
                     let get = get.get_or_insert_with(|| {
                         let mut get = Request::get(&host, &task);
+                        if let Some(header) = &header {
+                            get = get.with_header(header);
+                        }
                         get.number_from(number);
                         get
                     });

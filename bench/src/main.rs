@@ -10,6 +10,7 @@
 //! CPU time a request says which of them was the limit.
 
 mod bench;
+mod client;
 mod disk;
 mod http;
 mod load;
@@ -19,6 +20,7 @@ mod peers;
 mod process;
 mod report;
 mod rows;
+mod socket;
 mod stats;
 mod wire;
 
@@ -93,11 +95,27 @@ enum What {
     Resume,
     /// A thousand watchers of one task.
     Watchers,
+    /// Steps a second, beside bare commits.
+    Steps,
+    /// Suspensions a second, beside bare commits.
+    Suspends,
+    /// Children of one task, beside bare commits.
+    FanOut,
+    /// How exactly time limits hold; on an idle machine.
+    Timeouts,
+    /// Calls and polls with a bearer token, beside none.
+    Users,
+    /// A thousand open streams: memory, and calls beside them.
+    Streams,
+    /// Ten thousand sessions of the older era: the same.
+    Sessions,
+    /// How soon WebSockets hear of an event and of a start.
+    Sockets,
     /// A store with a million finished tasks.
     Million,
 }
 
-const ALL: [What; 9] = [
+const ALL: [What; 17] = [
     What::Calls,
     What::Polls,
     What::Lifecycles,
@@ -106,6 +124,14 @@ const ALL: [What; 9] = [
     What::Idle,
     What::Resume,
     What::Watchers,
+    What::Steps,
+    What::Suspends,
+    What::FanOut,
+    What::Timeouts,
+    What::Users,
+    What::Streams,
+    What::Sessions,
+    What::Sockets,
     What::Million,
 ];
 
@@ -151,6 +177,14 @@ async fn run(mut arguments: Arguments) -> Result<()> {
             What::Idle => rows::startup::idle(&mut bench).await,
             What::Resume => rows::resume::resume(&mut bench).await,
             What::Watchers => rows::watchers::watchers(&mut bench).await,
+            What::Steps => rows::engine::steps(&mut bench).await,
+            What::Suspends => rows::engine::suspends(&mut bench).await,
+            What::FanOut => rows::engine::fan_out(&mut bench).await,
+            What::Timeouts => rows::timeouts::timeouts(&mut bench).await,
+            What::Users => rows::users::users(&mut bench).await,
+            What::Streams => rows::crowds::streams(&mut bench).await,
+            What::Sessions => rows::crowds::sessions(&mut bench).await,
+            What::Sockets => rows::sockets::sockets(&mut bench).await,
             What::Million => rows::million::million(&mut bench).await,
             What::Quick | What::All => Ok(()),
         }

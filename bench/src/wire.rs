@@ -97,6 +97,18 @@ impl Request {
         }
     }
 
+    /// This request with one more line in its head, given without its end.
+    pub(crate) fn with_header(mut self, line: &str) -> Self {
+        let at = find(&self.bytes, b"\r\n").expect("a head has lines") + 2;
+        let line = format!("{line}\r\n");
+        self.bytes.splice(at..at, line.bytes());
+        self.id_at += line.len();
+        for at in &mut self.task_at {
+            *at += line.len();
+        }
+        self
+    }
+
     /// Gives this copy its own range of ids, so that no two connections ever
     /// have the same id in flight.
     pub(crate) fn number_from(&mut self, range: usize) {
@@ -129,6 +141,20 @@ impl Request {
     pub(crate) fn id_text(&self) -> String {
         String::from_utf8_lossy(&self.bytes[self.id_at..self.id_at + 8]).into_owned()
     }
+}
+
+/// A POST of a message of 2025-11-25, within a session or to open one.
+pub(crate) fn legacy(host: &str, session: Option<&str>, message: &Value) -> Vec<u8> {
+    let body = message.to_string();
+    let session = session.map_or_else(String::new, |session| {
+        format!("Mcp-Session-Id: {session}\r\nMCP-Protocol-Version: 2025-11-25\r\n")
+    });
+    format!(
+        "POST /mcp HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\n{session}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 /// The value of the first `"taskId":"…"` in a response's body.
@@ -180,6 +206,19 @@ mod tests {
         let bytes = request.next().to_vec();
         assert!(find(&bytes, b"Mcp-Name: cccc-dddd\r\n").is_some());
         assert_eq!(body(&bytes)["params"]["taskId"], "cccc-dddd");
+    }
+
+    #[test]
+    fn a_header_moves_what_is_behind_it() {
+        let mut request = Request::get("h", "aaaa-bbbb").with_header("Authorization: Bearer t");
+        request.set_task("cccc-dddd");
+        request.number_from(3);
+        let bytes = request.next().to_vec();
+        assert!(find(&bytes, b"\r\nAuthorization: Bearer t\r\n").is_some());
+        assert!(find(&bytes, b"Mcp-Name: cccc-dddd\r\n").is_some());
+        let body = body(&bytes);
+        assert_eq!(body["params"]["taskId"], "cccc-dddd");
+        assert_eq!(body["id"], 13_000_000);
     }
 
     #[test]

@@ -2,8 +2,13 @@
 
 pub(crate) mod calls;
 pub(crate) mod create;
+pub(crate) mod crowds;
+pub(crate) mod engine;
 pub(crate) mod lifecycles;
 pub(crate) mod million;
 pub(crate) mod resume;
+pub(crate) mod sockets;
 pub(crate) mod startup;
+pub(crate) mod timeouts;
+pub(crate) mod users;
 pub(crate) mod watchers;

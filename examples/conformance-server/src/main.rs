@@ -6,6 +6,7 @@
 //! `--stdio` outlives its client, so its file stays.
 
 mod content;
+mod load;
 mod offered;
 mod questions;
 mod rounds;
@@ -34,6 +35,7 @@ fn server() -> Result<Server> {
         .instructions("Tools whose behaviour test suites know.")
         .tool(a_ping)
         .tools(work::tools())
+        .tools(load::tools())
         .tools(questions::tools())
         .tools(rounds::tools())
         .tools(content::tools()?))
