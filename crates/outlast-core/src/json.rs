@@ -88,15 +88,23 @@ impl TryFrom<Box<RawValue>> for RawJson {
     }
 }
 
-/// Whether a grammatical text can be read as a tree. Most texts are seen to be harmless without being
-/// read.
+/// Whether a grammatical text can be read as a tree. Most texts are seen to be harmless in one pass
+/// that looks at each byte alone.
 fn check(text: &str) -> serde_json::Result<()> {
     let bytes = text.as_bytes();
-    let opened = bytes.iter().filter(|byte| matches!(byte, b'[' | b'{'));
-    let suspicious = bytes.contains(&b'\\')
-        || opened.count() > MAX_DEPTH
+    let (mut opened, mut escapes, mut exponent, mut before) = (0_usize, false, false, 0);
+    for byte in bytes {
+        opened += usize::from(matches!(byte, b'[' | b'{'));
+        escapes |= *byte == b'\\';
+        // Inside strings too, where it means nothing: then it is looked for again below.
+        exponent |= u8::is_ascii_digit(&before) & byte.eq_ignore_ascii_case(&b'e');
+        before = *byte;
+    }
+    let suspicious = escapes
+        || opened > MAX_DEPTH
         // Without escapes every second quote ends a string, so what is left are the parts outside.
-        || text.split('"').step_by(2).any(|outside| outside.len() > LONG || has_exponent(outside));
+        || ((exponent || text.len() > LONG)
+            && text.split('"').step_by(2).any(|outside| outside.len() > LONG || has_exponent(outside)));
     if !suspicious {
         return Ok(());
     }
@@ -190,6 +198,7 @@ mod tests {
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         for good in [
             r#"{"a":[1,-2.5,1e3,true,null],"b":"\ud83d\ude00 \n 1e999","c":"9e999"}"#,
+            r#"{"a":"9e999","b":[1]}"#,
             "1e308",
             &"9".repeat(300),
             &nested(MAX_DEPTH),
@@ -205,6 +214,7 @@ mod tests {
             r#"{"a\udfff":1}"#,
             "1e999",
             "[0,-9E999]",
+            r#"{"a":"9","b":9e999}"#,
             &"9".repeat(400),
             &nested(MAX_DEPTH + 1),
         ] {
