@@ -37,7 +37,10 @@ impl Written {
     /// 24 and a page. A frame with another salt is left over from before; one that says how large the
     /// database is ends a commit.
     fn read(path: &Path) -> Self {
-        let log = fs::read(path.with_extension("db-wal")).unwrap();
+        let log = fs::read(path.with_extension("db-wal")).unwrap_or_default();
+        if log.len() < 32 {
+            return Self::default();
+        }
         let number = |bytes: &[u8]| u32::from_be_bytes(bytes[..4].try_into().unwrap());
         let page = usize::try_from(number(&log[8..])).unwrap();
         let salts = &log[16..24];
@@ -50,22 +53,21 @@ impl Written {
     }
 }
 
-struct Store1 {
+struct Counted {
     store: SqliteStore,
     path: std::path::PathBuf,
     by: ClaimBy,
 }
 
-impl Store1 {
-    fn open(files: &Files) -> Self {
-        let path = files.next_path();
+impl Counted {
+    fn open(path: &Path) -> Self {
         let tool = ToolVersion {
             tool: "tool".into(),
             version: "1".into(),
         };
         Self {
-            store: open(&path, Arc::new(ManualClock::default())),
-            path,
+            store: open(path, Arc::new(ManualClock::default())),
+            path: path.to_owned(),
             by: ClaimBy {
                 worker: WorkerId::random(),
                 tools: Arc::new([tool].into()),
@@ -118,15 +120,19 @@ impl Store1 {
 #[test]
 fn each_operation_is_one_commit_of_few_pages() {
     let files = Files::new();
-    let one = Store1::open(&files);
+    let path = files.next_path();
     block_on(async {
         for filled in [0, MANY] {
-            // These share commits, so the log is not begun anew while it is counted.
+            let one = Counted::open(&path);
             let fill = (0..filled).map(|_| async {
                 let lease = one.create().await;
                 one.finish(&lease).await;
             });
             join_all(fill).await;
+            // Into the file with it: the log must not be begun anew while it is counted.
+            one.store.close().await.unwrap();
+            drop(one);
+            let one = Counted::open(&path);
             let leases = std::sync::Mutex::new(Vec::new());
             let create = one
                 .count(|_| async {
@@ -148,6 +154,7 @@ fn each_operation_is_one_commit_of_few_pages() {
                 assert_eq!(written.commits, EACH, "{what}");
                 assert!(written.pages <= budget * EACH, "{what}: {written:?}");
             }
+            one.store.close().await.unwrap();
         }
     });
 }
