@@ -245,7 +245,11 @@ async fn what_cannot_hold_refuses_the_start() {
     let wrong = [
         (quick(), hourly().call("nothing", &json("{}")), "nothing"),
         (inline, hourly(), "never runs as a task"),
-        (picky(), hourly().call("work", &json("[]")), "n must be"),
+        (
+            picky(),
+            hourly().call("work", &json(r#"{"n":"x"}"#)),
+            "n must be",
+        ),
         (quick(), hourly().priority(101), "101"),
         (
             secret,
