@@ -45,6 +45,7 @@ pub(crate) struct Outlast {
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     Serve(Box<serve::Serve>),
+    Worker(Box<serve::Work>),
     Init(init::Init),
     Check(check::Check),
     Call(Box<call::Call>),
@@ -62,6 +63,7 @@ impl Outlast {
     pub(crate) fn run(self) -> ExitCode {
         match self.subcommand {
             Subcommands::Serve(serve) => serve.run(),
+            Subcommands::Worker(worker) => worker.run(),
             Subcommands::Init(init) => init.run(),
             Subcommands::Check(check) => check.run(),
             Subcommands::Call(call) => call.run(),

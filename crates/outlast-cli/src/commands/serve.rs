@@ -26,9 +26,27 @@ pub(crate) struct Serve {
     settings: Settings,
 }
 
+/// Run the tools of a configuration file for servers elsewhere: a store that is shared is needed
+/// (--store redis://HOST), and any number of workers may run.
+#[derive(Debug, Args)]
+pub(crate) struct Work {
+    #[command(flatten)]
+    serve: Serve,
+}
+
+impl Work {
+    pub(super) fn run(self) -> ExitCode {
+        self.serve.run_as(true)
+    }
+}
+
 impl Serve {
     pub(super) fn run(self) -> ExitCode {
-        match self.serve() {
+        self.run_as(false)
+    }
+
+    fn run_as(self, worker: bool) -> ExitCode {
+        match self.serve(worker) {
             Ok(code) => code,
             Err(sentence) => {
                 eprintln!("{sentence}");
@@ -37,7 +55,7 @@ impl Serve {
         }
     }
 
-    fn serve(self) -> Result<ExitCode, String> {
+    fn serve(self, worker: bool) -> Result<ExitCode, String> {
         let config = FileConfig::load(&self.config).map_err(|error| error.to_string())?;
         if config.tools.is_empty() {
             eprintln!("warning: {} has no tools", self.config.display());
@@ -45,7 +63,14 @@ impl Serve {
         let server = server(config, &self.settings)?;
         let runtime = tokio::runtime::Runtime::new()
             .map_err(|error| format!("the server cannot be started: {error}"))?;
-        Ok(match runtime.block_on(server.run_with(self.settings)) {
+        let ended = runtime.block_on(async {
+            if worker {
+                server.work_with(self.settings).await
+            } else {
+                server.run_with(self.settings).await
+            }
+        });
+        Ok(match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error}");

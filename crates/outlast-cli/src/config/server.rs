@@ -61,7 +61,7 @@ pub struct ServerConfig {
     pub instructions: Option<String>,
     /// The address for HTTP, `HOST:PORT`.
     pub listen: Option<String>,
-    /// The store, `sqlite:` and an absolute path.
+    /// The store: `sqlite:` and an absolute path, or the address of a Redis.
     pub store: Option<String>,
     /// Task support of every tool that does not say otherwise.
     pub task: Option<TaskSupport>,
@@ -170,6 +170,9 @@ fn read_listen(section: &Section<'_>, folder: &Path) -> Option<String> {
 
 fn read_store(section: &Section<'_>, folder: &Path) -> Option<String> {
     let store = section.text("store")?;
+    if store.contains("://") && store.parse::<outlast::StoreUrl>().is_ok() {
+        return Some(store.to_owned());
+    }
     match store.strip_prefix("sqlite:") {
         Some(path) if !path.is_empty() && !path.starts_with(':') => {
             Some(format!("sqlite:{}", resolve(folder, path).display()))
@@ -178,8 +181,8 @@ fn read_store(section: &Section<'_>, folder: &Path) -> Option<String> {
             section.wrong(
                 "store",
                 format!(
-                    "\"{store}\" is not a store; allowed: sqlite:PATH, for example \
-                         sqlite:outlast.db"
+                    "\"{store}\" is not a store; allowed: sqlite:PATH or redis://HOST, \
+                     for example sqlite:outlast.db"
                 ),
             );
             None

@@ -8,6 +8,7 @@ mod run;
 mod running;
 mod secret_key;
 mod socket;
+mod store;
 mod unix;
 
 use std::any::TypeId;

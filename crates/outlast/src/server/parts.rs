@@ -10,11 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::Store;
 use outlast_engine::Engine;
 use outlast_http::auth::{AnyOf, Gate, GateOptions};
 use outlast_http::{HttpServer, RestOptions};
-use outlast_sqlite::{Options, SqliteStore};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,13 +21,14 @@ use super::connections::Connections;
 use super::running::RunningServer;
 use super::secret_key;
 use super::socket::{self, Door};
+use super::store::open_store;
 use super::unix::{self, UnixDoor};
 use super::{Server, Stops};
 use crate::bridge::{self, Identity};
 use crate::error::StartError;
 use crate::icon::icons;
-use crate::settings::place::usual_store;
-use crate::settings::{Listen, Settings, Synchronous};
+use crate::settings::place::{beside_store, usual_store};
+use crate::settings::{Listen, Settings, StoreAt};
 
 /// Who started the server, which decides when it ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,10 +43,14 @@ pub(crate) enum Origin {
 pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 impl Server {
-    /// The store's file, with every link in its path resolved as far as it exists.
+    /// The store's file, with every link in its path resolved as far as it exists; for a store that is
+    /// no file, the place of what stands beside it on this machine.
     pub(crate) fn database(&self, settings: &Settings) -> Result<PathBuf, StartError> {
         let path = match &settings.store {
-            Some(store) => store.path().to_owned(),
+            Some(store) => match store.at() {
+                StoreAt::Sqlite(path) => path.clone(),
+                StoreAt::Redis(address) => beside_store(&self.name, address)?,
+            },
             None => usual_store(&self.name)?,
         };
         let path = std::path::absolute(&path).unwrap_or(path);
@@ -130,17 +133,25 @@ impl Server {
         }
         let unix_path = listen.as_ref().and_then(Listen::unix_path);
         let database = self.database(settings)?;
-        let store = open_store(&database, &self.name, settings)?;
+        let opened = open_store(&database, &self.name, settings).await?;
+        let store = Arc::clone(&opened.store);
+        let info = store.info();
+        if !info.durable {
+            tracing::warn!(
+                "{} keeps no append-only file: tasks are lost when it restarts",
+                info.location
+            );
+        }
         let listeners = bind_all(wanted).await?;
         let unix_listener = unix_path.map(unix::bind).transpose()?;
-        let socket_path = socket::socket_path(&database);
+        let (socket_path, place) = opened.socket_path(&database)?;
         let door_listener = bind_socket(&socket_path)?;
         let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
         let reached_at = match addresses.first() {
             Some(address) => format!("http://{address}{mcp_path}"),
             None => socket_path.display().to_string(),
         };
-        store.set_address(&reached_at)?;
+        opened.set_address(&reached_at)?;
 
         let begun = self.begin(stops).await?;
         let catalog = begun.settle(settings)?;
@@ -148,7 +159,7 @@ impl Server {
         state.insert(catalog.clone());
         let tools = catalog.offer().tools();
         let key = secret_key::load(&database, &*store, tools.have_secrets()).await?;
-        let mut engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
+        let mut engine = Engine::builder(Arc::clone(&store))
             .tools(tools)
             .state(state)
             .schedules(self.all_schedules());
@@ -230,6 +241,8 @@ impl Server {
             mcp_path: mcp_path.to_owned(),
             unix_path: unix_path.map(Path::to_owned),
             database,
+            location: info.location,
+            _place: place,
             socket_path,
             closing,
             handover,
@@ -301,19 +314,6 @@ fn make_folder(folder: &Path) -> Result<(), StartError> {
             folder.display()
         ))
     })
-}
-
-fn open_store(
-    database: &Path,
-    name: &str,
-    settings: &Settings,
-) -> Result<Arc<SqliteStore>, StartError> {
-    let mut options = Options::new(database, name);
-    options.synchronous = match settings.synchronous {
-        Some(Synchronous::Normal) => outlast_sqlite::Synchronous::Normal,
-        Some(Synchronous::Full) | None => outlast_sqlite::Synchronous::Full,
-    };
-    Ok(Arc::new(SqliteStore::open(options)?))
 }
 
 /// All addresses of a name; that of another family may be missing on this machine.

@@ -11,7 +11,7 @@ use super::parts::{Origin, SHUTDOWN_GRACE};
 use super::running::RunningServer;
 use crate::bridge::{self, Stage};
 use crate::error::StartError;
-use crate::settings::{Listen, LogLevel, Settings, StdioMode};
+use crate::settings::{Listen, LogLevel, Settings, StdioMode, StoreAt};
 use crate::{Result, blocking};
 
 /// The exit code of a server that did not start.
@@ -77,6 +77,26 @@ impl Server {
                 } else {
                     NOT_STARTED
                 });
+            }
+        }
+    }
+
+    /// Runs as a worker: runs the tools of a store that other servers serve, and listens nowhere but on a
+    /// socket for this machine. Ends, and fails to start, as [`Server::run`] does.
+    ///
+    /// # Errors
+    /// As [`Server::run`].
+    ///
+    /// # Panics
+    /// As [`Server::run`].
+    pub async fn work_with(self, settings: Settings) -> Result<()> {
+        let settings = settings.over(self.settings.clone());
+        start_log(settings.log_level.unwrap_or(LogLevel::Info));
+        match self.run_worker(&settings).await {
+            Ok(result) => result,
+            Err(error) => {
+                eprintln!("{}: {error}", self.name);
+                std::process::exit(NOT_STARTED);
             }
         }
     }
@@ -147,6 +167,22 @@ impl Server {
         Ok(stop(running, grace(settings), signals).await)
     }
 
+    async fn run_worker(&self, settings: &Settings) -> Result<Result<()>, StartError> {
+        let shared = settings.store.as_ref();
+        if !shared.is_some_and(|store| matches!(store.at(), StoreAt::Redis(_))) {
+            return Err(StartError::new(
+                "a worker needs a store that it can share with a server: say --store redis://HOST \
+                 (a SQLite file has one server, which runs its tools itself)",
+            ));
+        }
+        let mut signals = Signals::listen()?;
+        let running = self.assemble(settings, None, Origin::Owner).await?;
+        eprintln!("{}: working", self.name);
+        self.announce(&running);
+        signals.next().await;
+        Ok(stop(running, grace(settings), signals).await)
+    }
+
     async fn run_detached(&self, settings: &Settings) -> Result<Result<()>, StartError> {
         let mut signals = Signals::listen()?;
         let listen = settings.listen.clone();
@@ -206,11 +242,7 @@ impl Server {
         if let Some(path) = &running.unix_path {
             eprintln!("{}: listening on unix:{}", self.name, path.display());
         }
-        eprintln!(
-            "{}: tasks are kept in {}",
-            self.name,
-            running.database.display()
-        );
+        eprintln!("{}: tasks are kept in {}", self.name, running.location);
     }
 }
 

@@ -34,6 +34,10 @@ pub struct RunningServer {
     pub(super) mcp_path: String,
     pub(super) unix_path: Option<PathBuf>,
     pub(super) database: PathBuf,
+    /// Where the tasks are, for people.
+    pub(super) location: String,
+    /// Keeps the place beside the store, where several servers may want it.
+    pub(super) _place: Option<std::fs::File>,
     pub(super) socket_path: PathBuf,
     pub(super) closing: CancellationToken,
     pub(super) handover: CancellationToken,
@@ -54,7 +58,7 @@ impl RunningServer {
         Some(format!("http://{}{}", self.local_addr()?, self.mcp_path))
     }
 
-    /// The store's file.
+    /// The store's file; for a store that is no file, the place of what stands beside it on this machine.
     pub fn database(&self) -> &Path {
         &self.database
     }

@@ -15,6 +15,7 @@ use outlast_http::auth::AuthSettings;
 use outlast_mcp::Helpers;
 use serde::Deserialize;
 
+pub(crate) use values::StoreAt;
 pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
 
 /// How a server runs. All of it is optional.
@@ -23,7 +24,7 @@ pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
 /// |---|---|---|---|
 /// | `listen` | `--listen HOST:PORT\|unix:PATH` | `OUTLAST_LISTEN` | `127.0.0.1:9876`; with `--stdio`, nowhere |
 /// | `stdio` | `--stdio[=bridge\|inline]` | `OUTLAST_STDIO` | HTTP |
-/// | `store` | `--store sqlite:PATH` | `OUTLAST_STORE` | `$XDG_STATE_HOME/outlast/<server name>/outlast.db` |
+/// | `store` | `--store sqlite:PATH`, `--store redis://HOST` | `OUTLAST_STORE` | `$XDG_STATE_HOME/outlast/<server name>/outlast.db` |
 /// | `synchronous` | `--synchronous full\|normal` | `OUTLAST_SYNCHRONOUS` | `full` |
 /// | `task` | `--task forbidden\|optional\|required` | `OUTLAST_TASK` | each tool's own word, else `forbidden` |
 /// | `retention` | `--retention TIME` | `OUTLAST_RETENTION` | 24 hours |
@@ -102,8 +103,8 @@ pub struct Settings {
           require_equals = true, default_missing_value = "bridge")]
     pub stdio: Option<StdioMode>,
 
-    /// Where tasks are kept, sqlite:PATH [default: in the user's state folder]
-    #[arg(long, env = "OUTLAST_STORE", value_name = "URL")]
+    /// Where tasks are kept, sqlite:PATH or redis://HOST [default: in the user's state folder]
+    #[arg(long, env = "OUTLAST_STORE", value_name = "URL", hide_env_values = true)]
     pub store: Option<StoreUrl>,
 
     /// What an acknowledged write survives: loss of power too (full), or kill -9 only (normal)
@@ -265,6 +266,8 @@ mod tests {
         assert_eq!(settings.stdio, Some(StdioMode::Bridge));
         assert_eq!(settings.task, Some(TaskSupport::Optional));
         assert_eq!(settings.shutdown_grace, Some(Duration::from_secs(90)));
+        let redis = parse(&["--store", "redis://u:secret@host:1/2?prefix=a"]).unwrap();
+        assert_eq!(format!("{:?}", redis.store), "Some(redis://host:1/2)");
         let inline = parse(&["--stdio=inline"]).unwrap();
         assert_eq!(inline.stdio, Some(StdioMode::Inline));
     }

@@ -1,4 +1,5 @@
-//! Where the store is when nobody says.
+//! Where the store is when nobody says, and where a server keeps what belongs to its machine when its
+//! tasks are elsewhere.
 
 use std::path::PathBuf;
 
@@ -22,6 +23,18 @@ pub(crate) fn usual_store(server: &str) -> Result<PathBuf, String> {
                 .into(),
         ),
     }
+}
+
+/// What stands beside the tasks of a server whose store is at `address`: its socket, its key and the
+/// folders of its commands. The same for every server of that store on this machine.
+///
+/// # Errors
+/// As [`usual_store`].
+pub(crate) fn beside_store(server: &str, address: &str) -> Result<PathBuf, String> {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(address.as_bytes());
+    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Ok(usual_store(server)?.with_file_name(format!("redis-{name}")))
 }
 
 /// The server's name as the name of a folder.

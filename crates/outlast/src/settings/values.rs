@@ -115,18 +115,29 @@ pub(super) fn mcp_path_in_file<'de, D: Deserializer<'de>>(
         .transpose()
 }
 
-/// Where tasks are kept: `sqlite:` and the path of a file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StoreUrl(PathBuf);
+/// Where tasks are kept: `sqlite:` and the path of a file, for one server, or the address of a Redis,
+/// for any number of them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(StoreAt);
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum StoreAt {
+    /// A file.
+    Sqlite(PathBuf),
+    /// An address, perhaps with a password.
+    Redis(String),
+}
+
+/// The schemes of Redis: a password may stand in such an address.
+const REDIS: [&str; 4] = ["redis://", "rediss://", "valkey://", "redis+unix://"];
 
 impl StoreUrl {
     /// A SQLite file. A relative path is resolved against the current folder when the server starts.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self(StoreAt::Sqlite(path.into()))
     }
 
-    /// The file.
-    pub(crate) fn path(&self) -> &Path {
+    pub(crate) fn at(&self) -> &StoreAt {
         &self.0
     }
 }
@@ -135,18 +146,37 @@ impl FromStr for StoreUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if REDIS.iter().any(|scheme| text.starts_with(scheme)) {
+            return Ok(Self(StoreAt::Redis(text.into())));
+        }
         match text.strip_prefix("sqlite:") {
-            Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Self(path.into())),
+            Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Self::sqlite(path)),
             _ => Err(format!(
-                "{text:?} is not a store; write sqlite:PATH, for example sqlite:outlast.db"
+                "{text:?} is not a store; write sqlite:PATH or redis://HOST, for example \
+                 sqlite:outlast.db"
             )),
         }
     }
 }
 
+/// Without what stands before the host, which may be a password.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sqlite:{}", self.0.display())
+        match &self.0 {
+            StoreAt::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            StoreAt::Redis(url) => {
+                let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
+                let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+                let rest = rest.split_once('?').map_or(rest, |(host, _)| host);
+                write!(f, "{scheme}://{rest}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,0 +1,108 @@
+//! Opening the store that the settings name.
+//!
+//! A SQLite file has one server, and its lock says which. A Redis has any number, on one machine too;
+//! what stands beside the store there (the socket that bridges and the command line look for) belongs
+//! to the first of them, and the others have a socket of their own name.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use outlast_core::Store;
+use outlast_sqlite::{Options, SqliteStore};
+
+use super::socket::{beside, socket_path};
+use crate::error::StartError;
+use crate::settings::{Settings, StoreAt, Synchronous};
+
+/// An open store, and what belongs to its kind.
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+    kind: Kind,
+}
+
+enum Kind {
+    Sqlite(Arc<SqliteStore>),
+    #[cfg(feature = "redis")]
+    Redis,
+}
+
+/// Opens the store; `database` is its file, or the place beside it.
+///
+/// # Errors
+/// The store's, in a sentence that says what to do.
+pub(super) async fn open_store(
+    database: &Path,
+    name: &str,
+    settings: &Settings,
+) -> Result<Opened, StartError> {
+    match settings.store.as_ref().map(|store| store.at()) {
+        Some(StoreAt::Redis(address)) => open_redis(address, name).await,
+        Some(StoreAt::Sqlite(_)) | None => {
+            let mut options = Options::new(database, name);
+            options.synchronous = match settings.synchronous {
+                Some(Synchronous::Normal) => outlast_sqlite::Synchronous::Normal,
+                Some(Synchronous::Full) | None => outlast_sqlite::Synchronous::Full,
+            };
+            let store = Arc::new(SqliteStore::open(options)?);
+            Ok(Opened {
+                store: Arc::clone(&store) as Arc<dyn Store>,
+                kind: Kind::Sqlite(store),
+            })
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+async fn open_redis(address: &str, name: &str) -> Result<Opened, StartError> {
+    let options = outlast_redis::Options::new(address, name);
+    let open = move || outlast_redis::RedisStore::open(options);
+    let opened = tokio::task::spawn_blocking(open).await;
+    let store = opened.map_err(|_| StartError::new("the task store cannot be opened"))??;
+    Ok(Opened {
+        store: Arc::new(store),
+        kind: Kind::Redis,
+    })
+}
+
+#[cfg(not(feature = "redis"))]
+async fn open_redis(_address: &str, _name: &str) -> Result<Opened, StartError> {
+    let message = "this program was built without Redis: build it with the feature `redis`, or name a \
+                   file with --store sqlite:PATH";
+    Err(StartError::new(message))
+}
+
+impl Opened {
+    /// Where this server's socket is to be, and what keeps others on this machine from that place.
+    ///
+    /// # Errors
+    /// The folder of what stands beside the store cannot be used.
+    pub(super) fn socket_path(&self, database: &Path) -> Result<(PathBuf, Option<File>), StartError> {
+        if let Kind::Sqlite(_) = self.kind {
+            return Ok((socket_path(database), None));
+        }
+        let path = beside(database, ".lock");
+        let cannot = |error: std::io::Error| {
+            StartError::new(format!("cannot use {}: {error}", path.display()))
+        };
+        let mut options = File::options();
+        options.create(true).write(true).truncate(false);
+        let lock = options.open(&path).map_err(cannot)?;
+        if lock.try_lock().is_ok() {
+            return Ok((socket_path(database), Some(lock)));
+        }
+        let own = format!("-{}", std::process::id());
+        Ok((socket_path(&beside(database, &own)), None))
+    }
+
+    /// Says where the server is reached, for one that finds the store taken.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub(super) fn set_address(&self, address: &str) -> Result<(), StartError> {
+        if let Kind::Sqlite(store) = &self.kind {
+            store.set_address(address)?;
+        }
+        Ok(())
+    }
+}
