@@ -522,7 +522,10 @@ fn impossible_servers_and_files_are_named() {
             "[server]\nlisten = \"localhost:99999\"",
             "is not an address",
         ),
-        ("[server]\nstore = \"postgres://x\"", "allowed: sqlite:PATH or redis://HOST"),
+        (
+            "[server]\nstore = \"postgres://x\"",
+            "allowed: sqlite:PATH or redis://HOST",
+        ),
         (
             "[server]\nstore = \"sqlite::memory:\"",
             "allowed: sqlite:PATH or redis://HOST",

@@ -77,7 +77,10 @@ impl Opened {
     ///
     /// # Errors
     /// The folder of what stands beside the store cannot be used.
-    pub(super) fn socket_path(&self, database: &Path) -> Result<(PathBuf, Option<File>), StartError> {
+    pub(super) fn socket_path(
+        &self,
+        database: &Path,
+    ) -> Result<(PathBuf, Option<File>), StartError> {
         if let Kind::Sqlite(_) = self.kind {
             return Ok((socket_path(database), None));
         }

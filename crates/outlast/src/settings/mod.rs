@@ -104,7 +104,12 @@ pub struct Settings {
     pub stdio: Option<StdioMode>,
 
     /// Where tasks are kept, sqlite:PATH or redis://HOST [default: in the user's state folder]
-    #[arg(long, env = "OUTLAST_STORE", value_name = "URL", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "OUTLAST_STORE",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     pub store: Option<StoreUrl>,
 
     /// What an acknowledged write survives: loss of power too (full), or kill -9 only (normal)

@@ -33,7 +33,11 @@ pub(crate) fn usual_store(server: &str) -> Result<PathBuf, String> {
 pub(crate) fn beside_store(server: &str, address: &str) -> Result<PathBuf, String> {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(address.as_bytes());
-    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let name: String = digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Ok(usual_store(server)?.with_file_name(format!("redis-{name}")))
 }
 
