@@ -1,6 +1,6 @@
 //! The scripts, and what they are called with.
 
-/// A script: its number is its place in [`SOURCES`].
+/// A script; [`sources`] has its text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Script {
     Commit,
