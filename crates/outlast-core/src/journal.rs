@@ -4,6 +4,8 @@
 //! it and takes the recorded value instead of running the work. Order is not compared, so steps may
 //! run side by side.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -157,6 +159,10 @@ pub struct JournalEntry {
     pub recorded: Recorded,
     /// When it was recorded.
     pub at: Timestamp,
+    /// How long the work of a step took, with its tries. Told by whoever did it, and good for nothing
+    /// but to be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<Duration>,
 }
 
 impl JournalEntry {
@@ -168,6 +174,7 @@ impl JournalEntry {
             input_hash,
             recorded: Recorded::Value(RawJson::of(&child).expect("an id has a JSON form")),
             at,
+            took: None,
         }
     }
 }

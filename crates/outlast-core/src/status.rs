@@ -14,7 +14,7 @@ pub enum Era {
 }
 
 /// What the engine knows about a task. Never on the wire as a status; each value names who moves it on.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Waits for its `run_at`. The scheduler makes it `queued`.
@@ -56,7 +56,7 @@ impl Phase {
 }
 
 /// The status words of both protocol eras.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatus {
     /// Not finished, and nothing is asked of the client.

@@ -29,7 +29,8 @@ use crate::blob::Blobs;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Result;
 use crate::event::{Event, RescueReason};
-use crate::id::{Owner, TaskId, WorkerId};
+pub use crate::filter::{Filter, Page, Stats};
+use crate::id::{TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::limit::{Control, Controls};
@@ -38,7 +39,7 @@ use crate::machine::{Answered, AttemptEnd, CancelMode};
 use crate::progress::Progress;
 use crate::schedule::Schedule;
 use crate::signal::{NewSignal, Signal};
-use crate::status::{Era, Phase, TaskStatus};
+use crate::status::Phase;
 use crate::task::{Awaiting, Lease, NewTask, Task};
 use crate::usage::Usage;
 
@@ -357,7 +358,8 @@ pub trait Store: Reads + Side + Blobs {
     async fn report(&self, lease: &Lease, report: Report) -> Result<()>;
 
     /// Records a journal entry, once (I8): if one with the same kind and name is there, it is
-    /// returned and the new one forgotten. A new entry ends the count of crashes.
+    /// returned and the new one forgotten. A new entry ends the count of crashes. `took` is
+    /// [`JournalEntry::took`].
     ///
     /// # Errors
     /// [`crate::Error::LeaseLost`]; [`crate::Error::JournalMismatch`] if the entry that is there has
@@ -370,6 +372,7 @@ pub trait Store: Reads + Side + Blobs {
         name: &str,
         input_hash: Option<u64>,
         recorded: Recorded,
+        took: Option<Duration>,
     ) -> Result<JournalEntry>;
 
     /// Creates a task as a child of the one that runs under `lease`, and records its id in that one's
@@ -486,55 +489,6 @@ pub trait Store: Reads + Side + Blobs {
     async fn close(&self) -> Result<()>;
 }
 
-/// Which tasks to list.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Filter {
-    /// Only this owner's. `None` lists everybody's and is for operators.
-    pub owner: Option<Owner>,
-    /// Only of this tool.
-    pub tool: Option<String>,
-    /// Only children of this task, detached ones too.
-    pub parent: Option<TaskId>,
-    /// Only in these phases; empty means all.
-    pub phases: Vec<Phase>,
-    /// Only with these statuses, as the newer era says them; empty means all.
-    pub statuses: Vec<TaskStatus>,
-}
-
-impl Filter {
-    /// Whether a task is one of those asked for.
-    pub fn matches(&self, task: &Task) -> bool {
-        self.owner
-            .as_ref()
-            .is_none_or(|owner| task.spec.owner == *owner)
-            && self
-                .parent
-                .is_none_or(|parent| task.spec.parent.is_some_and(|of| of.task == parent))
-            && self
-                .tool
-                .as_ref()
-                .is_none_or(|tool| task.spec.tool == *tool)
-            && (self.phases.is_empty() || self.phases.contains(&task.state.phase))
-            && (self.statuses.is_empty() || self.statuses.contains(&task.status(Era::Modern)))
-    }
-}
-
-/// Some tasks, the latest created first.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// The tasks.
-    pub tasks: Vec<Arc<Task>>,
-    /// The sequence of the last task shown; ask again from there. `None` on the last page.
-    pub next: Option<u64>,
-}
-
-/// Counts over the whole store.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Stats {
-    /// Tasks by phase.
-    pub phases: BTreeMap<String, u64>,
-}
-
 /// Looks at tasks. Every method sees all changes acknowledged before it was called.
 #[async_trait]
 pub trait Reads: Send + Sync + 'static {
@@ -542,8 +496,10 @@ pub trait Reads: Send + Sync + 'static {
     /// [`crate::task::TaskState::expire_at`].
     async fn get(&self, task: TaskId) -> Result<Option<Arc<Task>>>;
 
-    /// The tasks that match, the latest created first, below the sequence `before`, at most `limit`.
-    async fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Page>;
+    /// The tasks that match, the latest created first, below the sequence `cursor`, at most `limit`; with
+    /// [`Filter::oldest_first`] the other way round, above it. There may be fewer although there are
+    /// more: see [`Page::next`].
+    async fn list(&self, filter: &Filter, cursor: Option<u64>, limit: usize) -> Result<Page>;
 
     /// The events with numbers above `after`, in order, at most `limit`. Empty for an unknown task.
     async fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Event>>;

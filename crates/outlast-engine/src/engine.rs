@@ -12,6 +12,8 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::changes::Listeners;
+use crate::figures::Meters;
 use crate::handle::Handle;
 use crate::heart::Heart;
 use crate::hub::Hub;
@@ -84,6 +86,10 @@ pub(crate) struct Shared {
     pub(crate) usual: UsualTimes,
     /// Of which question what a person was sent to a URL for is done.
     pub(crate) completed: broadcast::Sender<(TaskId, String)>,
+    /// What has happened here.
+    pub(crate) meters: Meters,
+    /// Who listens for the changes of all tasks.
+    pub(crate) listeners: Listeners,
     tools: RwLock<Tools>,
 }
 
@@ -241,6 +247,7 @@ impl NoticeSink for Shared {
                 self.hub
                     .announce(task, |seen| seen.version = seen.version.max(version));
                 self.runs.changed(task);
+                self.listeners.note(task, version);
             }
             Notice::Logged(task) => self.hub.announce(task, |seen| seen.logged += 1),
             Notice::Stop(task) => self.runs.stop(task),
@@ -371,6 +378,7 @@ impl EngineBuilder {
             outlast_core::Error::unavailable("cannot start the thread of a progress sink", error)
         })?;
         let usual = UsualTimes::load(&*self.store).await?;
+        let meters = Meters::new(self.store.clock().now());
         let shared = Arc::new(Shared {
             vault: self.vault.unwrap_or_else(Vault::ephemeral),
             worker: WorkerId::random(),
@@ -394,6 +402,8 @@ impl EngineBuilder {
             settings: self.settings,
             sinks,
             usual,
+            meters,
+            listeners: Listeners::default(),
         });
         shared
             .store

@@ -23,14 +23,15 @@ impl Handle {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Partial>, Error> {
-        self.get(who, id).await?;
+        let task = self.get(who, id).await?;
         let after = partial_name(after);
         let store = &self.shared.store;
         let entries = store.journal_page(id, JournalKind::Partial, &after, limit);
+        let vault = &self.shared.vault;
         Ok(entries
             .await?
-            .iter()
-            .filter_map(artifact::partial_of)
+            .into_iter()
+            .filter_map(|entry| artifact::partial_of(&vault.shown(&task.spec, entry)))
             .collect())
     }
 

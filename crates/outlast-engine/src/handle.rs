@@ -15,7 +15,7 @@ use outlast_core::store::{
 use outlast_core::task::ReplyTo;
 use outlast_core::{
     Answer, Error, Event, Failure, FailureReason, JournalEntry, LogPage, NewSignal, Outcome, Owner,
-    Principal, RawJson, Store, Task, TaskId, TaskSpec, Timestamp,
+    Phase, Principal, RawJson, Store, Task, TaskId, TaskSpec, Timestamp,
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -236,8 +236,12 @@ impl Handle {
             let claim = slot
                 .as_ref()
                 .map(|_| ClaimNow::IfNext(shared.claim_by(false)));
-            let created = shared.store.create(spec, claim).await?;
-            lifecycle::created(&created.task);
+            let created = shared.store.create(spec, claim);
+            let created = shared.meters.timed("create", created).await?;
+            if !created.joined {
+                lifecycle::created(&created.task);
+                shared.meters.created(&created.task);
+            }
             if let (Some(lease), Some(slot)) = (created.lease, slot) {
                 let task = Arc::clone(&created.task);
                 worker::start(
@@ -371,7 +375,7 @@ impl Handle {
         self.permitted(who.into(), id, Right::Read).await
     }
 
-    /// The asker's own tasks, the latest created first, below the sequence `before`; those that others
+    /// The asker's own tasks, the latest created first, below the sequence `cursor`; those that others
     /// share are found by their ids only (2025-11-25 tasks: a list holds the requestor's own).
     ///
     /// # Errors
@@ -380,14 +384,28 @@ impl Handle {
         &self,
         who: impl Into<Asker<'a>>,
         filter: Filter,
-        before: Option<u64>,
+        cursor: Option<u64>,
         limit: usize,
     ) -> Result<Page, Error> {
         let filter = Filter {
             owner: Some(who.into().owner().clone()),
             ..filter
         };
-        self.store().list(&filter, before, limit).await
+        self.store().list(&filter, cursor, limit).await
+    }
+
+    /// The tasks that match, whoever they belong to: for callers that have found out whether they may be
+    /// seen.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn list_any(
+        &self,
+        filter: &Filter,
+        cursor: Option<u64>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        self.store().list(filter, cursor, limit).await
     }
 
     /// The children of a task, the latest started first, below the sequence `before`.
@@ -463,6 +481,9 @@ impl Handle {
         let mut watch = self.watch_for(who.into(), id, Right::Run).await?;
         let ask = CancelMode::Ask(CANCEL_DEADLINE);
         let reply = self.store().cancel(id, reason.clone(), ask).await?;
+        if let CancelReply::Cancelled(task) = &reply {
+            self.shared.meters.ended(task);
+        }
         let CancelBy::Wait(patience) = by else {
             return Ok(reply);
         };
@@ -545,7 +566,7 @@ impl Handle {
         self.store().events(id, after, limit).await
     }
 
-    /// What the task has recorded.
+    /// What the task has recorded, with dots in the place of secrets.
     ///
     /// # Errors
     /// As [`Handle::get`].
@@ -554,8 +575,13 @@ impl Handle {
         who: impl Into<Asker<'a>>,
         id: TaskId,
     ) -> Result<Vec<JournalEntry>, Error> {
-        self.permitted(who.into(), id, Right::Read).await?;
-        self.store().journal(id).await
+        let task = self.permitted(who.into(), id, Right::Read).await?;
+        let entries = self.store().journal(id).await?;
+        let vault = &self.shared.vault;
+        Ok(entries
+            .into_iter()
+            .map(|entry| vault.shown(&task.spec, entry))
+            .collect())
     }
 
     /// The log of a task from `offset`.
@@ -587,11 +613,7 @@ impl Handle {
     /// The store failed.
     pub async fn unfinished(&self) -> Result<u64, Error> {
         let stats = self.stats().await?;
-        let unfinished = stats
-            .phases
-            .iter()
-            .filter(|(phase, _)| *phase != "finished");
-        Ok(unfinished.map(|(_, count)| count).sum())
+        Ok(stats.count(|kind| kind.phase != Phase::Finished))
     }
 
     /// Resolves when the engine has begun to shut down.

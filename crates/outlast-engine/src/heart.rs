@@ -132,13 +132,17 @@ async fn renew(shared: &Shared) {
     if leases.is_empty() {
         return;
     }
-    match shared.store.heartbeat(leases, shared.settings.lease).await {
+    let renewed = shared.store.heartbeat(leases, shared.settings.lease);
+    match shared.meters.timed("heartbeat", renewed).await {
         Ok(replies) => {
             for (run, reply) in runs.iter().zip(replies) {
                 match reply {
                     BeatReply::Held => {}
                     BeatReply::Cancelled => run.cancel.cancel(),
-                    BeatReply::Lost => run.lost.cancel(),
+                    BeatReply::Lost => {
+                        shared.meters.lease_lost();
+                        run.lost.cancel();
+                    }
                 }
             }
         }

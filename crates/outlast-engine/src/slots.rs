@@ -37,6 +37,11 @@ impl Slots {
         self.semaphore.available_permits() == 0
     }
 
+    /// How many are free.
+    pub(crate) fn free(&self) -> usize {
+        self.semaphore.available_permits()
+    }
+
     /// Waits for a slot. Cancel safe. `None` once the worker has stopped.
     pub(crate) async fn take(&self) -> Option<Slot> {
         let permit = Arc::clone(&self.semaphore).acquire_owned().await.ok()?;

@@ -117,7 +117,9 @@ where
         return recorded_value(&name, &entry);
     }
     let _in_flight = InFlight::begin(run);
+    let begun = run.store().clock().now();
     let done = tries(run, &name, work, retry.as_ref(), timeout).await;
+    let took = run.store().clock().now().since(begun);
     let recorded = match done {
         Ok(value) => {
             let json = to_json(&name, &value)?;
@@ -135,7 +137,8 @@ where
             None => return Err(error),
         },
     };
-    let entry = record(run, JournalKind::Step, &name, input, recorded).await?;
+    let kind = JournalKind::Step;
+    let entry = record_timed(run, kind, &name, input, recorded, Some(took)).await?;
     recorded_value(&name, &entry)
 }
 
@@ -193,6 +196,17 @@ pub(crate) async fn record(
     input: Option<u64>,
     recorded: Recorded,
 ) -> Result<JournalEntry> {
+    record_timed(run, kind, name, input, recorded, None).await
+}
+
+async fn record_timed(
+    run: &Arc<Run>,
+    kind: JournalKind,
+    name: &str,
+    input: Option<u64>,
+    recorded: Recorded,
+    took: Option<Duration>,
+) -> Result<JournalEntry> {
     if !run.is_storable() {
         let entry = JournalEntry {
             kind,
@@ -200,6 +214,7 @@ pub(crate) async fn record(
             input_hash: input,
             recorded,
             at: run.store().clock().now(),
+            took,
         };
         run.remember(entry.clone());
         return Ok(entry);
@@ -209,7 +224,7 @@ pub(crate) async fn record(
     let recorded = vault.seal_recorded(run.spec.id, run.mask(), recorded);
     let entry = run
         .store()
-        .journal_put(&lease, kind, name, input, recorded)
+        .journal_put(&lease, kind, name, input, recorded, took)
         .await;
     let entry = run.opened_entry(entry.map_err(from_store)?);
     run.sign_of_life();

@@ -255,7 +255,7 @@ async fn record(run: &Arc<Run>, name: &str, done: Result<(), String>) -> Option<
         let kind = JournalKind::Undone;
         let put = run
             .store()
-            .journal_put(&lease, kind, name, None, recorded.clone());
+            .journal_put(&lease, kind, name, None, recorded.clone(), None);
         match put.await {
             Ok(_) => return Some(()),
             Err(outlast_core::Error::LeaseLost(_)) => return None,

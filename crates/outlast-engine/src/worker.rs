@@ -28,7 +28,11 @@ pub(crate) async fn claim_loop(shared: Arc<Shared>) {
             slot = shared.slots.take() => slot,
         };
         let Some(slot) = slot else { return };
-        let claimed = shared.store.claim(&shared.claim_by(true), 1).await;
+        let by = shared.claim_by(true);
+        let claimed = shared
+            .meters
+            .timed("claim", shared.store.claim(&by, 1))
+            .await;
         match claimed {
             Ok(claimed) if claimed.is_empty() => {
                 drop(slot);
@@ -77,6 +81,7 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
     let task = Arc::clone(&claimed.task);
     let lease = claimed.lease;
     lifecycle::started(&task);
+    shared.meters.started(&task, shared.settings.lease);
     let Some(tool) = shared.tools().get(&task.spec.tool).cloned() else {
         // The set of tools changed between the claim and now: somebody else will know it.
         return end(shared, &lease, AttemptEnd::Release).await;
@@ -181,13 +186,20 @@ pub(crate) async fn report_end(
 ) -> Option<(Arc<Task>, Option<Claimed>)> {
     let mut wait = Duration::from_millis(50);
     loop {
-        match shared.store.finish(lease, attempt_end.clone(), by).await {
+        let finished = shared.store.finish(lease, attempt_end.clone(), by);
+        match shared.meters.timed("finish", finished).await {
             Ok(reply) => {
                 shared.usual.note(&reply.task);
                 lifecycle::ended(&reply.task);
+                match attempt_end {
+                    AttemptEnd::Retry { .. } => shared.meters.retried(&reply.task),
+                    AttemptEnd::Done(_) => shared.meters.ended(&reply.task),
+                    _ => {}
+                }
                 return Some((reply.task, reply.next));
             }
             Err(Error::LeaseLost(task)) => {
+                shared.meters.lease_lost();
                 tracing::debug!(%task, "the task was ended or taken over by somebody else");
                 return None;
             }

@@ -1,6 +1,6 @@
 //! What every request passes before it reaches a route, in this order: may it come from there (`Host`,
-//! `Origin`), is it a browser's question what it may ask, does it read the public metadata, who sends
-//! it. A request to MCP on a server without users, from no page, goes there directly: it is the path
+//! `Origin`), is it a browser's question what it may ask, is it about the browser's session, does it read
+//! the public metadata, who sends it. A request to MCP on a server without users, from no page, goes there directly: it is the path
 //! that must be fast, and MCP looks at `Host` itself.
 
 use std::convert::Infallible;
@@ -10,17 +10,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
+use axum::response::IntoResponse as _;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
-use http::{Request, Response, StatusCode};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use outlast_core::Principal;
+use outlast_mcp::Server;
 use outlast_mcp::http::{Guard, HttpFuture, HttpService, NeedsScope};
 use tower_service::Service as _;
 
 use crate::auth::Gate;
 use crate::body::Body;
 use crate::cors;
-use crate::rest;
+use crate::rest::{self, session};
 
 /// Where the older transport of 2024-11-05 had its streams and took its messages.
 const OLDER_TRANSPORT: [&str; 3] = ["/sse", "/messages", "/message"];
@@ -41,6 +44,14 @@ pub(crate) struct Routes {
     pub(crate) other: Router,
     pub(crate) guard: Guard,
     pub(crate) gate: Option<Gate>,
+    /// Sessions of browsers, where there is a surface for people.
+    pub(crate) sessions: Option<Sessions>,
+}
+
+/// What sessions of browsers need.
+pub(crate) struct Sessions {
+    pub(crate) server: Server,
+    pub(crate) public_url: Option<String>,
 }
 
 /// The front for one connection.
@@ -103,6 +114,8 @@ impl Entrance {
         let origin = parts.headers.get(ORIGIN).cloned();
         let mut response = if cors::is_preflight(&parts) {
             cors::preflight(&parts)
+        } else if let Some(sessions) = routes.sessions_at(parts.uri.path()) {
+            self.session(sessions, parts, body).await
         } else {
             let public = is_public(parts.uri.path());
             let gate = routes.gate.as_ref().filter(|_| !open && !public);
@@ -111,6 +124,9 @@ impl Entrance {
                 (Some(metadata), _) => metadata,
                 (None, None) => routes.route(Request::from_parts(parts, body)).await?,
                 (None, Some(gate)) => {
+                    if routes.unpack_session(&mut parts).is_err() {
+                        return Ok(session::foreign().map(Body::Other));
+                    }
                     match gate.admit(&mut parts, self.peer, &routes.mcp_path).await {
                         Err(refusal) => *refusal,
                         Ok(()) => {
@@ -141,7 +157,75 @@ impl Entrance {
     }
 }
 
+impl Entrance {
+    /// Serves `/session`: the one route that those who have not passed the gate may use to pass it.
+    async fn session(
+        &self,
+        sessions: &Sessions,
+        mut parts: Parts,
+        body: Incoming,
+    ) -> Response<Body> {
+        let routes = &self.front.0;
+        let public_url = sessions.public_url.as_deref();
+        let gate = routes.gate.as_ref().filter(|_| self.principal.is_none());
+        let foreign =
+            parts.headers.contains_key(ORIGIN) && !session::is_own_page(&parts, public_url);
+        let answer = match (parts.method.clone(), gate) {
+            (Method::GET, None) => {
+                let local = self.principal.clone().unwrap_or_else(Principal::local);
+                session::show(routes.gate.is_some(), Some(&local))
+            }
+            (Method::GET, Some(gate)) => match routes.unpack_session(&mut parts) {
+                Err(session::ForeignPage) => session::foreign(),
+                Ok(()) => {
+                    let admitted = gate.admit(&mut parts, self.peer, &routes.mcp_path).await;
+                    let who = parts.extensions.get().filter(|_| admitted.is_ok());
+                    session::show(true, who)
+                }
+            },
+            (Method::POST | Method::DELETE, _) if foreign => session::foreign(),
+            (Method::POST, None) => session::no_users(),
+            (Method::POST, Some(gate)) => {
+                let body = axum::body::Body::new(body);
+                let Ok(body) = axum::body::to_bytes(body, session::LONGEST_BODY).await else {
+                    return session::too_large().map(Body::Other);
+                };
+                let asked = match session::read(&body) {
+                    Ok(asked) => asked,
+                    Err(problem) => return problem.into_response().map(Body::Other),
+                };
+                asked.show_to_gate(&mut parts);
+                if let Err(refusal) = gate.admit(&mut parts, self.peer, &routes.mcp_path).await {
+                    return *refusal;
+                }
+                let who = parts.extensions.get().cloned();
+                let who = who.unwrap_or_else(Principal::local);
+                session::sign_in(&sessions.server, &asked, &who, &parts.headers, public_url)
+            }
+            (Method::DELETE, _) => session::sign_out(&parts.headers, public_url),
+            (method, _) => session::wrong_method(&method),
+        };
+        answer.map(Body::Other)
+    }
+}
+
 impl Routes {
+    /// The sessions, if they are what is at this path.
+    fn sessions_at(&self, path: &str) -> Option<&Sessions> {
+        let here = path.strip_suffix('/').unwrap_or(path) == session::PATH;
+        self.sessions.as_ref().filter(|_| here)
+    }
+
+    /// See [`session::unpack`]. MCP takes no cookie.
+    fn unpack_session(&self, parts: &mut Parts) -> Result<(), session::ForeignPage> {
+        match &self.sessions {
+            Some(sessions) if !self.is_mcp(parts.uri.path()) => {
+                session::unpack(&sessions.server, parts, sessions.public_url.as_deref())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn is_mcp(&self, path: &str) -> bool {
         path.strip_prefix(&*self.mcp_path)
             .is_some_and(|rest| rest.is_empty() || rest == "/")

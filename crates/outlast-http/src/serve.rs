@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::Gate;
 use crate::dashboard;
-use crate::front::{Entrance, Front, Routes};
+use crate::front::{Entrance, Front, Routes, Sessions};
 use crate::patience::Patience;
 use crate::rest::{self, RestOptions};
 
@@ -74,6 +74,7 @@ impl HttpServer {
                 other: routes.fallback(not_found),
                 guard: Guard::new(server.config()),
                 gate: None,
+                sessions: None,
             })),
             connections: Arc::new(Semaphore::new(DEFAULT_CONNECTIONS)),
             companion: None,
@@ -82,8 +83,14 @@ impl HttpServer {
 
     /// A server with the REST surface and the dashboard, which show the same tasks.
     pub fn with_rest(server: &Server, options: RestOptions) -> Self {
-        let rest = rest::routes(server.handle().clone(), options);
-        Self::with_routes(server, rest.merge(dashboard::routes()))
+        let public_url = options.public_url.clone();
+        let rest = rest::routes(server, options);
+        let mut this = Self::with_routes(server, rest.merge(dashboard::routes()));
+        this.routes().sessions = Some(Sessions {
+            server: server.clone(),
+            public_url,
+        });
+        this
     }
 
     fn routes(&mut self) -> &mut Routes {

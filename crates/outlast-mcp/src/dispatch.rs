@@ -14,6 +14,7 @@ use crate::methods::{
 
 /// Serves one request. `initialize` is not among them: it makes the session that others run in.
 pub(crate) async fn dispatch(method: &str, cx: &Context<'_>) -> Reply {
+    cx.server.requests.note(cx.version.era(), method);
     let tasks = cx.version.has_legacy_tasks();
     match (cx.version.era(), method) {
         (_, "tools/call") => tools_call::handle(cx).await,

@@ -22,6 +22,7 @@ mod follow;
 mod helpers;
 mod methods;
 mod report;
+mod requests;
 mod scope;
 mod seal;
 mod serve;

@@ -40,6 +40,8 @@ pub(crate) enum Purpose {
     Stream,
     /// A position in a list.
     Cursor,
+    /// The token that a browser was signed in with.
+    Browser,
 }
 
 impl Purpose {
@@ -50,6 +52,7 @@ impl Purpose {
             Self::CallState => b"call state",
             Self::Stream => b"stream",
             Self::Cursor => b"cursor",
+            Self::Browser => b"browser",
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::helpers::Helpers;
 use crate::offer::{Catalog, Snapshot};
 use crate::protocol::Version;
 use crate::protocol::names::META_SERVER_INFO;
-use crate::seal::Sealer;
+use crate::requests::Requests;
+use crate::seal::{Purpose, Sealer};
 use crate::session::{self, Couriers, Followed, LatestClient, Registry};
 use crate::wire::{self, Object};
 
@@ -123,6 +124,8 @@ pub(crate) struct Inner {
     pub(crate) couriers: Couriers,
     /// The tasks that somebody has subscribed to as resources.
     pub(crate) followed: Followed,
+    /// How many requests came.
+    pub(crate) requests: Requests,
     /// The `Implementation` object of this server, as the newer era has it.
     pub(crate) info: RawJson,
     /// The members of `_meta` of every response of the newer era.
@@ -199,6 +202,7 @@ impl Server {
             latest_client: LatestClient::default(),
             couriers: Couriers::default(),
             followed: Followed::default(),
+            requests: Requests::default(),
             info,
             meta,
             stopping: CancellationToken::new(),
@@ -221,6 +225,18 @@ impl Server {
     pub fn stop(&self) {
         self.0.stopping.cancel();
         self.0.sessions.close_streams();
+    }
+
+    /// Seals what a browser keeps for its user, under the keys of the store: every instance opens it, and
+    /// nobody else.
+    pub fn seal_for_browser(&self, plain: &[u8]) -> String {
+        self.0.sealer.seal(Purpose::Browser, plain)
+    }
+
+    /// Opens what [`Server::seal_for_browser`] made; `None` for everything else. Whatever must expire
+    /// carries its own time.
+    pub fn open_of_browser(&self, text: &str) -> Option<Vec<u8>> {
+        self.0.sealer.open(Purpose::Browser, text)
     }
 
     /// The engine's handle.

@@ -1,9 +1,10 @@
 //! Reads: each one call, unless it takes pages.
 
+use outlast_core::filter::Kind;
 use outlast_core::status::Phase;
 use outlast_core::store::{Filter, Page, Stats};
 use outlast_core::{
-    Event, JournalEntry, JournalKind, LogPage, Result, Signal, Task, TaskId, TaskStatus,
+    Event, JournalEntry, JournalKind, LogPage, Owner, Result, Signal, Task, TaskId, TaskStatus,
 };
 use std::sync::Arc;
 
@@ -15,15 +16,6 @@ use crate::unit::Relation;
 /// How many tasks one call of a list looks at.
 const LOOKS: usize = 1000;
 
-const PHASES: [Phase; 6] = [
-    Phase::Scheduled,
-    Phase::Queued,
-    Phase::Blocked,
-    Phase::Running,
-    Phase::Suspended,
-    Phase::Finished,
-];
-
 impl Executor {
     pub(crate) async fn get(&self, id: TaskId) -> Result<Option<Arc<Task>>> {
         let known = self.load(&[id]).await?.pop();
@@ -34,11 +26,11 @@ impl Executor {
             .filter(|task| !task.is_expired(now)))
     }
 
-    /// The tasks that match, the latest created first.
+    /// The tasks that match, in the order of the filter.
     pub(crate) async fn list(
         &self,
         filter: &Filter,
-        before: Option<u64>,
+        cursor: Option<u64>,
         limit: usize,
     ) -> Result<Page> {
         let mut page = Page::default();
@@ -60,20 +52,25 @@ impl Executor {
             row::encode("filter", &phases)?,
             row::encode("filter", &statuses)?,
         ];
-        let mut below = before.map_or("+inf".to_owned(), |before| format!("({before}"));
+        let (order, end) = match filter.oldest_first {
+            true => ("oldest", "-inf"),
+            false => ("latest", "+inf"),
+        };
+        let mut beyond = cursor.map_or(end.to_owned(), |cursor| format!("({cursor}"));
         loop {
             // One more than asked for says whether there are more.
             let left = limit.saturating_sub(page.tasks.len()).saturating_add(1);
             let mut arguments = vec![
                 index.clone(),
-                below,
+                beyond,
                 left.min(LOOKS).to_string(),
                 LOOKS.to_string(),
             ];
             arguments.extend(wanted.iter().cloned());
+            arguments.push(order.to_owned());
             let found = self.link.script(Script::List, arguments).await?;
             let mut parts = row::array(found).into_iter();
-            below = parts.next().as_ref().map(row::text).unwrap_or_default();
+            beyond = parts.next().as_ref().map(row::text).unwrap_or_default();
             let now = self.clock.now();
             for known in Self::records(parts.next().unwrap_or(redis::Value::Nil))? {
                 let matches = filter.matches(&known.task) && !known.task.is_expired(now);
@@ -86,7 +83,7 @@ impl Executor {
                 }
                 page.tasks.push(known.task);
             }
-            if below.is_empty() {
+            if beyond.is_empty() {
                 return Ok(page);
             }
         }
@@ -163,17 +160,30 @@ impl Executor {
         crate::log::decode_page(found, offset, limit)
     }
 
+    /// Counts by looking at all tasks, a page at a time: nothing is written for the sake of counts.
     pub(crate) async fn stats(&self) -> Result<Stats> {
-        let names = PHASES.iter().map(|phase| format!("p:{}", phase.as_str()));
-        let counts = self.link.script(Script::Stats, names).await?;
-        let counts = row::array(counts);
         let mut stats = Stats::default();
-        for (phase, count) in PHASES.iter().zip(counts.iter().map(row::int)) {
-            if count > 0 {
-                stats.phases.insert(phase.as_str().into(), count);
+        let mut above = "-inf".to_owned();
+        loop {
+            let found = self.link.script(Script::Stats, [above, LOOKS.to_string()]);
+            let mut parts = row::array(found.await?).into_iter();
+            above = parts.next().as_ref().map(row::text).unwrap_or_default();
+            let counts = row::array(parts.next().unwrap_or(redis::Value::Nil));
+            for pair in counts.chunks_exact(2) {
+                let (tool, owner, phase, status): (String, Owner, Phase, TaskStatus) =
+                    row::decode("task", row::bytes(&pair[0]))?;
+                let kind = Kind {
+                    tool,
+                    owner,
+                    phase,
+                    status,
+                };
+                *stats.counts.entry(kind).or_default() += row::int(&pair[1]);
+            }
+            if above.is_empty() {
+                return Ok(stats);
             }
         }
-        Ok(stats)
     }
 }
 
@@ -187,11 +197,8 @@ fn index(filter: &Filter) -> String {
     {
         return format!("p:{}", phase.as_str());
     }
-    let unfinished = (!filter.phases.is_empty() && !filter.phases.contains(&Phase::Finished))
-        || (!filter.statuses.is_empty()
-            && !filter.statuses.iter().copied().any(TaskStatus::is_terminal));
     match &filter.owner {
-        _ if unfinished => "live".into(),
+        _ if filter.is_unfinished() => "live".into(),
         Some(owner) => format!("own:{}", owner.as_str()),
         None => "all".into(),
     }

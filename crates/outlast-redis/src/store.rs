@@ -424,10 +424,18 @@ impl Store for RedisStore {
         name: &str,
         input_hash: Option<u64>,
         recorded: Recorded,
+        took: Option<Duration>,
     ) -> Result<JournalEntry> {
         let (lease, name) = (*lease, name.to_owned());
         self.run(|executor| async move {
-            let entry = transition::entry(kind, &name, input_hash, &recorded, executor.clock.now());
+            let entry = JournalEntry {
+                kind,
+                name,
+                input_hash,
+                recorded,
+                at: executor.clock.now(),
+                took,
+            };
             let outcome = executor.run(|unit| unit.journal_put(&lease, &entry), |_| None);
             match outcome.await? {
                 Outcome::Done(entry, _) => Ok(entry),

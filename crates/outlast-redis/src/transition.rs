@@ -9,9 +9,7 @@ use outlast_core::machine::{Answered, AttemptEnd, CancelMode, Cancelled, Due, Su
 use outlast_core::status::Phase;
 use outlast_core::store::{CancelReply, Report, SuspendReply};
 use outlast_core::task::{Awaiting, Lease, NewTask};
-use outlast_core::{
-    Error, JournalEntry, JournalKind, Recorded, Task, TaskId, blob::RecordedArtifact,
-};
+use outlast_core::{Error, JournalEntry, JournalKind, Task, TaskId, blob::RecordedArtifact};
 
 use crate::failure::Failure;
 use crate::row;
@@ -263,21 +261,4 @@ pub(crate) fn found(
     }
     let (task, kind, name) = (lease.task, there.kind, there.name);
     Err(Error::JournalMismatch { task, kind, name })
-}
-
-/// An entry that is about to be recorded.
-pub(crate) fn entry(
-    kind: JournalKind,
-    name: &str,
-    input_hash: Option<u64>,
-    recorded: &Recorded,
-    at: outlast_core::Timestamp,
-) -> JournalEntry {
-    JournalEntry {
-        kind,
-        name: name.to_owned(),
-        input_hash,
-        recorded: recorded.clone(),
-        at,
-    }
 }

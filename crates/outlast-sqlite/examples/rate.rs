@@ -88,7 +88,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?);
     println!("open                          {}", micros(begun.elapsed()));
     let begun = Instant::now();
-    let counts = store.stats().await?.phases;
+    let counts = store.stats().await?.phases();
     println!(
         "first count of all tasks      {}   {counts:?}",
         micros(begun.elapsed())

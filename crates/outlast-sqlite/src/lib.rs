@@ -24,6 +24,7 @@ mod cache;
 mod claim;
 mod failure;
 mod limit;
+mod list;
 mod lock;
 mod log;
 mod query;

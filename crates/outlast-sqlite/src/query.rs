@@ -1,112 +1,10 @@
 //! Reads, on connections of their own.
 
-use std::fmt::Write as _;
-use std::sync::Arc;
-
-use outlast_core::store::{Filter, Page};
-use outlast_core::{
-    Event, JournalEntry, JournalKind, LogChunk, LogPage, Phase, TaskId, TaskStatus, Timestamp,
-};
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use outlast_core::{Event, JournalEntry, JournalKind, LogChunk, LogPage, TaskId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::failure::Failure;
-use crate::row::{self, TASK_COLUMNS, int};
-
-/// The tasks that match, the latest created first.
-pub(crate) fn list(
-    conn: &Connection,
-    filter: &Filter,
-    before: Option<u64>,
-    limit: usize,
-    now: Timestamp,
-) -> Result<Page, Failure> {
-    if limit == 0 {
-        return Ok(Page::default());
-    }
-    let (sql, values) = list_statement(filter, before, limit, now);
-    let mut statement = conn.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    let mut page = Page::default();
-    while let Some(row) = rows.next()? {
-        if page.tasks.len() == limit {
-            page.next = page.tasks.last().map(|task| task.state.sequence);
-            break;
-        }
-        page.tasks.push(Arc::new(row::task(row, 0)?));
-    }
-    Ok(page)
-}
-
-pub(crate) fn list_statement(
-    filter: &Filter,
-    before: Option<u64>,
-    limit: usize,
-    now: Timestamp,
-) -> (String, Vec<Value>) {
-    // Unfinished tasks are few among many finished ones and have an index of their own; without it
-    // a list of them would read the whole history.
-    let unfinished = (!filter.phases.is_empty() && !filter.phases.contains(&Phase::Finished))
-        || (!filter.statuses.is_empty()
-            && filter
-                .statuses
-                .iter()
-                .all(|status| !TaskStatus::is_terminal(*status)));
-    let (index, owner) = if unfinished {
-        ("INDEXED BY task_unfinished", "+task.owner")
-    } else {
-        ("", "task.owner")
-    };
-    // The children of a task are fewer than the tasks of an owner, and so are its unfinished ones.
-    let (index, owner, parent_column) = match filter.parent {
-        Some(_) => ("INDEXED BY task_parent", "+task.owner", "task.parent"),
-        None => (index, owner, ""),
-    };
-    let mut sql = format!(
-        "SELECT {TASK_COLUMNS} FROM task {index} WHERE NOT (task.phase = 'finished' AND task.due_at <= ?)"
-    );
-    let mut values = vec![Value::Integer(now.as_millis())];
-    if unfinished {
-        sql.push_str(" AND task.phase <> 'finished'");
-    }
-    if let Some(wanted) = &filter.owner {
-        let _ = write!(sql, " AND {owner} = ?");
-        values.push(Value::Text(wanted.as_str().to_owned()));
-    }
-    if let Some(parent) = &filter.parent {
-        let _ = write!(sql, " AND {parent_column} = ?");
-        values.push(Value::Blob(parent.as_bytes().to_vec()));
-    }
-    if let Some(tool) = &filter.tool {
-        sql.push_str(" AND +task.tool = ?");
-        values.push(Value::Text(tool.clone()));
-    }
-    let phases = filter.phases.iter().map(|phase| phase.as_str());
-    one_of(&mut sql, &mut values, "task.phase", phases);
-    let statuses = filter.statuses.iter().map(|status| status.as_str());
-    one_of(&mut sql, &mut values, "task.status", statuses);
-    if let Some(before) = before {
-        sql.push_str(" AND task.sequence < ?");
-        values.push(Value::Integer(i64::try_from(before).unwrap_or(i64::MAX)));
-    }
-    sql.push_str(" ORDER BY task.sequence DESC LIMIT ?");
-    values.push(Value::Integer(row::limit(limit.saturating_add(1))));
-    (sql, values)
-}
-
-fn one_of(
-    sql: &mut String,
-    values: &mut Vec<Value>,
-    column: &str,
-    words: impl Iterator<Item = &'static str>,
-) {
-    let words: Vec<_> = words.map(|word| Value::Text(word.to_owned())).collect();
-    if !words.is_empty() {
-        let marks = vec!["?"; words.len()].join(", ");
-        let _ = write!(sql, " AND +{column} IN ({marks})");
-        values.extend(words);
-    }
-}
+use crate::row::{self, int};
 
 /// The events with numbers above `after`.
 pub(crate) fn events(
@@ -155,7 +53,7 @@ pub(crate) fn journal_page(
         return Ok(Vec::new());
     };
     let mut statement = conn.prepare_cached(
-        "SELECT kind, name, input_hash, at, recorded FROM journal
+        "SELECT kind, name, input_hash, at, recorded, took FROM journal
          WHERE task = ?1 AND kind = ?2 AND name > ?3 ORDER BY name LIMIT ?4",
     )?;
     let mut rows = statement.query(params![task, kind.as_str(), after, row::limit(limit)])?;
@@ -177,7 +75,7 @@ pub(crate) fn journal_get(
         return Ok(None);
     };
     let mut statement = conn.prepare_cached(
-        "SELECT kind, name, input_hash, at, recorded FROM journal
+        "SELECT kind, name, input_hash, at, recorded, took FROM journal
          WHERE task = ?1 AND kind = ?2 AND name = ?3",
     )?;
     let mut rows = statement.query(params![task, kind.as_str(), name])?;
@@ -187,7 +85,7 @@ pub(crate) fn journal_get(
 /// Everything recorded for the task with this sequence.
 pub(crate) fn journal_of(conn: &Connection, task: i64) -> Result<Vec<JournalEntry>, Failure> {
     let mut statement = conn.prepare_cached(
-        "SELECT kind, name, input_hash, at, recorded FROM journal
+        "SELECT kind, name, input_hash, at, recorded, took FROM journal
          WHERE task = ?1 ORDER BY ordinal",
     )?;
     let mut rows = statement.query([task])?;

@@ -4,6 +4,7 @@
 //! hold is refused while nothing has been written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use outlast_core::event::EventKind;
 use outlast_core::limit::Key;
@@ -133,7 +134,7 @@ pub(crate) fn decode_events(
         .collect())
 }
 
-/// Reads (kind, name, input_hash, at, recorded).
+/// Reads (kind, name, input_hash, at, recorded, took).
 pub(crate) fn journal_entry(row: &Row<'_>) -> Result<JournalEntry, Failure> {
     let hash: Option<i64> = row.get(2)?;
     Ok(JournalEntry {
@@ -142,6 +143,9 @@ pub(crate) fn journal_entry(row: &Row<'_>) -> Result<JournalEntry, Failure> {
         input_hash: hash.map(i64::cast_unsigned),
         at: Timestamp::from_millis(row.get(3)?),
         recorded: decode("journal entry", row.get_ref(4)?)?,
+        took: row
+            .get::<_, Option<i64>>(5)?
+            .map(|took| Duration::from_millis(count(took))),
     })
 }
 
@@ -156,7 +160,7 @@ pub(crate) fn level(text: ValueRef<'_>) -> Result<Level, Failure> {
 }
 
 /// A value that is stored as its bare word.
-fn word<T: DeserializeOwned>(what: &str, text: ValueRef<'_>) -> Result<T, Failure> {
+pub(crate) fn word<T: DeserializeOwned>(what: &str, text: ValueRef<'_>) -> Result<T, Failure> {
     let text = text.as_str().unwrap_or_default();
     let value = serde_json::Value::String(text.to_owned());
     serde_json::from_value(value).map_err(|_| {
@@ -164,6 +168,12 @@ fn word<T: DeserializeOwned>(what: &str, text: ValueRef<'_>) -> Result<T, Failur
             "a record in the task store cannot be read ({what} {text:?})"
         )))
     })
+}
+
+/// A time in the unit that it is kept in.
+pub(crate) fn millis(time: Duration) -> u64 {
+    let most = i64::MAX.unsigned_abs();
+    u64::try_from(time.as_millis()).map_or(most, |millis| millis.min(most))
 }
 
 /// A count as SQLite keeps it.

@@ -196,7 +196,7 @@ pub(crate) fn put_meta(conn: &Connection, key: &str, value: &str) -> rusqlite::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{claim, limit, log, query, ready, relation, same, schedule, transition};
+    use crate::{claim, limit, list, log, ready, relation, same, schedule, tally, transition};
     use outlast_core::store::Filter;
     use outlast_core::{Owner, Phase, TaskStatus, Timestamp};
 
@@ -206,8 +206,16 @@ mod tests {
     fn nothing_scans_or_sorts() {
         let conn = Connection::open_in_memory().unwrap();
         conn.execute_batch(MIGRATIONS[0].sql).unwrap();
-        let list = |filter: Filter| {
-            query::list_statement(&filter, Some(9), 5, Timestamp::from_millis(0)).0
+        let asked = |filter: Filter| {
+            let created = [Some(1), Some(9)];
+            list::statement(
+                &filter,
+                Some(9),
+                created,
+                Some(5),
+                Timestamp::from_millis(0),
+            )
+            .0
         };
         let owned = Filter {
             owner: Some(Owner::local()),
@@ -223,6 +231,18 @@ mod tests {
         };
         let running = Filter {
             phases: vec![Phase::Running],
+            ..owned.clone()
+        };
+        let failed = Filter {
+            statuses: vec![TaskStatus::Failed],
+            ..owned.clone()
+        };
+        let of_tool = Filter {
+            tool: Some("t".into()),
+            ..owned.clone()
+        };
+        let labelled = Filter {
+            labels: [("a".to_owned(), "b".to_owned())].into(),
             ..owned.clone()
         };
         let statements = [
@@ -252,14 +272,40 @@ mod tests {
             (claim::RUNNING.to_owned(), "task_unfinished (phase=?)"),
             (relation::CHILDREN.to_owned(), "task_parent (parent=?)"),
             (relation::OPEN_CHILDREN.to_owned(), "task_parent (parent=?)"),
-            (list(children), "task_parent (parent=? AND rowid<?)"),
+            (
+                asked(children),
+                "task_parent (parent=? AND rowid>? AND rowid<?)",
+            ),
             (
                 relation::DEPENDANTS.to_owned(),
                 "dependency USING PRIMARY KEY (dependency=?)",
             ),
-            (list(Filter::default()), "INTEGER PRIMARY KEY (rowid<?)"),
-            (list(owned), "task_owner (owner=? AND rowid<?)"),
-            (list(completed), "task_owner (owner=? AND rowid<?)"),
+            (
+                asked(Filter::default()),
+                "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+            ),
+            (asked(owned), "task_owner (owner=? AND rowid>? AND rowid<?)"),
+            (
+                asked(failed),
+                "task_unsuccessful (status=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                asked(of_tool),
+                "task_tool (owner=? AND tool=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                asked(labelled),
+                "label USING PRIMARY KEY (key=? AND value=? AND task>? AND task<?)",
+            ),
+            (
+                asked(running),
+                "task_unfinished (phase=? AND rowid>? AND rowid<?)",
+            ),
+            (list::CREATED.to_owned(), "INTEGER PRIMARY KEY (rowid>?)"),
+            (
+                asked(completed),
+                "task_owner (owner=? AND rowid>? AND rowid<?)",
+            ),
         ];
         for (sql, index) in statements {
             let plan = plan(&conn, &sql);
@@ -277,8 +323,8 @@ mod tests {
             "{forget}"
         );
         assert!(!forget.contains("SCAN record"), "{forget}");
-        let plan = plan(&conn, &list(running));
-        assert!(plan[0].contains("task_unfinished"), "{plan:#?}");
+        let all = plan(&conn, tally::ALL).join("\n");
+        assert_eq!(all, "SCAN task USING COVERING INDEX task_tool");
     }
 
     fn plan(conn: &Connection, sql: &str) -> Vec<String> {

@@ -40,7 +40,17 @@ CREATE INDEX task_waits ON task (waits) WHERE waits IS NOT NULL;
 CREATE INDEX task_unfinished ON task (phase) WHERE phase <> 'finished';
 CREATE INDEX task_due ON task (due_at);
 CREATE INDEX task_owner ON task (owner);
+CREATE INDEX task_tool ON task (owner, tool);
+CREATE INDEX task_unsuccessful ON task (status) WHERE status IN ('failed', 'cancelled');
 CREATE INDEX task_parent ON task (parent) WHERE parent IS NOT NULL;
+
+-- Labels, to find tasks by.
+CREATE TABLE label (
+    key   TEXT NOT NULL,
+    value TEXT NOT NULL,
+    task  INTEGER NOT NULL,
+    PRIMARY KEY (key, value, task)
+) STRICT, WITHOUT ROWID;
 
 -- Who waits for whose end. A row is gone once the dependency has ended.
 CREATE TABLE dependency (
@@ -101,6 +111,8 @@ CREATE TABLE journal (
     name       TEXT NOT NULL,
     input_hash INTEGER,
     at         INTEGER NOT NULL,
+    -- How long the work of a step took, in milliseconds.
+    took       INTEGER,
     recorded   TEXT NOT NULL
 ) STRICT;
 

@@ -28,6 +28,7 @@ use crate::blobs::BlobFiles;
 use crate::cache::Cache;
 use crate::failure::{self, Failure};
 use crate::limit;
+use crate::list;
 use crate::lock::{self, Lock};
 use crate::query;
 use crate::readers::Readers;
@@ -290,9 +291,10 @@ impl Store for SqliteStore {
         name: &str,
         input_hash: Option<u64>,
         recorded: Recorded,
+        took: Option<Duration>,
     ) -> Result<JournalEntry> {
         let (lease, name) = (*lease, name.to_owned());
-        self.write(move |unit| unit.journal_put(&lease, kind, name, input_hash, recorded))
+        self.write(move |unit| unit.journal_put(&lease, kind, name, input_hash, recorded, took))
             .await
     }
 
@@ -422,7 +424,7 @@ impl Reads for SqliteStore {
     async fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Page> {
         let (filter, now) = (filter.clone(), self.clock.now());
         self.readers
-            .read(move |conn| query::list(conn, &filter, before, limit, now))
+            .read(move |conn| list::list(conn, &filter, before, limit, now))
             .await
     }
 
@@ -499,9 +501,12 @@ impl Reads for SqliteStore {
 
     async fn stats(&self) -> Result<Stats> {
         self.check_open()?;
-        let known = *self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        match known {
-            Some(tally) => Ok(tally.stats()),
+        let last = || {
+            let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.as_ref().map(Tally::stats)
+        };
+        match last() {
+            Some(stats) => Ok(stats),
             None => self.write(|unit| unit.stats()).await,
         }
     }

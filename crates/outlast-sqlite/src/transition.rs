@@ -79,6 +79,7 @@ impl Unit<'_> {
         name: String,
         input_hash: Option<u64>,
         recorded: Recorded,
+        took: Option<Duration>,
     ) -> Result<JournalEntry, Failure> {
         let (before, now) = (self.fenced(lease)?, self.now);
         let sequence = int(before.state.sequence);
@@ -90,6 +91,7 @@ impl Unit<'_> {
             input_hash,
             recorded,
             at: now,
+            took,
         };
         let mut after = Task::clone(&before);
         let event = match after.journaled(lease, &entry, now) {
@@ -123,8 +125,8 @@ impl Unit<'_> {
     ) -> Result<bool, Failure> {
         let rows = self
             .statement(
-                "INSERT INTO journal (task, kind, name, input_hash, at, recorded)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                "INSERT INTO journal (task, kind, name, input_hash, at, recorded, took)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (task, kind, name) DO NOTHING",
             )?
             .execute(params![
@@ -133,7 +135,8 @@ impl Unit<'_> {
                 entry.name,
                 entry.input_hash.map(u64::cast_signed),
                 entry.at.as_millis(),
-                recorded
+                recorded,
+                entry.took.map(|took| row::int(row::millis(took)))
             ])?;
         Ok(rows == 1)
     }
@@ -159,7 +162,7 @@ impl Unit<'_> {
         name: &str,
     ) -> Result<Option<JournalEntry>, Failure> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT kind, name, input_hash, at, recorded FROM journal
+            "SELECT kind, name, input_hash, at, recorded, took FROM journal
              WHERE task = ?1 AND kind = ?2 AND name = ?3",
         )?;
         let mut rows = statement.query(params![sequence, kind.as_str(), name])?;

@@ -18,7 +18,7 @@ use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::ready::Ready;
 use crate::row::{self, int};
-use crate::tally::Tally;
+use crate::tally::Counting;
 
 /// What the writer knows beside the file. Rebuilt from it after a failed commit.
 #[derive(Debug)]
@@ -28,8 +28,6 @@ pub(crate) struct Known {
     pub(crate) ledger: Ledger,
     /// The last sequence given.
     pub(crate) sequence: u64,
-    /// Tasks by phase, once somebody has asked.
-    pub(crate) tally: Option<Tally>,
     nonces: Nonces,
 }
 
@@ -45,6 +43,7 @@ pub(crate) struct Unit<'a> {
     /// Records as this unit leaves them; `None` for deleted ones.
     pub(crate) changed: HashMap<TaskId, Option<Arc<Task>>>,
     pub(crate) notices: Vec<Notice>,
+    pub(crate) counting: Counting,
     /// What the changes of the operation that runs mean for other tasks, not yet applied.
     pub(crate) owed: VecDeque<Consequence>,
     pub(crate) settling: bool,
@@ -67,6 +66,7 @@ impl<'a> Unit<'a> {
             written: false,
             changed: HashMap::new(),
             notices: Vec::new(),
+            counting: Counting::default(),
             owed: VecDeque::new(),
             settling: false,
             cache,
@@ -194,7 +194,9 @@ impl<'a> Unit<'a> {
             ))));
         }
         if !Arc::ptr_eq(&before.spec, &after.spec) && before.spec != after.spec {
+            self.forget_labels(before)?;
             self.write_spec(after)?;
+            self.write_labels(after)?;
         }
         if let Some(text) = events_text {
             self.write_events(after, &text)?;
@@ -206,8 +208,7 @@ impl<'a> Unit<'a> {
             self.known.ready.insert(after, &gates);
         }
         self.count_keys(Some(before), Some(after));
-        self.count(old.phase, -1);
-        self.count(new.phase, 1);
+        self.counting.note(Some(before), Some(after));
         self.notices.extend(Notice::between(before, after));
         self.changed.insert(after.id(), Some(Arc::clone(after)));
         Ok(())
@@ -260,8 +261,9 @@ impl<'a> Unit<'a> {
                 .execute(params![sequence, spec])?;
         }
         self.write_events(task, &events)?;
+        self.write_labels(task)?;
         self.known.sequence = task.state.sequence;
-        self.count(task.state.phase, 1);
+        self.counting.note(None, Some(task));
         if task.state.phase == Phase::Queued {
             self.known.ready.insert(task, &gates);
         }
@@ -292,7 +294,8 @@ impl<'a> Unit<'a> {
             self.statement(statement)?.execute([sequence])?;
         }
         self.remove_relations(task)?;
-        self.count(task.state.phase, -1);
+        self.counting.note(Some(task), None);
+        self.forget_labels(task)?;
         self.changed.insert(task.id(), None);
         self.notices.push(Notice::Changed {
             task: task.id(),
@@ -310,13 +313,9 @@ impl<'a> Unit<'a> {
         self.conn.prepare_cached(sql)
     }
 
-    /// Tasks by phase.
+    /// Tasks by kind.
     pub(crate) fn stats(&mut self) -> Result<Stats, Failure> {
-        let tally = match self.known.tally {
-            Some(tally) => tally,
-            None => *self.known.tally.insert(Tally::load(self.conn)?),
-        };
-        Ok(tally.stats())
+        self.counting.stats(self.conn)
     }
 
     /// A number that no lease had before.
@@ -350,10 +349,20 @@ impl<'a> Unit<'a> {
         Ok(())
     }
 
-    fn count(&mut self, phase: Phase, by: i64) {
-        if let Some(tally) = &mut self.known.tally {
-            tally.add(phase, by);
+    fn write_labels(&mut self, task: &Task) -> rusqlite::Result<()> {
+        for (key, value) in &task.spec.labels {
+            self.statement("INSERT OR IGNORE INTO label (key, value, task) VALUES (?1, ?2, ?3)")?
+                .execute(params![key, value, int(task.state.sequence)])?;
         }
+        Ok(())
+    }
+
+    fn forget_labels(&mut self, task: &Task) -> rusqlite::Result<()> {
+        for (key, value) in &task.spec.labels {
+            self.statement("DELETE FROM label WHERE key = ?1 AND value = ?2 AND task = ?3")?
+                .execute(params![key, value, int(task.state.sequence)])?;
+        }
+        Ok(())
     }
 }
 
@@ -389,7 +398,6 @@ impl Known {
             ready: Ready::load(conn)?,
             ledger: crate::limit::load(conn, now)?,
             sequence: row::count(last.unwrap_or(0)).max(deleted),
-            tally: None,
             nonces: Nonces::default(),
         })
     }

@@ -28,7 +28,7 @@ use crate::blobs::BlobFiles;
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::lock::Lock;
-use crate::tally::Tally;
+use crate::tally::{Counting, Tally};
 use crate::unit::{Known, Unit};
 
 /// The most operations that share a commit.
@@ -249,6 +249,9 @@ impl Writer {
         };
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut unit = Unit::new(&self.conn, known, &*self.clock, &self.cache);
+        let counted = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        unit.counting.wanted = counted.is_some();
+        drop(counted);
         while let Some(job) = jobs.pop_front() {
             applied.push(job);
             let job = applied.last_mut().expect("pushed above");
@@ -257,7 +260,7 @@ impl Writer {
         let done = Done {
             changed: unit.changed,
             notices: unit.notices,
-            tally: unit.known.tally,
+            counting: unit.counting,
         };
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         Ok(done)
@@ -269,7 +272,9 @@ impl Writer {
         }
         let deleted = done.changed.iter().filter(|(_, task)| task.is_none());
         let deleted: Vec<_> = deleted.map(|(id, _)| *id).collect();
-        *self.tally.lock().unwrap_or_else(PoisonError::into_inner) = done.tally;
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        done.counting.commit(&mut tally);
+        drop(tally);
         for job in applied {
             job.reply(None);
         }
@@ -291,7 +296,7 @@ impl Writer {
 struct Done {
     changed: std::collections::HashMap<outlast_core::TaskId, Option<Arc<outlast_core::Task>>>,
     notices: Vec<outlast_core::store::Notice>,
-    tally: Option<Tally>,
+    counting: Counting,
 }
 
 /// The same error for another caller.

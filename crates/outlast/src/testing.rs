@@ -158,10 +158,8 @@ impl TestServer {
     pub async fn run_until_idle(&self) {
         loop {
             let stats = self.memory.stats().await.expect("the memory store is open");
-            let busy = [Phase::Queued, Phase::Running].iter();
-            let busy: u64 = busy
-                .filter_map(|phase| stats.phases.get(phase.as_str()))
-                .sum();
+            let busy = [Phase::Queued, Phase::Running];
+            let busy = stats.count(|kind| busy.contains(&kind.phase));
             if busy == 0 {
                 return;
             }

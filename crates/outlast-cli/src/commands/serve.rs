@@ -146,6 +146,8 @@ fn settings_of(file: &ServerConfig) -> Result<Settings, String> {
         allowed_hosts: file.allowed_hosts.clone(),
         allowed_origins: file.allowed_origins.clone(),
         mcp_path: file.mcp_path.clone(),
+        public_url: file.public_url.clone(),
+        default_tool: file.default_tool.clone(),
         max_connections: file.max_connections,
         max_sessions: file.max_sessions,
         max_streams: file.max_streams,

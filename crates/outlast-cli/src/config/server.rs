@@ -14,7 +14,7 @@ use super::resolve;
 use super::section::Section;
 use super::tool::{LONGEST, TASK_MODES, detach_after, heartbeat, up_to};
 
-pub(super) const KEYS: [&str; 22] = [
+pub(super) const KEYS: [&str; 24] = [
     "name",
     "title",
     "instructions",
@@ -32,6 +32,8 @@ pub(super) const KEYS: [&str; 22] = [
     "allowed_hosts",
     "allowed_origins",
     "mcp_path",
+    "public_url",
+    "default_tool",
     "max_connections",
     "max_sessions",
     "max_streams",
@@ -88,6 +90,10 @@ pub struct ServerConfig {
     pub allowed_origins: Option<Vec<String>>,
     /// The path of MCP over HTTP.
     pub mcp_path: Option<String>,
+    /// How people reach the server.
+    pub public_url: Option<String>,
+    /// The tool that `POST /tasks` calls if the body names none.
+    pub default_tool: Option<String>,
     /// How many HTTP connections are open at a time.
     pub max_connections: Option<NonZeroUsize>,
     /// How many MCP sessions are in use at a time.
@@ -130,6 +136,8 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         allowed_hosts: names(&section, "allowed_hosts"),
         allowed_origins: names(&section, "allowed_origins"),
         mcp_path: read_mcp_path(&section),
+        public_url: read_public_url(&section),
+        default_tool: section.text("default_tool"),
         max_connections: read_number(&section, "max_connections", 1_000_000),
         max_sessions: read_number(&section, "max_sessions", 1_000_000),
         max_streams: read_number(&section, "max_streams", 1_000_000),
@@ -214,6 +222,25 @@ fn read_mcp_path(section: &Section<'_>) -> Option<String> {
         return None;
     }
     Some(path)
+}
+
+fn read_public_url(section: &Section<'_>) -> Option<String> {
+    let address = section.text("public_url")?;
+    let rest = address
+        .strip_prefix("https://")
+        .or_else(|| address.strip_prefix("http://"));
+    let fits = rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', '@', ' ', '"'])
+    });
+    if !fits {
+        let message = format!(
+            "\"{address}\" is not the address of a server; allowed: one such as \
+             https://tasks.example.org"
+        );
+        section.wrong("public_url", message);
+        return None;
+    }
+    Some(address.trim_end_matches('/').to_owned())
 }
 
 fn names(section: &Section<'_>, key: &str) -> Option<Vec<String>> {

@@ -199,10 +199,11 @@ impl Store for FaultyStore {
         name: &str,
         input_hash: Option<u64>,
         recorded: Recorded,
+        took: Option<Duration>,
     ) -> Result<JournalEntry> {
         let call = self
             .inner
-            .journal_put(lease, kind, name, input_hash, recorded);
+            .journal_put(lease, kind, name, input_hash, recorded, took);
         self.call("journal_put", call).await
     }
 

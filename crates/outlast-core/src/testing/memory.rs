@@ -11,6 +11,7 @@ use crate::blob::{BlobWriter, Blobs, RecordedArtifact};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Error, Result};
 use crate::event::{Event, RescueReason};
+use crate::filter::Kind;
 use crate::id::{Owner, TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalEntry, JournalKind, Recorded};
@@ -654,6 +655,7 @@ impl Store for MemoryStore {
         name: &str,
         input_hash: Option<u64>,
         recorded: Recorded,
+        took: Option<Duration>,
     ) -> Result<JournalEntry> {
         self.unit(|inner, now| {
             if let Some(entry) = inner.journaled(lease, kind, name, input_hash)? {
@@ -665,6 +667,7 @@ impl Store for MemoryStore {
                 input_hash,
                 recorded,
                 at: now,
+                took,
             };
             inner.change(lease.task, |task| {
                 let event = task
@@ -948,18 +951,26 @@ impl Reads for MemoryStore {
         })
     }
 
-    async fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Page> {
+    async fn list(&self, filter: &Filter, cursor: Option<u64>, limit: usize) -> Result<Page> {
         self.unit(|inner, now| {
             let mut tasks: Vec<_> = inner
                 .tasks
                 .values()
                 .map(|kept| &kept.task)
                 .filter(|task| filter.matches(task))
-                .filter(|task| before.is_none_or(|before| task.state.sequence < before))
+                .filter(|task| {
+                    cursor.is_none_or(|cursor| match filter.oldest_first {
+                        true => task.state.sequence > cursor,
+                        false => task.state.sequence < cursor,
+                    })
+                })
                 .filter(|task| !task.is_expired(now))
                 .cloned()
                 .collect();
-            tasks.sort_unstable_by_key(|task| std::cmp::Reverse(task.state.sequence));
+            tasks.sort_unstable_by_key(|task| task.state.sequence);
+            if !filter.oldest_first {
+                tasks.reverse();
+            }
             let more = tasks.len() > limit;
             tasks.truncate(limit);
             let next = tasks
@@ -1079,10 +1090,7 @@ impl Reads for MemoryStore {
         self.unit(|inner, _| {
             let mut stats = Stats::default();
             for kept in inner.tasks.values() {
-                *stats
-                    .phases
-                    .entry(kept.task.state.phase.as_str().into())
-                    .or_default() += 1;
+                *stats.counts.entry(Kind::of(&kept.task)).or_default() += 1;
             }
             Ok(stats)
         })

@@ -421,6 +421,7 @@ fn entry(random: &mut Random, at: Timestamp) -> JournalEntry {
             Recorded::Value(RawJson::empty_object())
         },
         at,
+        took: None,
     }
 }
 
@@ -527,6 +528,7 @@ fn step(number: u64) -> JournalEntry {
         input_hash: None,
         recorded: Recorded::Value(RawJson::empty_object()),
         at: Timestamp::from_millis(0),
+        took: None,
     }
 }
 

@@ -150,6 +150,26 @@ impl Vault {
         }
     }
 
+    /// An entry as it may be shown: opened, with dots in the place of the task's secrets. Where the key
+    /// is another one, all that was sealed is dots.
+    pub(crate) fn shown(&self, spec: &TaskSpec, entry: JournalEntry) -> JournalEntry {
+        if spec.sealed.is_none() {
+            return entry;
+        }
+        let mask = self.open_arguments(spec).map(|opened| opened.mask);
+        let entry = self.open_recorded(spec.id, entry);
+        let show = |json: RawJson| match &mask {
+            _ if json.to::<Sealed>().is_ok() => RawJson::of(DOTS).expect("a text has a JSON form"),
+            Ok(mask) => mask.json(json),
+            Err(_) => json,
+        };
+        let recorded = match entry.recorded {
+            Recorded::Value(json) => Recorded::Value(show(json)),
+            Recorded::Error(json) => Recorded::Error(show(json)),
+        };
+        JournalEntry { recorded, ..entry }
+    }
+
     /// An entry as it was before it was sealed. What cannot be opened is left as it is, and does not
     /// fit whoever reads it.
     pub(crate) fn open_recorded(&self, task: TaskId, mut entry: JournalEntry) -> JournalEntry {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
-use outlast_core::{RawJson, duration};
-use outlast_engine::{NewCall, TaskSupport, Tool};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use outlast_core::{RawJson, Task, duration};
+use outlast_engine::{NewCall, TaskSupport, Tool, check_priority};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -17,6 +17,12 @@ use super::extract::{Json, Runner};
 use super::links::Base;
 use super::problem::Problem;
 use super::task::TaskView;
+
+/// After how many seconds a new task is worth a look, for those who poll.
+const LOOK_AGAIN: u64 = 1;
+
+/// The longest name of a call.
+const LONGEST_KEY: usize = 255;
 
 /// A call of a tool. Where the server has a default tool, a body without `tool` is that tool's
 /// arguments.
@@ -38,6 +44,9 @@ pub(super) struct NewTask {
     /// How long to wait before it may run: `30s`.
     #[serde(default)]
     delay: Option<String>,
+    /// Larger runs earlier. By default the tool's.
+    #[serde(default)]
+    priority: Option<i16>,
 }
 
 impl NewTask {
@@ -54,6 +63,7 @@ impl NewTask {
                     labels: BTreeMap::new(),
                     ttl: None,
                     delay: None,
+                    priority: None,
                 });
             }
         }
@@ -65,14 +75,16 @@ impl NewTask {
 /// Starts a task.
 #[utoipa::path(
     post, path = "/tasks", tag = "tasks", request_body = NewTask,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The caller's name for the call: a repeated one with the same key and arguments gets the first one's task.")),
     responses(
         (status = 202, description = "The task is stored and runs.", body = TaskView,
             headers(("Location" = String, description = "The task."))),
         (status = 400, description = "The body does not fit, or the tool refuses the arguments.", body = Problem),
         (status = 404, description = "There is no such tool.", body = Problem),
-        (status = 409, description = "The tool never runs as a task; call it by POST /tools/{name}.", body = Problem),
+        (status = 409, description = "The tool never runs as a task, call it by POST /tools/{name}; or the key was used for a call with other arguments.", body = Problem),
         (status = 413, description = "The body is too large.", body = Problem),
         (status = 415, description = "The body is not JSON.", body = Problem),
+        (status = 429, description = "Too many tasks wait already; Retry-After says when to try again.", body = Problem),
         (status = 503, description = "The store cannot take it at present.", body = Problem),
     )
 )]
@@ -80,6 +92,7 @@ pub(super) async fn create(
     State(api): State<Api>,
     Runner(who): Runner,
     base: Base,
+    headers: HeaderMap,
     Json(body): Json<RawJson>,
 ) -> Result<Response, Problem> {
     let new = NewTask::read(&body, api.options().default_tool.as_deref())?;
@@ -96,20 +109,46 @@ pub(super) async fn create(
         parsed.map_err(|why| Problem::bad(format!("{name:?}: {why}")))
     };
     let delay = time("delay", &new.delay)?;
+    if let Some(priority) = new.priority {
+        check_priority(priority).map_err(|why| Problem::bad(format!("\"priority\": {why}")))?;
+    }
+    let call = NewCall::new(tool, new.arguments, who.owner().clone());
     let call = NewCall {
         labels: new.labels,
         ttl: time("ttl", &new.ttl)?,
-        run_at: delay.map(|delay| api.handle().now() + delay),
-        ..NewCall::new(tool, new.arguments, who.owner().clone())
+        delay,
+        key: key(&headers)?,
+        priority: new.priority.unwrap_or(call.priority),
+        ..call
     };
     let task = api.handle().create(call).await?;
-    let mut response =
-        (StatusCode::ACCEPTED, Answer(TaskView::whole(&task, &base))).into_response();
-    let location = HeaderValue::try_from(base.task(task.id()));
-    if let Ok(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
+    Ok(accepted(&task, &base))
+}
+
+/// The answer that a task is stored: where it is, and when it is worth a look.
+pub(super) fn accepted(task: &Task, base: &Base) -> Response {
+    let view = TaskView::whole(task, base);
+    let mut response = (StatusCode::ACCEPTED, Answer(view)).into_response();
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::try_from(base.task(task.id())) {
+        headers.insert(header::LOCATION, location);
     }
-    Ok(response)
+    headers.insert(header::RETRY_AFTER, LOOK_AGAIN.into());
+    response
+}
+
+/// The caller's name for the call, if the request has one.
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let text = key.to_str().unwrap_or_default();
+    if text.is_empty() || text.len() > LONGEST_KEY {
+        return Err(Problem::bad(format!(
+            "the header Idempotency-Key is no key: write 1 to {LONGEST_KEY} visible ASCII characters"
+        )));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 /// The tool of this name.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::logs::Chunk;
+use super::task::ProgressView;
 
 /// What watchers of a task are told.
 #[derive(Serialize, ToSchema)]
@@ -87,12 +88,7 @@ fn words(kind: &EventKind) -> (&'static str, Value) {
         EventKind::Started { attempt } => ("ATTEMPT_STARTED", json!({ "attempt": attempt })),
         EventKind::Progress { progress } => (
             "PROGRESS",
-            json!({ "progress": {
-                "done": progress.done,
-                "total": progress.total,
-                "percent": progress.percent(),
-                "message": progress.message,
-            }}),
+            json!({ "progress": ProgressView::from(progress) }),
         ),
         EventKind::InputRequired { keys } => ("INPUT_REQUIRED", json!({ "keys": keys })),
         EventKind::InputAnswered { keys } => ("INPUT_ANSWERED", json!({ "keys": keys })),
@@ -112,6 +108,13 @@ fn words(kind: &EventKind) -> (&'static str, Value) {
             },
             nothing,
         ),
+        EventKind::Spawned { child } => ("CHILD_STARTED", json!({ "child": child })),
+        EventKind::ChildEnded { child, status } => {
+            ("CHILD_ENDED", json!({ "child": child, "status": status }))
+        }
+        EventKind::Partial { number } => ("PARTIAL", json!({ "number": number })),
+        EventKind::Artifact { name } => ("ARTIFACT", json!({ "name": name })),
+        EventKind::Postponed { at } => ("TASK_POSTPONED", json!({ "at": at.to_string() })),
         // The stored form says what it is; a new kind is shown, not hidden.
         other => (
             "CHANGED",

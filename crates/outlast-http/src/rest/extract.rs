@@ -71,6 +71,28 @@ impl FromRequestParts<Api> for Runner {
     }
 }
 
+/// Who asks, and may do what concerns everybody: an administrator, or anybody on a server without users,
+/// where everything is everybody's.
+pub(super) struct Admin;
+
+impl FromRequestParts<Api> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _api: &Api) -> Result<Self, Problem> {
+        let principal = permitted(parts, Scope::Run)?;
+        if is_admin(&principal) {
+            Ok(Self)
+        } else {
+            Err(Problem::needs(Scope::Admin))
+        }
+    }
+}
+
+/// Whether everybody's tasks are this caller's business.
+pub(super) fn is_admin(who: &Principal) -> bool {
+    who.may(Scope::Admin) || !who.is_authenticated()
+}
+
 fn permitted(parts: &Parts, scope: Scope) -> Result<Principal, Problem> {
     let principal = parts.extensions.get::<Principal>().cloned();
     let principal = principal.unwrap_or_else(Principal::local);

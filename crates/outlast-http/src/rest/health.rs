@@ -31,7 +31,7 @@ pub(super) struct Health {
     #[schema(value_type = Object)]
     store: StoreInfo,
     /// Tasks by phase.
-    tasks: BTreeMap<String, u64>,
+    tasks: BTreeMap<&'static str, u64>,
 }
 
 /// Whether the process answers.
@@ -79,6 +79,6 @@ async fn check(api: &Api) -> Result<Json<Health>, Problem> {
         name: api.options().title.clone(),
         version: api.options().version.clone(),
         store: api.handle().store_info(),
-        tasks: stats.phases,
+        tasks: stats.phases(),
     }))
 }

@@ -1,6 +1,8 @@
 //! Addresses in answers, built from what the client used to reach us: a constant would be useless on
 //! the next machine.
 
+use std::fmt::Write as _;
+
 use axum::extract::FromRequestParts;
 use http::header;
 use http::request::Parts;
@@ -22,6 +24,10 @@ pub(super) struct Links {
     events: String,
     /// Its log.
     logs: String,
+    /// What it has recorded.
+    journal: String,
+    /// The files that it has made.
+    artifacts: String,
     /// A WebSocket that carries events out, and answers, signals and a cancel in.
     socket: String,
 }
@@ -31,8 +37,29 @@ pub(super) struct Links {
 pub(super) struct Base(String);
 
 impl Base {
+    /// For who knows the server's address already: paths alone.
+    pub(super) fn relative() -> Self {
+        Self(String::new())
+    }
+
     pub(super) fn task(&self, id: TaskId) -> String {
         format!("{}/tasks/{id}", self.0)
+    }
+
+    /// A file of a task. Its name is part of the path, so what would end the path is escaped.
+    pub(super) fn artifact(&self, id: TaskId, name: &str) -> String {
+        let mut address = format!("{}/tasks/{id}/artifacts/", self.0);
+        for byte in name.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                    address.push(char::from(byte));
+                }
+                byte => {
+                    let _ = write!(address, "%{byte:02X}");
+                }
+            }
+        }
+        address
     }
 
     fn socket(&self, id: TaskId) -> String {
@@ -49,6 +76,8 @@ impl Base {
             result: format!("{task}/result"),
             events: format!("{task}/events"),
             logs: format!("{task}/logs"),
+            journal: format!("{task}/journal"),
+            artifacts: format!("{task}/artifacts"),
             socket: self.socket(id),
             task,
         }

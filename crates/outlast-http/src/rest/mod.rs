@@ -5,7 +5,9 @@
 //! details (RFC 9457) in one sentence that says what is allowed. The OpenAPI document is made from the
 //! handlers below and cannot drift from them.
 
+mod artifacts;
 mod cancel;
+mod children;
 mod create;
 mod delete;
 mod event;
@@ -14,14 +16,22 @@ mod extract;
 mod feed;
 mod health;
 mod input;
+mod journal;
 mod links;
 mod list;
+mod live;
 mod logs;
+mod metrics;
+mod partials;
 mod problem;
+mod queues;
 mod result;
+mod retry;
+pub(crate) mod session;
 mod show;
 mod signals;
 mod socket;
+mod stats;
 mod task;
 mod tools;
 mod wait;
@@ -33,17 +43,21 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::Uri;
 use outlast_engine::Handle;
+use outlast_mcp::Server;
 use std::sync::Arc;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+use live::Live;
 
 /// What every handler needs.
 #[derive(Clone)]
 pub(crate) struct Api(Arc<Inner>);
 
 struct Inner {
-    handle: Handle,
+    server: Server,
+    live: Live,
     options: RestOptions,
     document: utoipa::openapi::OpenApi,
 }
@@ -64,7 +78,15 @@ pub struct RestOptions {
 
 impl Api {
     fn handle(&self) -> &Handle {
-        &self.0.handle
+        self.0.server.handle()
+    }
+
+    fn server(&self) -> &Server {
+        &self.0.server
+    }
+
+    fn live(&self) -> &Live {
+        &self.0.live
     }
 
     fn options(&self) -> &RestOptions {
@@ -75,40 +97,67 @@ impl Api {
 #[derive(OpenApi)]
 #[openapi(
     info(description = "Durable background tasks. The same tasks are open over MCP, under the same ids."),
+    paths(session::show, session::sign_in, session::sign_out),
     tags(
         (name = "tasks", description = "Runs of tools that outlive their callers."),
         (name = "tools", description = "What can be run."),
+        (name = "operation", description = "How busy the server is, and what waits."),
+        (name = "session", description = "How a browser is signed in."),
         (name = "health", description = "For monitors and load balancers."),
     )
 )]
 struct Document;
 
 /// The routes of the REST surface.
-pub(crate) fn routes(handle: Handle, options: RestOptions) -> Router {
+pub(crate) fn routes(server: &Server, options: RestOptions) -> Router {
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(create::create, list::list))
         .routes(routes!(show::show, delete::delete))
         .routes(routes!(result::result))
         .routes(routes!(cancel::cancel))
+        .routes(routes!(retry::retry))
         .routes(routes!(input::input))
         .routes(routes!(signals::signal))
         .routes(routes!(logs::logs))
         .routes(routes!(events::events))
+        .routes(routes!(events::live))
+        .routes(routes!(journal::journal))
+        .routes(routes!(journal::attempts))
+        .routes(routes!(children::children))
+        .routes(routes!(partials::partials))
+        .routes(routes!(artifacts::list))
+        .routes(routes!(artifacts::artifact))
+        .routes(routes!(stats::stats))
+        .routes(routes!(stats::workers))
+        .routes(routes!(queues::list))
+        .routes(routes!(queues::pause_all))
+        .routes(routes!(queues::resume_all))
+        .routes(routes!(queues::pause))
+        .routes(routes!(queues::resume))
         .routes(routes!(tools::list))
         .routes(routes!(tools::call))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::health))
         .split_for_parts();
+    // The router's way to write a name with slashes in it is not the document's.
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths
+        .into_iter()
+        .map(|(path, item)| (path.replace("{*", "{"), item))
+        .collect();
     document.info.title.clone_from(&options.title);
     document.info.version.clone_from(&options.version);
     let api = Api(Arc::new(Inner {
-        handle,
+        live: Live::new(server.handle()),
+        server: server.clone(),
         options,
         document,
     }));
     router
         .route("/openapi.json", get(openapi))
+        .route("/ws", get(socket::live))
         .route("/ws/{id}", get(socket::socket))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(api)
@@ -125,7 +174,7 @@ pub(crate) fn trim_path(uri: &mut Uri) {
     let first = path.split('/').nth(1);
     let ours = matches!(
         first,
-        Some("tasks" | "tools" | "health" | "ws" | "openapi.json")
+        Some("tasks" | "tools" | "queues" | "workers" | "stats" | "health" | "ws" | "openapi.json")
     );
     let Some(path) = path.strip_suffix('/').filter(|_| ours) else {
         return;

@@ -25,6 +25,9 @@ pub(crate) struct Problem {
     /// What the caller would have needed.
     #[serde(skip)]
     needs: Option<Scope>,
+    /// After how many seconds to try again.
+    #[serde(skip)]
+    again: Option<u64>,
 }
 
 impl Problem {
@@ -35,6 +38,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             needs: None,
+            again: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(AGAIN),
         }
     }
 
@@ -46,6 +50,11 @@ impl Problem {
     /// 400: the request can never succeed as it is.
     pub(super) fn bad(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 400: a number in the query is not from 1 to `most`.
+    pub(super) fn out_of_range(name: &str, given: usize, most: usize) -> Self {
+        Self::bad(format!("{name:?} is {given}; allowed: 1 to {most}"))
     }
 
     /// 403: the caller may not do this.
@@ -75,7 +84,11 @@ impl From<Error> for Problem {
         match &error {
             Error::NotFound(id) => Self::no_task(&id.to_string()),
             Error::Invalid(why) => Self::bad(why.clone()),
-            Error::Finished(_) => Self::conflict(error.to_string()),
+            Error::Finished(_) | Error::KeyReused { .. } => Self::conflict(error.to_string()),
+            Error::QueueFull { retry_after, .. } => Self {
+                again: Some(retry_after.as_secs().max(1)),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string())
+            },
             _ if error.is_retryable() => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
@@ -99,7 +112,7 @@ impl From<QueryRejection> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let needs = self.needs;
+        let (needs, again) = (self.needs, self.again);
         let mut response = (status, axum::Json(self)).into_response();
         if let Some(scope) = needs {
             // For whoever writes the challenge.
@@ -110,8 +123,8 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, AGAIN.into());
+        if let Some(again) = again {
+            headers.insert(header::RETRY_AFTER, again.into());
         }
         response
     }

@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
 use outlast_core::status::Era;
 use outlast_core::{Outcome, RawJson, Task, TaskStatus, ToolResult};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
+use super::create::accepted;
 use super::extract::{Id, Query, Reader};
 use super::links::Base;
 use super::problem::Problem;
@@ -138,11 +138,6 @@ pub(super) async fn result(
 pub(super) fn ended_or_not(task: &Task, base: &Base) -> Response {
     match Ending::of(task) {
         Some(ending) => Json(ending).into_response(),
-        None => (
-            StatusCode::ACCEPTED,
-            [(header::RETRY_AFTER, "1")],
-            Json(TaskView::whole(task, base)),
-        )
-            .into_response(),
+        None => accepted(task, base),
     }
 }

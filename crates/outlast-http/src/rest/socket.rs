@@ -1,9 +1,11 @@
-//! `WS /ws/{id}`: what a task tells, and what may be told to it, over one socket.
+//! `WS /ws/{id}`: what a task tells, and what may be told to it, over one socket. `WS /ws`: the live list
+//! of all tasks that one may see, and what may be told to each.
 //!
-//! Out goes the same feed as over server-sent events, from the beginning or from `?after=`. In come
+//! Out goes the same as over server-sent events, from the beginning or from `?after=`. In come
 //! `INTERVENTION` (a signal of that name with the message as its payload), `ANSWER` and `CANCEL`; each
-//! is answered, and what is not understood is answered with `ERROR` and the socket stays. The socket
-//! closes when the task has told everything. A reader that takes nothing for half a minute is cut off
+//! is answered, and what is not understood is answered with `ERROR` and the socket stays; into the live
+//! list each says in `taskId` which task it is for. The socket of a task closes when the task has told
+//! everything. A reader that takes nothing for half a minute is cut off
 //! with 1013 and can resume; it has cost nobody anything, for a feed is read only as it is sent.
 
 use std::collections::BTreeMap;
@@ -19,10 +21,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::events::After;
+use super::events::{After, LiveAfter};
 use super::extract::{Id, Query, Reader};
 use super::feed::{Feed, Place};
 use super::input;
+use super::live::{LiveEnd, Watcher};
 use super::problem::Problem;
 
 /// How long a message may take to be taken.
@@ -64,21 +67,85 @@ pub(super) async fn socket(
 ) -> Result<Response, Problem> {
     let place = query.place(None)?;
     let feed = Feed::new(api.handle(), who.clone(), id, place).await?;
-    let conversation = move |socket| converse(api, who, id, feed, socket);
+    let source = Source::One(id, Box::new(feed));
+    let conversation = move |socket| converse(api, who, source, socket);
     Ok(upgrade.max_message_size(LARGEST).on_upgrade(conversation))
 }
 
-async fn converse(api: Api, who: Principal, id: TaskId, mut feed: Feed, mut socket: WebSocket) {
+/// Opens a socket on all tasks that the caller may see.
+pub(super) async fn live(
+    State(api): State<Api>,
+    Reader(who): Reader,
+    Query(query): Query<LiveAfter>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Problem> {
+    let watcher = query.watch(&api, &who, None)?;
+    let conversation = move |socket| converse(api, who, Source::All(watcher), socket);
+    Ok(upgrade.max_message_size(LARGEST).on_upgrade(conversation))
+}
+
+/// What a socket tells.
+enum Source {
+    /// One task.
+    One(TaskId, Box<Feed>),
+    /// The live list.
+    All(Watcher),
+}
+
+impl Source {
+    /// The next message, or how the socket is to be closed.
+    ///
+    /// Cancel safe, as what it waits for.
+    async fn next(&mut self) -> Result<String, CloseFrame> {
+        let stops = || CloseFrame {
+            code: close_code::RESTART,
+            reason: "the server stops; resume with ?after= and the last id seen".into(),
+        };
+        match self {
+            Self::One(_, feed) => match feed.next().await {
+                Some((place, told)) => Ok(message(place, &told)),
+                None if feed.is_over() => Err(CloseFrame {
+                    code: close_code::NORMAL,
+                    reason: "the task has ended".into(),
+                }),
+                None => Err(stops()),
+            },
+            Self::All(watcher) => match watcher.next().await {
+                Ok((_, text)) => Ok(text),
+                Err(LiveEnd::Behind) => Err(too_slow()),
+                Err(LiveEnd::Stopping) => Err(stops()),
+            },
+        }
+    }
+
+    fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::One(id, _) => Some(*id),
+            Self::All(_) => None,
+        }
+    }
+}
+
+fn too_slow() -> CloseFrame {
+    CloseFrame {
+        code: close_code::AGAIN,
+        reason: "too slow; resume with ?after= and the last id seen".into(),
+    }
+}
+
+async fn converse(api: Api, who: Principal, mut source: Source, mut socket: WebSocket) {
     let mut ping = tokio::time::interval(PING);
     let close = loop {
         let out = tokio::select! {
-            told = feed.next() => match told {
-                Some((place, told)) => Message::text(message(place, &told)),
-                None if feed.is_over() => break CloseFrame { code: close_code::NORMAL, reason: "the task has ended".into() },
-                None => break CloseFrame { code: close_code::RESTART, reason: "the server stops; resume with ?after= and the last id seen".into() },
+            told = source.next() => match told {
+                Ok(text) => Message::text(text),
+                Err(close) => break close,
             },
             said = socket.recv() => match said {
-                Some(Ok(Message::Text(text))) => Message::text(heard(&api, &who, id, &text).await.to_string()),
+                Some(Ok(Message::Text(text))) => {
+                    let reply = heard(&api, &who, source.task(), &text).await;
+                    Message::text(reply.to_string())
+                }
                 Some(Ok(Message::Binary(_))) => Message::text(error("send text, not bytes").to_string()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
@@ -88,13 +155,7 @@ async fn converse(api: Api, who: Principal, id: TaskId, mut feed: Feed, mut sock
         match tokio::time::timeout(PATIENCE, socket.send(out)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
-            Err(_) => {
-                let reason = "too slow; resume with ?after= and the last id seen".into();
-                break CloseFrame {
-                    code: close_code::AGAIN,
-                    reason,
-                };
-            }
+            Err(_) => break too_slow(),
         }
     };
     // A reader that is gone hears nothing, which is all that can be said to it.
@@ -113,7 +174,7 @@ fn error(why: &str) -> Value {
 }
 
 /// Does what was said, and says what came of it.
-async fn heard(api: &Api, who: &Principal, id: TaskId, text: &str) -> Value {
+async fn heard(api: &Api, who: &Principal, id: Option<TaskId>, text: &str) -> Value {
     if !who.may(Scope::Run) {
         return error(&format!(
             "this needs the scope {}, which your credentials do not give",
@@ -123,7 +184,24 @@ async fn heard(api: &Api, who: &Principal, id: TaskId, text: &str) -> Value {
     let Ok(payload) = RawJson::parse(text) else {
         return error("this is not JSON");
     };
-    let kind = payload.to_value()["type"].as_str().map(str::to_owned);
+    let mut members = payload.to_value();
+    let kind = members["type"].as_str().map(str::to_owned);
+    let id = match id {
+        Some(id) => id,
+        None => {
+            let named = members.as_object_mut().and_then(|all| all.remove("taskId"));
+            let id = named.as_ref().and_then(Value::as_str).map(str::parse);
+            match id {
+                Some(Ok(id)) => id,
+                _ => {
+                    return error(
+                        "\"taskId\" says which task this is for, and is missing or no id",
+                    );
+                }
+            }
+        }
+    };
+    let payload = RawJson::from(members);
     if kind.as_deref() == Some(INTERVENTION) {
         let signal = NewSignal::new(INTERVENTION, payload);
         return match api.handle().signal(who, id, signal).await {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use outlast_core::machine::Blocker;
 use outlast_core::status::{Era, Phase};
+use outlast_core::task::Awaiting;
 use outlast_core::undo::Cleanup;
-use outlast_core::{Outcome, RawJson, Task, TaskStatus};
+use outlast_core::{Outcome, Progress, RawJson, Task, TaskStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -47,6 +49,26 @@ pub(super) struct TaskView {
     input_requests: BTreeMap<String, Question>,
     /// Counts attempts from 1; 0 before the first.
     attempt: u32,
+    /// Larger runs earlier.
+    priority: i16,
+    /// The task that started it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    /// The task whose call it repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_of: Option<String>,
+    /// How many tasks it has started. Absent if it has started none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    children: Option<ChildrenView>,
+    /// The tasks that it comes after and that have not ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    blocked_by: Vec<String>,
+    /// What a suspended task waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    awaiting: Option<AwaitingView>,
+    /// Why it failed or was cancelled, in a sentence. Absent unless it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     /// Whom it belongs to.
     owner: String,
     /// Free words to find it by.
@@ -55,6 +77,9 @@ pub(super) struct TaskView {
     created_at: String,
     /// The last change of status, message, progress or questions.
     last_updated_at: String,
+    /// When it may run, if that is not at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_at: Option<String>,
     /// When it first ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<String>,
@@ -81,6 +106,80 @@ pub(super) struct ProgressView {
     /// What is happening now.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+    /// The part of the work that is under way, where the work has parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<PhaseView>,
+    /// When it will probably be done: an estimate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eta: Option<String>,
+}
+
+/// A part of the work.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PhaseView {
+    /// Its name; for a part of a part `outer / inner`.
+    name: String,
+    /// Its finished items.
+    done: f64,
+    /// All its items, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<f64>,
+}
+
+/// How many tasks a task has started.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChildrenView {
+    /// In all.
+    started: u64,
+    /// Of these, independent of it.
+    detached: u64,
+    /// Of those that are not, how many have ended.
+    ended: u64,
+}
+
+/// What a suspended task waits for; any one of it wakes the task.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AwaitingView {
+    /// Keys of questions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    inputs: Vec<String>,
+    /// Names of signals.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    signals: Vec<String>,
+    /// Ids of tasks that it has started.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    children: Vec<String>,
+    /// A moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+}
+
+impl From<&Awaiting> for AwaitingView {
+    fn from(awaiting: &Awaiting) -> Self {
+        Self {
+            inputs: awaiting.inputs.clone(),
+            signals: awaiting.signals.keys().cloned().collect(),
+            children: awaiting.children.iter().map(ToString::to_string).collect(),
+            until: awaiting.until.map(|at| at.to_string()),
+        }
+    }
+}
+
+impl From<&Progress> for ProgressView {
+    fn from(progress: &Progress) -> Self {
+        Self {
+            done: progress.done,
+            total: progress.total,
+            percent: progress.percent(),
+            message: progress.message.clone(),
+            phase: progress.phase.as_ref().map(|phase| PhaseView {
+                name: phase.name.clone(),
+                done: phase.done,
+                total: phase.total,
+            }),
+            eta: progress.eta.map(|at| at.to_string()),
+        }
+    }
 }
 
 /// An open question.
@@ -100,7 +199,7 @@ pub(super) struct Question {
 impl TaskView {
     /// The task in a list: without its arguments, which may be large.
     pub(super) fn short(task: &Task, base: &Base) -> Self {
-        let progress = &task.state.progress;
+        let (progress, children) = (&task.state.progress, task.state.children);
         let questions = task.open_inputs().map(|input| {
             let request = &input.request;
             let question = Question {
@@ -122,18 +221,37 @@ impl TaskView {
             },
             cleanup: Some(task.state.cleanup).filter(|cleanup| *cleanup != Cleanup::None),
             arguments: None,
-            progress: (!progress.is_empty()).then(|| ProgressView {
-                done: progress.done,
-                total: progress.total,
-                percent: progress.percent(),
-                message: progress.message.clone(),
-            }),
+            progress: (!progress.is_empty()).then(|| progress.into()),
             input_requests: if task.is_finished() {
                 BTreeMap::new()
             } else {
                 questions.collect()
             },
             attempt: task.state.attempt,
+            priority: task.spec.priority,
+            parent: task.spec.parent.map(|parent| parent.task.to_string()),
+            retry_of: task.spec.retry_of.map(|old| old.to_string()),
+            children: (!children.is_empty()).then_some(ChildrenView {
+                started: children.spawned,
+                detached: children.detached,
+                ended: children.ended,
+            }),
+            blocked_by: task
+                .state
+                .blocked
+                .iter()
+                .filter_map(|blocker| match blocker {
+                    Blocker::Task(on) => Some(on.task.to_string()),
+                    _ => None,
+                })
+                .collect(),
+            awaiting: task.state.awaiting.as_ref().map(AwaitingView::from),
+            error: match task.outcome.as_deref() {
+                Some(Outcome::Failed(failure)) => Some(failure.message.clone()),
+                Some(Outcome::Cancelled { reason }) => reason.clone(),
+                _ => None,
+            },
+            run_at: task.state.run_at.map(|at| at.to_string()),
             owner: task.spec.owner.to_string(),
             labels: task.spec.labels.clone(),
             created_at: task.state.created_at.to_string(),

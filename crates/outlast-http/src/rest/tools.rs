@@ -3,14 +3,14 @@
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use outlast_core::{Outcome, RawJson};
 use outlast_engine::{NewCall, OnDrop, TaskSupport, Tool};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::create::{check, tool};
+use super::create::{check, key, tool};
 use super::extract::{Json, Query, Reader, Runner};
 use super::links::Base;
 use super::problem::Problem;
@@ -83,7 +83,8 @@ pub(super) async fn list(State(api): State<Api>, Reader(_): Reader) -> Answer<To
 /// ended in time.
 #[utoipa::path(
     post, path = "/tools/{name}", tag = "tools",
-    params(("name" = String, Path, description = "The tool."), Patience),
+    params(("name" = String, Path, description = "The tool."), Patience,
+        ("Idempotency-Key" = Option<String>, Header, description = "As for POST /tasks. Of no effect for a tool that never runs as a task.")),
     request_body(content = Object, description = "The arguments."),
     responses(
         (status = 200, description = "The result, or how the task ended.",
@@ -91,8 +92,10 @@ pub(super) async fn list(State(api): State<Api>, Reader(_): Reader) -> Answer<To
         (status = 202, description = "The task runs.", body = TaskView),
         (status = 400, description = "The tool refuses the arguments.", body = Problem),
         (status = 404, description = "There is no such tool.", body = Problem),
+        (status = 409, description = "The key was used for a call with other arguments.", body = Problem),
         (status = 413, description = "The body is too large.", body = Problem),
         (status = 415, description = "The body is not JSON.", body = Problem),
+        (status = 429, description = "Too many tasks wait already; Retry-After says when to try again.", body = Problem),
         (status = 500, description = "The tool failed.", body = Problem),
         (status = 503, description = "The store cannot take it at present.", body = Problem),
     )
@@ -103,12 +106,16 @@ pub(super) async fn call(
     Path(name): Path<String>,
     base: Base,
     Query(patience): Query<Patience>,
+    headers: HeaderMap,
     Json(arguments): Json<RawJson>,
 ) -> Result<Response, Problem> {
     let tool = tool(&api, &name)?;
     check(&tool, &arguments)?;
     let inline = tool.task == TaskSupport::Forbidden;
-    let call = NewCall::new(tool, arguments, who.owner().clone());
+    let call = NewCall {
+        key: key(&headers)?,
+        ..NewCall::new(tool, arguments, who.owner().clone())
+    };
     if inline {
         let outcome = api.handle().call(call, None, OnDrop::Cancel).await;
         return inline_answer(outcome);

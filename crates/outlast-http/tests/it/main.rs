@@ -5,7 +5,10 @@
 mod auth;
 mod edges;
 mod exposure;
+mod live;
 mod rest;
+mod session;
+mod views;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use outlast_core::testing::MemoryStore;
 use outlast_core::{InputRequest, Level, RawJson, Store, ToolResult};
-use outlast_engine::{BoxFuture, Cx, Engine, Handler, Result, TaskSupport, Tool, Tools};
+use outlast_engine::{
+    BoxFuture, Cx, Engine, Error, Handler, Result, Retry, TaskSupport, Tool, Tools,
+};
 use outlast_http::{HttpServer, RestOptions, bind};
 use outlast_mcp::{Config, Server};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -86,13 +89,34 @@ fn endless(_arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> 
     })
 }
 
-struct Rig {
-    address: SocketAddr,
-    client: Client,
+/// Leaves something of every kind behind.
+fn make(_arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
+    Box::pin(async move {
+        cx.step("measure", || async { Ok(7) }).await?;
+        cx.partial(json!({"part": 1})).await?;
+        cx.partial(json!({"part": 2})).await?;
+        let text = "0123456789".repeat(10);
+        cx.artifact("out/report ü.html", "text/html", text).await?;
+        let child = cx.spawn("echo", json!({"n": 5})).await?;
+        child.join().await?;
+        if cx.attempt() == 1 {
+            return Err(Error::tool("not yet").retry_after(Duration::ZERO));
+        }
+        Ok(ToolResult::text("made"))
+    })
+}
+
+pub(super) struct Rig {
+    pub(super) address: SocketAddr,
+    pub(super) client: Client,
     _engine: Engine,
 }
 
-async fn rig() -> Rig {
+pub(super) async fn rig() -> Rig {
+    rig_with(|http| http).await
+}
+
+pub(super) async fn rig_with(change: impl FnOnce(HttpServer) -> HttpServer) -> Rig {
     let tool = |name: &str, task, code: Code| Tool {
         task,
         ..Tool::new(name, Arc::new(Coded(code)))
@@ -104,6 +128,10 @@ async fn rig() -> Rig {
         tool("ask", TaskSupport::Optional, ask),
         tool("obey", TaskSupport::Optional, obey),
         tool("endless", TaskSupport::Required, endless),
+        Tool {
+            retry: Some(Retry::attempts(2)),
+            ..tool("make", TaskSupport::Optional, make)
+        },
     ];
     let engine = Engine::builder(Arc::new(MemoryStore::default()) as Arc<dyn Store>)
         .tools(Tools::new(tools).unwrap())
@@ -118,7 +146,7 @@ async fn rig() -> Rig {
         default_tool: Some("echo".into()),
         ..RestOptions::default()
     };
-    let http = HttpServer::with_rest(&server.unwrap(), options);
+    let http = change(HttpServer::with_rest(&server.unwrap(), options));
     tokio::spawn(http.serve(listener, std::future::pending()));
     Rig {
         address,
@@ -128,27 +156,27 @@ async fn rig() -> Rig {
 }
 
 impl Rig {
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub(super) async fn get(&self, path: &str) -> Response {
         self.client.get(self.url(path)).send().await.unwrap()
     }
 
-    async fn post(&self, path: &str, body: Value) -> Response {
+    pub(super) async fn post(&self, path: &str, body: Value) -> Response {
         let request = self.client.post(self.url(path)).json(&body);
         request.send().await.unwrap()
     }
 
-    async fn create(&self, body: Value) -> String {
+    pub(super) async fn create(&self, body: Value) -> String {
         let created = self.post("/tasks", body).await;
         assert_eq!(created.status(), StatusCode::ACCEPTED);
         let task: Value = created.json().await.unwrap();
         task["taskId"].as_str().unwrap().to_owned()
     }
 
-    async fn ended(&self, id: &str) -> Value {
+    pub(super) async fn ended(&self, id: &str) -> Value {
         let answer = self.get(&format!("/tasks/{id}/result?wait=60s")).await;
         assert_eq!(answer.status(), StatusCode::OK);
         answer.json().await.unwrap()
@@ -173,7 +201,7 @@ async fn messages(response: Response) -> Vec<(String, Value)> {
         .collect()
 }
 
-async fn problem(response: Response) -> (StatusCode, String) {
+pub(super) async fn problem(response: Response) -> (StatusCode, String) {
     assert_eq!(
         response.headers()["content-type"],
         "application/problem+json"
@@ -514,25 +542,12 @@ async fn the_document_names_every_answer_and_the_page_every_part() {
     let rig = rig().await;
     let document: Value = rig.get("/openapi.json").await.json().await.unwrap();
     assert_eq!(document["openapi"], "3.1.0");
-    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
-    assert_eq!(
-        paths,
-        [
-            "/health",
-            "/health/live",
-            "/health/ready",
-            "/tasks",
-            "/tasks/{id}",
-            "/tasks/{id}/cancel",
-            "/tasks/{id}/events",
-            "/tasks/{id}/input",
-            "/tasks/{id}/logs",
-            "/tasks/{id}/result",
-            "/tasks/{id}/signals/{name}",
-            "/tools",
-            "/tools/{name}"
-        ]
-    );
+    // Every path in the document is routed: what it takes is told by another method's refusal.
+    for path in document["paths"].as_object().unwrap().keys() {
+        let path = path.replace("{id}", "none").replace("{name}", "none");
+        let wrong = rig.client.put(rig.url(&path)).send().await.unwrap();
+        assert_eq!(wrong.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+    }
     let page = rig.get("/").await;
     assert!(
         page.headers()["content-security-policy"]
@@ -564,10 +579,11 @@ async fn the_document_names_every_answer_and_the_page_every_part() {
     assert!(seen.len() >= 8, "{seen:?}");
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
+pub(super) type Socket =
+    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
 
 /// The next message; `None` once the socket is closed, with its code.
-async fn heard(socket: &mut Socket) -> std::result::Result<Value, u16> {
+pub(super) async fn heard(socket: &mut Socket) -> std::result::Result<Value, u16> {
     loop {
         match socket.next().await.unwrap().unwrap() {
             Message::Text(text) => return Ok(serde_json::from_str(&text).unwrap()),
@@ -577,17 +593,21 @@ async fn heard(socket: &mut Socket) -> std::result::Result<Value, u16> {
     }
 }
 
-async fn say(socket: &mut Socket, what: &str) {
+pub(super) async fn say(socket: &mut Socket, what: &str) {
     socket.send(Message::text(what)).await.unwrap();
 }
 
 async fn socket(rig: &Rig, id: &str, after: &str) -> Socket {
-    let url = format!("ws://{}/ws/{id}?after={after}", rig.address);
+    socket_at(rig, &format!("/ws/{id}?after={after}")).await
+}
+
+pub(super) async fn socket_at(rig: &Rig, path: &str) -> Socket {
+    let url = format!("ws://{}{path}", rig.address);
     tokio_tungstenite::connect_async(url).await.unwrap().0
 }
 
 /// Listens until a message of this type.
-async fn until(socket: &mut Socket, kind: &str) -> Value {
+pub(super) async fn until(socket: &mut Socket, kind: &str) -> Value {
     loop {
         let message = heard(socket).await.unwrap();
         if message["type"] == kind {

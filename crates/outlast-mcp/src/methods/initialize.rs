@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use outlast_core::Principal;
+use outlast_core::status::Era;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -43,6 +44,7 @@ pub(crate) fn handle(
     principal: &Principal,
     transport: Transport,
 ) -> Result<(Vec<u8>, Arc<Session>), RpcError> {
+    server.requests.note(Era::Legacy, "initialize");
     let asked: Initialize<'_> = params.read()?;
     let version = negotiate(&asked.version, transport);
     let capabilities = Capabilities::parse(asked.capabilities, version).ok_or_else(|| {

@@ -1,8 +1,9 @@
 #!lua flags=no-writes
 -- Looks along an index for tasks, the latest first: the key of the index, the sequence below which to
--- look (or `+inf`), how many to find and how many to look at, and the values wanted of the fields
--- `owner`, `tool`, `phase` and `status`, each a JSON list (empty for all). Replies with the sequence
--- of the last one looked at (empty at the end) and the records.
+-- look (or `+inf`), how many to find and how many to look at, the values wanted of the fields
+-- `owner`, `tool`, `phase` and `status`, each a JSON list (empty for all), and `oldest` to look the other
+-- way, above a sequence (or `-inf`). Replies with the sequence of the last one looked at (empty at the
+-- end) and the records.
 
 local prefix = KEYS[1] .. ':'
 local call = redis.call
@@ -19,7 +20,9 @@ local found, looked = {}, 0
 local below = ARGV[2]
 local budget, limit = tonumber(ARGV[4]), tonumber(ARGV[3])
 while looked < budget and #found < limit do
-  local page = call('ZREVRANGEBYSCORE', prefix .. ARGV[1], below, '-inf', 'WITHSCORES', 'LIMIT', 0,
+  local range, last = 'ZREVRANGEBYSCORE', '-inf'
+  if ARGV[9] == 'oldest' then range, last = 'ZRANGEBYSCORE', '+inf' end
+  local page = call(range, prefix .. ARGV[1], below, last, 'WITHSCORES', 'LIMIT', 0,
     math.min(100, budget - looked))
   if #page == 0 then return {'', found} end
   for index = 1, #page, 2 do

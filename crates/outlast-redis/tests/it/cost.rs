@@ -41,7 +41,7 @@ pub(crate) fn done() -> AttemptEnd {
 async fn record(store: &RedisStore, lease: &Lease, name: &str) {
     let value = Recorded::Value(RawJson::of(&1).unwrap());
     store
-        .journal_put(lease, JournalKind::Step, name, None, value)
+        .journal_put(lease, JournalKind::Step, name, None, value, None)
         .await
         .unwrap();
 }
@@ -140,7 +140,7 @@ fn everything_of_a_finished_task_expires() {
         };
         let value = Recorded::Value(RawJson::of(&recorded).unwrap());
         store
-            .journal_put(&lease, JournalKind::Artifact, "a", None, value)
+            .journal_put(&lease, JournalKind::Artifact, "a", None, value, None)
             .await
             .unwrap();
         let signal = NewSignal::new("s", RawJson::empty_object());
@@ -163,7 +163,7 @@ fn everything_of_a_finished_task_expires() {
         for claimed in store.claim(&by, 10).await.unwrap() {
             store.finish(&claimed.lease, done(), None).await.unwrap();
         }
-        assert_eq!(store.stats().await.unwrap().phases["finished"], 3);
+        assert_eq!(store.stats().await.unwrap().phases()["finished"], 3);
     });
     let left = without_expiry(&server);
     println!("without an expiry: {left:#?}");
@@ -177,7 +177,7 @@ fn everything_of_a_finished_task_expires() {
     clock.advance(Duration::from_secs(40 * 24 * 60 * 60));
     block_on(async {
         store.tick(&[], by().lease, 100).await.unwrap();
-        assert!(store.stats().await.unwrap().phases.is_empty());
+        assert!(store.stats().await.unwrap().phases().is_empty());
     });
     for name in without_expiry(&server).keys() {
         let lasting = ["groups", "meta", "processes", "sequence"];

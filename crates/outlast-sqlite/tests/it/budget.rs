@@ -93,7 +93,7 @@ impl Counted {
         let value = Recorded::Value(RawJson::of(&number).unwrap());
         let put = self
             .store
-            .journal_put(lease, JournalKind::Step, &name, None, value);
+            .journal_put(lease, JournalKind::Step, &name, None, value, None);
         put.await.unwrap();
     }
 
@@ -146,7 +146,7 @@ fn each_operation_is_one_commit_of_few_pages() {
                 .count(|number| one.finish(&leases[number as usize]))
                 .await;
             for (what, written, budget) in [
-                ("create", create, 8),
+                ("create", create, 9),
                 ("step", step, 5),
                 ("finish", finish, 6),
             ] {

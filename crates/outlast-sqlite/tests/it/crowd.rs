@@ -101,6 +101,6 @@ fn a_crowd_behind_limits_finishes_and_waits_for_nothing() {
         }
         assert_eq!(finished, TASKS);
         let stats = store.stats().await.unwrap();
-        assert_eq!(stats.phases.get("finished"), Some(&(TASKS as u64)));
+        assert_eq!(stats.phases().get("finished"), Some(&(TASKS as u64)));
     });
 }

@@ -73,7 +73,7 @@ fn a_full_disk_loses_nothing_and_passes() {
         arguments: arguments.clone(),
         ..TaskSpec::new("tool", RawJson::empty_object())
     };
-    assert!(block_on(store.stats()).unwrap().phases.is_empty());
+    assert!(block_on(store.stats()).unwrap().phases().is_empty());
     let mut kept = Vec::new();
     let (lost, error) = loop {
         let one = spec();
@@ -101,7 +101,7 @@ fn a_full_disk_loses_nothing_and_passes() {
     );
     let page = block_on(store.list(&Filter::default(), None, 1000)).unwrap();
     assert_eq!(page.tasks.len(), kept.len());
-    let queued = block_on(store.stats()).unwrap().phases["queued"];
+    let queued = block_on(store.stats()).unwrap().phases()["queued"];
     assert_eq!(queued, kept.len() as u64);
 
     // There is room again: it goes on by itself.
@@ -110,7 +110,7 @@ fn a_full_disk_loses_nothing_and_passes() {
         kept.push(block_on(store.create(spec(), None)).unwrap().task.id());
     }
     block_on(check_invariants(&store));
-    let queued = block_on(store.stats()).unwrap().phases["queued"];
+    let queued = block_on(store.stats()).unwrap().phases()["queued"];
     assert_eq!(queued, kept.len() as u64);
     // What failed left no trace in the order of claiming either.
     let claimed = block_on(store.claim(&by(), 1000)).unwrap();

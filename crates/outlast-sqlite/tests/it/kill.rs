@@ -64,7 +64,7 @@ async fn work(store: &dyn Store) {
             let value = Recorded::Value(RawJson::of(&number).unwrap());
             let name = number.to_string();
             store
-                .journal_put(&lease, JournalKind::Step, &name, None, value)
+                .journal_put(&lease, JournalKind::Step, &name, None, value, None)
                 .await
                 .unwrap();
             say(&format!("journaled {id} {number}"));
@@ -189,7 +189,13 @@ fn verify(path: &std::path::Path, told: &BTreeMap<TaskId, Told>, seed: u64) {
             }
         }
         check_invariants(&store).await;
-        let running = store.stats().await.unwrap().phases.get("running").copied();
+        let running = store
+            .stats()
+            .await
+            .unwrap()
+            .phases()
+            .get("running")
+            .copied();
         let recovered = store.recover(WorkerId::random()).await.unwrap();
         let rescued = recovered.rescued + recovered.failed;
         assert_eq!(rescued as u64, running.unwrap_or(0), "OUTLAST_SEED={seed}");
@@ -198,7 +204,7 @@ fn verify(path: &std::path::Path, told: &BTreeMap<TaskId, Told>, seed: u64) {
                 .stats()
                 .await
                 .unwrap()
-                .phases
+                .phases()
                 .contains_key(Phase::Running.as_str())
         );
     });

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_engine::Engine;
+use outlast_engine::{Engine, TaskSupport};
 use outlast_http::auth::{AnyOf, Gate, GateOptions};
 use outlast_http::{HttpServer, RestOptions};
 use tokio::net::{TcpListener, UnixListener};
@@ -27,6 +27,7 @@ use super::{Server, Stops};
 use crate::bridge::{self, Identity};
 use crate::error::StartError;
 use crate::icon::icons;
+use crate::offer::Catalog;
 use crate::settings::place::{beside_store, usual_store};
 use crate::settings::{Listen, Settings, StoreAt};
 
@@ -118,7 +119,7 @@ impl Server {
         stops: &mut Stops,
     ) -> Result<RunningServer, StartError> {
         // What cannot be offered is said before anything is begun.
-        self.settle(settings)?;
+        check_default_tool(&self.settle(settings)?, settings)?;
         let gate = self.gate(settings)?;
         let open = gate.is_some() || settings.allow_unauthenticated == Some(true);
         let wanted = match &listen {
@@ -208,7 +209,8 @@ impl Server {
         let rest = RestOptions {
             title: self.name.clone(),
             version: self.version.clone(),
-            ..RestOptions::default()
+            public_url: settings.public_url.clone(),
+            default_tool: settings.default_tool.clone(),
         };
         let mut http = HttpServer::with_rest(&mcp, rest)
             .with_mcp_path(mcp_path)
@@ -340,4 +342,20 @@ fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
             path.display()
         ))
     })
+}
+
+/// Refuses a default tool that `POST /tasks` could never call.
+fn check_default_tool(catalog: &Catalog, settings: &Settings) -> Result<(), StartError> {
+    let Some(name) = &settings.default_tool else {
+        return Ok(());
+    };
+    let tools = catalog.offer().tools();
+    let why = match tools.get(name) {
+        Some(tool) if tool.task != TaskSupport::Forbidden => return Ok(()),
+        Some(_) => "never runs as a task",
+        None => "is none of the tools",
+    };
+    Err(StartError::new(format!(
+        "the default tool {name:?} {why}: name one that POST /tasks can call"
+    )))
 }

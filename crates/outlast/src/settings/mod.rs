@@ -37,6 +37,8 @@ pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
 /// | `allowed_hosts` | `--allow-host NAME` | `OUTLAST_ALLOW_HOST` | loopback names |
 /// | `allowed_origins` | `--allow-origin ORIGIN` | `OUTLAST_ALLOW_ORIGIN` | loopback origins |
 /// | `mcp_path` | `--mcp-path PATH` | `OUTLAST_MCP_PATH` | `/mcp` |
+/// | `public_url` | `--public-url URL` | `OUTLAST_PUBLIC_URL` | the address a request came to |
+/// | `default_tool` | `--default-tool NAME` | `OUTLAST_DEFAULT_TOOL` | none |
 /// | `max_connections` | `--max-connections N` | `OUTLAST_MAX_CONNECTIONS` | 10,000 |
 /// | `max_sessions` | `--max-sessions N` | `OUTLAST_MAX_SESSIONS` | 10,000 |
 /// | `max_streams` | `--max-streams N` | `OUTLAST_MAX_STREAMS` | 10,000 |
@@ -178,6 +180,16 @@ pub struct Settings {
     #[serde(deserialize_with = "values::mcp_path_in_file")]
     pub mcp_path: Option<String>,
 
+    /// How people reach the server, where a proxy in front of it changes the address: links in answers
+    /// begin with it, as https://tasks.example.org [default: the address a request came to]
+    #[arg(long, env = "OUTLAST_PUBLIC_URL", value_name = "URL", value_parser = values::public_url)]
+    #[serde(deserialize_with = "values::public_url_in_file")]
+    pub public_url: Option<String>,
+
+    /// The tool that POST /tasks calls if the body names none; the body is then its arguments
+    #[arg(long, env = "OUTLAST_DEFAULT_TOOL", value_name = "NAME")]
+    pub default_tool: Option<String>,
+
     /// How many HTTP connections are open at a time; the next ones wait [default: 10000]
     #[arg(long, env = "OUTLAST_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<NonZeroUsize>,
@@ -228,6 +240,8 @@ impl Settings {
             allowed_hosts: self.allowed_hosts.or(lower.allowed_hosts),
             allowed_origins: self.allowed_origins.or(lower.allowed_origins),
             mcp_path: self.mcp_path.or(lower.mcp_path),
+            public_url: self.public_url.or(lower.public_url),
+            default_tool: self.default_tool.or(lower.default_tool),
             max_connections: self.max_connections.or(lower.max_connections),
             max_sessions: self.max_sessions.or(lower.max_sessions),
             max_streams: self.max_streams.or(lower.max_streams),

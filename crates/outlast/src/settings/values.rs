@@ -115,6 +115,35 @@ pub(super) fn mcp_path_in_file<'de, D: Deserializer<'de>>(
         .transpose()
 }
 
+/// The address that people reach the server by, without a slash at its end.
+///
+/// # Errors
+/// It does not fit; the sentence says what is allowed.
+pub(super) fn public_url(text: &str) -> Result<String, String> {
+    let address = text.trim_end_matches('/');
+    let rest = address
+        .strip_prefix("https://")
+        .or_else(|| address.strip_prefix("http://"));
+    let plain = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}?#@".contains(c);
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(plain) => {
+            Ok(address.to_owned())
+        }
+        _ => Err(format!(
+            "{text:?} is not the address of a server; write one such as https://tasks.example.org"
+        )),
+    }
+}
+
+/// The same in a file.
+pub(super) fn public_url_in_file<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<String>, D::Error> {
+    let text: Option<String> = Option::deserialize(from)?;
+    text.map(|text| public_url(&text).map_err(de::Error::custom))
+        .transpose()
+}
+
 /// Where tasks are kept: `sqlite:` and the path of a file, for one server, or the address of a Redis,
 /// for any number of them.
 #[derive(Clone, PartialEq, Eq)]

@@ -48,7 +48,7 @@ fn memory() -> u64 {
 async fn all_are(store: &dyn Store, phase: Phase, count: u64) {
     loop {
         let stats = store.stats().await.expect("the store works");
-        if stats.phases.get(phase.as_str()) == Some(&count) {
+        if stats.phases().get(phase.as_str()) == Some(&count) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -32,7 +32,7 @@ async fn name(rig: &Rig, lease: &Lease, name: &str, blob: &str) -> JournalEntry 
     };
     let value = Recorded::Value(RawJson::of(&artifact).expect("JSON"));
     let kind = JournalKind::Artifact;
-    let put = rig.store.journal_put(lease, kind, name, None, value);
+    let put = rig.store.journal_put(lease, kind, name, None, value, None);
     put.await.expect("it runs")
 }
 
@@ -78,7 +78,9 @@ pub(super) async fn what_is_given_out_has_an_event_each(rig: Rig) -> Rig {
         let value = || Recorded::Value(json("7"));
         for _ in 0..2 {
             let name = partial_name(number);
-            let put = rig.store.journal_put(&lease, kind, &name, None, value());
+            let put = rig
+                .store
+                .journal_put(&lease, kind, &name, None, value(), None);
             put.await.expect("it runs");
         }
     }
@@ -111,7 +113,7 @@ pub(super) async fn entries_are_read_by_kind_and_name(rig: Rig) -> Rig {
         (JournalKind::Partial, "00000002"),
     ] {
         let value = Recorded::Value(json("1"));
-        let put = rig.store.journal_put(&lease, kind, name, None, value);
+        let put = rig.store.journal_put(&lease, kind, name, None, value, None);
         put.await.expect("it runs");
     }
     let page = async |after: &str, limit| {

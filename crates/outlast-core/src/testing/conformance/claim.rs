@@ -62,7 +62,14 @@ pub(super) async fn a_claim_brings_journal_and_answers(rig: Rig) -> Rig {
     let (id, lease) = rig.run().await;
     let value = Recorded::Value(json(r#"{"n": 1}"#));
     rig.store
-        .journal_put(&lease, JournalKind::Step, "one", Some(7), value.clone())
+        .journal_put(
+            &lease,
+            JournalKind::Step,
+            "one",
+            Some(7),
+            value.clone(),
+            None,
+        )
         .await
         .unwrap();
     rig.ask(&lease, &["q"]).await;
@@ -201,7 +208,7 @@ pub(super) async fn a_reply_that_nobody_takes_strands_nothing(rig: Rig) -> Rig {
                 .stats()
                 .await
                 .unwrap()
-                .phases
+                .phases()
                 .contains_key("running")
             {
                 break;
@@ -211,7 +218,7 @@ pub(super) async fn a_reply_that_nobody_takes_strands_nothing(rig: Rig) -> Rig {
         drop(claim);
         eventually("all tasks are ready again", async || {
             let stats = rig.store.stats().await.unwrap();
-            (stats.phases.get("queued") == Some(&6)).then_some(())
+            (stats.phases().get("queued") == Some(&6)).then_some(())
         })
         .await;
     }
@@ -234,7 +241,7 @@ pub(super) async fn a_dropped_creation_strands_nothing(rig: Rig) -> Rig {
     let last = rig.create().await;
     eventually("no task runs", async || {
         let stats = rig.store.stats().await.unwrap();
-        (!stats.phases.contains_key("running")).then_some(())
+        (!stats.phases().contains_key("running")).then_some(())
     })
     .await;
     for id in ids.into_iter().chain([last]) {

@@ -36,7 +36,7 @@ async fn refused(rig: &Rig, what: &str, lease: &Lease) {
     let errors = [
         store.report(lease, progress.into()).await.err(),
         store
-            .journal_put(lease, JournalKind::Step, "stale", None, value)
+            .journal_put(lease, JournalKind::Step, "stale", None, value, None)
             .await
             .err(),
         store.ask(lease, vec![question("stale")]).await.err(),

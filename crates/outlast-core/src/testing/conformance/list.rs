@@ -1,10 +1,14 @@
 //! Lists, filters and counts.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::rig::{Rig, of, spec};
 use crate::clock::Clock;
+use crate::filter::{Kind, Span};
 use crate::id::{Owner, TaskId};
+use crate::json::RawJson;
+use crate::machine::CancelMode;
 use crate::status::{Phase, TaskStatus};
 use crate::store::{Filter, Page, Stats};
 use crate::task::{DEFAULT_RETENTION, TaskSpec};
@@ -158,6 +162,104 @@ pub(super) async fn filters_choose(rig: Rig) -> Rig {
     rig
 }
 
+pub(super) async fn filters_by_words_and_times(rig: Rig) -> Rig {
+    let labelled = |labels: &[(&str, &str)], arguments: &str| TaskSpec {
+        labels: labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+        arguments: RawJson::parse(arguments).unwrap(),
+        ..of("Paint")
+    };
+    let red = labelled(&[("colour", "red"), ("size", "1")], r#"{"wall":"NORTH"}"#);
+    let red = rig.create_spec(red).await.task.id();
+    let first = rig.clock.now();
+    rig.advance(Duration::from_secs(10));
+    let blue = labelled(&[("colour", "blue"), ("size", "1")], r#"{"wall":"50%_"}"#);
+    let blue = rig.create_spec(blue).await.task.id();
+    let second = rig.clock.now();
+    rig.advance(Duration::from_secs(10));
+    let plain = rig.create().await;
+    let third = rig.clock.now();
+    rig.store
+        .cancel(red, Some("enough".into()), CancelMode::Force)
+        .await
+        .unwrap();
+    let labels = |labels: &[(&str, &str)]| Filter {
+        labels: labelled(labels, "{}").labels,
+        ..Filter::default()
+    };
+    let text = |text: &str| Filter {
+        text: Some(text.into()),
+        ..Filter::default()
+    };
+    let span = |from, until| Span { from, until };
+    let created = |created| Filter {
+        created,
+        ..Filter::default()
+    };
+    let updated = |updated| Filter {
+        updated,
+        ..Filter::default()
+    };
+    let cases = [
+        (labels(&[("size", "1")]), vec![blue, red]),
+        (labels(&[("size", "1"), ("colour", "red")]), vec![red]),
+        (labels(&[("size", "2")]), vec![]),
+        (labels(&[("red", "colour")]), vec![]),
+        (
+            Filter {
+                statuses: vec![TaskStatus::Cancelled],
+                ..labels(&[("size", "1")])
+            },
+            vec![red],
+        ),
+        (text("north"), vec![red]),
+        (text("paint"), vec![blue, red]),
+        (text("50%_"), vec![blue]),
+        (text("%"), vec![blue]),
+        (text(&blue.to_string().to_uppercase()), vec![blue]),
+        (text("nothing of the kind"), vec![]),
+        (created(span(None, Some(second))), vec![red]),
+        (created(span(Some(second), None)), vec![plain, blue]),
+        (created(span(Some(second), Some(third))), vec![blue]),
+        (created(span(Some(third), Some(first))), vec![]),
+        (updated(span(Some(third), None)), vec![plain, red]),
+        (updated(span(None, Some(third))), vec![blue]),
+        (
+            Filter {
+                statuses: vec![TaskStatus::Cancelled],
+                owner: Some(Owner::local()),
+                ..Filter::default()
+            },
+            vec![red],
+        ),
+    ];
+    for (filter, mut expected) in cases {
+        let page = list(&rig, &filter, None, 100).await;
+        assert_eq!(ids(&page), expected, "{filter:?}");
+        expected.reverse();
+        let filter = Filter {
+            oldest_first: true,
+            ..filter
+        };
+        let (mut joined, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = list(&rig, &filter, cursor, 1).await;
+            joined.extend(ids(&page));
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(joined, expected, "{filter:?}");
+    }
+    assert!(rig.store.delete(red).await.unwrap());
+    let page = list(&rig, &labels(&[("size", "1")]), None, 100).await;
+    assert_eq!(ids(&page), [blue]);
+    rig
+}
+
 pub(super) async fn a_page_of_nothing(rig: Rig) -> Rig {
     let empty = list(&rig, &Filter::default(), None, 10).await;
     assert!(empty.tasks.is_empty() && empty.next.is_none());
@@ -186,9 +288,16 @@ pub(super) async fn counts_follow_every_change(rig: Rig) -> Rig {
     let counted = async |expected: &[(Phase, u64)]| {
         let phases = expected
             .iter()
-            .map(|(phase, count)| (phase.as_str().to_owned(), *count))
+            .map(|(phase, count)| (phase.as_str(), *count))
             .collect();
-        assert_eq!(rig.store.stats().await.unwrap(), Stats { phases });
+        let stats = rig.store.stats().await.unwrap();
+        assert_eq!(stats.phases(), phases);
+        let all = rig.store.list(&Filter::default(), None, 100).await.unwrap();
+        let mut counts = BTreeMap::new();
+        for task in &all.tasks {
+            *counts.entry(Kind::of(task)).or_default() += 1;
+        }
+        assert_eq!(stats, Stats { counts });
     };
     counted(&[]).await;
     let (_, lease) = rig.run().await;

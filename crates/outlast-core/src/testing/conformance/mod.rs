@@ -295,6 +295,7 @@ cases! {
         the_latest_comes_first,
         pages_join_while_tasks_come,
         filters_choose,
+        filters_by_words_and_times,
         a_page_of_nothing,
         what_has_expired_is_not_listed,
         counts_follow_every_change,

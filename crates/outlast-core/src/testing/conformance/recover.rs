@@ -134,7 +134,7 @@ pub(super) async fn the_only_suspect_is_to_blame(rig: Rig) -> Rig {
     assert_eq!(claimed.task.id(), suspect);
     let value = Recorded::Value(json("1"));
     rig.store
-        .journal_put(&claimed.lease, JournalKind::Step, "s", None, value)
+        .journal_put(&claimed.lease, JournalKind::Step, "s", None, value, None)
         .await
         .unwrap();
     assert!(!rig.task(suspect).await.state.suspect);

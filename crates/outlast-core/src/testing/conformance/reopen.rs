@@ -21,7 +21,7 @@ pub(super) async fn everything_is_there_again(rig: Rig) -> Rig {
     for name in ["b", "a"] {
         let value = Recorded::Value(json(r#"{"n": 1.0}"#));
         rig.store
-            .journal_put(&lease, JournalKind::Step, name, Some(3), value)
+            .journal_put(&lease, JournalKind::Step, name, Some(3), value, None)
             .await
             .unwrap();
     }

@@ -235,7 +235,7 @@ pub(super) async fn deleting_takes_everything_along(rig: Rig) -> Rig {
     for lease in [&lease, &kept] {
         let value = Recorded::Value(json("1"));
         rig.store
-            .journal_put(lease, JournalKind::Step, "s", None, value)
+            .journal_put(lease, JournalKind::Step, "s", None, value, None)
             .await
             .unwrap();
         let line = LogLine {

@@ -174,7 +174,7 @@ impl Rig {
         recorded: Recorded,
     ) {
         self.store
-            .journal_put(lease, kind, name, None, recorded)
+            .journal_put(lease, kind, name, None, recorded, None)
             .await
             .expect("its lease holds");
     }
@@ -235,7 +235,7 @@ impl Rig {
     /// How many tasks are in a phase.
     pub(super) async fn stats_of(&self, phase: &str) -> u64 {
         let stats = self.store.stats().await.expect("counts");
-        stats.phases.get(phase).copied().unwrap_or_default()
+        stats.phases().get(phase).copied().unwrap_or_default()
     }
 
     /// Does everything that is due, as another process would.

@@ -13,7 +13,7 @@ fn value(text: &str) -> Recorded {
 
 async fn put(rig: &Rig, lease: &Lease, name: &str, text: &str) -> Recorded {
     rig.store
-        .journal_put(lease, JournalKind::Step, name, None, value(text))
+        .journal_put(lease, JournalKind::Step, name, None, value(text), None)
         .await
         .expect("its lease holds")
         .recorded
@@ -33,6 +33,7 @@ pub(super) async fn an_entry_is_written_once(rig: Rig) -> Rig {
             "b",
             Some(u64::MAX),
             failed.clone(),
+            None,
         )
         .await
         .unwrap();
@@ -61,7 +62,7 @@ pub(super) async fn kinds_and_names_are_apart(rig: Rig) -> Rig {
             let text = format!("[{name:?}, {:?}]", kind.as_str()).replace("\\0", "0");
             let entry = rig
                 .store
-                .journal_put(&lease, kind, name, None, value(&text))
+                .journal_put(&lease, kind, name, None, value(&text), None)
                 .await
                 .unwrap();
             assert_eq!(entry.recorded, value(&text));
@@ -80,7 +81,7 @@ pub(super) async fn another_input_is_a_mismatch(rig: Rig) -> Rig {
     let kind = JournalKind::Step;
     let put = async |hash| {
         rig.store
-            .journal_put(&lease, kind, "a", hash, value("1"))
+            .journal_put(&lease, kind, "a", hash, value("1"), None)
             .await
     };
     put(Some(1)).await.unwrap();
@@ -143,7 +144,7 @@ pub(super) async fn an_entry_that_is_too_large_is_refused(rig: Rig) -> Rig {
     let large = value(&format!("\"{}\"", "x".repeat(MAX_ENTRY_BYTES)));
     let refused = rig
         .store
-        .journal_put(&lease, JournalKind::Step, "large", None, large)
+        .journal_put(&lease, JournalKind::Step, "large", None, large, None)
         .await;
     assert!(
         matches!(&refused, Err(Error::JournalFull { task, message })

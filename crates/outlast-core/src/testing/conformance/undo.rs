@@ -135,7 +135,7 @@ pub(super) async fn an_attempt_that_is_over_can_write_nothing(rig: Rig) -> Rig {
             store.ask(&lease, Vec::new()).await.err(),
             store.suspend(&lease, super::rig::awaiting(&[])).await.err(),
             store
-                .journal_put(&lease, step, "late", None, succeeded())
+                .journal_put(&lease, step, "late", None, succeeded(), None)
                 .await
                 .err(),
         ];
@@ -215,7 +215,7 @@ pub(super) async fn undos_are_taken_back_from_a_worker_that_is_gone(rig: Rig) ->
     assert_eq!(claimed.journal.len(), 3, "what has run is known");
     let stale = rig
         .store
-        .journal_put(&cleaning, JournalKind::Undone, "a", None, succeeded())
+        .journal_put(&cleaning, JournalKind::Undone, "a", None, succeeded(), None)
         .await;
     assert!(matches!(stale, Err(Error::LeaseLost(_))));
     undone(&rig, &claimed.lease, "a").await;

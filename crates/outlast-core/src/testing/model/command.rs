@@ -595,6 +595,11 @@ fn filter(random: &mut Random) -> Filter {
         statuses: (0..random.below(3))
             .map(|_| random.pick(&statuses))
             .collect(),
+        text: random
+            .one_in(8)
+            .then(|| random.pick(&["ann", "TOOL", "1"]).to_owned()),
+        oldest_first: random.one_in(4),
+        ..Filter::default()
     }
 }
 

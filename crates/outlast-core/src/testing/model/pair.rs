@@ -179,7 +179,7 @@ impl Pair {
                 recorded,
             } => Reply::of(
                 store
-                    .journal_put(&lease(at), *kind, name, *hash, recorded.clone())
+                    .journal_put(&lease(at), *kind, name, *hash, recorded.clone(), None)
                     .await,
             ),
             Command::Ask {
