@@ -405,6 +405,19 @@ pub trait Store: Reads + Side + Blobs {
     /// [`crate::Error::LeaseLost`].
     async fn suspend(&self, lease: &Lease, awaiting: Awaiting) -> Result<SuspendReply>;
 
+    /// [`Store::ask`] and [`Store::suspend`] in one unit: whoever sees the questions sees a task that
+    /// holds no worker, unless something of `awaiting` has happened already. So a task that may not be
+    /// repeated is never found running with nothing left to do but wait.
+    ///
+    /// # Errors
+    /// [`crate::Error::LeaseLost`].
+    async fn ask_and_suspend(
+        &self,
+        lease: &Lease,
+        questions: Vec<InputRequest>,
+        awaiting: Awaiting,
+    ) -> Result<SuspendReply>;
+
     /// Ends an attempt, and claims the next task in the same unit if `next` is given. The same end
     /// may be reported twice.
     ///

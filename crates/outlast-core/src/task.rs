@@ -361,6 +361,12 @@ impl Task {
         expired && self.state.phase == Phase::Finished
     }
 
+    /// How many lines of its log were dropped in all, as far as the record's attempts tell.
+    pub fn lines_dropped(&self) -> u64 {
+        let attempts = self.state.usage.iter();
+        attempts.map(|attempt| attempt.usage.lines_dropped).sum()
+    }
+
     /// The status shown to clients of `era`.
     pub fn status(&self, era: Era) -> TaskStatus {
         TaskStatus::of(

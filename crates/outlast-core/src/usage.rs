@@ -1,4 +1,4 @@
-//! What an attempt used up: thread time, processor time, memory.
+//! What an attempt used up: thread time, processor time, memory; and what it said in vain.
 
 use std::time::Duration;
 
@@ -18,6 +18,15 @@ pub struct Usage {
     /// The most memory that a process of a command held at a time, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory: Option<u64>,
+    /// How many lines of its log were dropped, because they were logged faster than they could be
+    /// stored.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lines_dropped: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What one attempt used up, over all its entries.

@@ -109,6 +109,11 @@ pub(crate) async fn drive(
                     earlier(due);
                 }
             }
+            // With work under way there is no suspension that could take the questions along.
+            let occupied = run.step_in_flight() || run.waits.must_stay_hot();
+            if errand.is_none() && occupied && !run.waits.unasked().is_empty() {
+                errand = Some(Box::pin(ask(Arc::clone(run))));
+            }
             let mut tell = false;
             match run.progress.tell(now.into_std()) {
                 Tell::Nothing => {}
@@ -333,7 +338,7 @@ async fn flush(run: Arc<Run>, usage: bool) -> Result<()> {
             .cloned()
             .chain(milestones.map(|percent| milestone(&run, *percent)))
             .collect(),
-        usage: Some(run.meter.usage()),
+        usage: Some(run.meter.usage(run.log.lost_lines())),
     };
     match run.store().report(&lease, report).await {
         Ok(()) => Ok(()),
@@ -370,6 +375,18 @@ fn released(run: &Run) -> Ending {
     Ending::Outcome(Outcome::Failed(failure))
 }
 
+/// Puts the questions that wait for it into the record.
+async fn ask(run: Arc<Run>) -> Result<()> {
+    let (Some(lease), questions) = (run.lease(), run.waits.unasked()) else {
+        return Ok(());
+    };
+    let asked = run.store().ask(&lease, questions.clone()).await;
+    let task = asked.map_err(from_store)?;
+    run.waits.asked(&questions);
+    run.learn(&task);
+    Ok(())
+}
+
 async fn read_again(run: Arc<Run>) -> Result<()> {
     match run.store().get(run.spec.id).await.map_err(from_store)? {
         Some(task) => run.learn(&task),
@@ -385,14 +402,19 @@ async fn suspend(run: &Arc<Run>) -> Result<bool> {
     let Some(lease) = run.lease() else {
         return Ok(false);
     };
-    match run
-        .store()
-        .suspend(&lease, run.waits.awaiting())
-        .await
-        .map_err(from_store)?
-    {
+    let (awaiting, questions) = (run.waits.awaiting(), run.waits.unasked());
+    let reply = if questions.is_empty() {
+        run.store().suspend(&lease, awaiting).await
+    } else {
+        let store = run.store();
+        store
+            .ask_and_suspend(&lease, questions.clone(), awaiting)
+            .await
+    };
+    match reply.map_err(from_store)? {
         SuspendReply::Suspended => Ok(true),
         SuspendReply::Resolved(task) => {
+            run.waits.asked(&questions);
             run.learn(&task);
             Ok(false)
         }

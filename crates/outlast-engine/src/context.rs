@@ -347,12 +347,19 @@ impl Cx {
         for key in &keys {
             self.run.take_name(JournalKind::Ask, key)?;
         }
-        self.put(requests).await?;
-        let _waiting: Vec<_> = keys
-            .iter()
-            .filter(|key| self.run.answer_to(key).is_none())
-            .map(|key| self.run.waits.register(For::Answer(key.clone())))
-            .collect();
+        let waits = &self.run.waits;
+        let unanswered = |key: &str| self.run.answer_to(key).is_none();
+        let _waiting: Vec<_> = if self.leaves_asking_to_driver() {
+            let open = requests.into_iter();
+            let open = open.filter(|request| unanswered(&request.key));
+            open.map(|request| waits.register_unasked(request))
+                .collect()
+        } else {
+            self.put(requests).await?;
+            let open = keys.iter().filter(|key| unanswered(key));
+            open.map(|key| waits.register(For::Answer(key.clone())))
+                .collect()
+        };
         self.run.poke.notify_one();
         loop {
             let filled = self.run.waits.filled.notified();
@@ -485,6 +492,17 @@ impl Cx {
     }
 
     /// Puts questions where they can be answered. One that was answered before is not asked again.
+    /// Whether questions are put to the store by the driver, together with the suspension. A task that
+    /// may not be repeated must not be found running when all that it does is wait for an answer: it
+    /// would be interrupted, and the question with it.
+    fn leaves_asking_to_driver(&self) -> bool {
+        let run = &self.run;
+        !run.spec.repeatable
+            && run.lease().is_some()
+            && run.observer.is_none()
+            && !run.waits.must_stay_hot()
+    }
+
     async fn put(&self, requests: Vec<InputRequest>) -> Result<()> {
         let run = &self.run;
         let open = |requests: &[InputRequest]| -> Vec<InputRequest> {

@@ -320,7 +320,8 @@ impl Handle {
 
     /// Calls a tool synchronously. One to which a limit, a key or a pause applies waits for its turn as a
     /// task. A tool that may be a task is written down at the first thing that
-    /// must not be lost, or after a second; then the outcome is stored before it is returned.
+    /// must not be lost, or after a second; then the outcome is stored before it is returned. A call that the store refuses, as a full queue
+    /// does, fails, and [`Running::refused`] says why.
     pub fn call(
         &self,
         mut call: NewCall,
@@ -338,6 +339,7 @@ impl Handle {
                 own: spec.id,
                 task: OnceLock::new(),
                 cancel: CancellationToken::new(),
+                refused: OnceLock::new(),
             });
             let run = stored::run(self.clone(), spec, observer, Arc::clone(&stored));
             return Running {

@@ -2,7 +2,8 @@
 //!
 //! Logging never fails a handler and never blocks it: lines go into a buffer of a stated size, which
 //! the driver empties at least every quarter of a second: one mebibyte. What does not fit is dropped
-//! and counted, and the count is logged where the lines would have been. A handler that must not lose a byte, as
+//! and counted: the count is logged where the lines would have been, and kept in the record
+//! (`Usage::lines_dropped`). A handler that must not lose a byte, as
 //! one that copies a command's output, writes with back-pressure instead (`Cx::write_log`).
 
 use std::sync::{Mutex, MutexGuard};
@@ -22,6 +23,8 @@ struct Inner {
     lines: Vec<LogLine>,
     bytes: usize,
     dropped: u64,
+    /// Lines of this entry that were dropped, whether that has been told or not.
+    dropped_in_all: u64,
     /// Lines logged by this entry so far.
     count: u64,
     /// Lines of earlier entries, which a replay logs again and which are not stored again.
@@ -57,6 +60,7 @@ impl LogBuffer {
         };
         if inner.bytes + line.text.len() > LIMIT {
             inner.dropped += 1;
+            inner.dropped_in_all += 1;
         } else {
             inner.bytes += line.text.len();
             inner.lines.push(line.clone());
@@ -70,6 +74,11 @@ impl LogBuffer {
         inner.bytes += lines.iter().map(|line| line.text.len()).sum::<usize>();
         lines.append(&mut inner.lines);
         inner.lines = lines;
+    }
+
+    /// How many lines of this entry were dropped.
+    pub(crate) fn lost_lines(&self) -> u64 {
+        self.lock().dropped_in_all
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -112,6 +121,7 @@ mod tests {
         let note = String::from_utf8(stored[1].text.clone()).unwrap();
         assert!(note.starts_with("3 log lines were dropped"), "{note}");
         assert!(log.is_empty());
+        assert_eq!(log.lost_lines(), 3, "the count outlives the note");
     }
 
     #[test]

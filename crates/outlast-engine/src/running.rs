@@ -115,6 +115,15 @@ impl Running {
         }
     }
 
+    /// Why the store refused the call, if it did: nothing was stored and nothing has run. The outcome
+    /// says it in words; a surface has a form of its own for each such error.
+    pub fn refused(&self) -> Option<&outlast_core::Error> {
+        match &self.call {
+            Call::Here(_) => None,
+            Call::Stored(stored) => stored.refused.get(),
+        }
+    }
+
     /// Cancels the call because its caller said so, in whichever era.
     pub fn cancel(mut self) {
         self.on_drop = OnDrop::Cancel;

@@ -92,6 +92,8 @@ pub(crate) struct Stored {
     pub(crate) task: OnceLock<TaskId>,
     /// The caller wants it stopped.
     pub(crate) cancel: CancellationToken,
+    /// Why there is no task.
+    pub(crate) refused: OnceLock<outlast_core::Error>,
 }
 
 /// Creates the task, or finds the one that the call means, and waits for its end.
@@ -111,7 +113,11 @@ pub(crate) async fn run(
     let mut _listening = listen(spec.id);
     let task = match handle.create_spec(spec).await {
         Ok(task) => task,
-        Err(error) => return gone(&error.to_string()),
+        Err(error) => {
+            let outcome = gone(&error.to_string());
+            let _ = stored.refused.set(error);
+            return outcome;
+        }
     };
     let id = task.id();
     if id != stored.own {

@@ -50,13 +50,14 @@ impl Meter {
         }
     }
 
-    /// What the attempt has used up so far.
-    pub(crate) fn usage(&self) -> Usage {
+    /// What the attempt has used up so far, when this entry has dropped `dropped` lines of its log.
+    pub(crate) fn usage(&self, dropped: u64) -> Usage {
         let said = *self.said.lock().unwrap_or_else(PoisonError::into_inner);
         Usage {
             busy: self.before.busy + self.here(),
             cpu: said.cpu.or(self.before.cpu),
             peak_memory: said.peak_memory.or(self.before.peak_memory),
+            lines_dropped: self.before.lines_dropped + dropped,
         }
     }
 
@@ -109,6 +110,7 @@ impl Cx {
             busy: Duration::ZERO,
             cpu,
             peak_memory,
+            lines_dropped: 0,
         };
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use outlast_core::task::Awaiting;
-use outlast_core::{TaskId, Timestamp};
+use outlast_core::{InputRequest, TaskId, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -28,6 +28,8 @@ pub(crate) struct Waits {
 struct Pending {
     next: u64,
     slots: Vec<(u64, For, Instant)>,
+    /// Questions that slots wait for the answers of and that the store does not know yet, by slot.
+    unasked: Vec<(u64, InputRequest)>,
 }
 
 /// What a slot waits for.
@@ -64,6 +66,27 @@ impl Waits {
             waits: self,
             number,
         }
+    }
+
+    /// Waits for the answer to a question that the driver is to ask, when it suspends the task or finds
+    /// that it cannot.
+    pub(crate) fn register_unasked(&self, question: InputRequest) -> Waiting<'_> {
+        let waiting = self.register(For::Answer(question.key.clone()));
+        self.lock().unasked.push((waiting.number, question));
+        waiting
+    }
+
+    /// The questions that nobody has asked yet.
+    pub(crate) fn unasked(&self) -> Vec<InputRequest> {
+        let pending = self.lock();
+        let unasked = pending.unasked.iter();
+        unasked.map(|(_, question)| question.clone()).collect()
+    }
+
+    /// These questions stand in the record.
+    pub(crate) fn asked(&self, questions: &[InputRequest]) {
+        let stand = |unasked: &InputRequest| questions.iter().any(|one| one.key == unasked.key);
+        self.lock().unasked.retain(|(_, unasked)| !stand(unasked));
     }
 
     /// From now on every wait holds its worker.
@@ -110,9 +133,8 @@ impl Waits {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.waits
-            .lock()
-            .slots
-            .retain(|(number, ..)| *number != self.number);
+        let mut pending = self.waits.lock();
+        pending.slots.retain(|(number, ..)| *number != self.number);
+        pending.unasked.retain(|(number, _)| *number != self.number);
     }
 }

@@ -152,14 +152,18 @@ pub(crate) fn missing_tasks() -> RpcError {
 
 /// A store's error as the protocol says it: one table.
 pub(crate) fn from_store(error: outlast_core::Error) -> RpcError {
+    of_store(&error)
+}
+
+/// [`from_store`] of an error that somebody else keeps.
+pub(crate) fn of_store(error: &outlast_core::Error) -> RpcError {
     match error {
         outlast_core::Error::NotFound(id) => unknown_task(&id.to_string()),
-        error @ outlast_core::Error::Finished(_) => RpcError::invalid_params(error.to_string()),
-        outlast_core::Error::Invalid(message) => RpcError::invalid_params(message),
-        error @ outlast_core::Error::KeyReused { .. } => {
+        outlast_core::Error::Finished(_) | outlast_core::Error::KeyReused { .. } => {
             RpcError::invalid_params(error.to_string())
         }
-        ref error @ outlast_core::Error::QueueFull { retry_after, .. } => {
+        outlast_core::Error::Invalid(message) => RpcError::invalid_params(message.clone()),
+        outlast_core::Error::QueueFull { retry_after, .. } => {
             let seconds = retry_after.as_secs().max(1);
             let data = serde_json::json!({"retryAfter": seconds});
             RpcError::new(code::FULL, error.to_string()).with_data(data.into())

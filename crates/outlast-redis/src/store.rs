@@ -480,9 +480,21 @@ impl Store for RedisStore {
     }
 
     async fn suspend(&self, lease: &Lease, awaiting: Awaiting) -> Result<SuspendReply> {
+        self.ask_and_suspend(lease, Vec::new(), awaiting).await
+    }
+
+    async fn ask_and_suspend(
+        &self,
+        lease: &Lease,
+        questions: Vec<InputRequest>,
+        awaiting: Awaiting,
+    ) -> Result<SuspendReply> {
         let lease = *lease;
         self.run(|executor| async move {
-            let outcome = executor.run(|unit| unit.suspend(&lease, &awaiting), |_| None);
+            let outcome = executor.run(
+                |unit| unit.suspend(&lease, &questions, &awaiting),
+                |_| None,
+            );
             Ok(done(outcome.await?).0)
         })
         .await

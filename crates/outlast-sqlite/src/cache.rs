@@ -5,13 +5,16 @@
 //! a record from the file may add it only if nothing of the same shard was replaced in the meantime;
 //! otherwise it could bring back an old state, or a deleted task.
 //!
+//! A task that has been suspended leaves at once: it may wait for days, there may be any number of them,
+//! and whoever looks at one brings it back.
+//!
 //! Records leave in the order in which they came, except that one which was looked at since gets a
 //! second round.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use outlast_core::{Outcome, Task, TaskId};
+use outlast_core::{Outcome, Phase, Task, TaskId};
 
 const SHARDS: usize = 16;
 
@@ -95,8 +98,8 @@ impl Cache {
         let mut shard = self.shard(id);
         shard.generation += 1;
         match task {
-            Some(task) => shard.put(task, self.room),
-            None => shard.remove(id),
+            Some(task) if task.state.phase != Phase::Suspended => shard.put(task, self.room),
+            _ => shard.remove(id),
         }
     }
 }
@@ -133,8 +136,9 @@ impl Shard {
         }
         // Names of records that are gone must not pile up.
         if self.order.len() > 2 * self.records.len() + 64 {
-            let records = &self.records;
-            self.order.retain(|id| records.contains_key(id));
+            let (records, mut seen) = (&self.records, HashSet::new());
+            self.order
+                .retain(|id| records.contains_key(id) && seen.insert(*id));
         }
     }
 
@@ -217,6 +221,27 @@ mod tests {
             assert_eq!(bytes, shard.bytes);
             assert!(bytes <= 200_000);
         }
+    }
+
+    #[test]
+    fn a_task_that_waits_takes_no_room() {
+        let cache = Cache::default();
+        let running = task(10);
+        let mut suspended = Task::clone(&running);
+        suspended.state.phase = Phase::Suspended;
+        let suspended = Arc::new(suspended);
+        for _ in 0..1000 {
+            cache.publish(running.id(), Some(&running));
+            cache.publish(running.id(), Some(&suspended));
+        }
+        assert!(cache.get(running.id()).is_none());
+        let shard = cache.shard(running.id());
+        assert_eq!(shard.bytes, 0);
+        assert!(shard.order.len() < 100, "{}", shard.order.len());
+        drop(shard);
+        let seen = cache.generation(running.id());
+        cache.add(&suspended, seen);
+        assert!(cache.get(running.id()).is_some(), "somebody looks at it");
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Unit<'_> {
             .is_some_and(|old| old.quota_keys() == task.quota_keys());
         if fuse.is_none()
             && !placed
-            && let Err(full) = self.known.ledger.check_quotas(&task)
+            && let Err(full) = self.known.ledger.check_quotas(&task, self.now)
         {
             // One that is there already does not need room.
             return match self.find(id)? {

@@ -86,7 +86,7 @@ impl Unit<'_> {
 
     /// Counts a change of a record for its limits, and announces the room that it made.
     pub(crate) fn count_keys(&mut self, before: Option<&Task>, after: Option<&Task>) {
-        let freed = self.known.ledger.changed(before, after);
+        let freed = self.known.ledger.changed(before, after, self.now);
         if !freed.is_empty() {
             self.notices.push(Notice::Ready);
         }

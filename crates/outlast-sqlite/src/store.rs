@@ -318,7 +318,19 @@ impl Store for SqliteStore {
 
     async fn suspend(&self, lease: &Lease, awaiting: Awaiting) -> Result<SuspendReply> {
         let lease = *lease;
-        self.write(move |unit| unit.suspend(&lease, awaiting)).await
+        self.write(move |unit| unit.suspend(&lease, Vec::new(), awaiting))
+            .await
+    }
+
+    async fn ask_and_suspend(
+        &self,
+        lease: &Lease,
+        questions: Vec<InputRequest>,
+        awaiting: Awaiting,
+    ) -> Result<SuspendReply> {
+        let lease = *lease;
+        self.write(move |unit| unit.suspend(&lease, questions, awaiting))
+            .await
     }
 
     async fn finish(

@@ -184,6 +184,7 @@ impl Unit<'_> {
     pub(crate) fn suspend(
         &mut self,
         lease: &Lease,
+        questions: Vec<InputRequest>,
         awaiting: Awaiting,
     ) -> Result<SuspendReply, Failure> {
         let now = self.now;
@@ -192,10 +193,16 @@ impl Unit<'_> {
             child_ended |= self.find(*child)?.is_none_or(|child| child.is_finished());
         }
         let (waits, task) = self.under_lease(lease, |task| {
-            match task.suspend(lease, awaiting, child_ended, now)? {
-                Suspended::Resolved => Ok((false, Vec::new())),
-                Suspended::Waiting(event) => Ok((true, vec![event])),
-            }
+            let mut events: Vec<_> = task.ask(lease, questions, now)?.into_iter().collect();
+            let suspended = task.suspend(lease, awaiting, child_ended, now)?;
+            let waits = match suspended {
+                Suspended::Resolved => false,
+                Suspended::Waiting(event) => {
+                    events.push(event);
+                    true
+                }
+            };
+            Ok((waits, events))
         })?;
         Ok(if waits {
             SuspendReply::Suspended

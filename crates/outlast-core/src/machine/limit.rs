@@ -15,8 +15,43 @@ use crate::limit::{Arrival, Controls, Key, Rule};
 use crate::status::Phase;
 use crate::task::Task;
 
-/// When to come back to a full queue, where nobody knows better.
+/// When to come back to a full queue of which nothing is known: nothing has started yet.
 pub const COME_BACK: Duration = Duration::from_secs(5);
+
+/// When to come back to a queue that is paused: nobody knows for how long.
+const COME_BACK_TO_PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest time that anybody is told to stay away.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(60 * 60);
+
+/// How fast the tasks of a quota leave the queue.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    last: Timestamp,
+    /// The usual time from one to the next; not known before the second.
+    interval: Option<Duration>,
+}
+
+impl Pace {
+    /// The pace after another task has left. The last few count most.
+    fn after(this: Option<Self>, now: Timestamp) -> Self {
+        let interval = this.map(|pace| {
+            let latest = now.since(pace.last);
+            pace.interval
+                .map_or(latest, |usual| (usual * 3 + latest) / 4)
+        });
+        Self {
+            last: now,
+            interval,
+        }
+    }
+
+    /// When the next one is to be expected, from `now` on.
+    fn next(self, now: Timestamp) -> Option<Duration> {
+        let waited = now.since(self.last);
+        Some(self.interval?.saturating_sub(waited))
+    }
+}
 
 /// Something that must be open before a task can be claimed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -74,6 +109,8 @@ pub struct Ledger {
     controls: Controls,
     held: HashMap<Key, u32>,
     waiting: HashMap<Key, u64>,
+    /// Of quota keys under which something waits.
+    paces: HashMap<Key, Pace>,
     arrivals: HashMap<Key, Arrival>,
     /// When closed rate gates open: each key once.
     opening: BTreeSet<(Timestamp, Key)>,
@@ -105,7 +142,12 @@ impl Ledger {
 
     /// Counts a change of a record; `None` is a record that is not there. Says which limits have got
     /// room by it.
-    pub fn changed(&mut self, before: Option<&Task>, after: Option<&Task>) -> Vec<Key> {
+    pub fn changed(
+        &mut self,
+        before: Option<&Task>,
+        after: Option<&Task>,
+        now: Timestamp,
+    ) -> Vec<Key> {
         let limited = |task: Option<&Task>| task.is_some_and(|task| !task.spec.keys.is_empty());
         let standing = |task: &Task| (task.state.phase, task.state.keeps_keys, task.is_finished());
         if (!limited(before) && !limited(after)) || before.map(standing) == after.map(standing) {
@@ -136,6 +178,10 @@ impl Ledger {
                 *waiting -= 1;
                 if *waiting == 0 {
                     self.waiting.remove(key);
+                    self.paces.remove(key);
+                } else if !after.is_some_and(|task| task.quota_keys().contains(key)) {
+                    let pace = self.paces.get(key).copied();
+                    self.paces.insert(key.clone(), Pace::after(pace, now));
                 }
             }
         }
@@ -246,11 +292,13 @@ impl Ledger {
         self.arrivals.len() < before
     }
 
-    /// Refuses the creation of a task that would have to wait in a full queue.
+    /// Refuses the creation of a task that would have to wait in a full queue at `now`, and says when
+    /// there may be room: not before the task's rates allow a start, and when the next task is to leave
+    /// the queue, going by those that left it last. In whole seconds, at least one.
     ///
     /// # Errors
     /// [`Error::QueueFull`].
-    pub fn check_quotas(&self, task: &Task) -> Result<(), Error> {
+    pub fn check_quotas(&self, task: &Task, now: Timestamp) -> Result<(), Error> {
         for key in task.quota_keys() {
             let Some(Rule::Queued(max)) = self.controls.rules.get(&key.rule) else {
                 continue;
@@ -259,10 +307,84 @@ impl Ledger {
                 return Err(Error::QueueFull {
                     key: key.clone(),
                     max: *max,
-                    retry_after: COME_BACK,
+                    retry_after: self.room_after(task, key, now),
                 });
             }
         }
         Ok(())
+    }
+
+    fn room_after(&self, task: &Task, quota: &Key, now: Timestamp) -> Duration {
+        if self.controls.is_paused(&task.spec.tool) {
+            return COME_BACK_TO_PAUSE;
+        }
+        let rates = task.spec.keys.rates.iter();
+        let opening = rates.filter_map(|key| self.opens_at(key)).max();
+        let opening = opening.map_or(Duration::ZERO, |at| at.since(now));
+        let pace = self.paces.get(quota).and_then(|pace| pace.next(now));
+        let known = pace.or((!opening.is_zero()).then_some(opening));
+        let wait = known.unwrap_or(COME_BACK).max(opening);
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Duration::from_secs(seconds.max(1)).min(LONGEST_ABSENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::RawJson;
+    use crate::limit::Rate;
+    use crate::task::TaskSpec;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    fn waiting(rate: bool) -> Task {
+        let mut spec = TaskSpec::new("t", RawJson::empty_object());
+        spec.keys.quotas.push(Key::new("q", ""));
+        if rate {
+            spec.keys.rates.push(Key::new("r", ""));
+        }
+        Task::create(Arc::new(spec), 1, at(0)).0
+    }
+
+    fn room_after(ledger: &Ledger, task: &Task, now: Timestamp) -> u64 {
+        match ledger.check_quotas(task, now) {
+            Err(Error::QueueFull { retry_after, .. }) => retry_after.as_secs(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_is_refused_learns_when_to_come_back() {
+        let mut controls = Controls::default();
+        let rate: Rate = "1/min".parse().expect("a rate");
+        let rules = [("q", Rule::Queued(2)), ("r", Rule::Rate(rate))];
+        controls
+            .rules
+            .extend(rules.map(|(name, rule)| (name.into(), rule)));
+        let mut ledger = Ledger::new(controls.clone());
+        let task = waiting(false);
+        for _ in 0..5 {
+            ledger.changed(None, Some(&task), at(0));
+        }
+        assert_eq!(room_after(&ledger, &task, at(0)), 5, "nothing is known");
+        // One left, which says nothing about the next; then another, twelve seconds later.
+        ledger.changed(Some(&task), None, at(10));
+        assert_eq!(room_after(&ledger, &task, at(10)), 5);
+        ledger.changed(Some(&task), None, at(22));
+        assert_eq!(room_after(&ledger, &task, at(22)), 12);
+        assert_eq!(room_after(&ledger, &task, at(30)), 4);
+        assert_eq!(room_after(&ledger, &task, at(99)), 1, "any moment");
+        // A rate is known exactly.
+        let rated = waiting(true);
+        ledger.start(&rated, at(100));
+        assert_eq!(room_after(&ledger, &rated, at(101)), 59);
+        controls.paused.insert(crate::limit::Queue::All);
+        ledger.set_controls(controls, at(102));
+        assert_eq!(room_after(&ledger, &rated, at(102)), 60);
     }
 }

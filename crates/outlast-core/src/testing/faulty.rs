@@ -223,6 +223,16 @@ impl Store for FaultyStore {
         self.call("ask", self.inner.ask(lease, questions)).await
     }
 
+    async fn ask_and_suspend(
+        &self,
+        lease: &Lease,
+        questions: Vec<InputRequest>,
+        awaiting: Awaiting,
+    ) -> Result<SuspendReply> {
+        let call = self.inner.ask_and_suspend(lease, questions, awaiting);
+        self.call("ask_and_suspend", call).await
+    }
+
     async fn suspend(&self, lease: &Lease, awaiting: Awaiting) -> Result<SuspendReply> {
         self.call("suspend", self.inner.suspend(lease, awaiting))
             .await

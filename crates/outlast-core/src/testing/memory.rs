@@ -308,7 +308,7 @@ impl Inner {
             .as_ref()
             .is_some_and(|old| old.quota_keys() == task.quota_keys());
         if by.is_none() && !placed {
-            self.ledger.check_quotas(&task)?;
+            self.ledger.check_quotas(&task, now)?;
         }
         if let Some(old) = replaced {
             self.cancel(
@@ -489,7 +489,7 @@ impl Inner {
 
     /// Counts a change of a record and announces the room that it made.
     fn count(&mut self, before: Option<&Task>, after: Option<&Task>) {
-        if !self.ledger.changed(before, after).is_empty() {
+        if !self.ledger.changed(before, after, self.now).is_empty() {
             self.notices.push(Notice::Ready);
         }
     }
@@ -721,6 +721,15 @@ impl Store for MemoryStore {
     }
 
     async fn suspend(&self, lease: &Lease, awaiting: Awaiting) -> Result<SuspendReply> {
+        self.ask_and_suspend(lease, Vec::new(), awaiting).await
+    }
+
+    async fn ask_and_suspend(
+        &self,
+        lease: &Lease,
+        questions: Vec<InputRequest>,
+        awaiting: Awaiting,
+    ) -> Result<SuspendReply> {
         self.unit(|inner, now| {
             let has_ended = |id: &TaskId| {
                 let child = inner.tasks.get(id);
@@ -728,10 +737,16 @@ impl Store for MemoryStore {
             };
             let child_ended = awaiting.children.iter().any(has_ended);
             let (suspended, task) = inner.under_lease(lease, |task| {
-                match task.suspend(lease, awaiting, child_ended, now)? {
-                    Suspended::Resolved => Ok((false, Vec::new())),
-                    Suspended::Waiting(event) => Ok((true, vec![event])),
-                }
+                let mut events: Vec<_> = task.ask(lease, questions, now)?.into_iter().collect();
+                let suspended = task.suspend(lease, awaiting, child_ended, now)?;
+                let waits = match suspended {
+                    Suspended::Resolved => false,
+                    Suspended::Waiting(event) => {
+                        events.push(event);
+                        true
+                    }
+                };
+                Ok((waits, events))
             })?;
             Ok(if suspended {
                 SuspendReply::Suspended

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::testing::{Fault, FaultyStore, ManualClock, MemoryStore};
-use outlast_core::{FailureReason, Outcome, Owner, Phase, RawJson, Store, Task};
+use outlast_core::{FailureReason, InputRequest, Outcome, Owner, Phase, RawJson, Store, Task};
 use outlast_engine::{CONFIRM_KEY, Engine, Tool, Tools};
 use serde_json::json;
 
@@ -89,6 +89,66 @@ async fn a_clean_stop_interrupts_it_unless_it_only_waits() {
             assert_eq!(task.state.phase, Phase::Suspended);
         }
     }
+}
+
+/// Whoever sees the question sees a task that holds no worker, so no crash can find it at work.
+#[tokio::test]
+async fn a_question_is_asked_by_being_suspended() {
+    let asks = || {
+        destructive(tool(async |cx| {
+            cx.step("before", async || Ok(())).await?;
+            let question = InputRequest::new("go on", "elicitation/create", json!({}).into());
+            cx.ask_raw(question).await?;
+            Ok("gone on".into())
+        }))
+    };
+    let store = Arc::new(MemoryStore::default());
+    let first = builder(&store, asks()).hot_wait(Duration::from_secs(3600));
+    let first = first.start().await.unwrap();
+    let id = create(&first.handle()).await;
+    let is_open = |task: &Task| task.open_inputs().next().is_some();
+    let task = eventually(&first.handle(), id, is_open).await;
+    assert_eq!(task.state.phase, Phase::Suspended);
+    let next = Arc::new(store.successor());
+    let second = builder(&next, asks()).start().await.unwrap();
+    assert_eq!(second.recovered().failed, 0);
+    let handle = second.handle();
+    let yes = json!({"action": "accept", "content": {}});
+    let given = BTreeMap::from([("go on".to_owned(), RawJson::from(yes))]);
+    handle.answer(&Owner::local(), id, given).await.unwrap();
+    assert_eq!(text(&*finished(&handle, id).await), "gone on");
+}
+
+/// Beside work that is under way a question is asked at once.
+#[tokio::test]
+async fn a_question_does_not_wait_for_a_step() {
+    let go = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Arc::clone(&go);
+    let works = destructive(tool(move |cx| {
+        let gate = Arc::clone(&gate);
+        async move {
+            let question = InputRequest::new("now", "elicitation/create", json!({}).into());
+            let work = cx.step("work", || async {
+                gate.acquire().await.expect("never closed").forget();
+                Ok(())
+            });
+            let (asked, worked) = tokio::join!(cx.ask_raw(question), work);
+            asked.and(worked)?;
+            Ok("both".into())
+        }
+    }));
+    let store = Arc::new(MemoryStore::default());
+    let engine = builder(&store, works).start().await.unwrap();
+    let handle = engine.handle();
+    let id = create(&handle).await;
+    let task = eventually(&handle, id, |task| task.open_inputs().next().is_some()).await;
+    assert_eq!(task.state.phase, Phase::Running);
+    go.add_permits(1);
+    eventually(&handle, id, |task| task.state.phase == Phase::Suspended).await;
+    let yes = json!({"action": "accept", "content": {}});
+    let given = BTreeMap::from([("now".to_owned(), RawJson::from(yes))]);
+    handle.answer(&Owner::local(), id, given).await.unwrap();
+    assert_eq!(text(&*finished(&handle, id).await), "both");
 }
 
 #[tokio::test]

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use outlast_core::machine::AttemptEnd;
+use outlast_core::store::{ClaimBy, ToolVersion};
 use outlast_core::testing::MemoryStore;
-use outlast_core::{FailureReason, Outcome, Owner, Phase, Reads};
-use outlast_engine::{Error, Tool};
+use outlast_core::{FailureReason, Outcome, Owner, Phase, Reads, Store, ToolResult, WorkerId};
+use outlast_engine::{Error, ErrorKind, Tool};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::support::{builder, call, create, engine, finished, get, text, tool};
 
@@ -79,6 +82,80 @@ async fn more_tasks_than_slots_all_run_and_never_too_many_at_once() {
         finished(&handle, id).await;
     }
     assert!(MOST.load(Ordering::SeqCst) <= 3);
+}
+
+/// A worker that everybody takes for dead wakes up and goes on: its handler is dropped, and the store
+/// refuses what is left of it all that it writes.
+#[tokio::test]
+async fn a_worker_that_was_written_off_can_change_nothing() {
+    /// Says that the handler is gone.
+    struct Gone(mpsc::UnboundedSender<&'static str>);
+
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            let _ = self.0.send("dropped");
+        }
+    }
+
+    let store = Arc::new(MemoryStore::default());
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let wakes = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&wakes);
+    let sleeper = tool(move |cx| {
+        let (gate, tell) = (Arc::clone(&gate), tell.clone());
+        async move {
+            let _ = tell.send("begun");
+            let _gone = Gone(tell.clone());
+            tokio::spawn(async move {
+                gate.acquire().await.expect("never closed").forget();
+                let step = cx.step("late", || async { Ok(()) }).await;
+                let lost = step.is_err_and(|error| matches!(error.kind(), ErrorKind::LeaseLost));
+                let _ = tell.send(if lost { "refused" } else { "recorded" });
+            });
+            std::future::pending().await
+        }
+    });
+    let engine = builder(&store, sleeper).slots(1).start().await.unwrap();
+    let handle = engine.handle();
+    let id = create(&handle).await;
+    assert_eq!(told.recv().await, Some("begun"));
+    // Another worker takes over, in one turn of this thread.
+    let version = ToolVersion {
+        tool: "work".into(),
+        version: "1".into(),
+    };
+    let by = ClaimBy {
+        worker: WorkerId::random(),
+        tools: Arc::new([version].into()),
+        lease: Duration::from_secs(30),
+        suspects: true,
+    };
+    store.recover(by.worker).await.unwrap();
+    let claimed = store.claim(&by, 1).await.unwrap().remove(0);
+    assert_eq!(told.recv().await, Some("dropped"));
+    wakes.add_permits(1);
+    assert_eq!(told.recv().await, Some("refused"));
+    let done = Outcome::Completed(ToolResult::text("by the second"));
+    let done = store.finish(&claimed.lease, AttemptEnd::Done(done), None);
+    done.await.unwrap();
+    assert_eq!(text(&*finished(&handle, id).await), "by the second");
+    let journal = store.journal(id).await.unwrap();
+    assert!(journal.is_empty(), "{journal:?}");
+}
+
+#[tokio::test]
+async fn lines_that_were_dropped_are_counted_in_the_record() {
+    let engine = engine(tool(async |cx| {
+        // Nothing is stored in between, for the handler gives the driver no turn.
+        for _ in 0..3 {
+            cx.info("x".repeat(600 * 1024));
+        }
+        Ok("done".into())
+    }))
+    .await;
+    let handle = engine.handle();
+    let id = create(&handle).await;
+    assert_eq!(finished(&handle, id).await.lines_dropped(), 2);
 }
 
 #[tokio::test]

@@ -25,6 +25,10 @@ pub struct TaskInfo {
     pub tool: Option<String>,
     /// The task that started it, where the server says so.
     pub parent: Option<String>,
+    /// Its priority, where the server says so; 0 is the usual one.
+    pub priority: i16,
+    /// How many lines of its log were dropped, where the server says so.
+    pub lines_dropped: u64,
     /// When it was created, as the server wrote it.
     pub created_at: String,
     /// When it last changed, as the server wrote it.
@@ -83,6 +87,10 @@ struct Meta {
     progress: Option<Progress>,
     #[serde(default, rename = "outlast/tool")]
     tool: Option<String>,
+    #[serde(default, rename = "outlast/priority")]
+    priority: i16,
+    #[serde(default, rename = "outlast/logLinesDropped")]
+    lines_dropped: u64,
     #[serde(default, rename = "outlast/parent")]
     parent: Option<String>,
 }
@@ -102,6 +110,8 @@ impl Snapshot {
             progress: meta.progress.unwrap_or_default(),
             tool: meta.tool,
             parent: meta.parent,
+            priority: meta.priority,
+            lines_dropped: meta.lines_dropped,
             created_at: wire.created_at,
             last_updated_at: wire.last_updated_at,
             ttl: wire.ttl_ms.or(wire.ttl).and_then(millis),

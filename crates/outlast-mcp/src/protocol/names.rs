@@ -18,6 +18,10 @@ pub const META_RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 pub const META_PROGRESS: &str = "outlast/progress";
 /// `_meta` of a Task object: the tool that runs. Ours.
 pub const META_TOOL: &str = "outlast/tool";
+/// `_meta` of a Task object: its priority, where it is not the usual one. Ours.
+pub const META_PRIORITY: &str = "outlast/priority";
+/// `_meta` of a Task object: how many lines of its log were dropped, where any were. Ours.
+pub const META_LINES_DROPPED: &str = "outlast/logLinesDropped";
 /// `_meta` of a Task object: the task that started it. Ours.
 pub const META_PARENT: &str = "outlast/parent";
 /// `_meta` of a Task object: its labels. Ours.

@@ -13,7 +13,10 @@ use outlast_core::{InputRequest, Outcome, Task, TaskStatus, Timestamp};
 use super::object::{Number, Object};
 use super::result;
 use crate::protocol::Version;
-use crate::protocol::names::{META_LABELS, META_PARENT, META_PROGRESS, META_RETRY_OF, META_TOOL};
+use crate::protocol::names::{
+    META_LABELS, META_LINES_DROPPED, META_PARENT, META_PRIORITY, META_PROGRESS, META_RETRY_OF,
+    META_TOOL,
+};
 
 /// How long a client should wait before it asks again: short for a task that has just begun, since
 /// it may be done at once, and a tenth of its age later on.
@@ -122,6 +125,12 @@ pub(crate) fn annotations(meta: &mut Object<'_>, task: &Task) {
             // A label is somebody's own text; without its quotes it is an escaped member name.
             labels.text(&key[1..key.len() - 1], value);
         }
+    }
+    if task.spec.priority != 0 {
+        meta.value(META_PRIORITY, task.spec.priority);
+    }
+    if task.lines_dropped() > 0 {
+        meta.value(META_LINES_DROPPED, task.lines_dropped());
     }
     figures(meta, task);
 }

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use outlast_core::{NewSchedule, ToolResult};
-use outlast_engine::{BoxFuture, Handle, ProgressSink, StateMap};
+use outlast_engine::{BoxFuture, Handle, Order, ProgressSink, StateMap};
 use outlast_http::auth::Authenticator;
 
 use crate::definition::{IntoTool, Tool};
@@ -78,6 +78,7 @@ pub struct Server {
     settings: Settings,
     built_from: Vec<u8>,
     background: Vec<Background>,
+    order: Order,
     schedules: Vec<NewSchedule>,
     progress_sinks: Vec<Arc<dyn ProgressSink>>,
     authenticators: Vec<Arc<dyn Authenticator>>,
@@ -115,6 +116,7 @@ impl Server {
             settings: Settings::default(),
             built_from: Vec::new(),
             background: Vec::new(),
+            order: Order::new(),
             schedules: Vec::new(),
             progress_sinks: Vec::new(),
             authenticators: Vec::new(),
@@ -343,6 +345,29 @@ impl Server {
     /// offered here.
     pub fn schedules(mut self, schedules: impl IntoIterator<Item = NewSchedule>) -> Self {
         self.schedules.extend(schedules);
+        self
+    }
+
+    /// Sets limits, rates and quotas over all tools together, for the whole server or for each owner:
+    /// what one owner may have running holds for all of the tools. They hold for tasks, not for tools
+    /// that are never one. The priority and the sameness of `order` have no meaning here.
+    ///
+    /// ```
+    /// use outlast::prelude::*;
+    /// use outlast::{Order, Per};
+    ///
+    /// # fn main() -> Result<(), String> {
+    /// let order = Order::new()
+    ///     .max_running_per(4, Per::Owner)
+    ///     .rate_per("100/h".parse()?, Per::Owner)
+    ///     .max_queued_per(50, Per::Owner);
+    /// let server = Server::new("shared").order(order);
+    /// # let _ = server;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
         self
     }
 

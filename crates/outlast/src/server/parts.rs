@@ -162,6 +162,7 @@ impl Server {
         let key = secret_key::load(&database, &*store, tools.have_secrets()).await?;
         let mut engine = Engine::builder(Arc::clone(&store))
             .tools(tools)
+            .order(self.order.clone())
             .state(state)
             .schedules(self.all_schedules());
         let servers = self.with_mounted();

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use outlast::prelude::*;
+use outlast::{Order, Per};
 use serde_json::{Value, json};
 
 use crate::rig::Rig;
@@ -91,4 +92,35 @@ async fn a_tool_is_paused_and_resumed() {
     let wrong = json!({"tool": "nobody", "paused": true});
     let reply = rig.request("outlast/pause", wrong).await;
     assert_eq!(reply["error"]["code"], -32602, "{reply}");
+}
+
+/// Runs until it is cancelled.
+#[tool(task)]
+async fn forever(cx: Cx) -> Result<String> {
+    cx.cancelled().await;
+    Err(cx.cancelled_error())
+}
+
+/// What one owner may have holds for all tools together, and a call that is refused is an error of the
+/// request, whether its caller waits or not.
+#[tokio::test]
+async fn an_owner_who_has_enough_is_told_when_to_come_back() {
+    let order = Order::new()
+        .max_running_per(1, Per::Owner)
+        .max_queued_per(0, Per::Owner);
+    let server = Server::new("t").tool(alone).tool(forever).order(order);
+    let mut rig = Rig::start(server).await;
+    let running = rig.call("forever", json!({})).await;
+    let synchronous = json!({"io.modelcontextprotocol/clientCapabilities": {}});
+    for meta in [json!({}), synchronous] {
+        let refused = create(&mut rig, 1, &meta).await;
+        assert_eq!(refused["error"]["code"], -32000, "{refused}");
+        let data = &refused["error"]["data"];
+        assert!(data["retryAfter"].as_u64() >= Some(1), "{refused}");
+    }
+    let id = running["taskId"].as_str().unwrap();
+    rig.request("tasks/cancel", json!({"taskId": id})).await;
+    rig.ended(id).await;
+    let reply = create(&mut rig, 1, &json!({})).await;
+    rig.ended(reply["result"]["taskId"].as_str().unwrap()).await;
 }

@@ -146,6 +146,7 @@ pub(super) async fn the_last_mark_is_kept(rig: Rig) -> Rig {
 pub(super) async fn a_report_is_stored_as_a_whole(rig: Rig) -> Rig {
     let (id, lease) = rig.run().await;
     let usage = |busy| Usage {
+        lines_dropped: 3,
         busy: Duration::from_millis(busy),
         cpu: Some(Duration::from_micros(7)),
         peak_memory: Some(u64::MAX / 4),

@@ -192,6 +192,7 @@ cases! {
         the_same_key_is_the_same_question,
         a_timer_wakes_a_suspended_task,
         a_past_timer_does_not_suspend,
+        a_question_and_its_suspension_are_one_unit,
         nobody_answers_a_task_that_is_not_there,
     }
     cancel {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::rig::{Rig, answers, awaiting, given, question};
+use super::rig::{Rig, answers, awaiting, given, question, spec};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::event::EventKind;
@@ -188,6 +188,35 @@ pub(super) async fn a_timer_wakes_a_suspended_task(rig: Rig) -> Rig {
     let claimed = rig.claim_one().await;
     assert_eq!((claimed.task.id(), claimed.task.state.attempt), (id, 1));
     assert!(claimed.task.state.inputs[0].is_open());
+    rig
+}
+
+pub(super) async fn a_question_and_its_suspension_are_one_unit(rig: Rig) -> Rig {
+    let mut spec = spec();
+    spec.repeatable = false;
+    let (id, lease) = rig.run_spec(spec).await;
+    let ask = |keys: &[&str]| {
+        let questions = keys.iter().map(|key| question(key)).collect();
+        rig.store.ask_and_suspend(&lease, questions, awaiting(keys))
+    };
+    assert!(matches!(ask(&["q"]).await, Ok(SuspendReply::Suspended)));
+    let task = rig.task(id).await;
+    assert_eq!(task.status(Era::Modern), TaskStatus::InputRequired);
+    assert_eq!(task.state.phase, Phase::Suspended);
+    assert!(matches!(ask(&["p"]).await, Err(Error::LeaseLost(_))));
+    rig.store.answer(id, answers(&[("q", "1")])).await.unwrap();
+    let lease = rig.claim_one().await.lease;
+    // An answer that is there keeps the worker, and what is new is asked all the same.
+    let both = vec![question("q"), question("r")];
+    let reply = rig
+        .store
+        .ask_and_suspend(&lease, both, awaiting(&["q"]))
+        .await;
+    let Ok(SuspendReply::Resolved(task)) = reply else {
+        panic!("{reply:?}");
+    };
+    assert!(task.holds(&lease) && task.state.inputs.len() == 2);
+    rig.finish(&lease).await;
     rig
 }
 

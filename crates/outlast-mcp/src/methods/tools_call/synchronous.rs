@@ -28,7 +28,7 @@ use super::request_state::{self, Kept};
 use super::resume::heartbeat;
 use super::{asking, detached, input_required, meta_of_result};
 use crate::answers;
-use crate::context::{Context, Reply, from_store};
+use crate::context::{Context, Reply, from_store, of_store};
 use crate::follow;
 use crate::jsonrpc::{RpcError, code, string};
 use crate::report::Report;
@@ -73,8 +73,7 @@ pub(in crate::methods) async fn run_and(
     // A quick tool is done at once and needs no timer.
     let first = std::future::poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await;
     if let Poll::Ready(outcome) = first {
-        caller.running = None;
-        return respond(outcome);
+        return caller.answer(outcome, respond);
     }
     // Rare and long: kept out of the future that every call is.
     let end = Box::pin(wait(
@@ -87,10 +86,7 @@ pub(in crate::methods) async fn run_and(
     ))
     .await?;
     match end {
-        End::Outcome(outcome) => {
-            caller.running = None;
-            respond(outcome)
-        }
+        End::Outcome(outcome) => caller.answer(outcome, respond),
         End::Detach => {
             let id = caller.let_go();
             detached(cx, id).await
@@ -310,6 +306,15 @@ struct Caller<'a> {
 }
 
 impl Caller<'_> {
+    /// Answers a call that has ended. One that was refused is an error of the request, with its data.
+    fn answer(&mut self, outcome: Outcome, respond: impl FnOnce(Outcome) -> Reply) -> Reply {
+        let running = self.running.take();
+        match running.as_ref().and_then(Running::refused) {
+            Some(error) => Err(of_store(error)),
+            None => respond(outcome),
+        }
+    }
+
     /// Lets a stored call go on as a task.
     fn let_go(&mut self) -> TaskId {
         let running = self.running.take().expect("it has not ended");
