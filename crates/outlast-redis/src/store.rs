@@ -491,10 +491,8 @@ impl Store for RedisStore {
     ) -> Result<SuspendReply> {
         let lease = *lease;
         self.run(|executor| async move {
-            let outcome = executor.run(
-                |unit| unit.suspend(&lease, &questions, &awaiting),
-                |_| None,
-            );
+            let outcome =
+                executor.run(|unit| unit.suspend(&lease, &questions, &awaiting), |_| None);
             Ok(done(outcome.await?).0)
         })
         .await

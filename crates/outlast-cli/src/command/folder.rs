@@ -17,8 +17,10 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::environment::Inherited;
 use super::expand::Invocation;
 use super::identity::ProcessIdentity;
+use super::limits::Limits;
 
 const SPEC: &str = "spec.json";
 const LOCK: &str = "lock";
@@ -53,6 +55,16 @@ pub struct Spec {
     pub interrupt_grace_ms: u64,
     /// From SIGTERM to SIGKILL.
     pub terminate_grace_ms: u64,
+    /// What it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What it inherits of the shim's environment. The variables that hold secrets, which come that
+    /// way, are among it.
+    #[serde(default)]
+    pub inherited: Inherited,
+    /// A file that it writes and that belongs to its log. Absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_file: Option<PathBuf>,
 }
 
 impl Spec {
@@ -69,6 +81,9 @@ impl Spec {
             idle_timeout_ms: None,
             interrupt_grace_ms: ms(crate::config::INTERRUPT_GRACE),
             terminate_grace_ms: ms(crate::config::TERMINATE_GRACE),
+            limits: Limits::default(),
+            inherited: Inherited::default(),
+            log_file: None,
         }
     }
 }
@@ -135,6 +150,10 @@ pub enum StopCause {
     Timeout,
     /// It printed nothing for longer than it may.
     IdleTimeout,
+    /// One of its processes used up the processor time that each may use. The kernel stopped it.
+    CpuTime,
+    /// It had more processes than it may.
+    Processes,
     /// The shim was told to end by a signal from elsewhere, as when the machine shuts down.
     Signal,
 }

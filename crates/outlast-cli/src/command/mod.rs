@@ -50,15 +50,19 @@
 //!   service manager stops the whole group) stops the command and counts as an interruption, not as
 //!   a cancellation. Under systemd a service needs `KillMode=process` for its commands to survive a
 //!   restart of the server.
-//! - Commands inherit the server's environment without its `OUTLAST_` variables.
+//! - What a command may use ([`limits`]) is told apart from how it failed: a limit that ended it is named.
+//! - What it inherits of the server's environment is a setting ([`environment`]).
 
 pub mod artifacts;
+pub mod environment;
 pub mod expand;
 pub mod folder;
 pub mod follow;
 pub mod identity;
 mod ladder;
 pub mod launch;
+pub mod limits;
+mod log_file;
 pub mod orphans;
 pub mod outcome;
 pub mod progress;
@@ -67,6 +71,7 @@ pub mod shim;
 pub mod tool;
 mod tree;
 
+pub use environment::Inherited;
 pub use expand::{ArgumentError, Invocation, as_object, expand};
 pub use folder::{End, RunFolder, RunState, Spec, Started, Status, StopCause};
 pub use follow::{Followed, Follower};

@@ -138,17 +138,37 @@ fn trouble(status: &Status, spec: &Spec) -> Option<String> {
                 "the command was stopped because it printed nothing for longer than its limit{limit}"
             ));
         }
+        Some(StopCause::CpuTime) => {
+            return Some(format!(
+                "the command was stopped because one of its processes used more than {} of processor \
+                 time",
+                spec.limits.cpu_text()
+            ));
+        }
+        Some(StopCause::Processes) => {
+            return Some(format!(
+                "the command was stopped because it had more processes at a time than the {} it may",
+                spec.limits.processes.unwrap_or_default()
+            ));
+        }
         Some(StopCause::Cancel | StopCause::Signal) | None => {}
     }
-    match &status.end {
+    let failed = match &status.end {
         End::Exited(0) => None,
         End::Exited(code) => Some(format!("the command failed with exit status {code}")),
         End::Signalled(signal) => {
             let name = signal_name(*signal).map_or_else(String::new, |name| format!(" ({name})"));
             Some(format!("the command was killed by signal {signal}{name}"))
         }
-        End::NotRun(reason) => Some(format!("the command could not be run: {reason}")),
-    }
+        End::NotRun(reason) => return Some(format!("the command could not be run: {reason}")),
+    };
+    let remark = spec
+        .limits
+        .memory_remark(status.used.map(|used| used.peak_memory));
+    failed.map(|failed| match remark {
+        Some(remark) => format!("{failed}; {remark}"),
+        None => failed,
+    })
 }
 
 fn text(trouble: Option<String>, printed: &Printed, whole: &str) -> String {
@@ -263,6 +283,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
         11 => "SIGSEGV",
         13 => "SIGPIPE",
         15 => "SIGTERM",
+        24 => "SIGXCPU",
         _ => return None,
     })
 }

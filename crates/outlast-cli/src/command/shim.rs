@@ -28,6 +28,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::folder::{End, RunFolder, Spec, Started, Status, StopCause, Used};
 use super::identity::ProcessIdentity;
 use super::ladder::{Group, Ladder};
+use super::log_file::LogFile;
+use super::tree;
 
 /// The word on the command line. Hidden from the help: it is for this program's own use.
 pub const SUBCOMMAND: &str = "__exec";
@@ -36,6 +38,9 @@ const FORERUNNER: &str = "--run";
 
 /// How often the shim looks for a request to cancel that no signal announced.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How often it looks where there is something to follow or to count.
+const CLOSE_LOOK: Duration = Duration::from_millis(200);
 
 /// The exit status of a shim that found the run in the hands of another, or over.
 const NOT_MINE: u8 = 3;
@@ -145,6 +150,11 @@ impl<'a> Watch<'a> {
         // Caught and ignored. The command does not inherit that, as it would an ignored signal.
         let _hangup = signal(SignalKind::hangup())?;
 
+        // Before the command too: what it writes is told from what was there.
+        let mut log_file = match &spec.log_file {
+            Some(path) => Some(LogFile::follow(path, folder.log_for_writing()?)),
+            None => None,
+        };
         let (started_at_ms, begin) = (now_ms(), Instant::now());
         let command = match start_forerunner(folder, lock.try_clone()?) {
             Ok(command) => command,
@@ -153,6 +163,8 @@ impl<'a> Watch<'a> {
         };
         let deadline = spec.timeout_ms.map(|ms| begin + Duration::from_millis(ms));
         let mut silence = Silence::begin(spec.idle_timeout_ms, begin);
+        let is_close = spec.log_file.is_some() || spec.limits.processes.is_some();
+        let look = if is_close { CLOSE_LOOK } else { LOOK };
         let mut watch = Self {
             folder,
             spec,
@@ -164,7 +176,11 @@ impl<'a> Watch<'a> {
         };
         loop {
             watch.reap(begin)?;
-            if watch.is_over()? {
+            let is_over = watch.is_over()?;
+            if let Some(file) = &mut log_file {
+                file.copy()?;
+            }
+            if is_over {
                 break;
             }
             let now = Instant::now();
@@ -175,13 +191,15 @@ impl<'a> Watch<'a> {
                     watch.stop(StopCause::Timeout);
                 } else if silence.is_over(folder, now) {
                     watch.stop(StopCause::IdleTimeout);
+                } else if watch.has_too_many_processes()? {
+                    watch.stop(StopCause::Processes);
                 }
             }
             let group = watch.group();
             if let Some(ladder) = &mut watch.ladder {
                 ladder.advance(now, group)?;
             }
-            let mut wake = now + LOOK;
+            let mut wake = now + look;
             wake = wake.min(watch.ladder.as_ref().map_or(wake, Ladder::due));
             if watch.stopped.is_none() {
                 wake = wake.min(deadline.unwrap_or(wake));
@@ -249,11 +267,24 @@ impl<'a> Watch<'a> {
             return;
         }
         self.stopped = Some(cause);
+        let (interrupt, terminate) = match cause {
+            // What multiplies is not waited for.
+            StopCause::Processes => (0, 0),
+            _ => (self.spec.interrupt_grace_ms, self.spec.terminate_grace_ms),
+        };
         self.ladder = Some(Ladder::stop(
             Instant::now(),
-            Duration::from_millis(self.spec.interrupt_grace_ms),
-            Duration::from_millis(self.spec.terminate_grace_ms),
+            Duration::from_millis(interrupt),
+            Duration::from_millis(terminate),
         ));
+    }
+
+    fn has_too_many_processes(&self) -> io::Result<bool> {
+        let Some(most) = self.spec.limits.processes else {
+            return Ok(false);
+        };
+        let processes = tree::descendants(self.group().shim)?.len();
+        Ok(u32::try_from(processes).unwrap_or(u32::MAX) > most)
     }
 
     fn status(&self, started_at_ms: u64, begin: Instant) -> Status {
@@ -262,13 +293,21 @@ impl<'a> Watch<'a> {
             (None, Some((status, took))) => (end_of(status), took),
             (None, None) => (End::NotRun("it was never seen".into()), begin.elapsed()),
         };
+        let used = used();
+        let (exit, signal) = match end {
+            End::Exited(code) => (Some(code), None),
+            End::Signalled(signal) => (None, Some(signal)),
+            End::NotRun(_) => (None, None),
+        };
+        let cpu_ms = used.map_or(0, |used| used.cpu_ms);
+        let cpu_used_up = self.spec.limits.cpu_used_up(exit, signal, cpu_ms);
         Status {
             end,
-            stopped: self.stopped,
+            stopped: self.stopped.or(cpu_used_up.then_some(StopCause::CpuTime)),
             started_at_ms,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             leftovers: self.leftovers,
-            used: used(),
+            used,
         }
     }
 }
@@ -410,7 +449,7 @@ fn prepare(folder: &RunFolder, shim: &str) -> io::Result<(String, Command)> {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(&spec.working_dir);
     for (name, _) in std::env::vars_os() {
-        if name.as_encoded_bytes().starts_with(b"OUTLAST_") {
+        if !spec.inherited.takes(&name.to_string_lossy()) {
             command.env_remove(name);
         }
     }
@@ -426,6 +465,9 @@ fn prepare(folder: &RunFolder, shim: &str) -> io::Result<(String, Command)> {
         shim: identity(shim)?,
         at_ms: now_ms(),
     })?;
+    // Last: they hold for this process too.
+    let grace = Duration::from_millis(spec.terminate_grace_ms);
+    spec.limits.apply(grace)?;
     Ok((program.clone(), command))
 }
 

@@ -190,12 +190,20 @@ impl CommandHandler {
     fn spec(&self, arguments: &RawJson, cx: &Cx) -> Result<Spec> {
         let timeout = self.timeout(cx.request_meta()).map_err(Error::arguments)?;
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let invocation = self.expand(arguments).map_err(Error::arguments)?;
+        let mut inherited = self.command.inherited.clone();
+        if let Some(only) = &mut inherited.only {
+            only.extend(invocation.secret_env.iter().map(|(name, _)| name.clone()));
+        }
         Ok(Spec {
             timeout_ms: timeout.map(ms),
             idle_timeout_ms: self.command.idle_timeout.map(ms),
             interrupt_grace_ms: ms(self.command.interrupt_grace),
             terminate_grace_ms: ms(self.command.terminate_grace),
-            ..Spec::new(self.expand(arguments).map_err(Error::arguments)?)
+            limits: self.command.limits,
+            inherited,
+            log_file: self.command.log_file.clone(),
+            ..Spec::new(invocation)
         })
     }
 

@@ -96,6 +96,7 @@ fn server(config: FileConfig, settings: &Settings) -> Result<Server, String> {
             auth: config.auth.clone(),
             ..settings_of(&config.server)?
         })
+        .order(config.limits.clone())
         .built_from(&config.text);
     if let Some(title) = &config.server.title {
         server = server.title(title);

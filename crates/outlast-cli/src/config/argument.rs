@@ -366,14 +366,7 @@ pub(super) fn read(
         parent.wrong_at(node.span(), name, message);
         return None;
     };
-    let section = Section::open(
-        parent.key(name),
-        key_span,
-        table,
-        parent.problems(),
-        &KEYS,
-        &[],
-    );
+    let section = Section::open(parent.key(name), key_span, table, parent.problems(), &KEYS);
 
     let Some(ty) = section.choice("type", &TYPES) else {
         if !section.has("type") {
@@ -462,7 +455,6 @@ fn read_items(section: &Section<'_>, folder: &std::path::Path) -> Option<Shape> 
                 table,
                 section.problems(),
                 &KEYS[..RULES],
-                &[],
             );
             let ty = inner.choice("type", scalars);
             if ty.is_none() && !inner.has("type") {

@@ -9,6 +9,7 @@
 
 mod argument;
 mod auth;
+mod limits;
 mod order;
 mod problem;
 mod sample;
@@ -23,8 +24,9 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use outlast::auth::AuthSettings;
+use outlast::auth::{AuthSettings, Secret};
 use outlast_core::NewSchedule;
+use outlast_engine::Order;
 use toml::de::DeTable;
 
 pub use argument::{Argument, Rules, Shape, Type};
@@ -53,6 +55,8 @@ pub struct FileConfig {
     pub server: ServerConfig,
     /// `[auth]`.
     pub auth: AuthSettings,
+    /// `[limits]`: what holds for all tools together.
+    pub limits: Order,
     /// `[tools]`, in the order of the file.
     pub tools: Vec<CommandTool>,
     /// `[schedules]`, in the order of the file.
@@ -106,16 +110,18 @@ impl FileConfig {
             0..0,
             document.get_ref(),
             &problems,
-            &["server", "auth", "tools", "schedules"],
-            &[],
+            &["server", "auth", "defaults", "limits", "tools", "schedules"],
         );
         let server = server::read(&root, folder);
         let auth = auth::read(&root, folder);
+        let limits = order::shared(&root);
+        let mut bounds = limits::defaults(&root);
+        bounds.inherited.never = secret_variables(&auth);
         let mut tools = Vec::new();
         if let Some((span, table)) = root.table("tools") {
             let section = Section::free("tools".to_owned(), span, table, &problems);
             for (name, span, node) in section.entries() {
-                tools.extend(tool::read(&section, name, span, node, folder));
+                tools.extend(tool::read(&section, name, span, node, folder, &bounds));
             }
         }
         let mut schedules = Vec::new();
@@ -135,9 +141,19 @@ impl FileConfig {
             folder: folder.to_owned(),
             server,
             auth,
+            limits,
             tools,
             schedules,
         })
+    }
+}
+
+/// The variables that the settings name as the place of a secret.
+fn secret_variables(auth: &AuthSettings) -> Vec<String> {
+    let introspection = auth.introspection.as_ref();
+    match introspection.map(|introspection| &introspection.client_secret) {
+        Some(Secret::Env(name)) => vec![name.clone()],
+        Some(Secret::File(_)) | None => Vec::new(),
     }
 }
 

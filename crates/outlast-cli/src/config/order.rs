@@ -34,6 +34,29 @@ const MOST: u64 = 1_000_000;
 /// The longest delay and the longest memory for a key.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// The keys of `[limits]`, which hold for all tools together.
+const SHARED: [&str; 6] = [
+    "max_running",
+    "max_running_per_owner",
+    "rate",
+    "rate_per_owner",
+    "max_queued",
+    "max_queued_per_owner",
+];
+
+/// Reads `[limits]`.
+pub(super) fn shared(root: &Section<'_>) -> Order {
+    let Some((span, table)) = root.table("limits") else {
+        return Order::new();
+    };
+    let section = Section::open("limits".to_owned(), span, table, root.problems(), &SHARED);
+    let mut order = Order::new();
+    if let Some(max) = at_least_one(&section, "max_running") {
+        order = order.max_running(max);
+    }
+    read_common(&section, order)
+}
+
 /// Reads them. A key that names an argument must name one of `arguments`.
 pub(super) fn read(section: &Section<'_>, arguments: &[Argument]) -> Order {
     let mut order = Order::new();
@@ -55,11 +78,20 @@ pub(super) fn read(section: &Section<'_>, arguments: &[Argument]) -> Order {
         ),
         None => {}
     }
-    if let Some(max) = at_least_one(section, "max_running_per_owner") {
-        order = order.max_running_per(max, Per::Owner);
-    }
+    order = read_common(section, order);
     if section.boolean("hold_while_suspended") == Some(true) {
         order = order.hold_while_suspended();
+    }
+    if let Some(window) = up_to(section, "key_window", LONGEST) {
+        order = order.key_window(window);
+    }
+    read_same(section, order, arguments)
+}
+
+/// What a tool and the server as a whole can have alike.
+fn read_common(section: &Section<'_>, mut order: Order) -> Order {
+    if let Some(max) = at_least_one(section, "max_running_per_owner") {
+        order = order.max_running_per(max, Per::Owner);
     }
     if let Some(rate) = rate(section, "rate") {
         order = order.rate(rate);
@@ -73,10 +105,7 @@ pub(super) fn read(section: &Section<'_>, arguments: &[Argument]) -> Order {
     if let Some(max) = section.count("max_queued_per_owner", MOST) {
         order = order.max_queued_per(max, Per::Owner);
     }
-    if let Some(window) = up_to(section, "key_window", LONGEST) {
-        order = order.key_window(window);
-    }
-    read_same(section, order, arguments)
+    order
 }
 
 fn read_same(section: &Section<'_>, order: Order, arguments: &[Argument]) -> Order {

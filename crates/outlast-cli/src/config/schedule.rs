@@ -43,7 +43,7 @@ pub(super) fn read(
         parent.wrong_at(span, name, format!("{found} where a table is needed"));
         return None;
     };
-    let section = Section::open(path, span.clone(), table, parent.problems(), &KEYS, &[]);
+    let section = Section::open(path, span.clone(), table, parent.problems(), &KEYS);
     let cron = section.text("cron");
     let every = section.duration("every");
     let schedule = match (cron, every) {

@@ -59,15 +59,13 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// Opens `table` and notes each key that is not in `allowed`. A key in `reserved` is allowed by
-    /// nobody yet; its own sentence says so.
+    /// Opens `table` and notes each key that is not in `allowed`.
     pub(super) fn open(
         path: String,
         span: Range<usize>,
         table: &'a DeTable<'a>,
         problems: &'a Problems<'a>,
         allowed: &[&str],
-        reserved: &[(&str, &str)],
     ) -> Self {
         let section = Self {
             path,
@@ -80,13 +78,9 @@ impl<'a> Section<'a> {
             if allowed.contains(&name) {
                 continue;
             }
-            let message = if let Some((_, why)) = reserved.iter().find(|(word, _)| *word == name) {
-                (*why).to_owned()
-            } else {
-                let guess = closest(name, allowed.iter().copied())
-                    .map_or_else(String::new, |word| format!("; did you mean \"{word}\"?"));
-                format!("unknown key{guess}; allowed: {}", allowed.join(", "))
-            };
+            let guess = closest(name, allowed.iter().copied())
+                .map_or_else(String::new, |word| format!("; did you mean \"{word}\"?"));
+            let message = format!("unknown key{guess}; allowed: {}", allowed.join(", "));
             problems.note(key.span(), &section.key(name), message);
         }
         section

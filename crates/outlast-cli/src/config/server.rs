@@ -111,14 +111,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
     let Some((span, table)) = root.table("server") else {
         return ServerConfig::default();
     };
-    let section = Section::open(
-        "server".to_owned(),
-        span,
-        table,
-        root.problems(),
-        &KEYS,
-        &[],
-    );
+    let section = Section::open("server".to_owned(), span, table, root.problems(), &KEYS);
     ServerConfig {
         name: section.text("name"),
         title: section.text("title"),

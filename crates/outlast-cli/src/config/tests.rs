@@ -298,8 +298,24 @@ fn impossible_values_are_named() {
         ("timeout = \"31d\"", "31d is too long; at most 30d"),
         ("retention = \"60d\"", "at most 30d"),
         (
-            "log_file = \"x\"",
-            "tools.t.log_file: reserved for a later version",
+            "log_file = \"{x}.log\"",
+            "tools.t.log_file: a fixed path is needed",
+        ),
+        (
+            "max_memory = \"512\"",
+            "\"512\" is not a size; allowed: 8MiB to",
+        ),
+        ("max_memory = 512", "an integer where a string is needed"),
+        ("max_memory = \"1MiB\"", "\"1MiB\" is out of range"),
+        ("max_cpu_time = \"1500ms\"", "counted in whole seconds"),
+        ("max_processes = 0", "0 would let nothing run"),
+        (
+            "inherit_env = [\"A=B\"]",
+            "\"A=B\" is not a name for a variable",
+        ),
+        (
+            "inherit_env = \"PATH\"",
+            "a string where true, false or a list of names is needed",
         ),
         (
             "artifacts = [\"../x\"]",

@@ -14,13 +14,15 @@ use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
 use super::argument::{self, Argument, Type, regex_message};
+use super::limits::{self, Bounds};
 use super::order;
 use super::problem::closest;
 use super::resolve;
 use super::section::{Node, Section, kind};
 use super::template::{Template, Word};
+use crate::command::limits::Limits;
 use crate::command::progress::{PatternError, ProgressPattern};
-use crate::command::{artifacts, expand};
+use crate::command::{Inherited, artifacts, expand};
 
 pub(super) const KEYS: [&str; 26] = [
     "title",
@@ -50,12 +52,6 @@ pub(super) const KEYS: [&str; 26] = [
     "artifacts",
     "log_file",
 ];
-
-/// Keys that have a meaning to come.
-const RESERVED: [(&str, &str); 1] = [(
-    "log_file",
-    "reserved for a later version; what the command prints is the log today",
-)];
 
 const ANNOTATIONS: [&str; 4] = [
     "readOnlyHint",
@@ -116,6 +112,12 @@ pub struct CommandTool {
     pub program: Program,
     /// Additional environment variables.
     pub env: Vec<(String, Template)>,
+    /// What it inherits of the server's environment.
+    pub inherited: Inherited,
+    /// What it may use.
+    pub limits: Limits,
+    /// A file that it writes and that belongs to its log.
+    pub log_file: Option<PathBuf>,
     /// Where it runs. Absolute if the file's path was.
     pub working_dir: PathBuf,
     /// How long a run may take when the caller says nothing.
@@ -203,13 +205,14 @@ impl CommandTool {
     }
 }
 
-/// Reads `[tools.NAME]`. `folder` is what relative paths refer to.
+/// Reads `[tools.NAME]`. `folder` is what relative paths refer to; what is not said is as `above`.
 pub(super) fn read(
     parent: &Section<'_>,
     name: &str,
     key_span: Range<usize>,
     node: Node<'_>,
     folder: &Path,
+    above: &Bounds,
 ) -> Option<CommandTool> {
     check_name(parent, name, key_span.clone());
     let Some(table) = node.get_ref().as_table() else {
@@ -220,8 +223,9 @@ pub(super) fn read(
         parent.wrong_at(node.span(), name, message);
         return None;
     };
-    let allowed: Vec<&str> = KEYS[..KEYS.len() - RESERVED.len()]
+    let allowed: Vec<&str> = KEYS
         .iter()
+        .chain(&limits::KEYS)
         .chain(&order::KEYS)
         .copied()
         .collect();
@@ -231,7 +235,6 @@ pub(super) fn read(
         table,
         parent.problems(),
         &allowed,
-        &RESERVED,
     );
 
     let description = section.text("description");
@@ -252,6 +255,8 @@ pub(super) fn read(
     }
     let (timeout, max_timeout) = read_timeouts(&section);
     let order = order::read(&section, &arguments);
+    let Bounds { limits, inherited } = limits::read(&section, above);
+    let log_file = read_log_file(&section, &working_dir);
 
     let tool = CommandTool {
         name: name.to_owned(),
@@ -261,7 +266,10 @@ pub(super) fn read(
         arguments,
         program: program?,
         env,
+        inherited,
         working_dir,
+        limits,
+        log_file,
         timeout,
         max_timeout,
         idle_timeout: limit(&section, "idle_timeout"),
@@ -634,7 +642,7 @@ fn read_timeouts(section: &Section<'_>) -> (Option<Duration>, Option<Duration>) 
 }
 
 /// A time limit: not nothing, and no longer than anything may run.
-fn limit(section: &Section<'_>, key: &str) -> Option<Duration> {
+pub(super) fn limit(section: &Section<'_>, key: &str) -> Option<Duration> {
     let limit = up_to(section, key, LONGEST)?;
     if limit.is_zero() {
         section.wrong(key, "no time at all; leave the key out for no limit");
@@ -706,6 +714,18 @@ fn read_artifacts(section: &Section<'_>) -> Vec<String> {
     artifacts
 }
 
+fn read_log_file(section: &Section<'_>, working_dir: &Path) -> Option<PathBuf> {
+    let text = section.text("log_file")?;
+    if text.contains(['{', '}', '\0']) {
+        section.wrong(
+            "log_file",
+            "a fixed path is needed, without placeholders; relative to the working folder",
+        );
+        return None;
+    }
+    Some(resolve(working_dir, &text))
+}
+
 fn read_annotations(section: &Section<'_>) -> BTreeMap<String, bool> {
     let Some((span, table)) = section.table("annotations") else {
         return BTreeMap::new();
@@ -716,7 +736,6 @@ fn read_annotations(section: &Section<'_>) -> BTreeMap<String, bool> {
         table,
         section.problems(),
         &ANNOTATIONS,
-        &[],
     );
     ANNOTATIONS
         .iter()

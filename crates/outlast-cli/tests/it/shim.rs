@@ -4,8 +4,10 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
+use outlast_cli::command::limits::Limits;
 use outlast_cli::command::{
-    End, Followed, Launcher, ProcessIdentity, RunState, Started, StopCause, orphans,
+    End, Followed, Inherited, Launcher, ProcessIdentity, RunFolder, RunState, Started, StopCause,
+    orphans,
 };
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
@@ -497,4 +499,149 @@ async fn a_wrong_call_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("usage"));
     assert_eq!(run(&["__exec", "/does/not/exist"]).status.code(), Some(1));
+}
+
+/// A run of a shell script under limits.
+fn limited(rig: &Rig, script: &str, limits: Limits) -> RunFolder {
+    let mut spec = rig.spec(&["/bin/sh", "-c", script]);
+    spec.limits = limits;
+    rig.run(&spec)
+}
+
+#[tokio::test]
+async fn processor_time_that_is_used_up_is_named() {
+    let limits = Limits {
+        cpu_seconds: Some(1),
+        ..Limits::default()
+    };
+    // The command itself, a child of it, and one that does not heed the first signal.
+    for script in [
+        "while :; do :; done",
+        "sh -c 'while :; do :; done'; exit $?",
+        "trap '' XCPU; while :; do :; done",
+    ] {
+        let rig = Rig::new();
+        let folder = limited(&rig, script, limits);
+        rig.launch(&folder).await;
+        let status = ended(&folder).await;
+        assert_eq!(
+            status.stopped,
+            Some(StopCause::CpuTime),
+            "{script}: {status:?}"
+        );
+        assert!(status.used.unwrap().cpu_ms >= 500, "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn memory_beyond_the_limit_is_refused() {
+    let rig = Rig::new();
+    let limits = Limits {
+        memory: Some(64 << 20),
+        ..Limits::default()
+    };
+    let folder = limited(
+        &rig,
+        "head -c 200000000 /dev/zero | tail -c 150000000 | wc -c",
+        limits,
+    );
+    rig.launch(&folder).await;
+    let (output, end) = follow(&folder, 0).await;
+    let output = String::from_utf8_lossy(&output).into_owned();
+    assert!(!output.contains("150000000"), "{output}");
+    assert!(matches!(end, Followed::Ended(_)));
+    // The same under a limit that suffices.
+    let rig = Rig::new();
+    let folder = limited(
+        &rig,
+        "head -c 20000000 /dev/zero | tail -c 15000000 | wc -c",
+        limits,
+    );
+    rig.launch(&folder).await;
+    assert_eq!(follow(&folder, 0).await.0, b"15000000\n");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn too_many_processes_are_killed() {
+    let limits = Limits {
+        processes: Some(5),
+        ..Limits::default()
+    };
+    let rig = Rig::new();
+    let folder = limited(
+        &rig,
+        "trap '' INT TERM; for i in 1 2 3 4 5 6 7 8; do sleep 600 & done; echo $! > last; wait",
+        limits,
+    );
+    rig.launch(&folder).await;
+    let status = ended(&folder).await;
+    assert_eq!(status.stopped, Some(StopCause::Processes), "{status:?}");
+    assert!(!runs(rig.lines("last")[0].parse().unwrap()));
+    let rig = Rig::new();
+    let folder = limited(&rig, "sleep 0.1 & sleep 0.5 & wait; exit 7", limits);
+    rig.launch(&folder).await;
+    assert_eq!(ended(&folder).await.end, End::Exited(7));
+}
+
+#[tokio::test]
+async fn a_limit_that_cannot_be_set_starts_nothing() {
+    let rig = Rig::new();
+    let mut spec = rig.spec(&["/bin/sh", "-c", "echo ran > ledger"]);
+    spec.limits.cpu_seconds = Some(100);
+    let folder = rig.run(&spec);
+    // A shim whose own limit is lower.
+    let shim = Command::new("/bin/sh")
+        .args(["-c", "ulimit -t 50; \"$0\" __exec \"$1\""])
+        .args([outlast(), folder.path()])
+        .status();
+    assert!(shim.unwrap().success());
+    let status = ended(&folder).await;
+    let permitted = rustix::process::geteuid().is_root();
+    match status.end {
+        // Root may raise its own limits.
+        End::Exited(0) if permitted => assert_eq!(rig.lines("ledger"), ["ran"]),
+        End::NotRun(reason) => assert!(reason.contains("max_cpu_time cannot be set"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_the_command_writes_is_in_its_log() {
+    let rig = Rig::new();
+    std::fs::write(rig.file("build.log"), "of an earlier run\n").unwrap();
+    let script = "echo printed; i=0; while [ $i -lt 500 ]; do echo \"line $i\"; i=$((i+1)); done \
+                  >> build.log; mv build.log build.log.1; echo after >> build.log";
+    let mut spec = rig.spec(&["/bin/sh", "-c", script]);
+    spec.log_file = Some(rig.file("build.log"));
+    let folder = rig.run(&spec);
+    rig.launch(&folder).await;
+    let (output, _) = follow(&folder, 0).await;
+    let lines: String = (0..500).map(|i| format!("line {i}\n")).collect();
+    assert_eq!(
+        String::from_utf8(output).unwrap(),
+        format!("printed\n{lines}after\n")
+    );
+}
+
+#[tokio::test]
+async fn a_command_inherits_what_it_may() {
+    let rig = Rig::new();
+    let script = "env | sed 's/=.*//' | grep -E '^(SEEN|SECRET|UNSEEN|OUTLAST_X|PATH)' | sort";
+    let mut spec = rig.spec(&["/bin/sh", "-c", script]);
+    spec.inherited = Inherited::these(vec!["SE*".into(), "PATH".into()]);
+    spec.inherited.never = vec!["SECRET".into()];
+    let folder = rig.run(&spec);
+    let shim = Command::new(outlast())
+        .arg("__exec")
+        .arg(folder.path())
+        .envs([
+            ("SEEN", "1"),
+            ("SECRET", "1"),
+            ("UNSEEN", "1"),
+            ("OUTLAST_X", "1"),
+        ])
+        .status();
+    assert!(shim.unwrap().success());
+    assert_eq!(follow(&folder, 0).await.0, b"PATH\nSEEN\n");
 }

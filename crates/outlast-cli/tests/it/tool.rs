@@ -680,3 +680,78 @@ arguments.n.type = "integer"
     assert_eq!(ledger, expected, "each once");
     assert_eq!(server.sweep().await, 30);
 }
+
+#[tokio::test]
+async fn what_a_command_may_use_is_limited_and_named() {
+    let rig = Rig::new();
+    let server = Server::new(
+        &rig,
+        r#"
+[defaults]
+max_cpu_time = "1s"
+max_memory = "64MiB"
+
+[tools.spin]
+description = "d"
+shell = true
+command = "while :; do :; done"
+
+[tools.hoard]
+description = "d"
+shell = true
+command = "head -c 200000000 /dev/zero | tail -c 150000000"
+
+[tools.spend]
+description = "d"
+shell = true
+command = "head -c 200000000 /dev/zero | tail -c 150000000 | wc -c"
+max_memory = "unlimited"
+"#,
+    )
+    .await;
+    let mut ended = Vec::new();
+    for name in ["spin", "hoard", "spend"] {
+        let id = server.create(name, json!({})).await;
+        let task = server.finished(id).await;
+        let result = completed(&task).clone();
+        ended.push((text(&result), structured(&result), result.is_error));
+    }
+    let (text, structured, is_error) = &ended[0];
+    assert!(
+        text.contains("used more than 1s of processor time"),
+        "{text}"
+    );
+    assert_eq!(
+        (&structured["stopped"], *is_error),
+        (&json!("cpu_time"), true)
+    );
+    let (text, _, is_error) = &ended[1];
+    assert!(
+        text.contains("each of its processes may have 64MiB of memory"),
+        "{text}"
+    );
+    assert!(is_error);
+    assert_eq!((ended[2].0.as_str(), ended[2].2), ("150000000\n", false));
+}
+
+#[tokio::test]
+async fn much_output_at_once_is_kept_to_the_last_byte() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.loud]
+description = "d"
+shell = true
+command = '''
+i=0
+while [ $i -lt 40 ]; do head -c 200000 /dev/zero | tr '\0' x; echo " $i"; i=$((i+1)); done
+'''
+"#;
+    let server = Server::new(&rig, config).await;
+    let id = server.create("loud", json!({})).await;
+    let task = server.finished(id).await;
+    let log = server.log(id).await;
+    let line = "x".repeat(200_000);
+    let expected: String = (0..40).map(|i| format!("{line} {i}\n")).collect();
+    assert!(log == expected, "{} of {} bytes", log.len(), expected.len());
+    assert_eq!(task.lines_dropped(), 0);
+}

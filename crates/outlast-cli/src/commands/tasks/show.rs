@@ -26,6 +26,9 @@ impl Show {
         ];
         lines.extend(task.tool.map(|tool| ("tool", tool)));
         lines.extend(task.parent.map(|parent| ("child of", parent)));
+        if task.priority != 0 {
+            lines.push(("priority", task.priority.to_string()));
+        }
         lines.extend(task.message.map(|message| ("message", message)));
         if let Some(percent) = task.progress.percent() {
             let (done, total) = (task.progress.done, task.progress.total.unwrap_or_default());
@@ -38,6 +41,13 @@ impl Show {
         for (key, value) in meta["outlast/labels"].as_object().into_iter().flatten() {
             let value = value.as_str().unwrap_or_default();
             lines.push(("label", format!("{key}={value}")));
+        }
+        if task.lines_dropped > 0 {
+            let dropped = task.lines_dropped;
+            lines.push((
+                "log",
+                format!("{dropped} lines were dropped: logged faster than stored"),
+            ));
         }
         lines.push(("created", task.created_at));
         lines.push(("changed", task.last_updated_at));

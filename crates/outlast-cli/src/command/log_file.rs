@@ -1,0 +1,130 @@
+//! `log_file`: a file that the command writes, followed into its log.
+//!
+//! The shim follows it, because the shim lives as long as the command does: what the file gets is
+//! appended to the run's own log within a quarter of a second, whether a server is there or not, and a
+//! server that comes back reads it there from its offset like everything else. What stood in the file
+//! before the run belongs to an earlier one and is passed over. A file that is replaced or cut off, as
+//! by a rotation, is read from its beginning; what a program writes and cuts off between two looks is
+//! lost.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// How much is copied at a time.
+const PIECE: usize = 256 * 1024;
+
+/// A file on its way into a log.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    log: File,
+    /// The file that is open, by which a replacement is noticed, and how far it has been copied.
+    open: Option<(File, u64)>,
+    offset: u64,
+}
+
+impl LogFile {
+    /// Follows `path` into `log`, from where it ends now.
+    pub(super) fn follow(path: &Path, log: File) -> Self {
+        let open = open(path);
+        let offset = open.as_ref().map_or(0, |(file, _)| length(file));
+        Self {
+            path: path.to_owned(),
+            log,
+            open,
+            offset,
+        }
+    }
+
+    /// Copies what has come. A file that cannot be read is one that has not come yet.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub(super) fn copy(&mut self) -> io::Result<()> {
+        self.copy_rest()?;
+        let there = std::fs::metadata(&self.path).ok().map(|file| file.ino());
+        let known = self.open.as_ref().map(|(_, inode)| *inode);
+        if there.is_some() && there != known {
+            // The old one was copied to its end above.
+            self.open = open(&self.path);
+            self.offset = 0;
+            self.copy_rest()?;
+        }
+        Ok(())
+    }
+
+    fn copy_rest(&mut self) -> io::Result<()> {
+        let Some((file, _)) = &self.open else {
+            return Ok(());
+        };
+        if length(file) < self.offset {
+            self.offset = 0;
+        }
+        let mut piece = vec![0; PIECE];
+        while let Ok(read @ 1..) = file.read_at(&mut piece, self.offset) {
+            self.log.write_all(&piece[..read])?;
+            self.offset += read as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a regular file without waiting for anybody, as a pipe would make it, and says which it is.
+fn open(path: &Path) -> Option<(File, u64)> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .ok()?;
+    let about = file.metadata().ok()?;
+    about.is_file().then(|| (file, about.ino()))
+}
+
+fn length(file: &File) -> u64 {
+    file.metadata().map_or(0, |about| about.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_followed_through_all_that_happens_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, log) = (folder.path().join("a.log"), folder.path().join("log"));
+        std::fs::write(&path, "of an earlier run\n").unwrap();
+        let mut followed = LogFile::follow(&path, File::create(&log).unwrap());
+        let append = |text: &str| {
+            let mut file = OpenOptions::new().append(true).create(true).open(&path);
+            file.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+        };
+        append("one\n");
+        followed.copy().unwrap();
+        append("two\n");
+        std::fs::rename(&path, folder.path().join("a.log.1")).unwrap();
+        append("three\n");
+        followed.copy().unwrap();
+        std::fs::write(&path, "4\n").unwrap();
+        followed.copy().unwrap();
+        followed.copy().unwrap();
+        let text = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(text, "one\ntwo\nthree\n4\n");
+    }
+
+    #[test]
+    fn a_file_that_comes_late_is_read_whole_and_a_pipe_never() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, log) = (folder.path().join("a.log"), folder.path().join("log"));
+        let mut followed = LogFile::follow(&path, File::create(&log).unwrap());
+        followed.copy().unwrap();
+        std::fs::create_dir(&path).unwrap();
+        followed.copy().unwrap();
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, "late\n").unwrap();
+        followed.copy().unwrap();
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "late\n");
+    }
+}
