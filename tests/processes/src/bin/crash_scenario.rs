@@ -20,6 +20,9 @@ use outlast_engine::{
 use outlast_sqlite::{Options, SqliteStore, Synchronous};
 use serde_json::json;
 
+/// What the task leaves behind besides its effects.
+const ARTIFACT: &str = "left behind\n";
+
 /// A change of the world that no store can take back.
 fn write_down(ledger: &Path, line: &str) -> Result<()> {
     let mut file = std::fs::OpenOptions::new()
@@ -45,7 +48,7 @@ where
     }
 }
 
-/// Steps, undos, a timer and a question; then the end that was asked for.
+/// Steps, undos, a timer, a child, an artifact and a question; then the end that was asked for.
 async fn work(cx: Cx, ledger: PathBuf, fails: bool) -> Result<ToolResult> {
     let change = async |name: &'static str| {
         let _undo = cx.undo("take_back", &json!({ "what": name })).await?;
@@ -60,6 +63,9 @@ async fn work(cx: Cx, ledger: PathBuf, fails: bool) -> Result<ToolResult> {
     cx.progress().message("a pause");
     cx.sleep("pause", Duration::from_millis(5)).await?;
     change("two").await?;
+    let child = cx.spawn("child", json!({})).await?;
+    cx.artifact("between", "text/plain", ARTIFACT).await?;
+    child.join().await?;
     let question = InputRequest::new(
         "go on",
         "elicitation/create",
@@ -76,6 +82,21 @@ async fn work(cx: Cx, ledger: PathBuf, fails: bool) -> Result<ToolResult> {
 fn tools(folder: &Path, fails: bool) -> Tools {
     let ledger = folder.join("ledger");
     let undone = ledger.clone();
+    let by_child = ledger.clone();
+    let child = Tool {
+        task: TaskSupport::Optional,
+        ..Tool::new(
+            "child",
+            Arc::new(Closure(move |_, cx: Cx| {
+                let ledger = by_child.clone();
+                Box::pin(async move {
+                    let effect = async || write_down(&ledger, "child");
+                    cx.step("its effect", effect).await?;
+                    Ok(ToolResult::text("done"))
+                }) as _
+            })),
+        )
+    };
     let work = Tool {
         task: TaskSupport::Required,
         ..Tool::new(
@@ -92,14 +113,18 @@ fn tools(folder: &Path, fails: bool) -> Tools {
         Box::pin(std::future::ready(written)) as _
     });
     let take_back = Tool::new("take_back", Arc::new(take_back));
-    Tools::new([work, take_back]).expect("two names")
+    Tools::new([work, child, take_back]).expect("three names")
 }
 
 /// What a client does that does not give up: creates the task if there is none, answers its question,
 /// waits. Every reply that got lost is asked for again, by this process or by the next one.
 async fn see_through(handle: &Handle) -> Result<String, outlast_core::Error> {
     let owner = Owner::local();
-    let page = handle.list(&owner, Filter::default(), None, 2).await?;
+    let of = |tool: &str| Filter {
+        tool: Some(tool.into()),
+        ..Filter::default()
+    };
+    let page = handle.list(&owner, of("work"), None, 2).await?;
     assert!(page.tasks.len() <= 1, "there is one task");
     let id = match page.tasks.first() {
         Some(task) => task.id(),
@@ -120,6 +145,16 @@ async fn see_through(handle: &Handle) -> Result<String, outlast_core::Error> {
                 cleaned && status == TaskStatus::Failed,
                 task.state.cleanup == Cleanup::Done
             );
+            let children = handle.list(&owner, of("child"), None, 9).await?.tasks;
+            assert_eq!(children.len(), 1, "there is one child");
+            assert!(children[0].is_finished(), "{:?}", children[0].state);
+            let kept = handle.artifacts(&owner, id).await?;
+            assert_eq!(kept.len(), 1, "{kept:?}");
+            let (_, bytes) = handle
+                .artifact(&owner, id, "between", 0, 99)
+                .await?
+                .expect("it is listed");
+            assert_eq!(bytes, ARTIFACT.as_bytes());
             return Ok(status.as_str().to_owned());
         }
         if task.open_inputs().next().is_some() && !task.is_finished() {

@@ -108,6 +108,48 @@ while [ $i -le 1000 ]; do echo "line $i of 1000"; i=$((i + 1)); [ $((i % 20)) -e
 exit 3
 '''
 
+[tools.writes]
+description = "Writes its own log file."
+shell = true
+log_file = "writes.log"
+command = '''
+echo begun >> ledger
+i=1
+while [ $i -le 300 ]; do echo "line $i" >> writes.log; i=$((i + 1)); [ $((i % 20)) -eq 0 ] && sleep 0.1; done
+exit 0
+'''
+
+[tools.joined]
+description = "Runs once for equal calls."
+shell = true
+same = "join"
+command = 'echo begun >> ledger; while ! [ -e go ]; do sleep 0.02; done; echo "$ARG_WORD"'
+arguments.word = { type = "string" }
+
+[tools.later]
+description = "Runs long after the last call."
+shell = true
+debounce = "1h"
+same_key = "name"
+command = 'echo "$ARG_NAME $ARG_WORD" >> ledger'
+arguments.name = { type = "string", default = "x" }
+arguments.word = { type = "string" }
+
+[tools.login]
+description = "Tells its secret."
+shell = true
+artifacts = ["told"]
+command = '''
+echo begun >> ledger
+echo "with $ARG_PASSWORD"
+echo harmless > told
+while ! [ -e go ]; do sleep 0.02; done
+echo "still with $ARG_PASSWORD"
+'''
+[tools.login.arguments.password]
+type = "string"
+secret = true
+
 [tools.silent]
 description = "Says nothing until its end."
 shell = true
@@ -160,6 +202,105 @@ fn a_killed_server_neither_stops_nor_repeats_a_chatty_command() {
         .expect("the whole output");
     let expected: String = (1..=1000).map(|i| format!("line {i} of 1000\n")).collect();
     assert_eq!(output, expected, "the whole log, once");
+}
+
+#[test]
+fn equal_calls_are_one_task_also_after_a_kill() {
+    let mut rig = Rig::new();
+    let word = |word: &str| json!({ "word": word });
+    let joined = rig.create("joined", word("a"));
+    let later = rig.create("later", word("a"));
+    rig.has_begun();
+    for round in ["b", "c"] {
+        rig.server.kill();
+        rig.server.start();
+        assert_eq!(rig.create("joined", word("a")), joined);
+        assert_ne!(rig.create("joined", word(round)), joined);
+        // Its hour begins again, with other arguments.
+        assert_eq!(rig.create("later", word(round)), later);
+    }
+    assert_eq!(rig.get(&later)["status"], "working");
+    std::fs::write(rig.path("go"), "").expect("written");
+    let output = &rig.finished(&joined)["result"]["structuredContent"]["output"];
+    assert_eq!(output, "a\n");
+    let begun = rig.ledger();
+    assert!(begun.iter().all(|line| line == "begun"), "{begun:?}");
+    assert!(begun.len() <= 3, "one execution of each: {begun:?}");
+}
+
+/// Every file below `folder`.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("readable").path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
+
+#[test]
+fn a_secret_is_on_no_disk_after_a_kill() {
+    const SECRET: &[u8] = b"hunter2-correct-horse";
+    let mut rig = Rig::new();
+    let password = String::from_utf8_lossy(SECRET);
+    let id = rig.create("login", json!({ "password": password }));
+    rig.has_begun();
+    rig.server.kill();
+    let holding = |rig: &Rig| -> Vec<PathBuf> {
+        let holds = |path: &PathBuf| {
+            // The store's own files may come and go while they are looked at.
+            let bytes = std::fs::read(path).unwrap_or_default();
+            bytes.windows(SECRET.len()).any(|window| window == SECRET)
+        };
+        let files = files(rig.folder.path());
+        assert!(files.len() > 5, "{files:?}");
+        files.into_iter().filter(holds).collect()
+    };
+    // What the command has printed is cleaned when it has ended.
+    let printed = |path: &PathBuf| path.ends_with("log") && path.iter().any(|part| *part == *id);
+    let found = holding(&rig);
+    assert!(found.iter().all(printed), "{found:?}");
+    rig.server.start();
+    std::fs::write(rig.path("go"), "").expect("written");
+    let task = rig.finished(&id);
+    let output = task["result"]["structuredContent"]["output"].as_str();
+    assert!(
+        output.is_some_and(|output| output.starts_with("with ")),
+        "{task}"
+    );
+    assert!(!task.to_string().contains(&*password), "{task}");
+    assert_eq!(
+        task["result"]["structuredContent"]["artifacts"],
+        json!(["told"])
+    );
+    assert_eq!(rig.ledger().len(), 1, "one execution");
+    assert_eq!(holding(&rig), [] as [PathBuf; 0]);
+    rig.server.kill();
+    assert_eq!(holding(&rig), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn a_log_file_is_followed_over_kills() {
+    let mut rig = Rig::new();
+    std::fs::write(rig.path("writes.log"), "of an earlier run\n").expect("written");
+    let id = rig.create("writes", json!({}));
+    rig.has_begun();
+    for seen in [60, 150] {
+        eventually("the next lines", || {
+            let written = lines(&rig.path("writes.log"));
+            (written.len() > seen).then_some(())
+        });
+        rig.server.kill();
+        rig.server.start();
+    }
+    let task = rig.finished(&id);
+    assert_eq!(rig.ledger().len(), 1, "one execution");
+    let output = task["result"]["structuredContent"]["output"].as_str();
+    let expected: String = (1..=300).map(|i| format!("line {i}\n")).collect();
+    assert_eq!(output, Some(expected.as_str()), "the whole file, once");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The process dies at every call of its store, before and after the commit.
 //!
-//! One task with steps, undos, a timer and a question is carried through by as many processes as it
+//! One task with steps, undos, a timer, a child, an artifact and a question is carried through by as many processes as it
 //! takes; the first of them dies at a planned call of the store. Afterwards a ledger outside the store
 //! must hold every effect, and at most one line too many: an effect whose record was lost. A task that
 //! fails must have been undone, from the last change to the first.
@@ -52,7 +52,7 @@ fn one_run(end: &str, call: u64, side: &str) -> bool {
         assert_eq!(status, Some(expected), "call {call} {side}");
     }
     let (effects, surplus) = effects(folder);
-    let mut expected = vec!["one", "two", "three"];
+    let mut expected = vec!["one", "two", "child", "three"];
     if end == "fail" {
         expected.extend(["undo three", "undo two", "undo one"]);
     }
