@@ -137,6 +137,7 @@ async fn spawn(spawn: Spawn<'_>, detached: bool) -> Result<TaskId> {
     tool.handler
         .check(&arguments)
         .map_err(|problem| cannot(&problem))?;
+    outlast_core::label::check(&labels).map_err(|problem| cannot(&problem))?;
     let call = NewCall {
         client: run.spec.client.clone(),
         labels,

@@ -15,7 +15,7 @@ use outlast_core::store::{
 use outlast_core::task::ReplyTo;
 use outlast_core::{
     Answer, Error, Event, Failure, FailureReason, JournalEntry, LogPage, NewSignal, Outcome, Owner,
-    Phase, Principal, RawJson, Store, Task, TaskId, TaskSpec, Timestamp,
+    Phase, Principal, RawJson, Store, Task, TaskId, TaskSpec, Timestamp, label,
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -219,11 +219,13 @@ impl Handle {
     /// # Errors
     /// [`Error::QueueFull`], [`Error::KeyReused`]: nothing was stored. Otherwise:
     /// [`Error::Invalid`] if the call comes after a task that `owner` does not have, or names one
-    /// twice; nothing is created. Or the store failed; then it is unknown whether the task exists.
+    /// twice, or its labels exceed a limit of [`outlast_core::label`]; nothing is created.
+    /// Or the store failed; then it is unknown whether the task exists.
     ///
     /// # Cancel safety
     /// A dropped call creates the task or does not; a task that exists is run.
     pub async fn create(&self, call: NewCall) -> Result<Arc<Task>, Error> {
+        label::check(&call.labels).map_err(Error::Invalid)?;
         self.create_spec(call.into_spec(&self.shared)).await
     }
 

@@ -78,3 +78,27 @@ async fn an_unknown_dependency_creates_nothing() {
     assert!(error.to_string().contains(&unknown.to_string()), "{error}");
     assert_eq!(handle.unfinished().await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn too_many_labels_create_nothing() {
+    let engine = engine(tool(|cx: Cx| async move {
+        let long = "k".repeat(65);
+        let child = cx.spawn("work", std::collections::BTreeMap::<u8, u8>::new());
+        match child.label(long, "").await {
+            Ok(_) => Ok("started".into()),
+            Err(refused) => Ok(refused.to_string()),
+        }
+    }))
+    .await;
+    let handle = engine.handle();
+    let mut many = call(&handle);
+    many.labels = (0..33).map(|n| (n.to_string(), String::new())).collect();
+    let error = handle.create(many).await.unwrap_err();
+    assert!(error.to_string().contains("33 labels"), "{error}");
+    assert_eq!(handle.unfinished().await.unwrap(), 0);
+    let task = finished(&handle, create(&handle).await).await;
+    let said = crate::support::text(&task);
+    assert!(said.contains("label key"), "{said}");
+    let list = handle.stats().await.unwrap();
+    assert_eq!(list.phases.values().sum::<u64>(), 1, "no child was started");
+}
