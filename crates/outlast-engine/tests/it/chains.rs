@@ -100,5 +100,9 @@ async fn too_many_labels_create_nothing() {
     let said = crate::support::text(&task);
     assert!(said.contains("label key"), "{said}");
     let list = handle.stats().await.unwrap();
-    assert_eq!(list.phases.values().sum::<u64>(), 1, "no child was started");
+    assert_eq!(
+        list.phases().values().sum::<u64>(),
+        1,
+        "no child was started"
+    );
 }
