@@ -1,35 +1,73 @@
-// The REST surface, and whether it can be reached.
+// The REST surface: one function for each kind of request, and errors as sentences.
 
-const banner = document.getElementById("connection");
+import { parse } from "./exact.js";
+import { reached } from "./connection.js";
 
-export class Problem extends Error {}
+export class Problem extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
 
-async function ask(method, path, body) {
+// Relative to the page, so that a proxy may put the server under a path of its own.
+export const at = (path) => new URL(path.replace(/^\//, ""), document.baseURI);
+
+let signIn = () => {};
+
+// Called when the server wants to know who asks.
+export function onUnauthorized(then) {
+  signIn = then;
+}
+
+// The response to a request that succeeded.
+export async function request(method, path, { body, headers = {} } = {}) {
   let response;
   try {
-    response = await fetch(path, {
+    response = await fetch(at(path), {
       method,
-      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
     reached(false);
-    throw new Problem("The server cannot be reached.");
+    throw new Problem(0, "The server cannot be reached.");
   }
   reached(true);
-  if (response.status === 204) return null;
-  const answer = await response.json();
-  if (!response.ok) throw new Problem(answer.detail ?? response.statusText);
+  if (response.ok) return response;
+  let detail = response.statusText || `The server answered ${response.status}.`;
+  try {
+    detail = (await response.json()).detail ?? detail;
+  } catch {
+    // No problem document, so the status has to do.
+  }
+  if (response.status === 401 && path !== "/session") signIn();
+  throw new Problem(response.status, detail);
+}
+
+async function json(method, path, options) {
+  const text = await (await request(method, path, options)).text();
+  return text === "" ? null : JSON.parse(text);
+}
+
+export const get = (path) => json("GET", path);
+
+// As `get`, with these members of the answer exactly as they were sent.
+export async function getExact(path, ...members) {
+  const text = await (await request("GET", path)).text();
+  const [answer, exact] = [JSON.parse(text), parse(text)];
+  for (const name of members) if (name in answer) answer[name] = exact[name];
   return answer;
 }
 
-export function reached(yes) {
-  banner.hidden = yes;
-  if (!yes) banner.textContent = "The server cannot be reached. Trying again…";
-}
-
-export const get = (path) => ask("GET", path);
-export const post = (path, body = {}) => ask("POST", path, body);
-export const remove = (path) => ask("DELETE", path);
+export const post = (path, body = {}, headers) => json("POST", path, { body, headers });
+export const remove = (path) => json("DELETE", path);
 
 export const taskPath = (id) => `/tasks/${encodeURIComponent(id)}`;
+export const toolPath = (name) => `/tools/${encodeURIComponent(name)}`;
+
+// A path with a query of what is not empty.
+export function query(path, parameters) {
+  const filled = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return filled.length ? `${path}?${new URLSearchParams(filled)}` : path;
+}

@@ -1,57 +1,81 @@
-// Elements without a framework: h("p", {class: "quiet"}, "text").
+// Elements without a framework, and without HTML: whatever a task says becomes text, an attribute or
+// nothing. A page is described anew whenever something changed; `update` then changes only what
+// differs, so that focus, selection, scroll position and a half-filled form survive.
 
-export function h(name, properties = {}, ...children) {
-  const element = document.createElement(name);
+const SVG = "http://www.w3.org/2000/svg";
+const LISTENERS = Symbol("listeners");
+
+// What belongs to whoever looks at the page: set when an element is made and left alone afterwards.
+const THEIRS = new Set(["value", "checked", "open", "selected"]);
+
+function build(element, properties, children) {
+  element[LISTENERS] = new Set();
   for (const [key, value] of Object.entries(properties)) {
     if (value === undefined || value === null || value === false) continue;
-    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
-    else if (key === "value" || key === "checked") element[key] = value;
+    if (key.startsWith("on")) {
+      element[key] = value;
+      element[LISTENERS].add(key);
+    } else if (key === "value" || key === "checked") element[key] = value;
     else element.setAttribute(key, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
-// Replaces what `element` holds, and leaves it alone where nothing changed: a reader's place and
-// selection survive an update that brings nothing new.
-export function show(element, ...children) {
-  const fresh = h("div", {}, ...children);
-  if (fresh.innerHTML !== element.innerHTML) element.replaceChildren(...fresh.childNodes);
+// h("p", { class: "quiet", onclick: f }, "text", anotherElement)
+export const h = (name, properties = {}, ...children) =>
+  build(document.createElement(name), properties, children);
+
+export const svg = (name, properties = {}, ...children) =>
+  build(document.createElementNS(SVG, name), properties, children);
+
+// Makes the children of `element` like `children`. An element with `data-key` keeps its identity
+// wherever it moves; one with `data-own` looks after its own children.
+export function update(element, ...children) {
+  const fresh = document.createDocumentFragment();
+  fresh.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  align(element, fresh);
 }
 
-export function status(task) {
-  const failed = task.status === "completed" && task.isError;
-  const word = failed ? "completed with an error" : task.status.replace("_", " ");
-  return h("span", { class: `status ${failed ? "failed" : task.status}` }, word);
+function align(old, fresh) {
+  const keyed = new Map();
+  for (const child of old.children) if (child.dataset?.key) keyed.set(child.dataset.key, child);
+  let at = old.firstChild;
+  for (const wanted of [...fresh.childNodes]) {
+    const key = wanted.dataset?.key;
+    let found = key ? keyed.get(key) : at;
+    if (key) keyed.delete(key);
+    // A node with a key of its own is waiting for its own description.
+    if (!key && found?.dataset?.key) found = null;
+    if (!found || found.nodeName !== wanted.nodeName) {
+      old.insertBefore(wanted, at);
+      continue;
+    }
+    if (found === at) at = at.nextSibling;
+    else old.insertBefore(found, at);
+    if (found !== wanted) adopt(found, wanted);
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
 }
 
-export function progress(task) {
-  const figures = task.progress;
-  if (!figures || task.finishedAt) return null;
-  const known = figures.percent !== undefined;
-  return h("progress", {
-    max: "100",
-    value: known ? figures.percent : undefined,
-    "aria-label": `Progress of ${task.tool}`,
-  });
-}
-
-export function when(text) {
-  if (!text) return "";
-  const date = new Date(text);
-  const today = new Date().toDateString() === date.toDateString();
-  const words = today ? date.toLocaleTimeString() : date.toLocaleString();
-  return h("time", { datetime: text, title: date.toString() }, words);
-}
-
-export function lasted(task) {
-  const begin = task.startedAt;
-  if (!begin) return "";
-  const end = task.finishedAt ? new Date(task.finishedAt) : new Date();
-  let seconds = Math.max(0, (end - new Date(begin)) / 1000);
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  seconds = Math.round(seconds);
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
-  if (hours) return `${hours} h ${minutes} min`;
-  return minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+function adopt(old, wanted) {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== wanted.data) old.data = wanted.data;
+    return;
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!wanted.hasAttribute(name) && !THEIRS.has(name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of wanted.attributes) {
+    if (!THEIRS.has(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  if (old.nodeName === "PROGRESS" && wanted.hasAttribute("value")) old.value = wanted.value;
+  for (const key of old[LISTENERS] ?? []) if (!wanted[LISTENERS]?.has(key)) old[key] = null;
+  for (const key of wanted[LISTENERS] ?? []) old[key] = wanted[key];
+  old[LISTENERS] = wanted[LISTENERS];
+  if (!("own" in old.dataset)) align(old, wanted);
 }

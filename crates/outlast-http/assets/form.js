@@ -1,107 +1,180 @@
-// A form made from a JSON Schema of an object: one field a property, and whatever has no field of its
-// own as JSON.
+// A form made from the JSON Schema of an object: a field for each property, and JSON for whatever has
+// no field of its own. The browser checks what it can; the server has the last word.
 
-import { h } from "./dom.js";
+import { h, update } from "./dom.js";
+import { parse, stringify, typed } from "./exact.js";
+import { problem } from "./parts.js";
+import { choices, simple, type } from "./schema.js";
 
 let count = 0;
 
-export function form(schema, { submit, extra = [], onsubmit }) {
-  const fields = Object.entries(schema.properties ?? {}).map(([name, property]) =>
-    field(name, property, (schema.required ?? []).includes(name)));
-  const problem = h("p", { class: "error", role: "alert" });
+// `onsubmit` gets the values; what it throws is shown. `values` are put in beforehand.
+export function form({ schema, values = {}, submit, actions = [], extra = [], onsubmit }) {
+  const root = simple(schema ?? {}, schema);
+  const fields = fieldset(root, schema, values);
+  const problems = h("div", {});
   const button = h("button", { class: "main", type: "submit" }, submit);
   return h("form", {
+    "data-own": "",
+    onkeydown: (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.currentTarget.requestSubmit();
+    },
     onsubmit: async (event) => {
       event.preventDefault();
-      problem.textContent = "";
+      update(problems);
+      let given;
+      try {
+        given = fields.read();
+      } catch (error) {
+        update(problems, problem(error));
+        error.field?.focus();
+        return;
+      }
       button.disabled = true;
       try {
-        const values = {};
-        for (const each of fields) {
-          const value = each.read();
-          if (value !== undefined) values[each.name] = value;
-        }
-        await onsubmit(values);
+        await onsubmit(given);
       } catch (error) {
-        problem.textContent = error.message;
+        update(problems, problem(error));
       } finally {
         button.disabled = false;
       }
     },
-  }, fields.map((each) => each.element), problem, h("div", { class: "actions" }, button, extra));
+  }, fields.elements, extra, problems, h("div", { class: "actions" }, button, actions));
 }
 
-function field(name, property, required) {
-  const id = `field-${(count += 1)}`;
-  const title = property.title ?? name;
-  const label = required ? title : `${title} (optional)`;
-  const hint = property.description
-    ? h("p", { class: "quiet", id: `${id}-hint` }, property.description)
-    : null;
-  const common = { id, name, "aria-describedby": hint ? `${id}-hint` : undefined };
-  const wrap = (input, read) => ({
-    name,
+// The fields of an object's properties. Properties that the schema does not name stand under "other".
+export function fieldset(schema, root, values = {}) {
+  const properties = Object.entries(schema.properties ?? {});
+  if (!properties.length && schema.additionalProperties !== false) {
+    const all = area("Arguments", { type: "object" }, Object.keys(values).length ? values : undefined, false);
+    return { elements: [all.element], read: () => all.read() ?? {} };
+  }
+  const fields = properties.map(([name, property]) => {
+    const required = (schema.required ?? []).includes(name);
+    return { name, ...field(name, simple(property, root), required, values[name]) };
+  });
+  const read = () => Object.fromEntries(
+    fields.map(({ name, read: value }) => [name, value()]).filter(([, value]) => value !== undefined));
+  return {
+    elements: fields.length ? fields.map(({ element }) => element) : [h("p", { class: "quiet" }, "It takes no arguments.")],
     read,
-    element: h("div", { class: "field" }, h("label", { for: id }, label), hint, input),
-  });
-
-  const options = choices(property);
-  if (options) {
-    const select = h("select", { ...common, required },
-      required && property.default !== undefined ? null : h("option", { value: "" }, "—"),
-      options.map(([value, words]) => h("option", { value: JSON.stringify(value) }, words)));
-    if (property.default !== undefined) select.value = JSON.stringify(property.default);
-    return wrap(select, () => (select.value === "" ? undefined : JSON.parse(select.value)));
-  }
-  const type = Array.isArray(property.type)
-    ? property.type.find((each) => each !== "null")
-    : property.type;
-  if (type === "boolean") {
-    const input = h("input", { ...common, type: "checkbox", checked: property.default === true });
-    return {
-      name,
-      read: () => input.checked,
-      element: h("div", { class: "field" },
-        h("label", { for: id, class: "check" }, input, title), hint),
-    };
-  }
-  if (type === "integer" || type === "number") {
-    const input = h("input", {
-      ...common, required, type: "number",
-      min: property.minimum, max: property.maximum,
-      step: type === "integer" ? "1" : "any",
-      value: property.default ?? "",
-    });
-    return wrap(input, () => (input.value === "" ? undefined : Number(input.value)));
-  }
-  if (type === "string") {
-    const kinds = { email: "email", uri: "url", date: "date", password: "password" };
-    const input = h("input", {
-      ...common, required,
-      type: property.writeOnly ? "password" : kinds[property.format] ?? "text",
-      minlength: property.minLength, maxlength: property.maxLength, pattern: property.pattern,
-      value: property.default ?? "",
-    });
-    return wrap(input, () => (input.value === "" && !required ? undefined : input.value));
-  }
-  const area = h("textarea", {
-    ...common, required, spellcheck: "false",
-    value: property.default === undefined ? "" : JSON.stringify(property.default, null, 2),
-  });
-  return wrap(area, () => {
-    if (area.value.trim() === "") return undefined;
-    try {
-      return JSON.parse(area.value);
-    } catch {
-      throw new Error(`${title} must be JSON, for example ${type === "array" ? '["a", "b"]' : "{}"}`);
-    }
-  });
+  };
 }
 
-function choices(property) {
-  if (property.enum) {
-    return property.enum.map((value, at) => [value, property.enumNames?.[at] ?? String(value)]);
+function frame(name, schema, required, input, { id, hint } = {}) {
+  return h("div", { class: "field" },
+    h("label", { for: id }, schema.title ?? name, required ? null : h("span", { class: "quiet" }, " optional")),
+    hint, input);
+}
+
+function field(name, schema, required, given) {
+  const id = `field-${(count += 1)}`;
+  const hint = schema.description ? h("p", { class: "hint", id: `${id}-hint` }, schema.description) : null;
+  const common = { id, name, "aria-describedby": hint ? `${id}-hint` : undefined };
+  const value = given ?? schema.default;
+  const kind = type(schema);
+  const around = (input) => frame(name, schema, required, input, { id, hint });
+
+  const options = choices(schema);
+  if (options) return choose(options, common, around, required, value);
+  if (kind === "boolean") {
+    const input = h("input", { ...common, type: "checkbox", checked: value === true });
+    const element = h("div", { class: "field" },
+      h("label", { class: "check", for: id }, input, schema.title ?? name), hint);
+    return { element, read: () => input.checked };
   }
-  const titled = property.oneOf?.filter((each) => "const" in each);
-  return titled?.length ? titled.map((each) => [each.const, each.title ?? String(each.const)]) : null;
+  if (kind === "integer" || kind === "number") {
+    const input = h("input", {
+      ...common, required, type: "number", inputmode: kind === "integer" ? "numeric" : "decimal",
+      min: schema.minimum, max: schema.maximum, step: kind === "integer" ? "1" : "any",
+      value: value === undefined || value === null ? "" : value.source ?? String(value),
+    });
+    return { element: around(input), read: () => (input.value === "" ? undefined : typed(input.value)) };
+  }
+  if (kind === "string") return words(schema, common, around, required, value);
+  const several = kind === "array" && schema.items && choices(simple(schema.items, schema));
+  if (several) return chooseSome(name, schema, several, id, hint, required, value);
+  return area(name, schema, value, required, { id, hint, common });
+}
+
+function choose(options, common, around, required, value) {
+  const empty = !required || value === undefined;
+  const select = h("select", { ...common, required },
+    empty ? h("option", { value: "" }, required ? "Choose…" : "—") : null,
+    options.map(([each, words]) => h("option", { value: JSON.stringify(each) }, words)));
+  if (value !== undefined) select.value = JSON.stringify(value);
+  return { element: around(select), read: () => (select.value === "" ? undefined : JSON.parse(select.value)) };
+}
+
+function chooseSome(name, schema, options, id, hint, required, value) {
+  const boxes = options.map(([each, words], at) => {
+    const input = h("input", { type: "checkbox", id: `${id}-${at}`, checked: (value ?? []).includes(each) });
+    return { each, input, element: h("label", { class: "check", for: `${id}-${at}` }, input, words) };
+  });
+  const title = schema.title ?? name;
+  const element = h("fieldset", { class: "field", "aria-describedby": hint ? `${id}-hint` : undefined },
+    h("legend", {}, title, required ? null : h("span", { class: "quiet" }, " optional")), hint, boxes.map((box) => box.element));
+  const read = () => {
+    const chosen = boxes.filter(({ input }) => input.checked).map(({ each }) => each);
+    const { minItems = 0, maxItems = Infinity } = schema;
+    if (chosen.length < minItems && (required || chosen.length)) throw wrong(`${title}: choose at least ${minItems}.`, boxes[0].input);
+    if (chosen.length > maxItems) throw wrong(`${title}: choose at most ${maxItems}.`, boxes[0].input);
+    return chosen.length || required ? chosen : undefined;
+  };
+  return { element, read };
+}
+
+const KINDS = { email: "email", uri: "url", date: "date", password: "password" };
+
+function words(schema, common, around, required, value) {
+  const short = schema.format || schema.pattern || schema.writeOnly || schema.maxLength <= 200;
+  const bounds = { required, minlength: schema.minLength, maxlength: schema.maxLength, value: value ?? "" };
+  const input = short
+    ? h("input", {
+      ...common, ...bounds, pattern: schema.pattern, autocomplete: "off",
+      type: schema.writeOnly ? "password" : KINDS[schema.format] ?? "text",
+    })
+    : h("textarea", { ...common, ...bounds, rows: "1", class: "grows" });
+  return { element: around(input), read: () => (input.value === "" && !required ? undefined : input.value) };
+}
+
+function area(name, schema, value, required, { id = `field-${(count += 1)}`, hint = null, common = { id, name } } = {}) {
+  const kind = type(schema);
+  const example = kind === "array" ? '["a", "b"]' : kind === "object" ? '{"key": "value"}' : "null";
+  const complaint = h("p", { class: "problem", id: `${id}-problem`, role: "status" });
+  const check = () => {
+    const text = input.value.trim();
+    if (text === "") return [undefined, ""];
+    let parsed;
+    try {
+      parsed = parse(text);
+    } catch (error) {
+      return [undefined, `This is not JSON (${error.message}). For example: ${example}`];
+    }
+    const is = Array.isArray(parsed) ? "array" : parsed === null ? "null" : typeof parsed;
+    if (["array", "object"].includes(kind) && is !== kind) return [undefined, `This must be an ${kind}, for example ${example}`];
+    return [parsed, ""];
+  };
+  const input = h("textarea", {
+    ...common, required, class: "code grows", rows: "3", spellcheck: "false", placeholder: example,
+    "aria-describedby": [common["aria-describedby"], `${id}-problem`].filter(Boolean).join(" "),
+    value: value === undefined ? "" : stringify(value),
+    oninput: () => {
+      const [, why] = check();
+      complaint.textContent = why;
+      input.setAttribute("aria-invalid", String(why !== ""));
+    },
+  });
+  const read = () => {
+    const [parsed, why] = check();
+    if (why) throw wrong(`${schema.title ?? name}: ${why}`, input);
+    return parsed;
+  };
+  return { element: frame(name, { ...schema, title: `${schema.title ?? name} (JSON)` }, required, [input, complaint], { id, hint }), read };
+}
+
+function wrong(message, field) {
+  const error = new Error(message);
+  error.field = field;
+  return error;
 }

@@ -1,37 +1,72 @@
 // Which page is shown: the part of the address behind #.
 
-import { get } from "./api.js";
+import { activity } from "./activity.js";
+import { get, onUnauthorized, remove } from "./api.js";
 import { list } from "./list.js";
+import { signIn } from "./signin.js";
 import { task } from "./task.js";
+import { theme } from "./theme.js";
 import { start, tools } from "./tools.js";
 
 const content = document.getElementById("content");
+const out = document.getElementById("sign-out");
 let page = null;
 
-function route() {
-  const [path, query = ""] = location.hash.slice(1).split("?");
+function pageOf(path, query) {
   const [, first, rest] = path.match(/^\/?([^/]*)\/?(.*)$/);
   const name = decodeURIComponent(rest);
+  if (first === "tasks" && name) return ["tasks", task(name)];
+  if (first === "tools") return ["tools", name ? start(name, query) : tools()];
+  if (first === "activity") return ["activity", activity()];
+  return ["tasks", list(query)];
+}
+
+function show(next, nav) {
   page?.leave();
-  if (first === "tasks" && name) page = task(name);
-  else if (first === "tools" && name) page = start(name);
-  else if (first === "tools") page = tools();
-  else page = list(new URLSearchParams(query));
+  page = next;
   document.title = `${page.title} · Outlast`;
   content.replaceChildren(...page.elements);
-  for (const link of document.querySelectorAll("nav a")) {
-    const current = link.dataset.nav === (first === "tools" ? "tools" : "tasks");
-    if (current) link.setAttribute("aria-current", "page");
+  for (const link of document.querySelectorAll("header nav a")) {
+    if (link.dataset.nav === nav) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }
 
-addEventListener("hashchange", () => {
-  route();
-  content.focus();
-});
-route();
+function route() {
+  const [path, query = ""] = location.hash.slice(1).split("?");
+  const [nav, next] = pageOf(path, new URLSearchParams(query));
+  show(next, nav);
+}
 
-get("/health").then((health) => {
-  document.getElementById("server").textContent = `${health.name} ${health.version}`;
-}).catch(() => {});
+// What the focus was on is often there again on the next page, as with filters; otherwise the page
+// itself has it, so that a screen reader begins to read there.
+addEventListener("hashchange", () => {
+  const id = document.activeElement?.id;
+  route();
+  scrollTo(0, 0);
+  const again = id && id !== "content" && document.getElementById(id);
+  (again || content).focus({ preventScroll: true });
+});
+
+onUnauthorized(() => {
+  if (page?.title !== "Sign in") show(signIn(() => { greet(); route(); }), "");
+});
+
+// Who serves, and who is signed in. What is wrong with the connection, the page says.
+async function greet() {
+  const session = await get("/session").catch(() => null);
+  out.hidden = !(session?.users && session.signedIn);
+  out.title = `Signed in as ${session?.owner}`;
+  if (session?.users && !session.signedIn) return;
+  const health = await get("/health").catch(() => null);
+  if (health) document.getElementById("server").textContent = `${health.name} ${health.version}`;
+}
+
+out.onclick = async () => {
+  await remove("/session").catch(() => {});
+  location.reload();
+};
+
+theme(document.getElementById("theme"));
+route();
+greet();

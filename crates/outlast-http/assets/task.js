@@ -1,174 +1,255 @@
-// One task, followed as it happens: its events and its log come as a stream that resumes by itself.
+// One task, followed as it happens. Its events and its log come over a socket; every event is a hint
+// to read again what it is about, so what is shown is what the server has, also after a pause.
 
-import { Problem, get, post, reached, remove, taskPath } from "./api.js";
-import { h, lasted, progress, show, status, when } from "./dom.js";
-import { form } from "./form.js";
+import { get, getExact, post, remove, taskPath } from "./api.js";
+import { actions } from "./actions.js";
+import { h, update } from "./dom.js";
+import { json } from "./json.js";
+import { live } from "./live.js";
+import { log } from "./log.js";
+import { copies, facts, figures, lasted, problem, progress, section, status, time } from "./parts.js";
+import { question } from "./question.js";
+import { artifacts, outcome, partials } from "./results.js";
+import { history, timeline } from "./timeline.js";
+import { children } from "./tree.js";
+import { bytes, number, some, span } from "./words.js";
 
-const MOST_LINES = 5000;
+// How long to wait for more before reading: events come in bursts.
+const PAUSE = 80;
+// What has no event of its own, the recorded steps, is read this often while the task runs.
+const STEPS = 2000;
+const MOST_EVENTS = 500;
 
 export function task(id) {
   const path = taskPath(id);
-  const title = h("h1", {}, id);
-  const state = h("div");
-  const questions = h("section", { "aria-label": "Questions" });
-  const problem = h("p", { class: "error", role: "alert" });
-  const cancel = h("button", { type: "button", onclick: () => act(() => post(`${path}/cancel`)) }, "Cancel");
-  const erase = h("button", {
-    type: "button",
-    onclick: () => act(async () => { await remove(path); location.hash = "#/"; }),
-  }, "Delete");
-  const facts = h("dl", { class: "facts" });
-  const result = h("section", { "aria-label": "Result" });
-  const events = h("ol", { class: "events" });
-  const follow = h("input", { type: "checkbox", id: "follow", checked: true });
-  const search = h("input", { type: "search", id: "search-log", oninput: () => mark() });
-  const log = h("pre", { tabindex: "0", role: "log", "aria-live": "off", "aria-label": "Log" });
+  const head = h("div", {});
+  const questions = h("div", {});
+  const main = h("div", { class: "main-column" });
+  const side = h("div", { class: "side-column" });
+  const lines = log(path);
   const asked = new Map();
-  let [stream, drawing, ended] = [null, null, false];
+  const parts = { attempts: [], journal: [], journalTotal: 0, artifacts: [], partials: [], children: null };
+  const events = [];
+  let [record, ending, failure, notice] = [null, null, null, null];
+  let [left, timer, journalTimer, socket] = [false, null, null, null];
+  let reading = Promise.resolve();
+  const due = new Set();
 
-  async function act(work) {
-    problem.textContent = "";
+  async function act(work, done) {
+    failure = null;
+    notice = null;
     try {
       await work();
-      await refresh();
+      notice = done;
     } catch (error) {
-      problem.textContent = error.message;
+      failure = error;
     }
+    await read("task");
   }
 
-  async function refresh() {
-    drawing = null;
-    const found = await get(path);
-    title.textContent = found.tool;
-    document.title = `${found.tool} · ${found.status} · Outlast`;
-    show(state,
-      h("p", { class: "figures" }, status(found), found.finishedAt ? null : h("span", { class: "quiet" }, found.phase),
-        h("span", {}, found.statusMessage ?? "")),
-      progress(found));
-    cancel.hidden = Boolean(found.finishedAt);
-    erase.hidden = !found.finishedAt;
-    show(facts, [
-      ["Id", found.taskId],
-      ["Owner", found.owner],
-      ["Created", when(found.createdAt)],
-      ["Ran", lasted(found)],
-      ["Attempt", String(found.attempt)],
-      ["Labels", Object.entries(found.labels).map(([key, value]) => `${key}=${value}`).join(", ")],
-    ].filter(([, value]) => value !== "").flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
-    h("dt", {}, "Arguments"), h("dd", {}, h("pre", { tabindex: "0" }, JSON.stringify(found.arguments, null, 2))));
-    ask(found.inputRequests ?? {});
-    if (found.finishedAt && !ended) {
-      ended = true;
-      show(result, h("h2", {}, "Result"), ...outcome(await get(`${path}/result`)));
+  const readers = {
+    async task() {
+      record = await getExact(path, "arguments");
+      document.title = `${record.tool} · ${status(record).textContent} · Outlast`;
+      if (record.finishedAt && !ending) ending = await getExact(`${path}/result`, "result", "error");
+    },
+    async attempts() { parts.attempts = (await get(`${path}/attempts`)).attempts; },
+    async journal() {
+      clearTimeout(journalTimer);
+      const page = await getExact(`${path}/journal?after=${parts.journal.length}&limit=1000`, "entries");
+      parts.journal.push(...page.entries);
+      parts.journalTotal = page.total;
+      if (page.next !== undefined) await readers.journal();
+      else if (!record?.finishedAt) journalTimer = setTimeout(() => read("journal"), STEPS);
+    },
+    async artifacts() { parts.artifacts = (await get(`${path}/artifacts`)).artifacts; },
+    async partials() {
+      const after = parts.partials.at(-1)?.number ?? 0;
+      const page = await getExact(`${path}/partials?after=${after}`, "partials");
+      parts.partials.push(...page.partials);
+      if (page.next !== undefined) await readers.partials();
+    },
+    async children() { parts.children = await get(`${path}/children`); },
+  };
+
+  // One after the other: two readers of one list would both put in what they both found to be new.
+  function read(...what) {
+    reading = reading.then(() => readNow(what));
+    return reading;
+  }
+
+  async function readNow(what) {
+    for (const part of what) {
+      if (left) return;
+      try {
+        await readers[part]();
+      } catch (error) {
+        if (part === "task" && (!record || error.status === 404)) failure = error;
+      }
     }
+    draw();
+  }
+
+  function soon(...what) {
+    for (const part of what) due.add(part);
+    timer ??= setTimeout(() => {
+      timer = null;
+      const parts = [...due];
+      due.clear();
+      read(...parts);
+    }, PAUSE);
+  }
+
+  function told(message) {
+    if (message.type === "LOG") {
+      lines.add(message);
+      return;
+    }
+    if (message.seq === undefined) return;
+    events.push(message);
+    if (events.length > MOST_EVENTS) events.shift();
+    soon("task", ...({
+      PARTIAL: ["partials"], ARTIFACT: ["artifacts"], CHILD_STARTED: ["children"], CHILD_ENDED: ["children"],
+      PROGRESS: [],
+    }[message.type] ?? ["attempts", "journal", ...(message.type === "CHANGED" ? ["children", "artifacts", "partials"] : [])]));
+  }
+
+  function draw() {
+    if (left) return;
+    if (!record) {
+      update(head, h("h1", {}, "Task"), failure ? [problem(failure), h("p", {}, h("a", { href: "#/" }, "All tasks"))] : h("p", { class: "quiet", role: "status" }, "Loading…"));
+      return;
+    }
+    update(head, title(), failure ? problem(failure) : null, notice ? h("p", { class: "done", role: "status" }, notice) : null, now());
+    ask(record.finishedAt ? {} : record.inputRequests ?? {});
+    update(main,
+      ending ? outcome(ending) : null,
+      artifacts(path, parts.artifacts),
+      timeline(record, parts),
+      partials(parts.partials),
+      h("div", { "data-key": "log", "data-own": "" }));
+    const place = main.querySelector('[data-key="log"]');
+    if (!place.firstChild) place.append(lines.element);
+    update(side, about(), children(record, parts.children), section("Arguments", { "data-key": "arguments" }, json(record.arguments, "the arguments")), history(events, record));
+  }
+
+  function title() {
+    return h("div", { class: "title" },
+      h("div", {},
+        h("p", { class: "crumbs" }, h("a", { href: "#/" }, "Tasks"), record.parent ? [" › ", h("a", { href: `#/tasks/${record.parent}` }, "parent")] : null),
+        h("h1", {}, record.tool),
+        h("p", { class: "id-line" }, h("code", {}, record.taskId), copies("the id", () => record.taskId))),
+      actions(record, { act, post, remove, path }));
+  }
+
+  function now() {
+    const { eta, phase: part } = record.progress ?? {};
+    const remaining = !record.finishedAt && record.phase === "running" && eta && new Date(eta) > Date.now() ? span(new Date(eta) - Date.now()) : null;
+    return h("div", { class: "now" },
+      h("p", { class: "state-line" }, status(record),
+        record.attempt > 1 ? h("span", { class: "quiet" }, `attempt ${record.attempt}`) : null,
+        record.startedAt ? h("span", { class: "quiet" }, record.finishedAt ? `ran ${lasted(record)}` : `for ${lasted(record)}`) : null,
+        remaining ? h("span", { class: "quiet" }, `about ${remaining} left`) : null,
+        record.finishedAt ? null : waits(record)),
+      record.progress && !record.finishedAt
+        ? h("div", { class: "big-progress" }, progress(record), h("span", { class: "figures" }, figures(record.progress)))
+        : null,
+      part && !record.finishedAt ? h("p", {}, h("strong", {}, part.name), part.total ? h("span", { class: "quiet" }, ` ${number(part.done)} of ${number(part.total)}`) : null) : null,
+      !record.finishedAt && record.statusMessage ? h("p", { class: "message", "aria-live": "polite" }, record.progress?.message ?? record.statusMessage) : null);
   }
 
   // A form that somebody is filling in is left alone.
   function ask(open) {
     for (const [key, element] of asked) {
-      if (!(key in open)) { element.remove(); asked.delete(key); }
+      if (key in open) continue;
+      element.remove();
+      asked.delete(key);
     }
     for (const [key, request] of Object.entries(open)) {
       if (asked.has(key)) continue;
-      const element = question(request, (answer) =>
-        act(() => post(`${path}/input`, { inputResponses: { [key]: answer } })));
+      const element = question(request, async (answer) => {
+        await post(`${path}/input`, { inputResponses: { [key]: answer } });
+        await read("task");
+      });
       asked.set(key, element);
       questions.append(element);
     }
   }
 
-  function told(message) {
-    const what = JSON.parse(message.data);
-    if (what.type === "LOG") {
-      log.append(h("span", { class: what.level }, what.text));
-      while (log.childNodes.length > MOST_LINES) log.firstChild.remove();
-      if (follow.checked) log.scrollTop = log.scrollHeight;
-      return;
-    }
-    if (what.type !== "PROGRESS") {
-      events.append(h("li", {}, h("span", { class: "quiet" }, `#${what.seq}`), when(what.at),
-        h("span", {}, words(what))));
-    }
-    drawing ??= setTimeout(() => refresh().catch(() => {}), 100);
+  function about() {
+    const used = parts.attempts.map((attempt) => attempt.usage).filter(Boolean);
+    const sum = (name) => used.reduce((total, usage) => total + (usage[name] ?? 0), 0);
+    const labels = Object.entries(record.labels ?? {});
+    return section("About", { "data-key": "about" }, facts([
+      ["Created", time(record.createdAt)],
+      ["Started", record.startedAt && [time(record.startedAt), waited(record)]],
+      ["Ended", record.finishedAt && time(record.finishedAt)],
+      ["Kept until", record.ttlMs && time(new Date(new Date(record.createdAt).getTime() + record.ttlMs).toISOString())],
+      ["Priority", record.priority ? String(record.priority) : ""],
+      ["Owner", record.owner === "local" ? "" : record.owner],
+      ["Labels", labels.length ? labels.map(([key, value]) => h("a", { class: "label", href: `#/?${new URLSearchParams({ label: `${key}=${value}` })}` }, value ? `${key}=${value}` : key)) : ""],
+      ["Retry of", record.retryOf && link(record.retryOf)],
+      ["Clean-up", record.cleanup],
+      ["Processor time", sum("cpuMs") ? span(sum("cpuMs")) : ""],
+      ["Peak memory", used.length && Math.max(...used.map((usage) => usage.peakMemory ?? 0)) ? bytes(Math.max(...used.map((usage) => usage.peakMemory ?? 0))) : ""],
+      ["Busy", sum("busyMs") ? span(sum("busyMs")) : ""],
+      ["Recorded", parts.journalTotal ? `${number(parts.journalTotal)} in the journal` : ""],
+    ]));
   }
 
-  function mark() {
-    const wanted = search.value.toLowerCase();
-    for (const line of log.children) {
-      const hit = wanted && line.textContent.toLowerCase().includes(wanted);
-      line.classList.toggle("hit", Boolean(hit));
-    }
-    log.querySelector(".hit")?.scrollIntoView({ block: "nearest" });
-    if (wanted) follow.checked = false;
+  // Where the log begins that is sent: enough for a screen or two of a long one, not all of it.
+  async function follow() {
+    await read("task");
+    if (!record || left) return;
+    const start = await lines.start().catch(() => 0);
+    if (left) return;
+    socket = live(`/ws/${encodeURIComponent(id)}`, {
+      place: `0.${start}`, told,
+      over: () => { lines.ended(); soon("task", "attempts", "journal"); },
+      again: () => soon(...Object.keys(readers)),
+    });
+    await read("attempts", "journal", "artifacts", "partials", "children");
   }
-
-  refresh().then(() => {
-    stream = new EventSource(`${path}/events`);
-    stream.onmessage = told;
-    stream.addEventListener("end", () => stream.close());
-    stream.onopen = () => reached(true);
-    stream.onerror = () => { if (stream.readyState === EventSource.CONNECTING) reached(false); };
-  }).catch((error) => { problem.textContent = error instanceof Problem ? error.message : String(error); });
+  const clock = setInterval(() => { if (record && !record.finishedAt) draw(); }, 1000);
+  draw();
+  follow();
 
   return {
-    title: id,
-    elements: [
-      title, state, problem, questions,
-      h("div", { class: "actions" }, cancel, erase),
-      result,
-      h("h2", {}, "Log"),
-      h("div", { class: "filters" },
-        h("label", { class: "check", for: "follow" }, follow, " follow"),
-        h("div", {}, h("label", { for: "search-log" }, "Find in the log"), search)),
-      log,
-      h("h2", {}, "What happened"), events,
-      h("h2", {}, "About"), facts,
-    ],
+    title: "Task",
+    elements: [head, questions, h("div", { class: "columns" }, main, side)],
     leave() {
-      stream?.close();
-      clearTimeout(drawing);
+      left = true;
+      socket?.close();
+      lines.close();
+      for (const each of [timer, journalTimer]) clearTimeout(each);
+      clearInterval(clock);
     },
   };
 }
 
-function words(what) {
-  const detail = what.message ?? what.reason ?? what.keys?.join(", ")
-    ?? (what.attempt === undefined ? "" : String(what.attempt));
-  const name = what.type.toLowerCase().replaceAll("_", " ");
-  return detail ? `${name}: ${detail}` : name;
+const waited = (record) => {
+  const wait = new Date(record.startedAt) - new Date(record.createdAt);
+  return wait >= 100 ? h("span", { class: "quiet" }, ` after ${span(wait)}`) : null;
+};
+
+// What a task that does not run is waiting for.
+function waits({ phase, awaiting, blockedBy, runAt }) {
+  const words = [];
+  if (phase === "scheduled" && runAt) words.push("runs ", time(runAt));
+  if (phase === "blocked") {
+    words.push(...(blockedBy?.length ? ["after ", ...blockedBy.flatMap((id, at) => [at ? ", " : "", link(id)])] : ["held back by a limit"]));
+  }
+  if (phase === "suspended" && awaiting) {
+    const { inputs = [], signals = [], children: young = [], until } = awaiting;
+    const parts = [];
+    if (inputs.length) parts.push(["an answer"]);
+    if (signals.length) parts.push([`the signal ${signals.join(" or ")}`]);
+    if (young.length) parts.push([some(young.length, "child", "children")]);
+    if (until) parts.push([time(until)]);
+    if (parts.length) words.push("for ", ...parts.flatMap((part, at) => [at ? " or " : "", ...part]));
+  }
+  return words.length ? h("span", { class: "quiet" }, words) : null;
 }
 
-function question(request, answer) {
-  const { message, requestedSchema, url } = request.params ?? {};
-  const dismiss = ["decline", "cancel"].map((action) =>
-    h("button", { type: "button", onclick: () => answer({ action }) }, action === "decline" ? "Decline" : "Dismiss"));
-  if (request.method !== "elicitation/create") {
-    return h("div", { class: "question" }, h("p", {}, `The task waits for a client that can do ${request.method}.`));
-  }
-  return h("div", { class: "question" },
-    h("p", {}, message ?? "The task asks:"),
-    url ? h("p", {}, h("a", { href: url, rel: "noreferrer noopener", target: "_blank" }, url)) : null,
-    form(requestedSchema ?? {}, {
-      submit: "Answer",
-      extra: dismiss,
-      onsubmit: (content) => answer(url ? { action: "accept" } : { action: "accept", content }),
-    }));
-}
+const link = (id) => h("a", { href: `#/tasks/${id}` }, h("code", {}, id.slice(0, 8)));
 
-function outcome(ending) {
-  if (ending.error) return [h("p", { class: "error" }, `${ending.error.message} (${ending.error.reason})`)];
-  if (!ending.result) return [h("p", {}, ending.reason ?? "Cancelled.")];
-  const blocks = ending.result.content.map((block) => {
-    if (block.type === "text") return h("pre", { tabindex: "0" }, block.text);
-    if (block.type === "image") {
-      return h("img", { src: `data:${block.mimeType};base64,${block.data}`, alt: "Image in the result" });
-    }
-    return h("pre", { tabindex: "0" }, JSON.stringify(block, null, 2));
-  });
-  const structured = ending.result.structuredContent;
-  if (structured !== undefined) {
-    blocks.push(h("details", {}, h("summary", {}, "Structured content"),
-      h("pre", { tabindex: "0" }, JSON.stringify(structured, null, 2))));
-  }
-  return blocks;
-}

@@ -44,11 +44,26 @@ pub(super) struct StatsView {
     /// By tool and status.
     #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
     tools: BTreeMap<String, BTreeMap<&'static str, u64>>,
+    /// By tool, phase and status, for everything that is not 0: what the others are sums of.
+    counts: Vec<CountView>,
     /// The task that has been ready to run for longest, by its creation. Absent if none waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_queued: Option<OldestView>,
     /// What this process has seen, of everybody's tasks.
     process: ProcessView,
+}
+
+/// How many tasks are of one kind.
+#[derive(Serialize, ToSchema)]
+struct CountView {
+    /// The tool.
+    tool: String,
+    /// The phase.
+    phase: &'static str,
+    /// The status.
+    status: &'static str,
+    /// How many there are.
+    count: u64,
 }
 
 /// A task that waits.
@@ -182,11 +197,15 @@ pub(super) async fn stats(
     let mine = |kind: &Kind| owner.as_ref().is_none_or(|owner| kind.owner == *owner);
     let (mut total, mut statuses, mut phases) = (0, BTreeMap::new(), BTreeMap::new());
     let mut tools: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
+    let mut kinds: BTreeMap<_, u64> = BTreeMap::new();
     for (kind, count) in counts.into_iter().filter(|(kind, _)| mine(kind)) {
         let status = kind.status.as_str();
         total += count;
         *statuses.entry(status).or_default() += count;
         *phases.entry(kind.phase.as_str()).or_default() += count;
+        // Of everybody's tasks those of several owners are one count.
+        let same = (kind.tool.clone(), kind.phase.as_str(), status);
+        *kinds.entry(same).or_default() += count;
         let tool = tools.entry(kind.tool).or_default();
         *tool.entry(status).or_default() += count;
     }
@@ -209,6 +228,15 @@ pub(super) async fn stats(
         statuses,
         phases,
         tools,
+        counts: kinds
+            .into_iter()
+            .map(|((tool, phase, status), count)| CountView {
+                tool,
+                phase,
+                status,
+                count,
+            })
+            .collect(),
         oldest_queued: oldest.tasks.first().map(|task| OldestView {
             task_id: task.id().to_string(),
             tool: task.spec.tool.clone(),

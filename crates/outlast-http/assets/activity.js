@@ -1,0 +1,107 @@
+// What waits, what runs, who works, and how that went over the last hour.
+
+import { get, post, toolPath } from "./api.js";
+import { ask } from "./actions.js";
+import { charts } from "./charts.js";
+import { h, update } from "./dom.js";
+import { facts, problem, section, since } from "./parts.js";
+import { number, span } from "./words.js";
+
+const PAUSE = 2000;
+
+export function activity() {
+  const view = h("div", {}, h("p", { class: "quiet", role: "status" }, "Loading…"));
+  let [failure, timer, left] = [null, null, false];
+
+  async function refresh() {
+    clearTimeout(timer);
+    try {
+      const [queues, stats, workers] = await Promise.all([get("/queues"), get("/stats"), get("/workers")]);
+      failure = null;
+      if (!left) draw(queues, stats, workers.workers);
+    } catch (error) {
+      if (!left) update(view, problem(error));
+    }
+    if (!left) timer = setTimeout(refresh, document.hidden ? PAUSE * 10 : PAUSE);
+  }
+
+  async function act(work) {
+    try {
+      await work();
+      failure = null;
+    } catch (error) {
+      failure = error;
+    }
+    await refresh();
+  }
+
+  function draw(queues, stats, workers) {
+    update(view, failure ? problem(failure) : null, summary(queues, stats), charts(stats), table(queues), crew(workers));
+  }
+
+  function summary(queues, stats) {
+    const sum = (name) => queues.queues.reduce((total, queue) => total + queue[name], 0);
+    const card = (words, value, note) => h("div", { class: "figure" }, h("dt", {}, words), h("dd", {}, value, note ? h("span", { class: "quiet" }, note) : null));
+    return h("dl", { class: "figures-row" },
+      card("Running", number(sum("running"))),
+      card("Queued", number(sum("queued")), stats.oldestQueued ? ` the oldest for ${span(stats.oldestQueued.ageMs)}` : ""),
+      card("Waiting", number(sum("suspended"))),
+      card("Asking for input", number(sum("inputRequired"))));
+  }
+
+  function table(queues) {
+    const all = queues.paused
+      ? h("button", { type: "button", class: "main", onclick: () => act(() => post("/queues/resume")) }, "Resume everything")
+      : h("button", {
+        type: "button",
+        onclick: () => ask("Pause everything?", "Pause everything", [h("p", {}, "No task is started until somebody resumes it. What runs goes on, and new tasks wait.")], () => act(() => post("/queues/pause"))),
+      }, "Pause everything…");
+    return section("Queues", { "data-key": "queues" },
+      queues.paused ? h("p", { class: "warning" }, "Everything is paused: no task is started.") : null,
+      queues.queues.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Queues" }, h("table", { class: "queues" },
+        h("thead", {}, h("tr", {}, ["Tool", "Running", "Queued", "Scheduled", "Blocked", "Waiting", ""].map((name, at) =>
+          h(name ? "th" : "td", { scope: name ? "col" : undefined, class: at ? "number" : "" }, name)))),
+        h("tbody", {}, queues.queues.map((queue) => h("tr", { "data-key": queue.tool },
+          h("th", { scope: "row" }, h("a", { href: `#/?${new URLSearchParams({ tool: queue.tool })}` }, queue.tool),
+            queue.offered ? null : h("span", { class: "label" }, "not offered here"),
+            queue.paused ? h("span", { class: "label warn" }, "paused") : null),
+          ["running", "queued", "scheduled", "blocked", "suspended"].map((name) => h("td", { class: `number ${queue[name] ? "" : "none"}` }, number(queue[name]))),
+          h("td", { class: "number" }, h("button", {
+            type: "button", class: "small",
+            "aria-label": `${queue.paused ? "Resume" : "Pause"} ${queue.tool}`,
+            onclick: () => act(() => post(`${toolPath(queue.tool)}/${queue.paused ? "resume" : "pause"}`)),
+          }, queue.paused ? "Resume" : "Pause"))))))) : h("p", { class: "quiet" }, "There are no queues: no tool runs as a task."),
+      limits(queues.limits),
+      h("div", { class: "actions" }, all));
+  }
+
+  // Each of them holds for the tasks of one key, all over the store.
+  function limits(all) {
+    const named = Object.entries(all);
+    if (!named.length) return null;
+    const words = ({ running, rate, queued }) => (running !== undefined ? `${number(running)} at a time` : rate ?? `at most ${number(queued)} waiting`);
+    return h("p", { class: "limits" }, h("span", { class: "quiet" }, "Limits: "),
+      named.map(([name, limit]) => h("span", { class: "limit" }, h("code", {}, name), ` ${words(limit)}`)));
+  }
+
+  function crew(workers) {
+    return section("Workers", { "data-key": "workers" }, h("ul", { class: "workers" }, workers.map((worker) => h("li", { "data-key": `${worker.name} ${worker.since}` },
+      h("div", { class: "worker-head" }, h("strong", {}, worker.name), h("span", {}, `${number(worker.slotsTaken)} of ${number(worker.slots)} slots taken`)),
+      h("progress", { max: String(worker.slots), value: String(worker.slotsTaken), "aria-label": "Slots taken" }),
+      facts([
+        ["Since", since(worker.since)],
+        ["Attempts", `${number(worker.attempts)}, of which ${number(worker.retries)} were followed by another`],
+        ["Leases lost", worker.leasesLost ? number(worker.leasesLost) : ""],
+      ])))));
+  }
+
+  refresh();
+  return {
+    title: "Activity",
+    elements: [h("h1", {}, "Activity"), view],
+    leave() {
+      left = true;
+      clearTimeout(timer);
+    },
+  };
+}

@@ -1,0 +1,35 @@
+// What the tests see and do on the dashboard's pages, in the words that people and screen readers get.
+
+import assert from "node:assert/strict";
+
+import { PATIENCE } from "./harness.mjs";
+
+// Waits until the text of something fits, and says what it was instead if it never does.
+export async function reads(locator, wanted) {
+  const fits = (text) => (wanted instanceof RegExp ? wanted.test(text) : text.includes(wanted));
+  let text = "";
+  const end = Date.now() + PATIENCE;
+  do {
+    text = await locator.first().textContent({ timeout: PATIENCE });
+    if (fits(text)) return text;
+    await locator.page().evaluate(() => new Promise((done) => { requestAnimationFrame(() => setTimeout(done, 20)); }));
+  } while (Date.now() < end);
+  assert.fail(`${locator} never read ${wanted}; it reads ${JSON.stringify(text)}`);
+}
+
+export const button = (page, name) => page.getByRole("button", { name, exact: true });
+
+export async function openTask(page, server, id) {
+  await page.goto(`${server.url}/#/tasks/${id}`);
+  await page.getByText(id).first().waitFor();
+}
+
+export const stateOf = (page) => page.locator(".now .status");
+
+export const logOf = (page) => page.getByRole("log");
+
+// The row of a task in the list.
+export const row = (page, id) => page.locator(`tr[data-key="${id}"]`);
+
+// How much of the page does not fit the window, sideways.
+export const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
