@@ -23,6 +23,7 @@ mod helpers;
 mod methods;
 mod report;
 mod requests;
+mod root;
 mod scope;
 mod seal;
 mod serve;
@@ -42,6 +43,7 @@ pub mod protocol;
 
 pub use answers::check as check_answer;
 pub use helpers::Helpers;
+pub use root::Root;
 pub use server::{
     Config, DEFAULT_HEARTBEAT, DEFAULT_MESSAGE_LIMIT, DEFAULT_OPEN, DEFAULT_PAGE_SIZE, Server,
 };

@@ -100,10 +100,11 @@ pub use outlast_engine::{Order, Per};
 pub use outlast_http::auth;
 #[doc(inline)]
 pub use outlast_mcp::Helpers;
+pub use outlast_mcp::Root;
 #[doc(inline)]
 pub use outlast_mcp::offer::{CacheScope, CompletionRequest, RequestCx, ResourceContents};
 pub use reply::Reply;
-pub use sample::{Root, Sample, SampleRequest, Sampled};
+pub use sample::{Sample, SampleRequest, Sampled};
 pub use server::{RunningServer, Server};
 pub use settings::{Listen, LogLevel, Settings, StdioMode, StoreUrl, Synchronous};
 pub use state::State;

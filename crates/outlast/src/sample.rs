@@ -2,6 +2,7 @@
 
 use outlast_core::{Answer as Raw, InputRequest, RawJson};
 use outlast_engine::Cx;
+use outlast_mcp::Root;
 use outlast_mcp::offer::RequestCx;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -82,17 +83,6 @@ pub struct Sampled {
     pub stop_reason: Option<String>,
     /// The whole response, as it came.
     pub raw: RawJson,
-}
-
-/// A folder or file that the client works in.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[non_exhaustive]
-pub struct Root {
-    /// A `file://` URI.
-    pub uri: String,
-    /// A name for people.
-    #[serde(default)]
-    pub name: Option<String>,
 }
 
 /// Asking the client itself. The client must have declared that it answers; the question waits, and

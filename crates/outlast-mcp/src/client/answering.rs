@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::task::AbortHandle;
 
 use super::Client;
-use super::question::{self, Request};
+use super::question::Request;
 
 /// The questions that are being answered: by task and key.
 #[derive(Default)]
@@ -20,9 +20,9 @@ pub(super) struct Answering {
 impl Answering {
     /// Brings what is being asked in line with what is open.
     pub(super) fn settle(&self, client: &Client, task_id: &str, open: &BTreeMap<String, Request>) {
-        let Some(answerer) = client.answerer() else {
+        if !client.answerers().are_there() {
             return;
-        };
+        }
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.retain(|(task, key), asking| {
             let settled = task == task_id && !open.contains_key(key);
@@ -36,10 +36,10 @@ impl Answering {
             if asked.contains_key(&place) {
                 continue;
             }
-            let (client, request, answerer) = (client.clone(), request.clone(), answerer.clone());
+            let (client, request) = (client.clone(), request.clone());
             let (task_id, key) = place.clone();
             let asking = tokio::spawn(async move {
-                let answer = question::answer(Some(&answerer), &request, Some(&task_id)).await;
+                let answer = client.answerers().answer(&request, Some(&task_id)).await;
                 let sent = match answer {
                     Ok(answer) => client.update(&task_id, &key, answer).await,
                     // A request this client never said it would take. Somebody else may.

@@ -18,7 +18,7 @@ use super::handle::TaskHandle;
 use super::inbox::ProgressFeed;
 use super::params::Params;
 use super::peer::Client;
-use super::question::{self, Request};
+use super::question::Request;
 use super::result::CallResult;
 use super::session::Ask;
 use super::task_info::Snapshot;
@@ -274,9 +274,8 @@ impl Sending {
     /// The parameters of the next round: the same with what the tool asked for.
     async fn more(&self, params: Params, answered: Answered) -> Result<Params, ClientError> {
         let mut responses = BTreeMap::new();
-        let answerer = self.client.answerer();
         for (key, request) in answered.input_requests {
-            let answer = question::answer(answerer.as_ref(), &request, None).await;
+            let answer = self.client.answerers().answer(&request, None).await;
             let answer = answer.map_err(|error| {
                 self.client.not_protocol(
                     "tools/call",

@@ -94,7 +94,7 @@ impl Follow {
                 // The questions of the task come on the stream of its result, where the server has no
                 // other (2025-11-25 tasks "Input Required Status").
                 if snapshot.info.status == TaskStatus::InputRequired
-                    && self.client.answerer().is_some()
+                    && self.client.answerers().are_there()
                     && self.result_stream.is_none()
                 {
                     let (client, id) = (self.client.clone(), self.id.clone());

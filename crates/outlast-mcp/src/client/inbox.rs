@@ -10,12 +10,13 @@ use outlast_core::{Progress, RawJson};
 use serde::Deserialize;
 use tokio::sync::{Notify, mpsc};
 
-use super::question::{self, Answerer, Request};
+use super::answerers::Answerers;
+use super::question::Request;
 use crate::jsonrpc::{self, Notification, RpcError};
 
 /// The receiving end of a client.
 pub(super) struct Inbox {
-    answerer: Option<Arc<dyn Answerer>>,
+    answerers: Answerers,
     log: Option<LogSink>,
     wanted: Mutex<Wanted>,
 }
@@ -74,17 +75,23 @@ struct TaskParams {
     task_id: String,
 }
 
+#[derive(Deserialize)]
+struct CompleteParams {
+    #[serde(rename = "elicitationId")]
+    elicitation_id: String,
+}
+
 impl Inbox {
-    pub(super) fn new(answerer: Option<Arc<dyn Answerer>>, log: Option<LogSink>) -> Self {
+    pub(super) fn new(answerers: Answerers, log: Option<LogSink>) -> Self {
         Self {
-            answerer,
+            answerers,
             log,
             wanted: Mutex::default(),
         }
     }
 
-    pub(super) fn answerer(&self) -> Option<&Arc<dyn Answerer>> {
-        self.answerer.as_ref()
+    pub(super) fn answerers(&self) -> &Answerers {
+        &self.answerers
     }
 
     pub(super) fn wants_log(&self) -> bool {
@@ -138,6 +145,13 @@ impl Inbox {
                     self.wake(&params.task_id);
                 }
             }
+            "notifications/elicitation/complete" => {
+                if let Some(hear) = &self.answerers.url_completed
+                    && let Ok(params) = serde_json::from_str::<CompleteParams>(params.get())
+                {
+                    hear(&params.elicitation_id);
+                }
+            }
             "notifications/message" => {
                 if let Some(sink) = &self.log
                     && let Ok(message) = serde_json::from_str::<LogMessage>(params.get())
@@ -168,7 +182,7 @@ impl Inbox {
         request: Result<Request, RpcError>,
     ) -> Vec<u8> {
         let answer = match request {
-            Ok(request) => question::answer(self.answerer.as_ref(), &request, None).await,
+            Ok(request) => self.answerers.answer(&request, None).await,
             Err(error) => Err(error),
         };
         match answer {
@@ -239,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn progress_goes_to_its_token_alone() {
-        let inbox = Arc::new(Inbox::new(None, None));
+        let inbox = Arc::new(Inbox::new(Answerers::default(), None));
         let (mut a, mut b) = (inbox.progress("1".into()), inbox.progress(r#""1""#.into()));
         deliver(
             &inbox,
@@ -261,7 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn news_of_a_task_wakes_everybody_who_waits_for_it() {
-        let inbox = Inbox::new(None, None);
+        let inbox = Inbox::new(Answerers::default(), None);
         let (one, two, other) = (inbox.task("t"), inbox.task("t"), inbox.task("u"));
         deliver(
             &inbox,
@@ -278,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn nonsense_is_passed_over() {
-        let inbox = Inbox::new(None, None);
+        let inbox = Inbox::new(Answerers::default(), None);
         for text in [
             r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":"x"}}"#,
             r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#,

@@ -279,7 +279,7 @@ mod tests {
         let (ours, theirs) = tokio::io::duplex(100_000);
         let (read, write) = tokio::io::split(ours);
         let halves: Halves = (Box::new(read), Box::new(write));
-        let inbox = Arc::new(Inbox::new(None, None));
+        let inbox = Arc::new(Inbox::new(Default::default(), None));
         (
             Arc::new(Lines::start(halves, None, inbox)),
             BufReader::new(theirs),

@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod answerers;
 mod answering;
 mod backoff;
 mod call;
@@ -35,12 +36,14 @@ mod peer;
 mod process;
 mod question;
 mod result;
+mod sampling;
 mod session;
 mod sse;
 mod target;
 mod task_info;
 mod tool_info;
 
+pub use crate::Root;
 pub use call::{Call, CallTask};
 pub use error::ClientError;
 pub use follow::Watch;
@@ -48,8 +51,9 @@ pub use handle::{ProgressStream, TaskHandle};
 pub use inbox::LogMessage;
 pub use options::{ClientBuilder, Protocol};
 pub use peer::{Client, TaskPage};
-pub use question::{Answerer, Question, Reply, ReplyFuture};
+pub use question::{Answerer, Question, Reply, ReplyFuture, UrlQuestion};
 pub use result::{CallResult, Content};
+pub use sampling::{Sampled, Sampling};
 pub use session::ServerInfo;
 pub use target::Target;
 pub use task_info::TaskInfo;

@@ -1,13 +1,18 @@
 //! How a client is set up.
 
-use std::sync::Arc;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use super::Client;
+use super::answerers::Answerers;
 use super::error::ClientError;
 use super::inbox::{LogMessage, LogSink};
-use super::question::Answerer;
+use super::question::{Answerer, Reply, UrlQuestion};
+use super::sampling::{Sampled, Sampling};
 use super::target::Target;
+use crate::Root;
 
 /// Which era to speak.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,7 +32,7 @@ pub(super) struct Options {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) headers: Vec<(String, String)>,
-    pub(super) answerer: Option<Arc<dyn Answerer>>,
+    pub(super) answerers: Answerers,
     pub(super) log: Option<LogSink>,
     pub(super) log_level: String,
     pub(super) patience: Duration,
@@ -50,7 +55,7 @@ impl ClientBuilder {
                 name: "outlast".to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 headers: Vec::new(),
-                answerer: None,
+                answerers: Answerers::default(),
                 log: None,
                 log_level: "info".to_owned(),
                 patience: Duration::from_secs(60),
@@ -84,7 +89,50 @@ impl ClientBuilder {
     /// Who answers the server's questions. Without it the server is told that nobody does.
     #[must_use]
     pub fn on_question(mut self, answerer: impl Answerer) -> Self {
-        self.options.answerer = Some(Arc::new(answerer));
+        self.options.answerers.question = Some(Arc::new(answerer));
+        self
+    }
+
+    /// Who sends the person to a URL, if the person agrees ([`UrlQuestion`] says how). Without it the
+    /// server is told that nobody does.
+    #[must_use]
+    pub fn on_url<F, R>(mut self, open: F) -> Self
+    where
+        F: Fn(UrlQuestion) -> R + Send + Sync + 'static,
+        R: Future<Output = Reply> + Send + 'static,
+    {
+        self.options.answerers.url = Some(Arc::new(move |question| Box::pin(open(question))));
+        self
+    }
+
+    /// Who hears that what the person was sent to a URL for is done, by the elicitation's id. Only servers
+    /// of 2025-11-25 say so, and they need not.
+    #[must_use]
+    pub fn on_url_completed(mut self, hear: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.options.answerers.url_completed = Some(Arc::new(hear));
+        self
+    }
+
+    /// Who asks the client's model for the server. Without it the server is told that nobody does.
+    #[must_use]
+    pub fn on_sampling<F, R>(mut self, sample: F) -> Self
+    where
+        F: Fn(Sampling) -> R + Send + Sync + 'static,
+        R: Future<Output = Sampled> + Send + 'static,
+    {
+        let sampler = move |sampling| -> Pin<Box<dyn Future<Output = Sampled> + Send>> {
+            Box::pin(sample(sampling))
+        };
+        self.options.answerers.sampler = Some(Arc::new(sampler));
+        self
+    }
+
+    /// The folders and files the client works in, which servers may ask for; [`Client::set_roots`] changes
+    /// them. Without it the server is told that there is nothing to ask for.
+    #[must_use]
+    pub fn roots(mut self, roots: impl IntoIterator<Item = Root>) -> Self {
+        let roots = RwLock::new(roots.into_iter().collect());
+        self.options.answerers.roots = Some(Arc::new(roots));
         self
     }
 

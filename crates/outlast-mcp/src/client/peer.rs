@@ -8,6 +8,7 @@ use std::time::Duration;
 use outlast_core::{Era, RawJson};
 use serde::{Deserialize, Serialize};
 
+use super::answerers::Answerers;
 use super::answering::Answering;
 use super::call::{Call, CallTask};
 use super::error::ClientError;
@@ -17,11 +18,11 @@ use super::inbox::Inbox;
 use super::link::{Answer, Link};
 use super::options::{ClientBuilder, Options};
 use super::params::Params;
-use super::question::Answerer;
 use super::session::{Ask, Connection, ServerInfo, Session};
 use super::target::Target;
 use super::task_info::{Snapshot, TaskInfo};
 use super::tool_info::ToolInfo;
+use crate::Root;
 use crate::jsonrpc::code;
 
 /// A client of one server. Cheap to clone; all clones share one connection.
@@ -102,6 +103,27 @@ impl Client {
     /// The connection was lost and the server cannot be reached.
     pub async fn server(&self) -> Result<ServerInfo, ClientError> {
         Ok(self.session().await?.info.clone())
+    }
+
+    /// Replaces the roots, and tells a server of the older era that they have changed (2025-11-25 roots, "Root
+    /// List Changes"); one of the newer era asks anew each time.
+    ///
+    /// # Errors
+    /// [`ClientError::Unsupported`] if the client was built without [`ClientBuilder::roots`], so that the
+    /// server knows of none; the connection is lost, and the next one has the new roots.
+    pub async fn set_roots(
+        &self,
+        roots: impl IntoIterator<Item = Root>,
+    ) -> Result<(), ClientError> {
+        let Some(own) = &self.answerers().roots else {
+            return Err(ClientError::Unsupported(
+                "the server was told that this client has no roots; build it with .roots([])"
+                    .into(),
+            ));
+        };
+        *own.write().unwrap_or_else(PoisonError::into_inner) = roots.into_iter().collect();
+        let connection = &self.inner.connection;
+        connection.tell("notifications/roots/list_changed").await
     }
 
     /// The tools of the server, all pages.
@@ -262,8 +284,8 @@ impl Client {
         self.inner.connection.target().to_string()
     }
 
-    pub(super) fn answerer(&self) -> Option<Arc<dyn Answerer>> {
-        self.inbox().answerer().cloned()
+    pub(super) fn answerers(&self) -> &Answerers {
+        self.inbox().answerers()
     }
 
     pub(super) fn answering(&self) -> &Answering {

@@ -1,12 +1,10 @@
 //! Questions of a server to the person behind the client (elicitation), and who answers them.
 //!
-//! A client declares that it answers questions only if it was given somebody who does. The same
-//! answerer serves every way a question can come: as a request of its own (2025-11-25), in the state
-//! of a task, or in place of a result (2026-07-28).
+//! A client declares that it answers questions only if it was given somebody who does; see
+//! [`super::answerers`] for the ways on which a question comes.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use outlast_core::RawJson;
 use serde::{Deserialize, Serialize};
@@ -57,8 +55,16 @@ impl Reply {
         super::params::arguments(content).map(Self::Accept)
     }
 
+    /// The result of a request in URL mode, which has no content.
+    pub(super) fn into_consent(self) -> RawJson {
+        match self {
+            Self::Accept(_) => RawJson::parse(r#"{"action":"accept"}"#).expect("a constant"),
+            refused => refused.into_result(),
+        }
+    }
+
     /// The result of the request `elicitation/create`.
-    fn into_result(self) -> RawJson {
+    pub(super) fn into_result(self) -> RawJson {
         #[derive(Serialize)]
         struct Wire {
             action: &'static str,
@@ -72,6 +78,25 @@ impl Reply {
         };
         super::params::json(&Wire { action, content })
     }
+}
+
+/// A URL that the server wants the person to go to (elicitation in URL mode), for what must not pass through
+/// the client.
+///
+/// Show all of the URL and go there only if the person agrees: it may come from anybody (2025-11-25 and
+/// 2026-07-28 elicitation, "Safe URL Handling"). [`Reply::Accept`], whatever it holds, says that they agreed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct UrlQuestion {
+    /// Why, for people.
+    pub message: String,
+    /// Where to.
+    pub url: String,
+    /// By what [`ClientBuilder::on_url_completed`](super::ClientBuilder::on_url_completed) names it; only in
+    /// 2025-11-25.
+    pub elicitation_id: Option<String>,
+    /// The task that asks, where it is known.
+    pub task_id: Option<String>,
 }
 
 /// A boxed future of a [`Reply`].
@@ -108,6 +133,10 @@ struct Elicitation {
     mode: Option<String>,
     #[serde(default)]
     message: String,
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default, rename = "elicitationId")]
+    elicitation_id: Option<String>,
     #[serde(default, rename = "requestedSchema")]
     schema: Option<RawJson>,
     #[serde(default, rename = "_meta")]
@@ -127,104 +156,48 @@ struct Related {
 }
 
 impl Request {
-    /// Reads the question. `task_id` is the task in whose state it stood.
-    fn question(&self, task_id: Option<&str>) -> Result<Question, RpcError> {
+    /// Reads an elicitation. `task_id` is the task in whose state it stood.
+    pub(super) fn elicitation(&self, task_id: Option<&str>) -> Result<Elicited, RpcError> {
+        let read: Elicitation = self.read()?;
+        let task_id = task_id
+            .map(str::to_owned)
+            .or_else(|| read.meta.related.map(|related| related.task_id));
+        match read.mode.as_deref() {
+            None | Some("form") => Ok(Elicited::Form(Question {
+                message: read.message,
+                schema: read.schema.unwrap_or_else(RawJson::empty_object),
+                task_id,
+            })),
+            Some("url") => Ok(Elicited::Url(UrlQuestion {
+                message: read.message,
+                url: read.url.ok_or_else(|| {
+                    RpcError::invalid_params(r#"invalid params: "url" is missing"#)
+                })?,
+                elicitation_id: read.elicitation_id,
+                task_id,
+            })),
+            Some(mode) => Err(undeclared(mode)),
+        }
+    }
+
+    /// The parameters, read as a `T`.
+    pub(super) fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, RpcError> {
         let params = self.params.clone().unwrap_or_else(RawJson::empty_object);
-        let read: Elicitation = params
+        params
             .to()
-            .map_err(|error| RpcError::invalid_params(format!("invalid params: {error}")))?;
-        if let Some(mode) = read.mode.filter(|mode| mode != "form") {
-            return Err(RpcError::invalid_params(format!(
-                "elicitation mode {mode:?} was not declared by this client"
-            )));
-        }
-        let related = read.meta.related.map(|related| related.task_id);
-        Ok(Question {
-            message: read.message,
-            schema: read.schema.unwrap_or_else(RawJson::empty_object),
-            task_id: task_id.map(str::to_owned).or(related),
-        })
+            .map_err(|error| RpcError::invalid_params(format!("invalid params: {error}")))
     }
 }
 
-/// The result for a request of the server.
-///
-/// # Errors
-/// The client did not declare that it does this, or the request is malformed. To be sent back.
-pub(super) async fn answer(
-    answerer: Option<&Arc<dyn Answerer>>,
-    request: &Request,
-    task_id: Option<&str>,
-) -> Result<RawJson, RpcError> {
-    match (request.method.as_str(), answerer) {
-        ("ping", _) => Ok(RawJson::empty_object()),
-        ("elicitation/create", Some(answerer)) => {
-            let question = request.question(task_id)?;
-            Ok(answerer.answer(question).await.into_result())
-        }
-        (method, _) => Err(RpcError::method_not_found(method)),
-    }
+/// An elicitation of either mode.
+pub(super) enum Elicited {
+    Form(Question),
+    Url(UrlQuestion),
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(json: &str) -> Request {
-        serde_json::from_str(json).unwrap()
-    }
-
-    fn somebody() -> Arc<dyn Answerer> {
-        Arc::new(|question: Question| async move {
-            assert_eq!(question.task_id.as_deref(), Some("t"));
-            Reply::accept(&serde_json::json!({"echo": question.message})).unwrap()
-        })
-    }
-
-    #[tokio::test]
-    async fn a_question_is_answered_in_the_words_of_the_protocol() {
-        let asked = request(
-            r#"{"method":"elicitation/create","params":{"message":"name?","requestedSchema":{"type":"object"},
-                "_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t"}}}}"#,
-        );
-        let result = answer(Some(&somebody()), &asked, None).await.unwrap();
-        assert_eq!(
-            result.as_str(),
-            r#"{"action":"accept","content":{"echo":"name?"}}"#
-        );
-        assert_eq!(
-            Reply::Decline.into_result().as_str(),
-            r#"{"action":"decline"}"#
-        );
-    }
-
-    #[tokio::test]
-    async fn what_was_not_declared_is_refused() {
-        let asked = request(r#"{"method":"elicitation/create","params":{"message":"?"}}"#);
-        assert_eq!(answer(None, &asked, None).await.unwrap_err().code, -32601);
-        let by_url =
-            request(r#"{"method":"elicitation/create","params":{"mode":"url","message":"?"}}"#);
-        assert_eq!(
-            answer(Some(&somebody()), &by_url, None)
-                .await
-                .unwrap_err()
-                .code,
-            -32602
-        );
-        let sampling = request(r#"{"method":"sampling/createMessage"}"#);
-        assert_eq!(
-            answer(Some(&somebody()), &sampling, None)
-                .await
-                .unwrap_err()
-                .code,
-            -32601
-        );
-        assert_eq!(
-            answer(None, &request(r#"{"method":"ping"}"#), None)
-                .await
-                .unwrap()
-                .as_str(),
-            "{}"
-        );
-    }
+/// The refusal of a mode that this client did not declare.
+pub(super) fn undeclared(mode: &str) -> RpcError {
+    RpcError::invalid_params(format!(
+        "elicitation mode {mode:?} was not declared by this client"
+    ))
 }

@@ -189,7 +189,7 @@ impl LegacyTasks {
 
 impl Connection {
     pub(super) fn new(target: Target, options: Options) -> Self {
-        let inbox = Arc::new(Inbox::new(options.answerer.clone(), options.log.clone()));
+        let inbox = Arc::new(Inbox::new(options.answerers.clone(), options.log.clone()));
         Self {
             target,
             options,
@@ -293,6 +293,21 @@ impl Connection {
         in_time(ask.timeout, session.link.request(outgoing)).await
     }
 
+    /// Tells a session of the older era, if there is one; the next one asks anew anyway.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub(super) async fn tell(&self, method: &str) -> Result<(), ClientError> {
+        let session = self.current.lock().await.clone();
+        let Some(session) = session.filter(|session| session.era() == Era::Legacy) else {
+            return Ok(());
+        };
+        let told = session
+            .link
+            .notify(jsonrpc::notification(method, &json!({})));
+        told.await.map_err(|error| self.error(method, error, true))
+    }
+
     async fn forget(&self, session: &Arc<Session>) {
         let mut current = self.current.lock().await;
         if current
@@ -307,7 +322,7 @@ impl Connection {
     fn modern_meta(&self, params: &mut Params, tasks: bool) {
         params.set_meta(META_VERSION, raw(Version::LATEST.as_str()));
         params.set_meta(META_CLIENT_INFO, self.client_info());
-        let mut capabilities = self.capabilities();
+        let mut capabilities = self.inbox.answerers().capabilities(Era::Modern);
         if tasks {
             capabilities["extensions"] = json!({TASKS_EXTENSION: {}});
         }
@@ -317,14 +332,6 @@ impl Connection {
                 "io.modelcontextprotocol/logLevel",
                 raw(&self.options.log_level),
             );
-        }
-    }
-
-    fn capabilities(&self) -> serde_json::Value {
-        if self.inbox.answerer().is_some() {
-            json!({"elicitation": {"form": {}}})
-        } else {
-            json!({})
         }
     }
 
@@ -464,7 +471,10 @@ impl Connection {
         }
         let params = Params::default()
             .with("protocolVersion", Version::LATEST_LEGACY.as_str())
-            .with("capabilities", &self.capabilities())
+            .with(
+                "capabilities",
+                &self.inbox.answerers().capabilities(Era::Legacy),
+            )
             .with_raw("clientInfo", self.client_info());
         let answer = self
             .handshake(link, "initialize", params, self.options.timeout)

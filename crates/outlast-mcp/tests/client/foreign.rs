@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outlast_core::{Progress, TaskStatus};
-use outlast_mcp::client::{Client, ClientError, Protocol, Question, Reply, Target};
+use outlast_mcp::client::{
+    Client, ClientError, Protocol, Question, Reply, Root, Sampled, Sampling, Target,
+};
 use outlast_mcp::protocol::Version;
 use serde_json::json;
 
@@ -253,6 +255,44 @@ async fn fastmcp_3_as_a_command() {
     assert_eq!(task.data::<String>().await.unwrap(), "deleted a.txt");
     assert!(questions.lock().unwrap()[0].message.contains("a.txt"));
     client.close().await;
+}
+
+#[tokio::test]
+async fn fastmcp_2_and_3_ask_for_model_and_roots() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/client/asking_server.py");
+    for venv in ["fastmcp2", "fastmcp3"] {
+        let Some(Foreign { python, .. }) = foreign(venv, "") else {
+            continue;
+        };
+        let client = Client::builder(Target::command(&python, [&here]))
+            .protocol(Protocol::Legacy)
+            .on_sampling(|sampling: Sampling| async move {
+                let (_, text) = sampling.texts().pop().expect("a message");
+                Sampled::Text {
+                    model: "m".into(),
+                    text: format!("short: {text} ({})", sampling.max_tokens),
+                }
+            })
+            .roots([Root::new("file:///srv/a")])
+            .connect()
+            .await
+            .unwrap();
+        let summary = client
+            .call("summarise", json!({"text": "x"}))
+            .await
+            .unwrap();
+        assert_eq!(summary.text(), "short: Summarise: x (50)", "{venv}");
+        let folders = client.call("folders", ()).await.unwrap();
+        assert_eq!(folders.text(), "file:///srv/a", "{venv}");
+        let both = [
+            Root::new("file:///srv/a"),
+            Root::new("file:///srv/b").named("b"),
+        ];
+        client.set_roots(both).await.unwrap();
+        let folders = client.call("folders", ()).await.unwrap();
+        assert_eq!(folders.text(), "file:///srv/a file:///srv/b", "{venv}");
+        client.close().await;
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outlast_core::TaskStatus;
-use outlast_mcp::client::{Client, ClientError, Protocol, Question, Reply, Target};
+use outlast_mcp::client::{Client, ClientError, Protocol, Question, Reply, Root, Target};
 use outlast_mcp::protocol::Version;
 use serde_json::{Value, json};
 
@@ -250,6 +250,24 @@ async fn giving_up_a_call_of_the_older_era_is_said() {
     assert_eq!(
         last(&record, "notifications/cancelled").body["params"]["requestId"],
         id
+    );
+}
+
+#[tokio::test]
+async fn new_roots_are_told_to_a_session() {
+    let (url, record) = serve(|seen| legacy(seen, |_| Say::Status(202))).await;
+    let client = Client::builder(Target::url(&url)).roots([Root::new("file:///a")]);
+    let client = client.connect().await.unwrap();
+    let declared = &last(&record, "initialize").body["params"]["capabilities"];
+    assert_eq!(declared, &json!({"roots": {"listChanged": true}}));
+    client.set_roots([Root::new("file:///b")]).await.unwrap();
+    last(&record, "notifications/roots/list_changed");
+    // A client of which the server was told that it has none cannot have any later.
+    let without = connect(&url).await;
+    let refused = without.set_roots([]).await;
+    assert!(
+        matches!(&refused, Err(ClientError::Unsupported(why)) if why.contains(".roots(")),
+        "{refused:?}"
     );
 }
 

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[cfg(feature = "client")]
+mod answering;
+#[cfg(feature = "client")]
 mod client;
 mod composed;
 mod errors;

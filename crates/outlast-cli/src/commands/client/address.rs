@@ -123,7 +123,10 @@ impl Address {
         }
         if need == Need::Answers && prompt::is_possible() {
             let bar = bar.clone();
-            builder = builder.on_question(move |question| prompt::ask(question, bar.clone()));
+            let of_urls = bar.clone();
+            builder = builder
+                .on_question(move |question| prompt::ask(question, bar.clone()))
+                .on_url(move |question| prompt::send(question, of_urls.clone()));
         }
         Ok(builder)
     }

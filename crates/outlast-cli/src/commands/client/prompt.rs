@@ -2,7 +2,8 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use outlast_mcp::client::{Question, Reply};
+use outlast_core::RawJson;
+use outlast_mcp::client::{Question, Reply, UrlQuestion};
 use serde_json::{Map, Value};
 
 use super::arguments::convert;
@@ -25,6 +26,33 @@ pub(super) async fn ask(question: Question, bar: Bar) -> Reply {
         .ok()
         .and_then(Result::ok)
         .unwrap_or(Reply::Cancel)
+}
+
+/// Asks whether to go to a URL, and leaves going there to the person, who sees all of it.
+pub(super) async fn send(question: UrlQuestion, bar: Bar) -> Reply {
+    let asking = tokio::task::spawn_blocking(move || {
+        bar.suspend(|| sending(&question, &mut io::stdin().lock(), &mut io::stderr()))
+    });
+    asking
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .unwrap_or(Reply::Cancel)
+}
+
+fn sending(
+    question: &UrlQuestion,
+    input: &mut impl BufRead,
+    output: &mut impl Write,
+) -> io::Result<Reply> {
+    writeln!(output, "{}", clean(&question.message, true))?;
+    writeln!(output, "  {}", clean(&question.url, true))?;
+    write!(output, "Open this address in a browser? [y/N] ")?;
+    Ok(match line(input, output)?.as_deref() {
+        None => Reply::Cancel,
+        Some("y" | "Y" | "yes") => Reply::Accept(RawJson::empty_object()),
+        Some(_) => Reply::Decline,
+    })
 }
 
 fn dialogue(
