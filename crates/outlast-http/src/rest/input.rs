@@ -27,7 +27,7 @@ pub(super) struct Answers {
 
 /// What became of the answers.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Taken {
+pub(super) struct AnswersTaken {
     /// Keys that were open and are answered now.
     accepted: Vec<String>,
     /// Keys that were never asked, or had been answered before.
@@ -41,7 +41,7 @@ pub(super) struct Taken {
     post, path = "/tasks/{id}/input", tag = "tasks", request_body = Answers,
     params(("id" = String, Path, description = "The task's id.")),
     responses(
-        (status = 200, description = "The answers were taken.", body = Taken),
+        (status = 200, description = "The answers were taken.", body = AnswersTaken),
         (status = 400, description = "The body does not fit, or an answer does not fit its question; nothing was taken.", body = Problem),
         (status = 404, description = "There is no such task.", body = Problem),
         (status = 413, description = "The body is too large.", body = Problem),
@@ -54,10 +54,10 @@ pub(super) async fn input(
     Id(id): Id,
     base: Base,
     Json(given): Json<Answers>,
-) -> Result<Answer<Taken>, Problem> {
+) -> Result<Answer<AnswersTaken>, Problem> {
     let answered = take(&api, &who, id, given.input_responses).await?;
     let task = api.handle().get(&who, id).await?;
-    Ok(Answer(Taken {
+    Ok(Answer(AnswersTaken {
         accepted: answered.accepted,
         ignored: answered.ignored,
         task: TaskView::whole(&task, &base),

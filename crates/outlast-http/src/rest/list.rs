@@ -79,6 +79,7 @@ pub(super) struct Which {
     updated_before: Option<Timestamp>,
     /// `newest` first, or `oldest`, by creation.
     #[serde(default)]
+    #[param(inline)]
     order: Order,
     /// `nextCursor` of the page before.
     #[serde(default)]

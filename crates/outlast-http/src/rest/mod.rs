@@ -46,6 +46,8 @@ use outlast_engine::Handle;
 use outlast_mcp::Server;
 use std::sync::Arc;
 use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::{Content, RefOr};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -145,7 +147,10 @@ pub(crate) fn routes(server: &Server, options: RestOptions) -> Router {
     let paths = std::mem::take(&mut document.paths.paths);
     document.paths.paths = paths
         .into_iter()
-        .map(|(path, item)| (path.replace("{*", "{"), item))
+        .map(|(path, mut item)| {
+            name_operations(&path, &mut item);
+            (path.replace("{*", "{"), item)
+        })
         .collect();
     document.info.title.clone_from(&options.title);
     document.info.version.clone_from(&options.version);
@@ -161,6 +166,50 @@ pub(crate) fn routes(server: &Server, options: RestOptions) -> Router {
         .route("/ws/{id}", get(socket::socket))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(api)
+}
+
+/// Names each operation by its method and path: handlers of different files have the same names.
+fn name_operations(path: &str, item: &mut PathItem) {
+    let mut words = String::new();
+    for part in path.split(|c: char| !c.is_ascii_alphanumeric()) {
+        let mut letters = part.chars();
+        words.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        words.push_str(letters.as_str());
+    }
+    let operations = [
+        ("get", &mut item.get),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+    ];
+    for (method, operation) in operations {
+        if let Some(operation) = operation {
+            operation.operation_id = Some(format!("{method}{words}"));
+            name_problems(operation);
+        }
+    }
+}
+
+/// Says of each answer that is a problem that it has the media type of one.
+fn name_problems(operation: &mut Operation) {
+    const PROBLEM: &str = "#/components/schemas/Problem";
+    for response in operation.responses.responses.values_mut() {
+        let RefOr::T(response) = response else {
+            continue;
+        };
+        let is_problem = |content: &RefOr<Content>| match content {
+            RefOr::T(content) => {
+                matches!(&content.schema, Some(RefOr::Ref(of)) if of.ref_location == PROBLEM)
+            }
+            RefOr::Ref(_) => false,
+        };
+        let json = response.content.get("application/json");
+        if json.is_some_and(is_problem)
+            && let Some(content) = response.content.shift_remove("application/json")
+        {
+            let kind = "application/problem+json".to_owned();
+            response.content.insert(kind, content);
+        }
+    }
 }
 
 async fn openapi(State(api): State<Api>) -> Json<utoipa::openapi::OpenApi> {

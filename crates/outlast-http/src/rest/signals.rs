@@ -15,14 +15,14 @@ use super::problem::Problem;
 
 /// A signal that was taken.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Taken {
+pub(super) struct SignalTaken {
     /// Its place among those of the same name.
     number: u64,
     /// A signal with the same `Idempotency-Key` had come before; this one changed nothing.
     repeated: bool,
 }
 
-impl From<Signalled> for Taken {
+impl From<Signalled> for SignalTaken {
     fn from(signalled: Signalled) -> Self {
         Self {
             number: signalled.number,
@@ -42,7 +42,7 @@ impl From<Signalled> for Taken {
     ),
     request_body(content = Object, description = "The message."),
     responses(
-        (status = 202, description = "The signal is stored.", body = Taken),
+        (status = 202, description = "The signal is stored.", body = SignalTaken),
         (status = 400, description = "The signal exceeds a limit, or the body does not fit.", body = Problem),
         (status = 404, description = "There is no such task.", body = Problem),
         (status = 409, description = "The task has ended.", body = Problem),
@@ -57,7 +57,7 @@ pub(super) async fn signal(
     Path((_, name)): Path<(String, String)>,
     headers: HeaderMap,
     Json(payload): Json<RawJson>,
-) -> Result<(StatusCode, Answer<Taken>), Problem> {
+) -> Result<(StatusCode, Answer<SignalTaken>), Problem> {
     let key = headers.get("idempotency-key");
     let signal = NewSignal {
         id: key.map(|key| String::from_utf8_lossy(key.as_bytes()).into_owned()),

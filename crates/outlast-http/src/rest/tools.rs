@@ -88,7 +88,7 @@ pub(super) async fn list(State(api): State<Api>, Reader(_): Reader) -> Answer<To
     request_body(content = Object, description = "The arguments."),
     responses(
         (status = 200, description = "The result, or how the task ended.",
-            content((ResultView = "application/json"), (Ending = "application/json"))),
+            body = CallAnswer),
         (status = 202, description = "The task runs.", body = TaskView),
         (status = 400, description = "The tool refuses the arguments.", body = Problem),
         (status = 404, description = "There is no such tool.", body = Problem),
@@ -123,6 +123,17 @@ pub(super) async fn call(
     let task = api.handle().create(call).await?;
     let task = patience.wait.on(api.handle(), &who, task.id()).await?;
     Ok(ended_or_not(&task, &base))
+}
+
+/// What a call came to: the result of a tool that ran inline, or the end of a task.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only describes what is written")]
+pub(super) enum CallAnswer {
+    /// Of a tool that never runs as a task.
+    Inline(ResultView),
+    /// Of any other.
+    Task(Ending),
 }
 
 fn inline_answer(outcome: Outcome) -> Result<Response, Problem> {
