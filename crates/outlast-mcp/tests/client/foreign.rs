@@ -11,10 +11,15 @@ use std::time::Duration;
 
 use outlast_core::{Progress, TaskStatus};
 use outlast_mcp::client::{
-    Client, ClientError, Protocol, Question, Reply, Root, Sampled, Sampling, Target,
+    Client, ClientBuilder, ClientError, Protocol, Question, Reply, Root, Sampled, Sampling, Target,
 };
 use outlast_mcp::protocol::Version;
 use serde_json::json;
+
+/// A client for servers that take their time to start where much else runs.
+fn patient(target: Target) -> ClientBuilder {
+    Client::builder(target).timeout(Some(Duration::from_secs(120)))
+}
 
 /// A server of tests/assertions/teeth in its own virtual environment.
 struct Foreign {
@@ -206,7 +211,7 @@ async fn what_a_task_is_doing_is_seen(client: &Client) {
 async fn fastmcp_3_over_http() {
     let Some(server) = fastmcp3() else { return };
     let (_child, target) = server.http().await;
-    let client = Client::connect(target.clone()).await.unwrap();
+    let client = patient(target.clone()).connect().await.unwrap();
     let info = client.server().await.unwrap();
     assert_eq!((info.protocol, info.tasks), (Version::V2025_11_25, true));
     the_whole_life_of_tasks(&client, TaskStatus::Failed).await;
@@ -220,17 +225,14 @@ async fn fastmcp_3_over_http() {
         .unwrap();
     let id = task.id().to_owned();
     client.close().await;
-    let other = Client::connect(target.clone()).await.unwrap();
+    let other = patient(target.clone()).connect().await.unwrap();
     assert_eq!(
         other.task(id).data::<String>().await.unwrap(),
         "x computed for 1.0 s"
     );
 
     // What it does not speak is said.
-    let pinned = Client::builder(target)
-        .protocol(Protocol::Modern)
-        .connect()
-        .await;
+    let pinned = patient(target).protocol(Protocol::Modern).connect().await;
     assert!(
         matches!(pinned, Err(ClientError::Protocol { .. })),
         "{pinned:?}"
@@ -241,7 +243,7 @@ async fn fastmcp_3_over_http() {
 async fn fastmcp_3_as_a_command() {
     let Some(server) = fastmcp3() else { return };
     let questions = Arc::default();
-    let client = Client::builder(server.stdio())
+    let client = patient(server.stdio())
         .on_question(yes(&questions))
         .connect()
         .await
@@ -264,7 +266,7 @@ async fn fastmcp_2_and_3_ask_for_model_and_roots() {
         let Some(Foreign { python, .. }) = foreign(venv, "") else {
             continue;
         };
-        let client = Client::builder(Target::command(&python, [&here]))
+        let client = patient(Target::command(&python, [&here]))
             .protocol(Protocol::Legacy)
             .on_sampling(|sampling: Sampling| async move {
                 let (_, text) = sampling.texts().pop().expect("a message");
@@ -300,7 +302,7 @@ async fn fastmcp_3_asks_over_http() {
     let Some(server) = fastmcp3() else { return };
     let (_child, target) = server.http().await;
     let questions = Arc::default();
-    let client = Client::builder(target)
+    let client = patient(target)
         .on_question(yes(&questions))
         .connect()
         .await
@@ -318,7 +320,7 @@ async fn fastmcp_4_over_http() {
     let Some(server) = fastmcp4() else { return };
     let (_child, target) = server.http().await;
     let questions = Arc::default();
-    let client = Client::builder(target.clone())
+    let client = patient(target.clone())
         .on_question(yes(&questions))
         .connect()
         .await
@@ -351,7 +353,7 @@ async fn fastmcp_4_over_http() {
     assert_eq!(error.code, -32050);
 
     // The same server in the other era has no tasks, and that is said before anything is sent.
-    let older = Client::builder(target)
+    let older = patient(target)
         .protocol(Protocol::Legacy)
         .connect()
         .await
@@ -376,7 +378,7 @@ async fn fastmcp_4_over_http() {
 #[tokio::test]
 async fn fastmcp_4_as_a_command() {
     let Some(server) = fastmcp4() else { return };
-    let client = Client::connect(server.stdio()).await.unwrap();
+    let client = patient(server.stdio()).connect().await.unwrap();
     assert_eq!(
         client.server().await.unwrap().protocol,
         Version::V2026_07_28
