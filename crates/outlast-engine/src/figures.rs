@@ -78,7 +78,7 @@ impl Histogram {
 /// What became of tasks of one tool in this process.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ToolFigures {
-    /// Created here.
+    /// Created by callers of this process; children and what schedules create are not among them.
     pub created: u64,
     /// Attempts begun here.
     pub attempts: u64,
@@ -111,7 +111,7 @@ impl Default for ToolFigures {
 pub struct Minute {
     /// When it began.
     pub at: Timestamp,
-    /// Tasks created.
+    /// Tasks created by callers.
     pub created: u64,
     /// Tasks started for the first time.
     pub started: u64,

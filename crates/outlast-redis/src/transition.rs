@@ -98,16 +98,17 @@ impl Unit<'_> {
         let (parent, now) = (self.fenced(lease)?, self.now);
         row::check_length("name of a journal entry", name.len())?;
         let entry = JournalEntry::child(name, input_hash, child.id, now);
-        let mut refused = parent.adopt(lease, &mut child, detached);
-        if self.find_new(child.id)?.is_some() {
-            refused = Err(child.id_is_taken());
-        }
         // Whatever can be refused is refused before anything is written.
-        refused = refused.and_then(|()| {
-            Task::clone(&parent)
-                .spawn(lease, &child, &entry, now)
-                .map(|_| ())
-        });
+        let refused = match parent.adopt(lease, &mut child, detached) {
+            Err(refused) => Err(refused),
+            Ok(()) if self.find_new(child.id)?.is_some() => Err(child.id_is_taken()),
+            Ok(()) => match Task::clone(&parent).spawn(lease, &child, &entry, now) {
+                Ok(_) => Ok(()),
+                // The id was only taken to be free, and that it is not is said first.
+                Err(_) if self.find(child.id)?.is_some() => Err(child.id_is_taken()),
+                Err(refused) => Err(refused),
+            },
+        };
         if let Err(refused) = refused {
             // What is there already needs no room.
             let name = row::entry_name(JournalKind::Child, name);

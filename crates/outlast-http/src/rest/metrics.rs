@@ -135,7 +135,7 @@ type Counter = (&'static str, &'static str, fn(&ToolFigures) -> u64);
 const COUNTERS: [Counter; 3] = [
     (
         "outlast_tasks_created_total",
-        "Tasks created by this process.",
+        "Tasks created by callers of this process, without children and what schedules create.",
         |tool| tool.created,
     ),
     (

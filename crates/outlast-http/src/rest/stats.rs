@@ -141,7 +141,7 @@ impl From<&Histogram> for TimesView {
 struct MinuteView {
     /// When it began.
     at: String,
-    /// Tasks created.
+    /// Tasks created by callers.
     created: u64,
     /// Tasks started for the first time.
     started: u64,
