@@ -158,11 +158,18 @@ impl Task {
 
     /// Makes a task whose time has come ready, or blocked if there is a reason.
     pub(super) fn make_ready(&mut self, now: Timestamp) -> Event {
-        self.requeue();
-        if self.state.blocked.is_empty() {
-            return self.bump(now, EventKind::Queued);
+        self.requeue_unless_blocked();
+        match self.state.phase {
+            Phase::Blocked => self.bump(now, EventKind::Blocked),
+            _ => self.bump(now, EventKind::Queued),
         }
-        self.state.phase = Phase::Blocked;
-        self.bump(now, EventKind::Blocked)
+    }
+
+    /// Its time has come: it is queued, or blocked if there is a reason.
+    pub(super) fn requeue_unless_blocked(&mut self) {
+        self.requeue();
+        if !self.state.blocked.is_empty() {
+            self.state.phase = Phase::Blocked;
+        }
     }
 }

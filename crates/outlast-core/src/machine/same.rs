@@ -49,7 +49,7 @@ impl Task {
             self.state.phase = Phase::Scheduled;
             self.state.run_at = Some(at);
         } else {
-            self.requeue();
+            self.requeue_unless_blocked();
         }
         self.state.updated_at = now;
         Some(self.bump(now, EventKind::Postponed { at }))

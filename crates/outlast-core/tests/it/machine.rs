@@ -12,6 +12,7 @@ use outlast_core::machine::{
     AttemptEnd, CancelMode, Cancelled, Consequence, Dependency, Due, JournalRefused, Rescue,
     Suspended,
 };
+use outlast_core::same::{Same, Then};
 use outlast_core::status::Phase;
 use outlast_core::task::{Awaiting, Lease, MAX_RETENTION};
 use outlast_core::testing::{Random, count, seed};
@@ -621,4 +622,27 @@ fn a_clock_that_jumps_delays_and_loses_nothing() {
     task.finish(&lease, done, back).unwrap();
     assert_eq!(task.state.finished_at, Some(back));
     assert_eq!(task.due_at(), back + task.spec.retention);
+}
+
+/// A debounced call that is put off for the last time still comes after what it was to come after.
+#[test]
+fn what_is_postponed_to_now_waits_for_its_dependencies() {
+    let now = Timestamp::from_millis(1_000_000);
+    let delay = Duration::from_secs(10);
+    let mut spec = TaskSpec::new("tool", RawJson::empty_object());
+    spec.after = vec![Dependency::success(task_id(1))];
+    spec.same = Some(Same {
+        key: "k".into(),
+        then: Then::Debounce {
+            delay,
+            at_most: Some(delay),
+        },
+    });
+    let newest = spec.clone();
+    let (mut task, _) = Task::create(Arc::new(spec), 1, now);
+    assert_eq!(task.state.phase, Phase::Scheduled);
+    task.postpone(&newest, now + delay).expect("not started");
+    assert_eq!(task.state.phase, Phase::Blocked);
+    task.dependency_ended(task_id(1), TaskStatus::Completed, now + delay);
+    assert_eq!(task.state.phase, Phase::Queued);
 }

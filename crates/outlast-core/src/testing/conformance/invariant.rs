@@ -64,7 +64,9 @@ fn check_record(task: &Task) {
             Phase::Scheduled => true,
             _ => state.blocked.is_empty(),
         },
-        "{id}: it is blocked for a reason"
+        "{id}: it is blocked for a reason, and {:?} because of {:?}",
+        state.phase,
+        state.blocked
     );
     assert!(
         task.due_at()
