@@ -470,6 +470,13 @@ impl Inner {
         }
     }
 
+    /// Deletes a record. Its names go with it: a task that gets the same id later is another one.
+    fn remove(&mut self, id: TaskId) {
+        self.tasks.remove(&id);
+        self.named.retain(|_, named| named.task != id);
+        self.same.retain(|_, task| *task != id);
+    }
+
     fn cancel(
         &mut self,
         id: TaskId,
@@ -839,7 +846,7 @@ impl Store for MemoryStore {
                 let parent = parent.map(|parent| &*parent.task);
                 kept.task.check_deletable(parent)?;
                 let version = kept.task.state.version;
-                inner.tasks.remove(&task);
+                inner.remove(task);
                 inner.notices.push(Notice::Changed { task, version });
             }
             Ok(finished)
@@ -877,7 +884,7 @@ impl Store for MemoryStore {
                     Due::Changed(_) => ticked.changed += 1,
                     Due::Delete => {
                         let version = task.state.version;
-                        inner.tasks.remove(&id);
+                        inner.remove(id);
                         inner.notices.push(Notice::Changed { task: id, version });
                         ticked.deleted += 1;
                     }
