@@ -117,7 +117,10 @@ impl Pair {
             // mean is no question for a store.
             Command::Create { task, .. } | Command::Spawn { task, .. }
                 if self.seen.contains(task)
-                    && matches!(self.model.get(task_id(*task)).await, Ok(None)) =>
+                    && matches!(
+                        (&self.model as &dyn Store).get(task_id(*task)).await,
+                        Ok(None)
+                    ) =>
             {
                 return Ok(self);
             }
