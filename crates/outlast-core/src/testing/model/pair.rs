@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::command::{self, Command, LEASE, TASKS, task_id, worker_id};
 use crate::clock::Clock;
@@ -170,7 +171,7 @@ impl Pair {
                         ..Reply::default()
                     }
                     .task(created.task),
-                    Err(error) => Reply::of(error),
+                    Err(error) => Reply::of(without_estimate(error)),
                 }
             }
             Command::Claim { by, limit } => match store.claim(&by.claim_by(), *limit).await {
@@ -246,7 +247,8 @@ impl Pair {
                 detached,
             } => {
                 let child = shape.spec(*task, now);
-                Reply::of(store.spawn(&lease(at), name, *hash, child, *detached).await)
+                let spawned = store.spawn(&lease(at), name, *hash, child, *detached).await;
+                Reply::of(spawned.map_err(without_estimate))
             }
             Command::Signal {
                 task,
@@ -430,4 +432,16 @@ fn same<T: PartialEq + Debug>(what: &str, model: &T, tested: &T) -> Result<(), S
     Err(format!(
         "{what} differ:\n  model:  {model:?}\n  tested: {tested:?}"
     ))
+}
+
+/// When to come back is each store's own estimate.
+fn without_estimate(error: Error) -> Error {
+    match error {
+        Error::QueueFull { key, max, .. } => Error::QueueFull {
+            key,
+            max,
+            retry_after: Duration::ZERO,
+        },
+        error => error,
+    }
 }
