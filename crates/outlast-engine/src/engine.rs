@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::changes::Listeners;
+use crate::declared::Declarations;
 use crate::figures::Meters;
 use crate::handle::Handle;
 use crate::heart::Heart;
@@ -69,7 +70,7 @@ pub(crate) struct Shared {
     /// When the heart looks again, in milliseconds by the store's clock.
     pub(crate) looks_at: AtomicI64,
     /// Limits over all tools, by owner.
-    pub(crate) order: Order,
+    order: RwLock<Order>,
     /// Who hears from tasks that run here for a waiting caller.
     pub(crate) observers: Observers,
     /// What is paused, as far as this process knows.
@@ -122,13 +123,13 @@ impl Shared {
     }
 
     /// Brings the store's rules to what the tools declare.
-    async fn declare_rules(&self) -> Result<(), outlast_core::Error> {
+    pub(crate) async fn declare_rules(&self) -> Result<(), outlast_core::Error> {
         let there = self.store.controls().await?;
-        let tools = self.tools();
+        let (tools, order) = (self.tools(), self.order());
         let declared = tools
             .iter()
             .map(|tool| (tool.name.as_str(), &tool.order))
-            .chain([(ALL_TOOLS, &self.order)]);
+            .chain([(ALL_TOOLS, &order)]);
         let changes = order::changes(&there, declared);
         let controls = if changes.is_empty() {
             there
@@ -148,6 +149,16 @@ impl Shared {
 
     pub(crate) fn set_tools(&self, tools: Tools) {
         *self.tools.write().expect("nothing panics under this lock") = tools;
+    }
+
+    /// Limits over all tools, by owner.
+    pub(crate) fn order(&self) -> Order {
+        let order = self.order.read().expect("nothing panics under this lock");
+        order.clone()
+    }
+
+    pub(crate) fn set_order(&self, order: Order) {
+        *self.order.write().expect("nothing panics under this lock") = order;
     }
 
     /// On what terms this worker claims.
@@ -369,10 +380,8 @@ impl EngineBuilder {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(self) -> Result<Engine, outlast_core::Error> {
-        self.order
-            .check(ALL_TOOLS)
-            .map_err(outlast_core::Error::Invalid)?;
-        let schedules = schedule::declared_by_server(self.schedules, &self.tools)?;
+        let declared = Declarations::check(&self.tools, self.order, self.schedules)?;
+        let (order, schedules) = declared.into_parts();
         let slots = Slots::new(self.settings.slots);
         let sinks = Sinks::start(self.sinks).map_err(|error| {
             outlast_core::Error::unavailable("cannot start the thread of a progress sink", error)
@@ -396,7 +405,7 @@ impl EngineBuilder {
             tools: RwLock::new(self.tools),
             store: self.store,
             state: self.state,
-            order: self.order,
+            order: RwLock::new(order),
             observers: Observers::default(),
             paused: RwLock::default(),
             settings: self.settings,

@@ -108,7 +108,7 @@ impl NewCall {
         let mut keys = Keys::default();
         order.add_keys(&tool.name, telling, &self.owner, &mut keys);
         shared
-            .order
+            .order()
             .add_keys(ALL_TOOLS, telling, &self.owner, &mut keys);
         let idempotency = self.key.map(|key| order.idempotency(key, telling));
         let delayed = self.delay.map(|delay| shared.store.clock().now() + delay);

@@ -105,7 +105,7 @@ pub use outlast_mcp::Root;
 pub use outlast_mcp::offer::{CacheScope, CompletionRequest, RequestCx, ResourceContents};
 pub use reply::Reply;
 pub use sample::{Sample, SampleRequest, Sampled};
-pub use server::{RunningServer, Server};
+pub use server::{Reloaded, RunningServer, Server};
 pub use settings::{Listen, LogLevel, Settings, StdioMode, StoreUrl, Synchronous};
 pub use state::State;
 

@@ -45,6 +45,7 @@ pub(crate) struct Outlast {
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     Serve(Box<serve::Serve>),
+    Dev(Box<serve::Dev>),
     Worker(Box<serve::Work>),
     Init(init::Init),
     Check(check::Check),
@@ -63,6 +64,7 @@ impl Outlast {
     pub(crate) fn run(self) -> ExitCode {
         match self.subcommand {
             Subcommands::Serve(serve) => serve.run(),
+            Subcommands::Dev(dev) => dev.run(),
             Subcommands::Worker(worker) => worker.run(),
             Subcommands::Init(init) => init.run(),
             Subcommands::Check(check) => check.run(),
@@ -76,4 +78,13 @@ impl Outlast {
             Subcommands::Token(token) => token.run(),
         }
     }
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -1,10 +1,13 @@
-//! `outlast serve`: the tools of a configuration file as a server.
+//! `outlast serve`, `outlast dev` and `outlast worker`: the tools of a configuration file as a server.
 //!
 //! The file is the lowest layer: flags win over the environment, and that over the file. With
 //! `--stdio` this process is a bridge to the one server of the store, and a changed file is a reason
 //! for that server to make room for a new one.
+//!
+//! On SIGHUP, and under `dev` when the file changes, the file is read anew: see
+//! [`outlast::RunningServer::reload`] for what becomes of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,10 +18,14 @@ use outlast_cli::config::{FILE_NAME, FileConfig, ServerConfig};
 
 use super::USAGE;
 
-/// Serve the tools of a configuration file.
+/// Serve the tools of a configuration file
+///
+/// SIGHUP reads the file anew: tools, schedules, limits and the defaults of tools change, tasks that
+/// run go on, and clients are told. A file that is wrong changes nothing. Other settings need a restart,
+/// and the log names those that have changed.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The configuration file.
+    /// The configuration file
     #[arg(long, short, env = "OUTLAST_CONFIG", value_name = "FILE", default_value = FILE_NAME)]
     config: PathBuf,
 
@@ -26,71 +33,115 @@ pub(crate) struct Serve {
     settings: Settings,
 }
 
-/// Run the tools of a configuration file for servers elsewhere: a store that is shared is needed
-/// (--store redis://HOST), and any number of workers may run.
+/// Serve a configuration file while you write it
+///
+/// As `serve`, and the file is read anew as soon as it changes. Tasks that run go on, clients are told of
+/// changed lists, and a file that is wrong changes nothing and is explained here.
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// The configuration file
+    #[arg(env = "OUTLAST_CONFIG", default_value = FILE_NAME)]
+    file: PathBuf,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Run the tools of a configuration file for servers elsewhere
+///
+/// Needs a store that is shared (--store redis://HOST); any number of workers may run. SIGHUP reads the
+/// file anew, as for `serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Work {
     #[command(flatten)]
     serve: Serve,
 }
 
+/// How a file is served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Serve,
+    Dev,
+    Worker,
+}
+
 impl Work {
     pub(super) fn run(self) -> ExitCode {
-        self.serve.run_as(true)
+        run_as(How::Worker, &self.serve.config, self.serve.settings)
     }
 }
 
 impl Serve {
     pub(super) fn run(self) -> ExitCode {
-        self.run_as(false)
-    }
-
-    fn run_as(self, worker: bool) -> ExitCode {
-        match self.serve(worker) {
-            Ok(code) => code,
-            Err(sentence) => {
-                eprintln!("{sentence}");
-                ExitCode::from(USAGE)
-            }
-        }
-    }
-
-    fn serve(self, worker: bool) -> Result<ExitCode, String> {
-        let config = FileConfig::load(&self.config).map_err(|error| error.to_string())?;
-        if config.tools.is_empty() {
-            eprintln!("warning: {} has no tools", self.config.display());
-        }
-        let server = server(config, &self.settings)?;
-        let runtime = tokio::runtime::Runtime::new()
-            .map_err(|error| format!("the server cannot be started: {error}"))?;
-        let ended = runtime.block_on(async {
-            if worker {
-                server.work_with(self.settings).await
-            } else {
-                server.run_with(self.settings).await
-            }
-        });
-        Ok(match ended {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{error}");
-                ExitCode::FAILURE
-            }
-        })
+        run_as(How::Serve, &self.config, self.settings)
     }
 }
 
-/// The server that a file describes, `settings` being what is said above it.
-fn server(config: FileConfig, settings: &Settings) -> Result<Server, String> {
-    // Two folders without a name in their files must not share a store.
-    let by_folder = || {
-        config
-            .folder
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-    };
-    let name = config.server.name.clone().or_else(by_folder);
-    let mut server = Server::new(name.unwrap_or_else(|| "outlast".to_owned()))
+impl Dev {
+    pub(super) fn run(self) -> ExitCode {
+        run_as(How::Dev, &self.file, self.settings)
+    }
+}
+
+fn run_as(how: How, file: &Path, settings: Settings) -> ExitCode {
+    match serve(how, file, settings) {
+        Ok(code) => code,
+        Err(sentence) => {
+            eprintln!("{sentence}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn serve(how: How, file: &Path, settings: Settings) -> Result<ExitCode, String> {
+    let config = FileConfig::load(file).map_err(|error| error.to_string())?;
+    if config.tools.is_empty() {
+        eprintln!("warning: {} has no tools", file.display());
+    }
+    let (described, own) = (described_by(&config)?, settings.clone());
+    let database = described.database_with(&settings);
+    let database = database.map_err(|error| error.to_string())?;
+    let launcher = Launcher::this_program()
+        .map_err(|error| format!("cannot tell which program this is: {error}"))?;
+    let runs = Runs::new(runs::beside(&database), launcher);
+    let server = with_tools(described, config, &settings, &runs);
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let (source, kept) = (absolute.clone(), Arc::clone(&runs));
+    let mut server = server
+        .background(move |handle| {
+            let runs = Arc::clone(&runs);
+            async move { runs.sweep_forever(handle.side()).await }
+        })
+        .stdio_command(stdio_command(&absolute, &settings))
+        .reload_from(move || {
+            let config = FileConfig::load(&source).map_err(|error| error.to_string())?;
+            Ok(with_tools(described_by(&config)?, config, &own, &kept))
+        });
+    if how == How::Dev {
+        server = server.reload_on_change(&absolute);
+        eprintln!("{}: read again when it changes", absolute.display());
+    }
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| format!("the server cannot be started: {error}"))?;
+    let ended = runtime.block_on(async {
+        if how == How::Worker {
+            server.work_with(settings).await
+        } else {
+            server.run_with(settings).await
+        }
+    });
+    Ok(match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// The server of a file, without its tools.
+fn described_by(config: &FileConfig) -> Result<Server, String> {
+    let mut server = Server::new(config.server.name_in(&config.folder))
         .version(env!("CARGO_PKG_VERSION"))
         .settings(Settings {
             auth: config.auth.clone(),
@@ -104,13 +155,11 @@ fn server(config: FileConfig, settings: &Settings) -> Result<Server, String> {
     if let Some(instructions) = &config.server.instructions {
         server = server.instructions(instructions);
     }
-    let launcher = Launcher::this_program()
-        .map_err(|error| format!("cannot tell which program this is: {error}"))?;
-    let database = server
-        .database_with(settings)
-        .map_err(|error| error.to_string())?;
-    let runs = Runs::new(runs::beside(&database), launcher);
+    Ok(server)
+}
 
+/// `server` with the tools and schedules of its file, `settings` being what is said above it.
+fn with_tools(server: Server, config: FileConfig, settings: &Settings, runs: &Arc<Runs>) -> Server {
     let usual = Defaults::default();
     let defaults = Defaults {
         task: settings.task.or(config.server.task).unwrap_or(usual.task),
@@ -122,12 +171,22 @@ fn server(config: FileConfig, settings: &Settings) -> Result<Server, String> {
     let tools = config
         .tools
         .into_iter()
-        .map(|command| tool(command, defaults, &runs));
-    let server = server.tools(tools).schedules(config.schedules);
-    Ok(server.background(move |handle| {
-        let runs = Arc::clone(&runs);
-        async move { runs.sweep_forever(handle.side()).await }
-    }))
+        .map(|command| tool(command, defaults, runs));
+    server.tools(tools).schedules(config.schedules)
+}
+
+/// What a client starts to speak with this server on standard input and output.
+fn stdio_command(file: &Path, settings: &Settings) -> String {
+    let mut words = vec!["outlast".to_owned(), "serve".to_owned()];
+    words.extend(["--config".to_owned(), file.display().to_string()]);
+    // A Redis may have its password in its address, which is not printed.
+    let store = settings.store.as_ref().map(ToString::to_string);
+    if let Some(store) = store.filter(|store| store.starts_with("sqlite:")) {
+        words.extend(["--store".to_owned(), store]);
+    }
+    words.push("--stdio".to_owned());
+    let quoted = words.iter().map(|word| super::quoted(word));
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 /// The file's settings as the server takes them.

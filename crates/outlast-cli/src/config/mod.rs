@@ -80,6 +80,42 @@ impl FileConfig {
         Self::parse(path, folder, &text)
     }
 
+    /// Reads `[server]` of a file and nothing else: what a program needs that only wants to find the server,
+    /// which may run although the rest of the file has become wrong.
+    ///
+    /// # Errors
+    /// As [`FileConfig::load`], for this table.
+    pub fn load_server(path: &Path) -> Result<ServerConfig, ConfigError> {
+        let read = |source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let absolute = std::path::absolute(path).map_err(read)?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        let problems = Problems::new(&text);
+        let mut server = match DeTable::parse(&text) {
+            Ok(document) => {
+                let root = Section::free(String::new(), 0..0, document.get_ref(), &problems);
+                server::read(&root, folder)
+            }
+            Err(error) => {
+                let message = format!("not TOML: {}", error.message().replace('\n', "; "));
+                problems.note(error.span().unwrap_or_default(), "", message);
+                ServerConfig::default()
+            }
+        };
+        let problems = problems.into_sorted();
+        if !problems.is_empty() {
+            return Err(ConfigError::Invalid {
+                path: path.to_owned(),
+                problems,
+            });
+        }
+        server.name = Some(server.name_in(folder));
+        Ok(server)
+    }
+
     /// Reads the text of a file. `path` names it in messages, and relative paths in it refer to
     /// `folder`.
     ///

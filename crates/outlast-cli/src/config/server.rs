@@ -106,6 +106,16 @@ pub struct ServerConfig {
     pub log_level: Option<&'static str>,
 }
 
+impl ServerConfig {
+    /// The server's name: by its folder where the file names none, so that two folders do not share a store.
+    #[must_use]
+    pub fn name_in(&self, folder: &Path) -> String {
+        let by_folder = || Some(folder.file_name()?.to_string_lossy().into_owned());
+        let name = self.name.clone().or_else(by_folder);
+        name.unwrap_or_else(|| "outlast".to_owned())
+    }
+}
+
 /// Reads `[server]`; an absent table is one without keys.
 pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
     let Some((span, table)) = root.table("server") else {

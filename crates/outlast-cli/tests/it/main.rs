@@ -4,6 +4,7 @@
 
 mod cli;
 mod client;
+mod reload;
 mod rig;
 mod schedules;
 mod secrets;

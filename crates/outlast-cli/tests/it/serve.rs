@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -10,6 +11,7 @@ use crate::rig::{Rig, eventually, outlast};
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) url: String,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -18,24 +20,45 @@ impl Server {
     }
 
     pub(crate) fn start_at(rig: &Rig, address: &str) -> Self {
+        Self::start_as(rig, &["serve", "--listen", address])
+    }
+
+    pub(crate) fn start_as(rig: &Rig, arguments: &[&str]) -> Self {
         let mut child = Command::new(outlast())
-            .args(["serve", "--listen", address])
+            .args(arguments)
             .current_dir(rig.file(""))
+            .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-        let url = said
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let mut lines = lines.map_while(Result::ok);
+        let heard = |line: &String| said.lock().unwrap().push(line.clone());
+        let url = lines
             .by_ref()
-            .map(|line| line.unwrap())
+            .inspect(heard)
             .find_map(|line| {
                 line.split_once("listening on ")
                     .map(|(_, url)| url.to_owned())
             })
             .expect("the server says where it listens");
         // Whatever it says later must not find a closed pipe.
-        std::thread::spawn(move || said.for_each(drop));
-        Self { child, url }
+        let later = Arc::clone(&said);
+        std::thread::spawn(move || lines.for_each(|line| later.lock().unwrap().push(line)));
+        Self { child, url, said }
+    }
+
+    /// The lines it has said so far that have `part` in them.
+    pub(crate) fn said(&self, part: &str) -> Vec<String> {
+        let said = self.said.lock().unwrap();
+        let lines = said.iter().filter(|line| line.contains(part));
+        lines.cloned().collect()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 }
 
@@ -86,7 +109,35 @@ async fn the_sample_does_its_job_and_leaves_nothing() {
         (std::fs::read_dir(&runs).unwrap().count() == 0).then_some(())
     })
     .await;
-    let pid = Pid::from_raw(i32::try_from(server.child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    server.signal(Signal::TERM);
     assert_eq!(server.child.wait().unwrap().code(), Some(0), "a clean stop");
+}
+
+#[tokio::test]
+async fn the_start_says_where_everything_is() {
+    let rig = Rig::new();
+    std::fs::write(
+        rig.file("outlast.toml"),
+        "[server]\nstore = \"sqlite:a.db\"\n",
+    )
+    .unwrap();
+    let server = Server::start(&rig);
+    let base = server.url.strip_suffix("/mcp").unwrap().to_owned();
+    let host = base.strip_prefix("http://").unwrap();
+    let file = std::path::absolute(rig.file("outlast.toml")).unwrap();
+    for line in [
+        format!("  dashboard  {base}/"),
+        format!("  REST       {base}/tasks, described at {base}/openapi.json"),
+        format!("  WebSocket  ws://{host}/ws"),
+        format!(
+            "  stdio      outlast serve --config {} --stdio",
+            file.display()
+        ),
+    ] {
+        eventually(&line, || (!server.said(&line).is_empty()).then_some(())).await;
+    }
+    eventually("the store", || {
+        (!server.said("a.db").is_empty()).then_some(())
+    })
+    .await;
 }

@@ -69,6 +69,24 @@ pub(crate) struct Snapshot {
     pub(crate) has_completions: bool,
 }
 
+impl Snapshot {
+    /// The revisions of what comes in the place of this: a list that reads as before has not changed,
+    /// whatever runs behind it.
+    fn revisions_of(&self, next: &Self) -> Revisions {
+        let count = |before: u64, same: bool| before + u64::from(!same);
+        let resources = self.resource_pages == next.resource_pages
+            && self.template_pages == next.template_pages;
+        Revisions {
+            tools: count(self.revisions.tools, self.tool_pages == next.tool_pages),
+            prompts: count(
+                self.revisions.prompts,
+                self.prompt_pages == next.prompt_pages,
+            ),
+            resources: count(self.revisions.resources, resources),
+        }
+    }
+}
+
 impl Default for Catalog {
     fn default() -> Self {
         Self(Arc::new(Shared {
@@ -93,6 +111,7 @@ impl Catalog {
             prompts: BTreeMap::new(),
             resources: Resources::default(),
             changed: Revisions::default(),
+            replaced: false,
         };
         catalog.publish(None, changes);
         catalog
@@ -126,12 +145,13 @@ impl Catalog {
             prompts: before.prompts.clone(),
             resources: before.resources.clone(),
             changed: Revisions::default(),
+            replaced: false,
         };
         let result = change(&mut changes)?;
         if let Some(server) = server.as_ref() {
             server.config.helpers.check(&changes.tools)?;
         }
-        if changes.changed != Revisions::default() {
+        if changes.replaced || changes.changed != Revisions::default() {
             self.publish(server.as_ref(), changes);
         }
         Ok(result)
@@ -172,6 +192,7 @@ impl Catalog {
             prompts: now.prompts.clone(),
             resources: now.resources.clone(),
             changed: Revisions::default(),
+            replaced: false,
         };
         let attached = server.insert(Attached {
             engine: engine.downgrade(),
@@ -190,6 +211,7 @@ impl Catalog {
             prompts,
             mut resources,
             changed,
+            replaced,
         } = changes;
         if tools.iter().any(|tool| tool.task != TaskSupport::Forbidden) {
             for template in tasks::templates() {
@@ -199,7 +221,7 @@ impl Catalog {
         }
         let completes = prompts.values().any(|prompt| prompt.completes)
             || resources.templates.values().any(|one| one.completes);
-        let next = Snapshot {
+        let mut next = Snapshot {
             tool_pages: ToolPages::new(&tools, config),
             prompt_pages: Pages::new(
                 "prompt",
@@ -235,6 +257,9 @@ impl Catalog {
             prompts,
             resources,
         };
+        if replaced {
+            next.revisions = before.revisions_of(&next);
+        }
         // The worker first: what can be called can be run.
         if let Some(engine) = server.and_then(|server| server.engine.upgrade()) {
             engine.set_tools(next.tools.clone());
@@ -261,9 +286,21 @@ pub struct Changes {
     prompts: BTreeMap<String, Arc<Prompt>>,
     resources: Resources,
     changed: Revisions,
+    /// Everything is new; what has changed is found out by comparing.
+    replaced: bool,
 }
 
 impl Changes {
+    /// Takes everything that `other` offers in the place of what is offered here. Clients are told of the
+    /// lists that read differently then, and of no others.
+    pub fn replace_by(&mut self, other: &Catalog) {
+        let other = other.current();
+        self.tools = other.tools.clone();
+        self.prompts = other.prompts.clone();
+        self.resources = other.resources.clone();
+        self.replaced = true;
+    }
+
     /// Adds a tool.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::jsonrpc::RpcError;
 use crate::protocol::Version;
 
 /// A list in the words of every version.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub(crate) struct Pages {
     /// What the entries are, so that a cursor of one list is none of another.
     kind: &'static str,

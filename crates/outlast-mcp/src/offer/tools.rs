@@ -41,7 +41,7 @@ impl Audience {
 }
 
 /// The lists of tools.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub(crate) struct ToolPages {
     /// For each audience, in the order of [`Audience::all`].
     lists: [Pages; 4],

@@ -79,6 +79,14 @@ impl Catalog {
         }
     }
 
+    /// A catalogue of nothing, for handlers that are given the same states.
+    pub(crate) fn empty(&self, defaults: Defaults) -> Self {
+        Self {
+            states: Arc::clone(&self.states),
+            ..Self::new(defaults, HashSet::new())
+        }
+    }
+
     /// This catalogue as a mounted server adds to it.
     pub(crate) fn mounted(
         &self,

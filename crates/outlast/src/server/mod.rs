@@ -4,6 +4,7 @@ mod connections;
 mod lifespan;
 mod mount;
 mod parts;
+mod reload;
 mod run;
 mod running;
 mod secret_key;
@@ -32,6 +33,7 @@ use self::mount::Mount;
 
 pub(crate) use lifespan::Stops;
 pub(crate) use mount::mounted_uri;
+pub use reload::Reloaded;
 pub use running::RunningServer;
 pub(crate) use socket::socket_path;
 pub(crate) use socket::{beside, connect};
@@ -82,6 +84,10 @@ pub struct Server {
     schedules: Vec<NewSchedule>,
     progress_sinks: Vec<Arc<dyn ProgressSink>>,
     authenticators: Vec<Arc<dyn Authenticator>>,
+    /// What its run was told, which stands above its own settings.
+    told: Settings,
+    source: Option<reload::Source>,
+    stdio_command: Option<String>,
 }
 
 /// What a server in process is made of.
@@ -120,6 +126,9 @@ impl Server {
             schedules: Vec::new(),
             progress_sinks: Vec::new(),
             authenticators: Vec::new(),
+            told: Settings::default(),
+            source: None,
+            stdio_command: None,
         }
     }
 
@@ -393,6 +402,13 @@ impl Server {
         self
     }
 
+    /// The command line that a client starts to speak with this server on standard input and output, for
+    /// people: it is printed at the start.
+    pub fn stdio_command(mut self, command: impl Into<String>) -> Self {
+        self.stdio_command = Some(command.into());
+        self
+    }
+
     /// Does `work` beside the server: from its start, when what an earlier process left has been taken
     /// up, until it stops; then the future is dropped. A bridge does no work.
     pub fn background<F, Fut>(mut self, work: F) -> Self
@@ -434,6 +450,15 @@ impl Server {
     /// What is offered, with the defaults of `settings`, all of what it needs being there.
     fn settle(&self, settings: &Settings) -> Result<Catalog, StartError> {
         let catalog = Catalog::new(Defaults::of(settings), self.states.clone());
+        self.settle_with(catalog, settings)
+    }
+
+    /// What is offered in the place of what a running server offers in `there`, with the states of that one.
+    fn settle_in(&self, settings: &Settings, there: &Catalog) -> Result<Catalog, StartError> {
+        self.settle_with(there.empty(Defaults::of(settings)), settings)
+    }
+
+    fn settle_with(&self, catalog: Catalog, settings: &Settings) -> Result<Catalog, StartError> {
         let catalog = catalog.with_layers(&self.layers);
         self.add_to(&catalog, settings, &[])?;
         settings

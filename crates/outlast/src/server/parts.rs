@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outlast_engine::{Engine, TaskSupport};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::Connections;
+use super::reload::Served;
 use super::running::RunningServer;
 use super::secret_key;
 use super::socket::{self, Door};
@@ -47,14 +48,7 @@ impl Server {
     /// The store's file, with every link in its path resolved as far as it exists; for a store that is
     /// no file, the place of what stands beside it on this machine.
     pub(crate) fn database(&self, settings: &Settings) -> Result<PathBuf, StartError> {
-        let path = match &settings.store {
-            Some(store) => match store.at() {
-                StoreAt::Sqlite(path) => path.clone(),
-                StoreAt::Redis(address) => beside_store(&self.name, address)?,
-            },
-            None => usual_store(&self.name)?,
-        };
-        let path = std::path::absolute(&path).unwrap_or(path);
+        let path = self.place(settings)?;
         if let Ok(real) = path.canonicalize() {
             return Ok(real);
         }
@@ -67,6 +61,28 @@ impl Server {
         make_folder(folder)?;
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         Ok(folder.join(name))
+    }
+
+    /// The store's file as it is named, or the place beside it.
+    fn place(&self, settings: &Settings) -> Result<PathBuf, StartError> {
+        let path = match &settings.store {
+            Some(store) => match store.at() {
+                StoreAt::Sqlite(path) => path.clone(),
+                StoreAt::Redis(address) => beside_store(&self.name, address)?,
+            },
+            None => usual_store(&self.name)?,
+        };
+        Ok(std::path::absolute(&path).unwrap_or(path))
+    }
+
+    /// Where the socket of a server with `settings` over its own is while it runs on this machine. Nothing
+    /// is made.
+    ///
+    /// # Errors
+    /// No path is known; the sentence says what to do.
+    pub fn socket_with(&self, settings: &Settings) -> Result<PathBuf, StartError> {
+        let place = self.place(&settings.clone().over(self.settings.clone()))?;
+        Ok(socket::socket_path(&place.canonicalize().unwrap_or(place)))
     }
 
     /// What this server is made from.
@@ -160,6 +176,7 @@ impl Server {
         state.insert(catalog.clone());
         let tools = catalog.offer().tools();
         let key = secret_key::load(&database, &*store, tools.have_secrets()).await?;
+        let served = Served::new(self, settings, key.is_some());
         let mut engine = Engine::builder(Arc::clone(&store))
             .tools(tools)
             .order(self.order.clone())
@@ -183,13 +200,14 @@ impl Server {
         let offer = catalog.offer().clone();
         let mcp = outlast_mcp::Server::with_catalog(handle, offer, config).await?;
 
+        let identity = Arc::new(Mutex::new(self.identity(settings)));
         let closing = CancellationToken::new();
         let handover = CancellationToken::new();
         let connections = Connections::new();
         let tasks = TaskTracker::new();
         let door = Door {
             mcp: mcp.clone(),
-            identity: self.identity(settings),
+            identity: Arc::clone(&identity),
             connections: connections.clone(),
             closing: closing.clone(),
             handover: handover.clone(),
@@ -251,6 +269,9 @@ impl Server {
             handover,
             connections,
             tasks,
+            told: self.told.clone(),
+            served: Mutex::new(served),
+            identity,
             stops: Stops::default(),
         })
     }
@@ -346,7 +367,7 @@ fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
 }
 
 /// Refuses a default tool that `POST /tasks` could never call.
-fn check_default_tool(catalog: &Catalog, settings: &Settings) -> Result<(), StartError> {
+pub(super) fn check_default_tool(catalog: &Catalog, settings: &Settings) -> Result<(), StartError> {
     let Some(name) = &settings.default_tool else {
         return Ok(());
     };

@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Server;
 use super::parts::{Origin, SHUTDOWN_GRACE};
+use super::reload::Reloads;
 use super::running::RunningServer;
 use crate::bridge::{self, Stage};
 use crate::error::StartError;
@@ -64,7 +65,8 @@ impl Server {
     ///
     /// # Panics
     /// As [`Server::run`].
-    pub async fn run_with(self, settings: Settings) -> Result<()> {
+    pub async fn run_with(mut self, settings: Settings) -> Result<()> {
+        self.told = settings.clone();
         let settings = settings.over(self.settings.clone());
         start_log(settings.log_level.unwrap_or(LogLevel::Info));
         match self.run_as_told(&settings).await {
@@ -89,7 +91,8 @@ impl Server {
     ///
     /// # Panics
     /// As [`Server::run`].
-    pub async fn work_with(self, settings: Settings) -> Result<()> {
+    pub async fn work_with(mut self, settings: Settings) -> Result<()> {
+        self.told = settings.clone();
         let settings = settings.over(self.settings.clone());
         start_log(settings.log_level.unwrap_or(LogLevel::Info));
         match self.run_worker(&settings).await {
@@ -111,7 +114,8 @@ impl Server {
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time.
-    pub async fn start(self, settings: Settings) -> Result<RunningServer, StartError> {
+    pub async fn start(mut self, settings: Settings) -> Result<RunningServer, StartError> {
+        self.told = settings.clone();
         let settings = settings.over(self.settings.clone());
         let listen = settings.listen.clone();
         self.assemble(&settings, listen, Origin::Owner).await
@@ -159,11 +163,11 @@ impl Server {
     }
 
     async fn run_http(&self, settings: &Settings) -> Result<Result<()>, StartError> {
-        let mut signals = Signals::listen()?;
+        let (mut signals, mut reloads) = (Signals::listen()?, Reloads::listen(self)?);
         let listen = settings.listen.clone().unwrap_or_else(Listen::usual);
         let running = self.assemble(settings, Some(listen), Origin::Owner).await?;
         self.announce(&running);
-        signals.next().await;
+        told_to_end(&mut signals, &mut reloads, &running).await;
         Ok(stop(running, grace(settings), signals).await)
     }
 
@@ -175,21 +179,22 @@ impl Server {
                  (a SQLite file has one server, which runs its tools itself)",
             ));
         }
-        let mut signals = Signals::listen()?;
+        let (mut signals, mut reloads) = (Signals::listen()?, Reloads::listen(self)?);
         let running = self.assemble(settings, None, Origin::Owner).await?;
         eprintln!("{}: working", self.name);
         self.announce(&running);
-        signals.next().await;
+        told_to_end(&mut signals, &mut reloads, &running).await;
         Ok(stop(running, grace(settings), signals).await)
     }
 
     async fn run_detached(&self, settings: &Settings) -> Result<Result<()>, StartError> {
-        let mut signals = Signals::listen()?;
+        let (mut signals, mut reloads) = (Signals::listen()?, Reloads::listen(self)?);
         let listen = settings.listen.clone();
         let running = self.assemble(settings, listen, Origin::Bridge).await?;
         self.announce(&running);
         let grace = tokio::select! {
             () = signals.next() => grace(settings),
+            () = reloads.serve(&running) => grace(settings),
             () = running.asked_to_hand_over() => grace(settings).min(HANDOVER_GRACE),
             () = running.unneeded(settings.idle_exit.unwrap_or(IDLE_EXIT)) => {
                 tracing::info!("ending: no clients and no unfinished tasks");
@@ -202,7 +207,7 @@ impl Server {
     }
 
     async fn run_inline(&self, settings: &Settings) -> Result<Result<()>, StartError> {
-        let mut signals = Signals::listen()?;
+        let (mut signals, mut reloads) = (Signals::listen()?, Reloads::listen(self)?);
         let protocol = take_standard_output()?;
         let listen = settings.listen.clone();
         let running = self.assemble(settings, listen, Origin::Owner).await?;
@@ -218,7 +223,7 @@ impl Server {
                     }
                     true
                 }
-                () = signals.next() => {
+                () = told_to_end(&mut signals, &mut reloads, &running) => {
                     // Open requests and subscriptions get their last words before the stream ends.
                     running.mcp.stop();
                     let _ = tokio::time::timeout(LAST_WORDS, served).await;
@@ -234,15 +239,29 @@ impl Server {
         Ok(stopped)
     }
 
+    /// Says where the server is reached, on standard error: a stream of the protocol carries nothing else.
+    /// The line with the address of MCP is for programs too, and comes first.
     fn announce(&self, running: &RunningServer) {
+        let Some(address) = running.local_addr() else {
+            if let Some(path) = &running.unix_path {
+                eprintln!("{}: listening on unix:{}", self.name, path.display());
+            }
+            eprintln!("{}: tasks are kept in {}", self.name, running.location);
+            return;
+        };
         for address in &running.addresses {
             let path = &running.mcp_path;
             eprintln!("{}: listening on http://{address}{path}", self.name);
         }
-        if let Some(path) = &running.unix_path {
-            eprintln!("{}: listening on unix:{}", self.name, path.display());
+        eprintln!("  dashboard  http://{address}/");
+        eprintln!(
+            "  REST       http://{address}/tasks, described at http://{address}/openapi.json"
+        );
+        eprintln!("  WebSocket  ws://{address}/ws");
+        if let Some(command) = &self.stdio_command {
+            eprintln!("  stdio      {command}");
         }
-        eprintln!("{}: tasks are kept in {}", self.name, running.location);
+        eprintln!("  store      {}", running.location);
     }
 }
 
@@ -260,6 +279,14 @@ impl RunningServer {
 
 fn grace(settings: &Settings) -> Duration {
     settings.shutdown_grace.unwrap_or(SHUTDOWN_GRACE)
+}
+
+/// Reloads as it is asked for, until it is time to end.
+async fn told_to_end(signals: &mut Signals, reloads: &mut Reloads, running: &RunningServer) {
+    tokio::select! {
+        () = signals.next() => {}
+        () = reloads.serve(running) => {}
+    }
 }
 
 /// Stops cleanly, unless a second signal says that it has to be at once.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use outlast_core::Principal;
@@ -12,7 +13,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Stops;
 use super::connections::Connections;
+use super::reload::{Served, SharedIdentity};
 use crate::offer::Catalog;
+use crate::settings::Settings;
 
 /// How much may be under way on an in-process connection before its writer waits.
 const BUFFER: usize = 64 * 1024;
@@ -43,6 +46,11 @@ pub struct RunningServer {
     pub(super) handover: CancellationToken,
     pub(super) connections: Connections,
     pub(super) tasks: TaskTracker,
+    /// What it was told at the start, above the server's own settings.
+    pub(super) told: Settings,
+    /// What it was started with.
+    pub(super) served: Mutex<Served>,
+    pub(super) identity: SharedIdentity,
     /// What is to be taken down after the last handler.
     pub(super) stops: Stops,
 }

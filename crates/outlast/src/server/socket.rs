@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use outlast_core::Principal;
@@ -18,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::Connections;
-use crate::bridge::{Identity, Verdict, Welcome, read_greeting};
+use super::reload::SharedIdentity;
+use crate::bridge::{Verdict, Welcome, read_greeting};
 
 /// The longest greeting; a longer first line is a message.
 const GREETING_LIMIT: u64 = 16 * 1024;
@@ -86,7 +88,7 @@ pub(super) fn with_short_path<T>(
 /// What serving the socket needs.
 pub(crate) struct Door {
     pub(crate) mcp: outlast_mcp::Server,
-    pub(crate) identity: Identity,
+    pub(super) identity: SharedIdentity,
     pub(crate) connections: Connections,
     /// No new connections.
     pub(crate) closing: CancellationToken,
@@ -142,7 +144,12 @@ impl Door {
                 .serve_lines(Principal::operator(), input, output)
                 .await;
         };
-        let verdict = self.identity.judge(&greeting);
+        let verdict = {
+            let identity = self.identity.lock();
+            identity
+                .unwrap_or_else(PoisonError::into_inner)
+                .judge(&greeting)
+        };
         let hands_over = verdict != Verdict::Same && self.yields;
         let note = match verdict {
             Verdict::Same => None,

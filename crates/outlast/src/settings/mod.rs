@@ -221,6 +221,66 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The names of the fields in which these settings differ from `other`.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        // A new field is missed by no reload: the compiler asks for it here.
+        let Self {
+            listen,
+            stdio,
+            store,
+            synchronous,
+            task,
+            retention,
+            detach_after,
+            heartbeat,
+            helpers,
+            concurrency,
+            shutdown_grace,
+            idle_exit,
+            allowed_hosts,
+            allowed_origins,
+            mcp_path,
+            public_url,
+            default_tool,
+            max_connections,
+            max_sessions,
+            max_streams,
+            allow_unauthenticated,
+            auth,
+            log_level,
+        } = self;
+        let fields = [
+            ("listen", *listen != other.listen),
+            ("stdio", *stdio != other.stdio),
+            ("store", *store != other.store),
+            ("synchronous", *synchronous != other.synchronous),
+            ("task", *task != other.task),
+            ("retention", *retention != other.retention),
+            ("detach_after", *detach_after != other.detach_after),
+            ("heartbeat", *heartbeat != other.heartbeat),
+            ("helpers", *helpers != other.helpers),
+            ("concurrency", *concurrency != other.concurrency),
+            ("shutdown_grace", *shutdown_grace != other.shutdown_grace),
+            ("idle_exit", *idle_exit != other.idle_exit),
+            ("allowed_hosts", *allowed_hosts != other.allowed_hosts),
+            ("allowed_origins", *allowed_origins != other.allowed_origins),
+            ("mcp_path", *mcp_path != other.mcp_path),
+            ("public_url", *public_url != other.public_url),
+            ("default_tool", *default_tool != other.default_tool),
+            ("max_connections", *max_connections != other.max_connections),
+            ("max_sessions", *max_sessions != other.max_sessions),
+            ("max_streams", *max_streams != other.max_streams),
+            (
+                "allow_unauthenticated",
+                *allow_unauthenticated != other.allow_unauthenticated,
+            ),
+            ("auth", *auth != other.auth),
+            ("log_level", *log_level != other.log_level),
+        ];
+        let differ = fields.into_iter().filter(|(_, differs)| *differs);
+        differ.map(|(name, _)| name).collect()
+    }
+
     /// These settings where they say something, else those of `lower`.
     #[must_use]
     pub fn over(self, lower: Self) -> Self {

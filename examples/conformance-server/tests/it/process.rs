@@ -24,7 +24,7 @@ fn a_signal_ends_it_cleanly() {
         assert!(!place.file("tasks.db.sock").exists());
         let mut said = String::new();
         server.stderr.read_to_string(&mut said).unwrap();
-        assert!(said.contains("tasks are kept in"), "{said}");
+        assert!(said.contains("store "), "{said}");
     }
 }
 

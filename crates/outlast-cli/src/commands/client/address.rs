@@ -1,13 +1,15 @@
 //! Which server is meant, and the connection to it.
 //!
 //! Said on the command line, it is that one and no other. Said by nobody, it is the server on this
-//! machine: the one of the store that the configuration file in this folder names, through the
-//! store's socket, where tasks can be listed; else the address for HTTP.
+//! machine: the one that the configuration file in this folder describes, through its store's socket, where
+//! tasks can be listed; else the address for HTTP. Of the file only `[server]` is read: a server goes on
+//! while somebody is at work on the rest.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use outlast_cli::config::{FILE_NAME, FileConfig};
+use outlast::{Server, Settings};
+use outlast_cli::config::{FILE_NAME, FileConfig, ServerConfig};
 use outlast_mcp::client::{Client, ClientBuilder, ClientError, Protocol, Target};
 
 use super::bar::Bar;
@@ -155,22 +157,30 @@ impl Address {
         }
         let file = self.config.clone().unwrap_or_else(|| FILE_NAME.into());
         let mut targets = Vec::new();
-        let mut listen = None;
+        let mut server = ServerConfig::default();
         if self.config.is_some() || file.exists() {
-            let config =
-                FileConfig::load(&file).map_err(|error| Trouble::usage(error.to_string()))?;
-            if let Some(store) = &config.server.store {
-                targets.push(socket(store)?);
-            }
-            listen = config.server.listen;
+            let loaded = FileConfig::load_server(&file);
+            server = loaded.map_err(|error| Trouble::usage(error.to_string()))?;
+            targets.push(Target::unix(of_file(&server)?));
         }
-        let listen = listen
-            .as_deref()
-            .and_then(reachable)
-            .unwrap_or_else(|| USUAL_ADDRESS.to_owned());
-        targets.push(Target::url(format!("http://{listen}/mcp")));
+        let listen = server.listen.as_deref().and_then(reachable);
+        let listen = listen.unwrap_or_else(|| USUAL_ADDRESS.to_owned());
+        let path = server.mcp_path.as_deref().unwrap_or("/mcp");
+        targets.push(Target::url(format!("http://{listen}{path}")));
         Ok(targets)
     }
+}
+
+/// The socket of the server that a configuration file describes.
+fn of_file(server: &ServerConfig) -> Result<PathBuf, Trouble> {
+    let store = server.store.as_deref().map(str::parse).transpose();
+    let settings = Settings {
+        store: store.map_err(Trouble::usage)?,
+        ..Settings::default()
+    };
+    let server = Server::new(server.name.clone().unwrap_or_default());
+    let socket = server.socket_with(&settings);
+    socket.map_err(|error| Trouble::usage(error.to_string()))
 }
 
 /// The socket beside a store.
