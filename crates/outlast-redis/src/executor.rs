@@ -16,6 +16,7 @@ use redis::Value;
 
 use crate::connection::Link;
 use crate::failure::Failure;
+use crate::lease::Strays;
 use crate::limit;
 use crate::notify::{self, Sink};
 use crate::row::{self, Known};
@@ -34,7 +35,28 @@ pub(crate) struct Executor {
     pub(crate) sink: Sink,
     /// The name of this store among those that use the same keys.
     pub(crate) origin: String,
-    held: Mutex<HashMap<TaskId, Known>>,
+    /// Whether the store goes by the time of the server.
+    pub(crate) is_server_time: bool,
+    pub(crate) strays: Strays,
+    held: Mutex<Held>,
+}
+
+/// The records that this process holds leases on, as they were read on one connection.
+#[derive(Default)]
+struct Held {
+    connection: usize,
+    records: HashMap<TaskId, Known>,
+}
+
+impl Held {
+    /// Those of this connection. What was read on an earlier one may never have been true.
+    fn on(&mut self, connection: usize) -> &mut HashMap<TaskId, Known> {
+        if self.connection < connection {
+            self.connection = connection;
+            self.records.clear();
+        }
+        &mut self.records
+    }
 }
 
 /// What the commit came to.
@@ -67,38 +89,53 @@ pub(crate) enum Outcome<T> {
 }
 
 impl Executor {
-    pub(crate) fn new(link: Arc<Link>, clock: Arc<dyn Clock>, sink: Sink, origin: String) -> Self {
+    /// An executor whose clock is the server's, unless there is another.
+    pub(crate) fn new(
+        link: Arc<Link>,
+        clock: Option<Arc<dyn Clock>>,
+        sink: Sink,
+        origin: String,
+    ) -> Self {
+        let is_server_time = clock.is_none();
+        let clock = clock.unwrap_or_else(|| Arc::clone(&link.server_clock) as Arc<dyn Clock>);
         Self {
             link,
             clock,
             sink,
             origin,
+            is_server_time,
+            strays: Strays::default(),
             held: Mutex::default(),
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<TaskId, Known>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().expect("nothing panics under this lock")
     }
 
-    /// Remembers a record while it runs, and forgets it when it does not.
-    pub(crate) fn remember(&self, id: TaskId, known: Option<Known>) {
+    /// Remembers a record as it was told on a connection while it runs, and forgets it when it does
+    /// not.
+    fn remember(&self, id: TaskId, known: Option<Known>, connection: usize) {
         let running = known.filter(|known| known.task.state.held.is_some());
         let mut held = self.held();
+        if connection < held.connection {
+            return;
+        }
+        let records = held.on(connection);
         match running {
-            Some(known) => held.insert(id, known),
-            None => held.remove(&id),
+            Some(known) => records.insert(id, known),
+            None => records.remove(&id),
         };
     }
 
     /// Notes a renewal that led from one revision to the next.
     pub(crate) fn renewed(&self, id: TaskId, revision: u64, until: outlast_core::Timestamp) {
         let mut held = self.held();
-        let Some(known) = held.get_mut(&id) else {
+        let Some(known) = held.records.get_mut(&id) else {
             return;
         };
         if known.revision + 1 != revision {
-            held.remove(&id);
+            held.records.remove(&id);
             return;
         }
         known.revision = revision;
@@ -117,9 +154,22 @@ impl Executor {
         operation: impl Fn(&mut Unit<'_>) -> Result<T, Failure>,
         claim: impl Fn(&T) -> Option<ClaimBy>,
     ) -> Result<Outcome<T>> {
-        let mut seen = Seen::default();
+        self.run_seen(Seen::default(), operation, claim).await
+    }
+
+    /// [`Executor::run`] for an operation of which some was read before.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub(crate) async fn run_seen<T>(
+        &self,
+        mut seen: Seen,
+        operation: impl Fn(&mut Unit<'_>) -> Result<T, Failure>,
+        claim: impl Fn(&T) -> Option<ClaimBy>,
+    ) -> Result<Outcome<T>> {
         // Whether every record was read for this operation.
         let mut fresh = false;
+        let mut connection = self.link.latest();
         for attempt in 0..TRIES {
             let mut unit = Unit::new(&seen, self.clock.now());
             match operation(&mut unit) {
@@ -142,7 +192,7 @@ impl Executor {
                     let next = claim(&value);
                     let commit = unit.commit()?;
                     let read = commit.read.clone();
-                    match self.commit(commit, next).await {
+                    match self.commit(commit, next, connection).await {
                         Ok(done) => return Ok(Outcome::Done(value, done)),
                         Err(Refused::There(entry)) => return Ok(Outcome::There(entry)),
                         Err(Refused::Lost) => return Ok(Outcome::Lost),
@@ -155,6 +205,7 @@ impl Executor {
                             self.forget(&read);
                             self.step_back(attempt).await;
                             seen = Seen::default();
+                            connection = self.link.latest();
                             let needs = read.into_iter().map(Need::Record).collect();
                             fresh = true;
                             self.read(&mut seen, needs, fresh).await?;
@@ -166,6 +217,7 @@ impl Executor {
             // Decided from what was remembered: decide again from what is.
             let needs: Vec<_> = seen.records.keys().copied().map(Need::Record).collect();
             seen = Seen::default();
+            connection = self.link.latest();
             fresh = true;
             self.read(&mut seen, needs, fresh).await?;
         }
@@ -182,7 +234,7 @@ impl Executor {
     fn forget(&self, ids: &BTreeSet<TaskId>) {
         let mut held = self.held();
         for id in ids {
-            held.remove(id);
+            held.records.remove(id);
         }
     }
 
@@ -199,7 +251,9 @@ impl Executor {
         for need in needs {
             match need {
                 Need::Record(id) => {
-                    let known = self.held().get(&id).cloned().filter(|_| !fresh);
+                    let latest = self.link.latest();
+                    let known = self.held().on(latest).get(&id).cloned();
+                    let known = known.filter(|_| !fresh);
                     match known {
                         Some(known) => {
                             seen.remembered = true;
@@ -261,16 +315,25 @@ impl Executor {
         }
     }
 
-    async fn commit(&self, commit: Commit, next: Option<ClaimBy>) -> Result<Done, Refused> {
+    /// Commits what was decided from what was read on `connection`.
+    async fn commit(
+        &self,
+        commit: Commit,
+        next: Option<ClaimBy>,
+        connection: usize,
+    ) -> Result<Done, Refused> {
         let notices = notify::encode(&commit.notices);
         let limit = usize::from(next.is_some());
+        // Whoever claims with a creation because it runs already repeats it.
+        let can_stray = next.is_some() || commit.claims_next;
         let by = next.or(commit.by);
+        let nonces = Nonces::new(usize::from(by.is_some()));
         let mut arguments = vec![
             row::millis(self.clock.now()).into_bytes(),
             self.origin.clone().into_bytes(),
             notices.into_bytes(),
         ];
-        arguments.extend(by_arguments(by.as_ref(), 1));
+        arguments.extend(by_arguments(by.as_ref(), &nonces));
         arguments.push(limit.to_string().into_bytes());
         arguments.extend(commit.guards.into_words());
         arguments.extend(commit.operations.into_words());
@@ -280,8 +343,15 @@ impl Executor {
         } else {
             Script::Commit
         };
-        let answer = self.link.script(script, arguments).await;
-        let answer = answer.map_err(Refused::Told)?;
+        // A process that has never had a connection has read nothing on one.
+        let only = (connection > 0).then_some(connection);
+        let answer = self.link.script_on(only, script, arguments).await;
+        if can_stray {
+            self.watch(&nonces, &answer);
+        }
+        let Some((answer, connection)) = answer.map_err(Refused::Told)? else {
+            return Err(Refused::Stale);
+        };
         let mut parts = row::array(answer).into_iter();
         let mut part = || parts.next().unwrap_or(Value::Nil);
         let word = part();
@@ -309,9 +379,9 @@ impl Executor {
         }
         let (numbers, given, told) = (part(), part(), part());
         for (id, known) in commit.after {
-            self.remember(id, known);
+            self.remember(id, known, connection);
         }
-        let given = self.given(given).map_err(Refused::Told)?;
+        let given = self.given(given, connection).map_err(Refused::Told)?;
         self.sink.tell(commit.notices);
         self.sink.tell(notify::decode_all(told));
         Ok(Done {
@@ -330,17 +400,27 @@ impl Executor {
             self.origin.clone().into_bytes(),
             limit.to_string().into_bytes(),
         ];
-        arguments.extend(by_arguments(Some(by), limit));
-        let answer = self.link.script(Script::Claim, arguments).await?;
+        let nonces = Nonces::new(limit);
+        arguments.extend(by_arguments(Some(by), &nonces));
+        let answer = self.link.script_on(None, Script::Claim, arguments).await;
+        self.watch(&nonces, &answer);
+        let (answer, connection) = answer?.expect("any connection will do");
         let mut parts = row::array(answer).into_iter();
-        let given = self.given(parts.next().unwrap_or(Value::Nil))?;
+        let given = self.given(parts.next().unwrap_or(Value::Nil), connection)?;
         self.sink
             .tell(notify::decode_all(parts.next().unwrap_or(Value::Nil)));
         Ok(given)
     }
 
+    /// Looks later for what a call may have claimed that has brought no answer.
+    fn watch<T>(&self, nonces: &Nonces, answer: &Result<T>) {
+        if answer.as_ref().is_err_and(Error::is_retryable) {
+            self.strays.note(nonces.0.iter().cloned());
+        }
+    }
+
     /// What a script has given to a worker of this process.
-    fn given(&self, given: Value) -> Result<Vec<Claimed>> {
+    fn given(&self, given: Value, connection: usize) -> Result<Vec<Claimed>> {
         let mut claimed = Vec::new();
         for one in row::array(given) {
             let mut parts = row::array(one);
@@ -357,7 +437,7 @@ impl Executor {
             let Some(lease) = known.task.lease() else {
                 continue;
             };
-            self.remember(lease.task, Some(known.clone()));
+            self.remember(lease.task, Some(known.clone()), connection);
             claimed.push(Claimed {
                 task: known.task,
                 lease,
@@ -395,7 +475,7 @@ impl Executor {
 }
 
 /// Who claims, as scripts read it; an empty word for nobody.
-fn by_arguments(by: Option<&ClaimBy>, nonces: usize) -> Vec<Vec<u8>> {
+fn by_arguments(by: Option<&ClaimBy>, nonces: &Nonces) -> Vec<Vec<u8>> {
     let Some(by) = by else {
         return vec![Vec::new()];
     };
@@ -407,9 +487,26 @@ fn by_arguments(by: Option<&ClaimBy>, nonces: usize) -> Vec<Vec<u8>> {
         by.tools.len().to_string(),
     ];
     arguments.extend(by.tools.iter().map(row::known_name));
-    arguments.push(nonces.to_string());
-    arguments.extend((0..nonces).map(|_| random().to_string()));
+    arguments.push(nonces.0.len().to_string());
+    arguments.extend(nonces.0.iter().cloned());
     arguments.into_iter().map(String::into_bytes).collect()
+}
+
+/// The nonces of the leases that a call may give.
+struct Nonces(Vec<String>);
+
+impl Nonces {
+    fn new(count: usize) -> Self {
+        Self((0..count).map(|_| random().to_string()).collect())
+    }
+}
+
+/// What came of an operation that neither records nor names a lease to the script.
+pub(crate) fn done<T>(outcome: Outcome<T>) -> (T, Done) {
+    match outcome {
+        Outcome::Done(value, done) => (value, done),
+        Outcome::There(_) | Outcome::Lost => unreachable!("no such guard was given"),
+    }
 }
 
 /// A random number of the operating system.

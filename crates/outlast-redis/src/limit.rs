@@ -1,10 +1,13 @@
 //! Rules and pauses: one document, and what scripts need of it.
 
-use outlast_core::Error;
-use outlast_core::limit::{Controls, Key, Queue, Rule};
+use outlast_core::limit::{Control, Controls, Key, Queue, Rule};
 use outlast_core::machine::COME_BACK;
+use outlast_core::store::Notice;
+use outlast_core::{Error, Result};
 
+use crate::executor::Executor;
 use crate::row;
+use crate::script::Script;
 
 /// The arguments of the script that replaces the controls, behind the time and the origin.
 pub(crate) fn arguments(before: &str, controls: &Controls) -> Result<Vec<String>, Error> {
@@ -45,5 +48,30 @@ pub(crate) fn full(key: &str, max: u64) -> Error {
         key: Key::new(rule, value),
         max,
         retry_after: COME_BACK,
+    }
+}
+
+impl Executor {
+    /// Changes rules and pauses, and returns what holds then.
+    pub(crate) async fn control(&self, changes: &[Control]) -> Result<Controls> {
+        loop {
+            let before = self.controls_text().await?;
+            let mut controls = decode(&before)?;
+            for change in changes {
+                controls.apply(change.clone());
+            }
+            let mut words = vec![row::millis(self.clock.now()), self.origin.clone()];
+            words.extend(arguments(&before, &controls)?);
+            if row::int(&self.link.script(Script::Control, words).await?) == 1 {
+                self.sink
+                    .tell([Notice::Ready, Notice::Due(self.clock.now())]);
+                return Ok(controls);
+            }
+        }
+    }
+
+    pub(crate) async fn controls_text(&self) -> Result<String> {
+        let get = redis::cmd("GET").arg(self.link.key("controls")).take();
+        Ok(row::text(&self.link.command(&get).await?))
     }
 }

@@ -13,10 +13,13 @@ use outlast_core::store::{Notice, NoticeSink};
 use outlast_core::{TaskId, Timestamp};
 use tokio::sync::oneshot;
 
-use crate::connection::Link;
+use crate::connection::{Link, PATIENCE};
 
 /// How long a broken channel waits before it is opened again.
 const BACKOFF: Duration = Duration::from_millis(200);
+
+/// How often the channel is asked whether it is still there.
+const ASK: Duration = Duration::from_secs(5);
 
 /// Where notices go in this process.
 #[derive(Clone, Default)]
@@ -98,23 +101,47 @@ async fn hear(
     sink: &Sink,
     heard: &mut Option<oneshot::Sender<()>>,
 ) -> Result<(), redis::RedisError> {
-    let mut channel = link.client().get_async_pubsub().await?;
-    channel.subscribe(link.key("notices")).await?;
+    let opened = async {
+        let mut channel = link.client().get_async_pubsub().await?;
+        channel.subscribe(link.key("notices")).await?;
+        Ok::<_, redis::RedisError>(channel)
+    };
+    let channel = tokio::time::timeout(PATIENCE, opened).await;
+    let (mut asks, mut messages) = channel.map_err(|_| silent())??.split();
     if let Some(first) = heard.take() {
         // Whoever opened the store may have given up waiting.
         let _ = first.send(());
     } else {
         sink.tell([Notice::Missed]);
     }
-    let mut messages = channel.on_message();
-    while let Some(message) = messages.next().await {
-        let text = String::from_utf8_lossy(message.get_payload_bytes());
-        let mut lines = text.lines();
-        if lines.next() != Some(origin) {
-            sink.tell(lines.filter_map(decode));
+    let hears = async {
+        while let Some(message) = messages.next().await {
+            let text = String::from_utf8_lossy(message.get_payload_bytes());
+            let mut lines = text.lines();
+            if lines.next() != Some(origin) {
+                sink.tell(lines.filter_map(decode));
+            }
         }
+        Ok(())
+    };
+    // Who only listens does not notice that nobody is there any more.
+    let asks = async {
+        loop {
+            tokio::time::sleep(ASK).await;
+            let asked = asks.ping::<redis::Value>();
+            tokio::time::timeout(PATIENCE, asked)
+                .await
+                .map_err(|_| silent())??;
+        }
+    };
+    tokio::select! {
+        ended = hears => ended,
+        broken = asks => broken,
     }
-    Ok(())
+}
+
+fn silent() -> redis::RedisError {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! The processes that use a store, and which of them cannot be alive.
 //!
 //! A process writes its name, its machine, its process id and its worker into the hash `processes`,
-//! renews the entry while it lives, and removes it when it closes the store. A worker of which there is
-//! no such entry, or one that was not renewed, cannot be alive; neither can one on this very machine
-//! whose process is gone. So a server that is started again after a crash takes back what it ran at
-//! once; what ran on another machine comes back when its leases run out. Leases decide who may write;
-//! this only decides whom to wait for.
+//! renews the entry while it lives, and removes it when it closes the store. So one that is gone from
+//! this machine is known to be dead, and one elsewhere is known to be silent. Leases decide who may
+//! write; this only decides whom to wait for, and whose fault it was: [`crate::recover`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use outlast_core::event::RescueReason;
@@ -19,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::executor::Executor;
 use crate::row;
 
-/// How long an entry holds.
-pub(crate) const ALIVE: Duration = Duration::from_secs(30);
-/// How often it is renewed.
-pub(crate) const RENEW: Duration = Duration::from_secs(5);
+/// After how long without renewal a process is silent.
+const ALIVE: Duration = Duration::from_secs(15);
+/// With every how many signs of life an entry is renewed.
+pub(crate) const RENEW: u32 = 5;
 /// How long an entry that was not renewed is kept, to tell what became of its process.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -52,20 +50,24 @@ impl Process {
         }
     }
 
+    /// Whether it showed a sign of life lately, as far as can be seen from here.
     fn is_alive(&self, now: Timestamp) -> bool {
-        if self.until <= now {
-            return false;
-        }
-        if self.machine != machine() {
-            return true;
-        }
-        self.boot == boot_id() && self.began.is_some() && self.began == began(self.pid)
+        self.until > now && !self.is_gone()
+    }
+
+    fn is_here(&self) -> bool {
+        self.machine == machine()
+    }
+
+    /// Whether it ran on this machine and cannot run any more.
+    fn is_gone(&self) -> bool {
+        let runs = self.boot == boot_id() && self.began.is_some() && self.began == began(self.pid);
+        self.is_here() && !runs
     }
 
     /// What became of a process that is not alive.
     fn cause(&self) -> RescueReason {
-        let here = self.machine == machine();
-        cause_at_start(!here || self.boot == boot_id())
+        cause_at_start(!self.is_here() || self.boot == boot_id())
     }
 }
 
@@ -101,22 +103,37 @@ fn began(pid: u32) -> Option<u64> {
 pub(crate) struct Processes(HashMap<String, Process>);
 
 impl Processes {
-    /// Why the tasks of a worker can be taken back, if it cannot be alive. The worker of the store
-    /// `own` is whoever calls.
-    pub(crate) fn death(
+    /// Those that are dead for certain, and why; `own` is whoever asks.
+    pub(crate) fn dead(&self, own: &str) -> Vec<(String, RescueReason)> {
+        let others = self.0.iter().filter(|(name, _)| *name != own);
+        let dead = others.filter(|(_, process)| process.is_gone());
+        dead.map(|(name, process)| (name.clone(), process.cause()))
+            .collect()
+    }
+
+    /// Those of these workers that show no sign of life, and of which nothing else is known; `own` is
+    /// whoever asks.
+    pub(crate) fn silent(
         &self,
-        worker: WorkerId,
+        workers: &BTreeSet<WorkerId>,
         own: &str,
         now: Timestamp,
-    ) -> Option<RescueReason> {
-        let mut entries = self.0.iter();
-        let entry = entries.find(|(_, process)| process.worker == Some(worker));
-        match entry {
-            Some((name, _)) if name == own => None,
-            Some((_, process)) if process.is_alive(now) => None,
-            Some((_, process)) => Some(process.cause()),
-            None => Some(RescueReason::Crash),
-        }
+    ) -> Vec<(String, RescueReason)> {
+        let others = self.0.iter().filter(|(name, _)| *name != own);
+        let silent = others.filter(|(_, process)| {
+            let asked = process
+                .worker
+                .is_some_and(|worker| workers.contains(&worker));
+            asked && !process.is_here() && process.until <= now
+        });
+        silent
+            .map(|(name, process)| (name.clone(), process.cause()))
+            .collect()
+    }
+
+    /// The worker of the process of this name.
+    pub(crate) fn worker_of(&self, name: &str) -> Option<WorkerId> {
+        self.0.get(name)?.worker
     }
 
     /// Whether a worker has ever said which process it is.
@@ -157,6 +174,15 @@ impl Executor {
             .arg(entry)
             .take();
         self.link.command(&set).await.map(|_| ())
+    }
+
+    /// Removes what a process has said of itself; `false` if somebody else has.
+    pub(crate) async fn remove_entry(&self, name: &str) -> Result<bool> {
+        let remove = redis::cmd("HDEL")
+            .arg(self.link.key("processes"))
+            .arg(name)
+            .take();
+        Ok(row::int(&self.link.command(&remove).await?) == 1)
     }
 
     /// Says that this process is done with the store, and forgets those that are long gone.

@@ -12,7 +12,7 @@ use outlast_core::limit::Key;
 use outlast_core::machine::Gate;
 use outlast_core::status::{Era, Phase};
 use outlast_core::store::ToolVersion;
-use outlast_core::task::{Held, TaskState};
+use outlast_core::task::{Held, TaskSpec, TaskState};
 use outlast_core::{Error, Event, JournalEntry, Task, TaskId, Timestamp};
 use redis::Value;
 use serde::Serialize;
@@ -28,6 +28,16 @@ pub(crate) struct Known {
     pub(crate) revision: u64,
     /// Whether a task comes after it that was created before it ended.
     pub(crate) awaited: bool,
+}
+
+impl Known {
+    /// What must still stand there for the record to be this one: how often it had been written, and
+    /// under which lease it runs, for a store that has lost its last writes counts them again.
+    pub(crate) fn mark(&self) -> [String; 2] {
+        let held = self.task.state.held.as_ref();
+        let nonce = held.map_or(String::new(), |held| held.nonce.to_string());
+        [self.revision.to_string(), nonce]
+    }
 }
 
 /// The JSON text of a value.
@@ -243,6 +253,25 @@ pub(crate) fn decode_journal(hash: Value) -> Result<Vec<JournalEntry>, Error> {
 
 /// A record as scripts load it: fields, and long values. `None` if there is none.
 pub(crate) fn decode_record(loaded: Value) -> Result<Option<Known>, Error> {
+    decode_with(loaded, |_, text| decode("state", text))
+}
+
+/// What can be made of a record that cannot be read, if its call can be: as it stands in its fields,
+/// with nothing of what it has been through, and without an outcome.
+pub(crate) fn salvage(loaded: Value, now: Timestamp) -> Option<Known> {
+    let mut parts = array(loaded);
+    let mut long = array(parts.pop()?);
+    long.truncate(2);
+    parts.push(Value::Array(long));
+    let fresh = |spec: &Arc<TaskSpec>, _: &[u8]| Ok(Task::create(Arc::clone(spec), 0, now).0.state);
+    decode_with(Value::Array(parts), fresh).ok()?
+}
+
+/// A record whose state is read by `state`.
+fn decode_with(
+    loaded: Value,
+    state: impl FnOnce(&Arc<TaskSpec>, &[u8]) -> Result<TaskState, Error>,
+) -> Result<Option<Known>, Error> {
     let mut parts = array(loaded).into_iter();
     let (Some(hash), Some(long)) = (parts.next(), parts.next()) else {
         return Ok(None);
@@ -269,7 +298,8 @@ pub(crate) fn decode_record(loaded: Value) -> Result<Option<Known>, Error> {
         None | Some(Value::Nil) => None,
         Some(text) => Some(Arc::new(decode("outcome", bytes(text))?)),
     };
-    let mut state: TaskState = decode("state", text(1))?;
+    let spec: Arc<TaskSpec> = Arc::new(decode("specification", text(0))?);
+    let mut state = state(&spec, text(1))?;
     state.phase = word::<Phase>("phase", field("phase"))?;
     state.version = number("version", field("version"))?;
     state.sequence = number("sequence", field("sequence"))?;
@@ -290,7 +320,7 @@ pub(crate) fn decode_record(loaded: Value) -> Result<Option<Known>, Error> {
     state.cleanup = word("clean-up", field("cleanup"))?;
     state.updated_at = timestamp("updated", field("updated"))?;
     let task = Task {
-        spec: Arc::new(decode("specification", text(0))?),
+        spec,
         state,
         outcome,
     };

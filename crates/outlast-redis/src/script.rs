@@ -18,6 +18,9 @@ pub(crate) enum Script {
     Signals,
     Stats,
     Record,
+    Pulse,
+    Strays,
+    Forget,
 }
 
 /// Redis refuses a script with these words as a whole when memory is full. Without them it would stop
@@ -28,7 +31,7 @@ const READY: &str = include_str!("lua/ready.lua");
 const COMMIT: &str = include_str!("lua/commit.lua");
 
 /// The text of each script.
-pub(crate) fn sources() -> [(Script, String); 14] {
+pub(crate) fn sources() -> [(Script, String); 17] {
     let ready = |head: &str, body: &str| format!("{head}{READY}\n{body}");
     [
         (Script::Commit, ready(WRITES, COMMIT)),
@@ -48,6 +51,9 @@ pub(crate) fn sources() -> [(Script, String); 14] {
         (Script::Signals, include_str!("lua/signals.lua").into()),
         (Script::Stats, include_str!("lua/stats.lua").into()),
         (Script::Record, include_str!("lua/record.lua").into()),
+        (Script::Pulse, include_str!("lua/pulse.lua").into()),
+        (Script::Strays, include_str!("lua/strays.lua").into()),
+        (Script::Forget, include_str!("lua/forget.lua").into()),
     ]
 }
 

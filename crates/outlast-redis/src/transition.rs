@@ -229,12 +229,21 @@ impl Unit<'_> {
         Ok(true)
     }
 
-    /// Does what is due for one task.
+    /// Ends a task whose record could not be read.
+    pub(crate) fn give_up(&mut self, id: TaskId) -> Result<(), Failure> {
+        let now = self.now;
+        self.change(id, |task| Ok(((), vec![task.give_up(now)])))?;
+        Ok(())
+    }
+
+    /// Does what is due for one task. If `forgiving`, a lease that has run out is renewed once, whoever
+    /// holds it.
     pub(crate) fn due(
         &mut self,
         id: TaskId,
         alive: &[Lease],
         length: Duration,
+        forgiving: bool,
     ) -> Result<Due, Failure> {
         let now = self.now;
         if self.find(id)?.is_none() {
@@ -242,7 +251,7 @@ impl Unit<'_> {
             return Ok(Due::Nothing);
         }
         let (due, task) = self.change(id, |task| {
-            if let Some(own) = task.lease().filter(|own| alive.contains(own)) {
+            if let Some(own) = task.lease().filter(|own| forgiving || alive.contains(own)) {
                 task.renew(&own, length, now).expect("its own lease");
             }
             let due = task.due(now);

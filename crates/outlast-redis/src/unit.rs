@@ -114,6 +114,8 @@ pub(crate) struct Commit {
     pub(crate) notices: Vec<Notice>,
     /// Whoever claims with the creation.
     pub(crate) by: Option<ClaimBy>,
+    /// Whether the creation is claimed only if it is the next one.
+    pub(crate) claims_next: bool,
     /// Records as they are after it.
     pub(crate) after: Vec<(TaskId, Option<Known>)>,
 }
@@ -392,6 +394,7 @@ impl<'a> Unit<'a> {
         let mut last = Arguments::default();
         let mut after = Vec::new();
         let mut by = None;
+        let mut claims_next = false;
         // A creation can be refused by the script, which must not have written anything by then.
         if let Some((id, creation)) = &self.creation {
             let changed = &self.changed[id];
@@ -399,6 +402,7 @@ impl<'a> Unit<'a> {
             write_new(&mut operations, task, creation)?;
             write_events(&mut operations, *id, &changed.events)?;
             write_end(&mut last, task, self.now);
+            claims_next = matches!(creation.claim, Some(ClaimNow::IfNext(_)));
             by = match &creation.claim {
                 Some(ClaimNow::IfNext(by) | ClaimNow::Running(by)) => Some(by.clone()),
                 None => None,
@@ -437,9 +441,10 @@ impl<'a> Unit<'a> {
         let mut guards = Arguments::default();
         for id in &read {
             let known = self.seen.records.get(id).and_then(Option::as_ref);
-            let revision = known.map_or(0, |known| known.revision);
+            let none = || ["0".to_owned(), String::new()];
             guards.begin("revision");
-            guards.extend([id.to_string(), revision.to_string()]);
+            guards.extend([id.to_string()]);
+            guards.extend(known.map_or_else(none, Known::mark));
         }
         for name in self.names.borrow().iter() {
             let value = self.seen.names[name].clone().unwrap_or_default();
@@ -453,6 +458,7 @@ impl<'a> Unit<'a> {
             operations,
             notices: self.notices,
             by,
+            claims_next,
             after,
         })
     }
@@ -513,6 +519,7 @@ fn write_new(operations: &mut Arguments, task: &Task, creation: &Creation) -> Re
         operations.extend([list.len().to_string()]);
         operations.extend(list);
     }
+    operations.call(&["SADD", "owners", task.spec.owner.as_str()]);
     Ok(())
 }
 
@@ -638,7 +645,8 @@ fn write_removal(operations: &mut Arguments, task: &Task) {
         task.state.phase.as_str().to_owned(),
     ]);
     operations.call(&["ZREM", "all", &id]);
-    operations.call(&["ZREM", &format!("own:{}", task.spec.owner.as_str()), &id]);
+    operations.begin("disown");
+    operations.extend([task.spec.owner.as_str().to_owned(), id.clone()]);
     if let Some(parent) = task.spec.parent {
         operations.call(&["ZREM", &Relation::Children.key(parent.task), &id]);
     }

@@ -143,6 +143,14 @@ impl Task {
         Due::Changed(events)
     }
 
+    /// Ends a task of whose record no more is left than its call: what it has been through cannot be
+    /// read. For stores whose records others can write to.
+    pub fn give_up(&mut self, now: Timestamp) -> Event {
+        let message = "the record of the task in the store could not be read any more";
+        let failure = Failure::internal(FailureReason::Error, message);
+        self.take_over(Outcome::Failed(failure), now)
+    }
+
     fn expire_questions(&mut self, now: Timestamp) -> Vec<Event> {
         let mut keys = Vec::new();
         for input in &mut self.state.inputs {

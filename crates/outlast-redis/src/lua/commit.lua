@@ -19,8 +19,9 @@ end
 for _ = 1, tonumber(take(1)) do
   local kind = take(1)
   if kind == 'revision' then
-    local id, expected = take(2)
-    if (call('HGET', task_key(id), 'revision') or '0') ~= expected then return {'stale'} end
+    local id, revision, nonce = take(3)
+    local fields = call('HMGET', task_key(id), 'revision', 'nonce')
+    if (fields[1] or '0') ~= revision or (fields[2] or '') ~= nonce then return {'stale'} end
   elseif kind == 'lease' then
     local id, epoch, nonce = take(3)
     local fields = call('HMGET', task_key(id), 'phase', 'epoch', 'nonce')
@@ -135,6 +136,14 @@ operations['log'] = function()
     end
   end
   table.insert(sequences, size)
+end
+
+-- Takes a task out of the list of its owner.
+operations['disown'] = function()
+  local owner, id = take(2)
+  local key = prefix .. 'own:' .. owner
+  call('ZREM', key, id)
+  if call('EXISTS', key) == 0 then call('SREM', prefix .. 'owners', owner) end
 end
 
 -- Forgets a key that means this task.

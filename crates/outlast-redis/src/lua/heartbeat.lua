@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Renews leases: now, length, and id, epoch and nonce of each. Replies with `lost`, `held` or
 -- `cancelled`, and the record's revision.
 

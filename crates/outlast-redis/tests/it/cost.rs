@@ -99,8 +99,9 @@ fn a_lifecycle_takes_at_most_four_round_trips() {
 }
 
 /// The keys of a store that never expire, without what stands for one task.
-const LASTING: [&str; 14] = [
+const LASTING: [&str; 16] = [
     "all",
+    "clock",
     "controls",
     "due",
     "groups",
@@ -108,6 +109,7 @@ const LASTING: [&str; 14] = [
     "live",
     "meta",
     "own",
+    "owners",
     "p",
     "processes",
     "rules",
@@ -180,7 +182,7 @@ fn everything_of_a_finished_task_expires() {
         assert!(store.stats().await.unwrap().phases().is_empty());
     });
     for name in without_expiry(&server).keys() {
-        let lasting = ["groups", "meta", "processes", "sequence"];
+        let lasting = ["clock", "groups", "meta", "processes", "sequence"];
         assert!(lasting.contains(&name.as_str()), "{name} was left behind");
     }
     let text = format!("{:?}", server.call(&["KEYS", "*"]));

@@ -3,9 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod broken;
 mod conformance;
 mod cost;
 mod fault;
 mod open;
+mod outage;
+mod proxy;
 mod server;
 mod shared;

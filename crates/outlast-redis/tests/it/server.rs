@@ -72,11 +72,35 @@ impl Server {
         )
     }
 
+    /// Every key as it is now.
+    pub(crate) fn snapshot(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut connection = self.connection();
+        let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+        let dump = |key: Vec<u8>| {
+            let dumped = redis::cmd("DUMP").arg(&key).query(&mut connection).unwrap();
+            (key, dumped)
+        };
+        keys.into_iter().map(dump).collect()
+    }
+
+    /// Puts every key back as it was, as a server does that has lost its last writes.
+    pub(crate) fn restore(&self, snapshot: &[(Vec<u8>, Vec<u8>)]) {
+        let mut pipe = redis::pipe();
+        pipe.atomic().cmd("FLUSHDB");
+        for (key, dumped) in snapshot {
+            pipe.cmd("RESTORE").arg(key).arg(0).arg(dumped);
+        }
+        let _: redis::Value = pipe.query(&mut self.connection()).unwrap();
+    }
+
+    fn connection(&self) -> redis::Connection {
+        let url = format!("redis+unix://{}", self.socket().display());
+        redis::Client::open(url).unwrap().get_connection().unwrap()
+    }
+
     /// Calls a command, as somebody else would.
     pub(crate) fn call(&self, words: &[&str]) -> redis::Value {
-        let url = format!("redis+unix://{}", self.socket().display());
-        let client = redis::Client::open(url).unwrap();
-        let mut connection = client.get_connection().unwrap();
+        let mut connection = self.connection();
         let (command, arguments) = words.split_first().unwrap();
         redis::cmd(command)
             .arg(arguments)

@@ -1,0 +1,202 @@
+//! What is due: timers, deadlines, expired leases, the end of retention.
+//!
+//! Every process looks, and what two of them find is done once, for each change is guarded. A lease
+//! that has run out is taken back, unless nobody could renew one for a while ([`crate::pulse`]): then it
+//! is renewed once for its holder, whoever that is, who gets the time that the outage took from him.
+//! Where the holder's whole process has fallen silent, its death is what is dealt with
+//! ([`crate::recover`]).
+//!
+//! A record that cannot be read fails, and if not even its call can be read, it is set aside: it must
+//! hold up neither the others nor the one who looks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use outlast_core::machine::Due;
+use outlast_core::status::Phase;
+use outlast_core::store::{Notice, Ticked};
+use outlast_core::task::Lease;
+use outlast_core::{Result, TaskId, Timestamp};
+use redis::Value;
+
+use crate::executor::{Executor, done};
+use crate::row::{self, Known};
+use crate::schedule;
+use crate::script::Script;
+use crate::unit::Seen;
+
+/// How many due tasks are read at a time.
+const PAGE: usize = 256;
+
+/// How long what belongs to a record that was set aside is kept, for whoever wants to look at it.
+const ASIDE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// On what terms a tick takes leases back.
+struct Terms<'a> {
+    alive: &'a [Lease],
+    length: Duration,
+    /// Nobody could renew a lease for a while.
+    forgiving: bool,
+}
+
+impl Executor {
+    /// Does what is due for at most `budget` tasks.
+    pub(crate) async fn tick(
+        &self,
+        alive: &[Lease],
+        length: Duration,
+        budget: usize,
+    ) -> Result<Ticked> {
+        let terms = Terms {
+            alive,
+            length,
+            forgiving: self.was_out(length).await?,
+        };
+        let now = self.clock.now();
+        let mut ticked = Ticked {
+            now,
+            ..Ticked::default()
+        };
+        let look = |limit: usize| {
+            let arguments = [row::millis(now), limit.to_string()];
+            self.link.script(Script::Due, arguments)
+        };
+        let mut parts = row::array(look(budget).await?);
+        let list = |parts: &[Value], index: usize| parts.get(index).cloned().unwrap_or(Value::Nil);
+        ticked.schedules = schedule::decode_all(list(&parts, 4))?;
+        let due = row::array(list(&parts, 0));
+        if !due.is_empty() {
+            for page in due.chunks(PAGE) {
+                self.tick_page(page, &terms, &mut ticked).await?;
+            }
+            parts = row::array(look(0).await?);
+        }
+        let part = |index: usize| parts.get(index).map(row::text).unwrap_or_default();
+        if parts.get(2).is_some_and(|opened| row::int(opened) > 0) {
+            let arguments = [row::millis(now), self.origin.clone()];
+            let opened = self.link.script(Script::Open, arguments).await?;
+            if row::int(&opened) > 0 {
+                self.sink.tell([Notice::Ready]);
+            }
+        }
+        let moments = [part(1), part(3), part(5)];
+        let moments = moments.iter().filter_map(|text| text.parse::<f64>().ok());
+        // Moments are whole milliseconds, and those that no double holds lie beyond every life.
+        let moments = moments.map(|moment| Timestamp::from_millis(moment as i64));
+        ticked.next = moments.min();
+        Ok(ticked)
+    }
+
+    /// Does what is due for some members of the index `due`.
+    async fn tick_page(
+        &self,
+        page: &[Value],
+        terms: &Terms<'_>,
+        ticked: &mut Ticked,
+    ) -> Result<()> {
+        let mut ids = Vec::new();
+        for member in page {
+            let member = row::text(member);
+            match member.get(12..).and_then(|id| id.parse::<TaskId>().ok()) {
+                Some(id) => ids.push(id),
+                None => self.forget_member("due", &member).await?,
+            }
+        }
+        let loaded = self.load(&ids).await?;
+        let mut known = BTreeMap::new();
+        for (id, loaded) in ids.into_iter().zip(loaded) {
+            match loaded {
+                Ok(Some(one)) => {
+                    known.insert(id, one);
+                }
+                // Its records have expired, or were deleted by hand.
+                Ok(None) => self.forget_task(id).await?,
+                Err(error) => {
+                    tracing::error!(%error, task = %id, "a record cannot be read");
+                    self.fail_unreadable(id).await?;
+                    ticked.changed += 1;
+                }
+            }
+        }
+        if !terms.forgiving {
+            ticked.changed += self
+                .bury_silent(&expired(&known, terms, ticked.now))
+                .await?;
+        }
+        for id in known.into_keys() {
+            self.tick_one(id, terms, ticked).await?;
+        }
+        Ok(())
+    }
+
+    async fn tick_one(&self, id: TaskId, terms: &Terms<'_>, ticked: &mut Ticked) -> Result<()> {
+        let Terms {
+            alive,
+            length,
+            forgiving,
+        } = *terms;
+        let outcome = self.run(|unit| unit.due(id, alive, length, forgiving), |_| None);
+        match outcome.await {
+            Ok(outcome) => match done(outcome).0 {
+                Due::Nothing => {}
+                Due::Changed(_) => ticked.changed += 1,
+                Due::Delete => ticked.deleted += 1,
+            },
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => {
+                // One record must not hold up the others.
+                tracing::error!(%error, task = %id, "what is due for a task cannot be done");
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget_member(&self, set: &str, member: &str) -> Result<()> {
+        let key = self.link.key(set);
+        let remove = redis::cmd("ZREM").arg(key).arg(member).take();
+        self.link.command(&remove).await.map(|_| ())
+    }
+
+    /// Takes what is no task any more out of the indexes.
+    async fn forget_task(&self, id: TaskId) -> Result<()> {
+        self.link
+            .script(Script::Forget, [id.to_string(), String::new()])
+            .await
+            .map(|_| ())
+    }
+
+    /// Ends a task whose record cannot be read. If not even its call can be, it is taken out of the
+    /// indexes, and what there is of it expires.
+    async fn fail_unreadable(&self, id: TaskId) -> Result<()> {
+        let loaded = self.link.script(Script::Load, [id.to_string()]).await?;
+        let loaded = row::array(loaded).pop().unwrap_or(Value::Nil);
+        let salvaged = row::salvage(loaded, self.clock.now());
+        if let Some(known) = salvaged.filter(|known| known.task.state.phase != Phase::Finished) {
+            let mut seen = Seen::default();
+            seen.records.insert(id, Some(known));
+            let failed = self.run_seen(seen, |unit| unit.give_up(id), |_| None).await;
+            match failed {
+                Err(error) if error.is_retryable() => return Err(error),
+                Err(_) => {}
+                Ok(_) => return Ok(()),
+            }
+        }
+        let kept = ASIDE.as_millis().to_string();
+        let aside = self.link.script(Script::Forget, [id.to_string(), kept]);
+        aside.await.map(|_| ())
+    }
+}
+
+/// The workers of which a lease has run out, but for those that the caller really runs.
+fn expired(
+    known: &BTreeMap<TaskId, Known>,
+    terms: &Terms<'_>,
+    now: Timestamp,
+) -> BTreeSet<outlast_core::WorkerId> {
+    let held = known.values().filter_map(|known| {
+        let held = known.task.state.held.as_ref()?;
+        let own = known.task.lease().filter(|own| terms.alive.contains(own));
+        (held.until <= now && own.is_none()).then_some(held.worker)
+    });
+    held.collect()
+}
