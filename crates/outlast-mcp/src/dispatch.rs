@@ -7,9 +7,10 @@ use outlast_core::status::Era;
 use crate::context::{Context, Reply};
 use crate::jsonrpc::RpcError;
 use crate::methods::{
-    complete, discover, listen, lists, outlast_logs, outlast_pause, outlast_retry,
-    outlast_schedules, outlast_share, outlast_signal, ping, prompts_get, resources_read, set_level,
-    subscribe, tasks_cancel, tasks_get, tasks_list, tasks_result, tasks_update, tools_call,
+    complete, discover, listen, lists, outlast_logs, outlast_overview, outlast_pause,
+    outlast_retry, outlast_schedules, outlast_share, outlast_signal, outlast_tasks, ping,
+    prompts_get, resources_read, set_level, subscribe, tasks_cancel, tasks_get, tasks_list,
+    tasks_result, tasks_update, tools_call,
 };
 
 /// Serves one request. `initialize` is not among them: it makes the session that others run in.
@@ -26,6 +27,9 @@ pub(crate) async fn dispatch(method: &str, cx: &Context<'_>) -> Reply {
         (_, "resources/read") => resources_read::handle(cx).await,
         (_, "completion/complete") => complete::handle(cx).await,
         (_, "outlast/logs") => outlast_logs::handle(cx).await,
+        (_, "outlast/overview") => outlast_overview::handle(cx).await,
+        (_, "outlast/tasks") => outlast_tasks::list(cx).await,
+        (_, "outlast/delete") => outlast_tasks::delete(cx).await,
         (_, "outlast/pause") => outlast_pause::handle(cx).await,
         (_, "outlast/retry") => outlast_retry::handle(cx).await,
         (_, "outlast/signal") => outlast_signal::handle(cx).await,

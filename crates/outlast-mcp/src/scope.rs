@@ -11,7 +11,7 @@ use crate::jsonrpc::{Message, RpcError};
 pub(crate) fn of(method: &str) -> Scope {
     match method {
         "tools/call" | "tasks/cancel" | "tasks/update" | "outlast/share" | "outlast/retry"
-        | "outlast/signal" => Scope::Run,
+        | "outlast/signal" | "outlast/delete" => Scope::Run,
         // It concerns everybody's tasks.
         "outlast/pause" | "outlast/schedules" | "outlast/schedule" => Scope::Admin,
         _ => Scope::Read,

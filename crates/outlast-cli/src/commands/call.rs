@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use outlast_core::{Timestamp, duration};
 use outlast_engine::TaskSupport;
-use outlast_mcp::client::{Client, TaskHandle, ToolInfo};
+use outlast_mcp::client::{CallResult, Client, ClientError, TaskHandle, ToolInfo};
 use serde_json::{Map, Value, json};
 
 use super::client::address::{Address, Need};
@@ -177,7 +177,7 @@ impl Call {
         }
         let task = match call.await {
             Ok(task) => task,
-            Err(outlast_mcp::client::ClientError::AnsweredAtOnce(result)) => {
+            Err(ClientError::AnsweredAtOnce(result)) => {
                 return outcome::show(None, Ok(*result), self.address.json);
             }
             Err(error) => return Err(error.into()),
@@ -251,8 +251,11 @@ impl Call {
     }
 }
 
-/// Waits for the end of a task, shows how far it is and then what came of it.
-pub(super) async fn wait(task: &TaskHandle, bar: &Bar, json: bool) -> Result<Exit, Trouble> {
+/// Waits for the end of a task and shows how far it is. The inner error is the task's own.
+pub(super) async fn end(
+    task: &TaskHandle,
+    bar: &Bar,
+) -> Result<Result<CallResult, ClientError>, Trouble> {
     // Said at once: whatever becomes of this program, the task can be found again.
     out::complain(&format!("task {}", task.id()));
     bar.start(short(task.id()));
@@ -266,19 +269,26 @@ pub(super) async fn wait(task: &TaskHandle, bar: &Bar, json: bool) -> Result<Exi
     };
     let waited = unless_interrupted(waiting).await;
     bar.finish();
-    match waited {
-        Some(outcome) => outcome::show(Some(task.id()), outcome, json),
-        None => {
-            let id = task.id();
+    waited.ok_or_else(|| {
+        let id = task.id();
+        Trouble::new(
+            Exit::Interrupted,
+            format!(
+                "no longer waiting; the task goes on.\n  outlast tasks watch {id}\n  outlast tasks result {id}\n  outlast tasks cancel {id}"
+            ),
+        )
+    })
+}
+
+/// [`end`], and shows what came of it.
+pub(super) async fn wait(task: &TaskHandle, bar: &Bar, json: bool) -> Result<Exit, Trouble> {
+    match end(task, bar).await {
+        Ok(outcome) => outcome::show(Some(task.id()), outcome, json),
+        Err(trouble) => {
             if json {
-                out::json(&json!({"taskId": id, "status": "working"}));
+                out::json(&json!({"taskId": task.id(), "status": "working"}));
             }
-            Err(Trouble::new(
-                Exit::Interrupted,
-                format!(
-                    "no longer waiting; the task goes on.\n  outlast tasks watch {id}\n  outlast tasks result {id}\n  outlast tasks cancel {id}"
-                ),
-            ))
+            Err(trouble)
         }
     }
 }

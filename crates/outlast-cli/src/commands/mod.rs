@@ -11,7 +11,6 @@ mod init;
 mod pause;
 mod schedules;
 mod serve;
-mod signal;
 mod tasks;
 mod token;
 mod tools;
@@ -54,7 +53,6 @@ enum Subcommands {
     Pause(pause::Pause),
     Resume(pause::Resume),
     Tasks(tasks::Tasks),
-    Signal(signal::Signal),
     Schedules(schedules::Schedules),
     Token(token::Token),
 }
@@ -73,7 +71,6 @@ impl Outlast {
             Subcommands::Pause(pause) => pause.run(),
             Subcommands::Resume(resume) => resume.run(),
             Subcommands::Tasks(tasks) => tasks.run(),
-            Subcommands::Signal(signal) => signal.run(),
             Subcommands::Schedules(schedules) => schedules.run(),
             Subcommands::Token(token) => token.run(),
         }

@@ -37,6 +37,13 @@ shell = true
 command = "echo begun; while [ ! -e go ]; do sleep 0.05; done; echo ended"
 "#;
 
+const CAREFUL: &str = r#"
+[tools.careful]
+description = "Asks first."
+command = ["echo", "done"]
+confirm = true
+"#;
+
 struct World {
     rig: Rig,
     _server: Server,
@@ -46,7 +53,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let rig = Rig::new();
-        std::fs::write(rig.file("outlast.toml"), TOOLS).unwrap();
+        std::fs::write(rig.file("outlast.toml"), format!("{TOOLS}{CAREFUL}")).unwrap();
         let server = Server::start(&rig);
         let url = server.url.clone();
         Self {
@@ -124,7 +131,7 @@ fn calls_and_their_exit_codes() {
         ),
         (&["call", "echo", "--header", "x"], 2, "Name: value"),
         (&["call", "echo", "--url", "localhost"], 2, "http://"),
-        (&["call", "ecko"], 6, "bytes, echo, fail, long"),
+        (&["call", "ecko"], 6, "bytes, careful, echo, fail, long"),
         (&["tasks", "show", "nothing"], 6, "nothing"),
         (
             &["tasks", "result", "00000000-0000-4000-8000-000000000000"],
@@ -391,6 +398,7 @@ async fn a_signal_is_stored_once() {
     let id = task["taskId"].as_str().unwrap();
     let send = |key: &str| {
         world.json(&[
+            "tasks",
             "signal",
             id,
             "wish",
@@ -403,11 +411,159 @@ async fn a_signal_is_stored_once() {
     assert_eq!(send("a"), (0, json!({"number": 1, "repeated": false})));
     assert_eq!(send("a"), (0, json!({"number": 1, "repeated": true})));
     assert_eq!(send("b"), (0, json!({"number": 2, "repeated": false})));
-    let (code, _, err) = world.run(&["signal", id, "wish", "{"]);
+    let (code, _, err) = world.run(&["tasks", "signal", id, "wish", "{"]);
     assert!(code == 2 && err.contains("not JSON"), "{err}");
-    let (code, ..) = world.run(&["signal", "7b0f2d6e-3c1a-4f52-9d0e-5a6b7c8d9e0f", "wish"]);
+    let (code, ..) = world.run(&[
+        "tasks",
+        "signal",
+        "7b0f2d6e-3c1a-4f52-9d0e-5a6b7c8d9e0f",
+        "wish",
+    ]);
     assert_eq!(code, 6);
     std::fs::write(world.rig.file("go"), "").unwrap();
     assert_eq!(world.run(&["tasks", "result", id]).0, 0);
-    assert_eq!(world.run(&["signal", id, "wish"]).0, 3, "it has ended");
+    assert_eq!(
+        world.run(&["tasks", "signal", id, "wish"]).0,
+        3,
+        "it has ended"
+    );
+}
+
+#[tokio::test]
+async fn tasks_are_found_by_what_they_are_and_pruned() {
+    let world = World::new();
+    for word in ["one", "two"] {
+        let (code, ..) = world.run(&[
+            "call",
+            "echo",
+            &format!("word={word}"),
+            "--label",
+            &format!("which={word}"),
+            "--wait",
+        ]);
+        assert_eq!(code, 0);
+    }
+    let (_, long) = world.json(&["call", "long", "--no-wait", "--json"]);
+    let long = long["taskId"].as_str().unwrap();
+    let listed = |filter: &[&str]| {
+        let (_, listed) = world.json(&[&["tasks", "list", "--json"], filter].concat());
+        let tasks = listed["tasks"].as_array().unwrap().clone();
+        let ids = tasks.into_iter().map(|task| task["taskId"].clone());
+        (ids.collect::<Vec<_>>(), listed["more"] == true)
+    };
+    assert_eq!(listed(&["--tool", "long"]), (vec![json!(long)], false));
+    assert_eq!(listed(&["--phase", "finished"]).0.len(), 2);
+    assert_eq!(listed(&["--status", "completed,failed"]).0.len(), 2);
+    let one = listed(&["--label", "which=one"]).0;
+    assert_eq!(one.len(), 1);
+    assert_eq!(listed(&["--text", "TWO"]).0.len(), 1);
+    let (two, more) = listed(&["-n", "2"]);
+    assert!(two.len() == 2 && more, "there is a third");
+    assert!(!listed(&["-n", "3"]).1);
+
+    let (code, out, err) = world.run(&["tasks", "prune"]);
+    assert!(
+        code == 2 && out.is_empty() && err.contains("--yes"),
+        "{err}"
+    );
+    let (code, _, err) = world.run(&["tasks", "prune", "--status", "working", "--yes"]);
+    assert!(code == 2 && err.contains("have ended"), "{err}");
+    let prune = |filter: &[&str]| {
+        let (code, said) = world.json(&[&["tasks", "prune", "--json"], filter].concat());
+        assert_eq!(code, 0);
+        said["tasks"].as_array().unwrap().clone()
+    };
+    assert_eq!(prune(&["--older-than", "1h", "--yes"]), [""; 0]);
+    assert_eq!(prune(&["--dry-run"]).len(), 2);
+    assert_eq!(prune(&["--label", "which=one", "--yes"]), one);
+    let (code, out, _) = world.run(&["tasks", "prune", "--yes"]);
+    assert_eq!((code, out.as_str()), (0, "1 task deleted\n"));
+    assert_eq!(listed(&[]).0, [json!(long)], "what runs is not touched");
+}
+
+#[tokio::test]
+async fn a_question_is_answered_from_the_shell() {
+    let world = World::new();
+    let ask = async || {
+        let (_, task) = world.json(&["call", "careful", "--no-wait", "--json"]);
+        let id = task["taskId"].as_str().unwrap().to_owned();
+        eventually("it asks", || {
+            let (_, shown) = world.json(&["tasks", "show", &id, "--json"]);
+            (shown["status"] == "input_required").then_some(())
+        })
+        .await;
+        id
+    };
+    let id = ask().await;
+    let (code, shown, _) = world.run(&["tasks", "show", &id]);
+    assert_eq!(code, 0);
+    assert!(shown.contains("input_required"), "{shown}");
+    assert!(shown.contains("asks      "), "{shown}");
+    let (_, document) = world.json(&["tasks", "show", &id, "--json"]);
+    let requests = document["inputRequests"].as_object().unwrap();
+    let key = requests.keys().next().unwrap();
+    let schema = &requests[key]["params"]["requestedSchema"];
+    let field = schema["properties"].as_object().unwrap();
+    let field = field.keys().next().unwrap();
+
+    let (code, _, err) = world.run(&["tasks", "answer", &id]);
+    assert!(code == 2 && err.contains(field.as_str()), "{err}");
+    let (code, _, err) = world.run(&["tasks", "answer", &id, &format!("{field}=perhaps")]);
+    assert!(code == 2 && err.contains("true or false"), "{err}");
+    let (code, _, err) = world.run(&["tasks", "answer", &id, "--question", "other", "--decline"]);
+    assert!(code == 3 && err.contains(key.as_str()), "{err}");
+    let wrong = format!("{{\"{field}\": 7}}");
+    let (code, _, err) = world.run(&["tasks", "answer", &id, "--content", &wrong]);
+    assert!(code == 3 && err.contains("the answer to"), "{code} {err}");
+    let (code, said) = world.json(&["tasks", "answer", &id, &format!("{field}=true"), "--json"]);
+    assert_eq!(code, 0);
+    assert_eq!(
+        said,
+        json!({"taskId": id, "answered": [{"question": key, "action": "accept"}]})
+    );
+    assert_eq!(world.run(&["tasks", "result", &id]).1, "done\n");
+    let (code, _, err) = world.run(&["tasks", "answer", &id, "--decline"]);
+    assert!(code == 3 && err.contains("asks nothing"), "{err}");
+
+    let id = ask().await;
+    let (code, out, _) = world.run(&["tasks", "answer", &id, "--decline"]);
+    assert!(code == 0 && out.contains("decline"), "{out}");
+    assert_ne!(world.run(&["tasks", "result", &id]).0, 0);
+    let answer = [
+        "tasks",
+        "answer",
+        &id,
+        "--decline",
+        "--protocol",
+        "2025-11-25",
+    ];
+    let (code, _, err) = world.run(&answer);
+    assert!(code == 3 && err.contains("2025-11-25"), "{err}");
+}
+
+#[test]
+fn a_result_is_written_to_a_file_and_several_tasks_are_watched() {
+    let world = World::new();
+    let (_, good) = world.json(&["call", "echo", "word=x", "--no-wait", "--json"]);
+    let (_, bad) = world.json(&["call", "fail", "--no-wait", "--json"]);
+    let (good, bad) = (
+        good["taskId"].as_str().unwrap(),
+        bad["taskId"].as_str().unwrap(),
+    );
+    let (code, out, _) = world.run(&["tasks", "result", good, "--output", "x.txt"]);
+    assert_eq!((code, out.as_str()), (0, ""));
+    let file = world.rig.file("x.txt");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "x 1\n");
+    let (code, ..) = world.run(&["tasks", "result", good, "--json", "-o", "x.txt"]);
+    assert_eq!(code, 0);
+    let document: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(document["taskId"], good);
+    let (code, _, err) = world.run(&["tasks", "result", good, "-o", "nowhere/x.txt"]);
+    assert!(code == 2 && err.contains("nowhere/x.txt"), "{err}");
+
+    let (code, out, _) = world.run(&["tasks", "watch", good, bad]);
+    assert_eq!(code, 1, "that of the one that failed");
+    for id in [good, bad] {
+        assert!(out.lines().any(|line| line.starts_with(id)), "{out}");
+    }
 }

@@ -1,5 +1,6 @@
 //! A task in the hands of a client: an id, and what can be asked of it.
 
+use std::collections::BTreeMap;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use super::follow::{Follow, Watch};
 use super::inbox::ProgressFeed;
 use super::params::Params;
 use super::peer::Client;
+use super::question::{Asked, Elicited, OpenQuestion, Reply, Request};
 use super::result::CallResult;
 use super::session::Ask;
 use super::task_info::{Snapshot, TaskInfo};
@@ -113,6 +115,66 @@ impl TaskHandle {
             // 2025-11-25 refuses to cancel what has ended in the same words as what is unknown.
             Ok(_) | Err(ClientError::TaskNotFound { .. }) => self.status().await,
             Err(error) => Err(error),
+        }
+    }
+
+    /// The questions that the task asks at present, as far as this client may be asked: by
+    /// [`ClientBuilder::on_question`](super::ClientBuilder::on_question) and its like it has said so.
+    ///
+    /// # Errors
+    /// [`ClientError::Unsupported`] with a server of 2025-11-25, which asks its questions itself while
+    /// somebody waits for the task; and as [`TaskHandle::status`].
+    pub async fn questions(&self) -> Result<Vec<OpenQuestion>, ClientError> {
+        self.require_update().await?;
+        let open = self.client.look(&self.id).await?.questions;
+        let read = |(key, request): (String, Request)| match request.elicitation(Some(&self.id)) {
+            Ok(asked) => OpenQuestion {
+                key,
+                asked: match asked {
+                    Elicited::Form(question) => Asked::Form(question),
+                    Elicited::Url(question) => Asked::Url(question),
+                },
+            },
+            // Sampling, roots, or what only a later client knows.
+            Err(_) => OpenQuestion {
+                key,
+                asked: Asked::Other(request.method),
+            },
+        };
+        Ok(open.into_iter().map(read).collect())
+    }
+
+    /// Answers one of the task's questions. A question that is not open any more is left as it is.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the answer does not fit the question, which stays open then;
+    /// [`ClientError::Unsupported`] as [`TaskHandle::questions`]; and as for every request.
+    pub async fn answer(&self, question: &OpenQuestion, reply: Reply) -> Result<(), ClientError> {
+        self.require_update().await?;
+        let response = match question.asked {
+            Asked::Url(_) => reply.into_consent(),
+            Asked::Form(_) | Asked::Other(_) => reply.into_result(),
+        };
+        let responses = BTreeMap::from([(question.key.as_str(), response)]);
+        let params = Params::default()
+            .with("inputResponses", &responses)
+            .with("taskId", &self.id);
+        let ask = Ask::quick("tasks/update", params).about(&self.id);
+        let answered = self.client.answer(&ask).await?;
+        answered.map(drop).map_err(|error| ClientError::Refused {
+            method: "tasks/update".to_owned(),
+            error,
+        })
+    }
+
+    async fn require_update(&self) -> Result<(), ClientError> {
+        match self.client.session().await?.era() {
+            Era::Modern => Ok(()),
+            Era::Legacy => Err(ClientError::Unsupported(
+                "2025-11-25 has no request for the answers of a task: the server asks while somebody \
+                 waits for it"
+                    .into(),
+            )),
         }
     }
 

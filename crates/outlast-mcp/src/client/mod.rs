@@ -51,7 +51,7 @@ pub use handle::{ProgressStream, TaskHandle};
 pub use inbox::LogMessage;
 pub use options::{ClientBuilder, Protocol};
 pub use peer::{Client, TaskPage};
-pub use question::{Answerer, Question, Reply, ReplyFuture, UrlQuestion};
+pub use question::{Answerer, Asked, OpenQuestion, Question, Reply, ReplyFuture, UrlQuestion};
 pub use result::{CallResult, Content};
 pub use sampling::{Sampled, Sampling};
 pub use session::ServerInfo;

@@ -99,6 +99,28 @@ pub struct UrlQuestion {
     pub task_id: Option<String>,
 }
 
+/// A question that a task asks at present.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct OpenQuestion {
+    /// By what the task knows it.
+    pub key: String,
+    /// What it asks.
+    pub asked: Asked,
+}
+
+/// What a task asks.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Asked {
+    /// To fill in a form.
+    Form(Question),
+    /// To go to a URL.
+    Url(UrlQuestion),
+    /// The method of a request that is no question to a person.
+    Other(String),
+}
+
 /// A boxed future of a [`Reply`].
 pub type ReplyFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 

@@ -95,6 +95,16 @@ struct Meta {
     parent: Option<String>,
 }
 
+impl TaskInfo {
+    /// Reads a Task object of either era.
+    ///
+    /// # Errors
+    /// It is none; the text says why.
+    pub fn read(raw: RawJson) -> Result<Self, String> {
+        Ok(Snapshot::read(raw)?.info)
+    }
+}
+
 impl Snapshot {
     /// Reads a Task object, with or without a payload.
     ///

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use outlast::{Server, Settings};
 use outlast_cli::config::{FILE_NAME, FileConfig, ServerConfig};
-use outlast_mcp::client::{Client, ClientBuilder, ClientError, Protocol, Target};
+use outlast_mcp::client::{Client, ClientBuilder, ClientError, Protocol, Reply, Target};
 
 use super::bar::Bar;
 use super::exit::{Exit, Trouble};
@@ -78,6 +78,8 @@ pub(crate) enum Need {
     TaskList,
     /// Somebody at the terminal who answers the server's questions.
     Answers,
+    /// To see questions, which are shown to those only who may be asked; nobody is asked by itself.
+    Questions,
 }
 
 impl Address {
@@ -129,6 +131,11 @@ impl Address {
             builder = builder
                 .on_question(move |question| prompt::ask(question, bar.clone()))
                 .on_url(move |question| prompt::send(question, of_urls.clone()));
+        }
+        if need == Need::Questions {
+            builder = builder
+                .on_question(async |_| Reply::Cancel)
+                .on_url(async |_| Reply::Cancel);
         }
         Ok(builder)
     }

@@ -1,47 +1,67 @@
-//! A progress bar on standard error, if that is a terminal.
+//! Progress bars on standard error, if that is a terminal: a line for each task.
 
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use outlast_core::Progress;
 
-use super::out::clean;
+use super::out::{clean, colour};
+use super::pace::Pace;
 
 /// A bar that appears with the first thing to show. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Bar {
-    shown: bool,
-    bar: Arc<Mutex<Option<ProgressBar>>>,
+    /// The lines of this terminal; `None` if nothing is shown.
+    lines: Option<MultiProgress>,
+    line: Arc<Mutex<Option<Line>>>,
+}
+
+struct Line {
+    bar: ProgressBar,
+    pace: Pace,
 }
 
 impl Bar {
     /// A bar; never shown beside JSON, or where there is no terminal.
     pub(crate) fn new(json: bool) -> Self {
         let shown = !json && std::io::stderr().is_terminal();
+        let lines = shown.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
         Self {
-            shown,
-            bar: Arc::default(),
+            lines,
+            line: Arc::default(),
+        }
+    }
+
+    /// A bar below this one.
+    pub(crate) fn below(&self) -> Self {
+        Self {
+            lines: self.lines.clone(),
+            line: Arc::default(),
         }
     }
 
     /// Shows that `what` goes on.
     pub(crate) fn start(&self, what: &str) {
-        if !self.shown {
-            return;
-        }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let Some(lines) = &self.lines else { return };
+        let bar = lines.add(ProgressBar::no_length());
         bar.set_style(spinner());
         bar.set_prefix(clean(what, true));
         bar.enable_steady_tick(Duration::from_millis(200));
-        *self.lock() = Some(bar);
+        *self.lock() = Some(Line {
+            bar,
+            pace: Pace::default(),
+        });
     }
 
     /// Shows how far it is.
     pub(crate) fn set(&self, progress: &Progress, message: Option<&str>) {
-        let guard = self.lock();
-        let Some(bar) = &*guard else { return };
+        let mut guard = self.lock();
+        let Some(Line { bar, pace }) = &mut *guard else {
+            return;
+        };
+        pace.look(progress.done, Instant::now());
         if let Some(percent) = progress.percent() {
             bar.set_style(with_percent());
             bar.set_length(10_000);
@@ -53,47 +73,43 @@ impl Bar {
             )]
             bar.set_position((percent * 100.0) as u64);
         }
-        // A status message repeats the figures, which the bar shows already.
-        let figures = progress
-            .total
-            .map(|total| format!("{} of {total}", progress.done));
-        let text = progress
-            .message
-            .as_deref()
-            .or(figures.as_deref())
-            .or(message);
-        let line = text.unwrap_or_default().lines().next().unwrap_or_default();
-        bar.set_message(clean(line, true));
+        let figures = pace.words(progress);
+        // A status message repeats the figures.
+        let text = progress.message.as_deref();
+        let text = text.or(message.filter(|_| figures.is_empty()));
+        let text = text.unwrap_or_default().lines().next().unwrap_or_default();
+        let gap = if figures.is_empty() || text.is_empty() {
+            ""
+        } else {
+            "  "
+        };
+        bar.set_message(clean(&format!("{figures}{gap}{text}"), true));
     }
 
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
-        if let Some(bar) = self.lock().take() {
-            bar.finish_and_clear();
+        if let (Some(line), Some(lines)) = (self.lock().take(), &self.lines) {
+            line.bar.finish_and_clear();
+            lines.remove(&line.bar);
         }
     }
 
-    /// Prints something above the bar.
+    /// Prints something above the bars.
     pub(crate) fn above(&self, print: impl FnOnce()) {
         self.suspend(print);
     }
 
-    /// Does something at the terminal with the bar out of the way.
+    /// Does something at the terminal with the bars out of the way.
     pub(super) fn suspend<T>(&self, work: impl FnOnce() -> T) -> T {
-        let bar = self.lock().clone();
-        match bar {
-            Some(bar) => bar.suspend(work),
+        match &self.lines {
+            Some(lines) => lines.suspend(work),
             None => work(),
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
-        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Line>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn colour() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn spinner() -> ProgressStyle {
@@ -107,9 +123,9 @@ fn spinner() -> ProgressStyle {
 
 fn with_percent() -> ProgressStyle {
     let template = if colour() {
-        "{prefix} [{bar:30.cyan}] {percent}% {elapsed} {wide_msg}"
+        "{prefix} [{bar:20.cyan}] {percent:>3}% {elapsed} {wide_msg}"
     } else {
-        "{prefix} [{bar:30}] {percent}% {elapsed} {wide_msg}"
+        "{prefix} [{bar:20}] {percent:>3}% {elapsed} {wide_msg}"
     };
     ProgressStyle::with_template(template)
         .expect("a constant template")

@@ -6,6 +6,7 @@ pub(super) mod bar;
 pub(super) mod exit;
 pub(super) mod out;
 pub(super) mod outcome;
+pub(super) mod pace;
 pub(super) mod prompt;
 
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use outlast_core::TaskStatus;
 use serde_json::Value;
 
 /// Writes to standard output.
@@ -41,6 +42,34 @@ pub(crate) fn json(document: &Value) {
 /// Writes a line of a stream of JSON documents.
 pub(crate) fn json_line(document: &Value) {
     bytes(format!("{document}\n").as_bytes());
+}
+
+/// Whether standard error may be coloured (<https://no-color.org>).
+pub(crate) fn colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A status as wide as the longest, in its colour where standard output may have some.
+pub(crate) fn status(status: TaskStatus) -> String {
+    let word = format!("{:14}", status.as_str());
+    if !colour() || !io::stdout().is_terminal() {
+        return word;
+    }
+    let code = match status {
+        TaskStatus::Working => 36,
+        TaskStatus::InputRequired => 33,
+        TaskStatus::Completed => 32,
+        TaskStatus::Failed => 31,
+        TaskStatus::Cancelled => 90,
+    };
+    format!("\u{1b}[{code}m{word}\u{1b}[0m")
+}
+
+/// Writes a line that begins with a status, and whose rest is not ours.
+pub(crate) fn status_line(before: &str, of: TaskStatus, rest: &str) {
+    let rest = clean(rest, io::stdout().is_terminal());
+    let line = format!("{before}{}  {rest}", status(of));
+    bytes(format!("{}\n", line.trim_end()).as_bytes());
 }
 
 /// Without the characters that make a terminal do things, if it is one.

@@ -43,6 +43,11 @@ pub(crate) fn show(
     }
 }
 
+/// The document of a task that has completed.
+pub(crate) fn completed(task_id: &str, result: &CallResult) -> Value {
+    json!({"status": "completed", "taskId": task_id, "result": result.raw().to_value()})
+}
+
 fn document(task_id: Option<&str>, status: &str, key: &str, value: Value) {
     let mut document = json!({"status": status});
     if let Some(id) = task_id {

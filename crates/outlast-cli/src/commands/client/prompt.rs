@@ -11,12 +11,12 @@ use super::bar::Bar;
 use super::out::clean;
 
 /// Whether there is somebody to ask.
-pub(super) fn is_possible() -> bool {
+pub(crate) fn is_possible() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Asks.
-pub(super) async fn ask(question: Question, bar: Bar) -> Reply {
+pub(crate) async fn ask(question: Question, bar: Bar) -> Reply {
     let asking = tokio::task::spawn_blocking(move || {
         bar.suspend(|| dialogue(&question, &mut io::stdin().lock(), &mut io::stderr()))
     });
@@ -29,7 +29,7 @@ pub(super) async fn ask(question: Question, bar: Bar) -> Reply {
 }
 
 /// Asks whether to go to a URL, and leaves going there to the person, who sees all of it.
-pub(super) async fn send(question: UrlQuestion, bar: Bar) -> Reply {
+pub(crate) async fn send(question: UrlQuestion, bar: Bar) -> Reply {
     let asking = tokio::task::spawn_blocking(move || {
         bar.suspend(|| sending(&question, &mut io::stdin().lock(), &mut io::stderr()))
     });

@@ -1,12 +1,16 @@
 //! `outlast tasks`: looks after tasks, whoever created them.
 
+mod answer;
 mod cancel;
+mod filter;
 mod list;
 mod logs;
+mod prune;
 mod result;
 mod retry;
 mod share;
 mod show;
+mod signal;
 mod watch;
 
 use std::process::ExitCode;
@@ -35,8 +39,11 @@ enum Verb {
     Watch(watch::Watch),
     Result(result::Fetch),
     Logs(logs::Logs),
+    Answer(answer::Answer),
+    Signal(signal::Signal),
     Cancel(cancel::Cancel),
     Retry(retry::Retry),
+    Prune(prune::Prune),
     Share(share::Share),
 }
 
@@ -50,6 +57,7 @@ impl Tasks {
         let bar = Bar::new(json);
         let need = match &self.verb {
             Verb::List(_) => Need::TaskList,
+            Verb::Show(_) | Verb::Answer(_) => Need::Questions,
             Verb::Watch(_) | Verb::Result(_) => Need::Answers,
             _ => Need::Any,
         };
@@ -60,9 +68,12 @@ impl Tasks {
             Verb::Watch(watch) => watch.on(&client, &bar, json).await,
             Verb::Result(result) => result.on(&client, &bar, json).await,
             Verb::Logs(logs) => logs.on(&client, json).await,
+            Verb::Answer(answer) => answer.on(&client, json).await,
+            Verb::Signal(signal) => signal.on(&client, json).await,
             Verb::Cancel(cancel) => cancel.on(&client, json).await,
             Verb::Retry(retry) => retry.on(&client, json).await,
-            Verb::Share(share) => share.on(&client).await,
+            Verb::Prune(prune) => prune.on(&client, json).await,
+            Verb::Share(share) => share.on(&client, json).await,
         };
         bar.finish();
         client.close().await;

@@ -32,12 +32,17 @@ pub(super) struct Share {
 }
 
 impl Share {
-    pub(super) async fn on(self, client: &Client) -> Result<Exit, Trouble> {
+    pub(super) async fn on(self, client: &Client, as_json: bool) -> Result<Exit, Trouble> {
         let may = (!self.revoke).then_some(self.may.as_str());
         let params = json!({"taskId": self.id, "with": self.with.to_string(), "may": may});
         client
             .request("outlast/share", &RawJson::from(params))
             .await?;
+        if as_json {
+            let with = self.with.to_string();
+            out::json(&json!({"taskId": self.id, "with": with, "may": may}));
+            return Ok(Exit::Ok);
+        }
         out::line(&match may {
             Some(may) => format!("{}  {} may {may}", self.id, self.with),
             None => format!("{}  no longer shared with {}", self.id, self.with),

@@ -1,7 +1,8 @@
 //! `outlast tasks show`.
 
 use clap::Args;
-use outlast_mcp::client::Client;
+use outlast_core::TaskStatus;
+use outlast_mcp::client::{Asked, Client};
 
 use super::super::client::exit::{Exit, Trouble};
 use super::super::client::out;
@@ -15,13 +16,14 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) async fn on(self, client: &Client, as_json: bool) -> Result<Exit, Trouble> {
-        let task = client.task(self.id).status().await?;
+        let handle = client.task(self.id);
+        let task = handle.status().await?;
         if as_json {
             out::json(&task.raw.to_value());
             return Ok(Exit::Ok);
         }
         let mut lines = vec![
-            ("task", task.id),
+            ("task", task.id.clone()),
             ("status", task.status.as_str().to_owned()),
         ];
         lines.extend(task.tool.map(|tool| ("tool", tool)));
@@ -56,6 +58,18 @@ impl Show {
                 "kept for",
                 format!("{} s after its creation", ttl.as_secs()),
             ));
+        }
+        if task.status == TaskStatus::InputRequired {
+            // A server of the older era has no way to say them here.
+            for question in handle.questions().await.unwrap_or_default() {
+                let asks = match &question.asked {
+                    Asked::Form(form) => form.message.clone(),
+                    Asked::Url(url) => format!("{} {}", url.message, url.url),
+                    _ => "what is no question to a person".to_owned(),
+                };
+                lines.push(("asks", format!("{}: {asks}", question.key)));
+            }
+            lines.push(("answer", format!("outlast tasks answer {}", handle.id())));
         }
         for (name, value) in lines {
             out::line(&format!("{name:10}{value}"));

@@ -1,21 +1,17 @@
-//! `outlast signal`: sends a message into a task.
-
-use std::process::ExitCode;
+//! `outlast tasks signal`.
 
 use clap::Args;
+use outlast_mcp::client::Client;
 use serde_json::{Value, json};
 
-use super::client::address::{Address, Need};
-use super::client::bar::Bar;
-use super::client::exit::{self, Exit, Trouble};
-use super::client::out;
+use super::super::client::exit::{Exit, Trouble};
+use super::super::client::out;
 
 /// Send a signal into a task
 ///
 /// It is stored with the task and waits until the tool reads it.
 #[derive(Debug, Args)]
-#[command(after_help = exit::HELP)]
-pub(crate) struct Signal {
+pub(super) struct Signal {
     /// The task
     id: String,
 
@@ -29,9 +25,6 @@ pub(crate) struct Signal {
     /// A name for this signal: a repeated one with the same name arrives once
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
-
-    #[command(flatten)]
-    address: Address,
 }
 
 fn message(text: &str) -> Result<Value, String> {
@@ -40,27 +33,16 @@ fn message(text: &str) -> Result<Value, String> {
 }
 
 impl Signal {
-    pub(super) fn run(self) -> ExitCode {
-        super::client::run(self.send())
-    }
-
-    async fn send(self) -> Result<Exit, Trouble> {
-        let client = self.address.connect(Need::Any, &Bar::new(true)).await?;
+    pub(super) async fn on(self, client: &Client, as_json: bool) -> Result<Exit, Trouble> {
         // An unknown task has an exit code of its own.
-        let known = client.task(&self.id).status().await;
-        if let Err(error) = known {
-            client.close().await;
-            return Err(error.into());
-        }
+        client.task(&self.id).status().await?;
         let mut params = json!({"taskId": self.id, "name": self.name, "payload": self.payload});
         if let Some(key) = &self.idempotency_key {
             params["id"] = json!(key);
         }
-        let reply = client.request("outlast/signal", &params).await;
-        client.close().await;
-        let reply = reply?.to_value();
+        let reply = client.request("outlast/signal", &params).await?.to_value();
         let (number, repeated) = (&reply["number"], reply["repeated"] == true);
-        if self.address.json {
+        if as_json {
             out::json(&json!({"number": number, "repeated": repeated}));
         } else if repeated {
             out::line(&format!("had come before, as number {number}"));
