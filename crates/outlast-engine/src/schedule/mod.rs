@@ -277,12 +277,15 @@ fn check<'t>(spec: &NewSchedule, tools: &'t Tools) -> Result<&'t Arc<Tool>, Erro
     Ok(tool)
 }
 
-/// Those of a schedule's tasks that have not ended.
+/// Those of a schedule's tasks that are in the way of another: they have not ended. No task can come after
+/// one of another owner, so where tasks queue, those of an owner that the schedule had before do not count.
 async fn still_open(shared: &Shared, schedule: &Schedule) -> Result<Vec<TaskId>, Error> {
     let mut open = Vec::new();
     for id in &schedule.state.open {
         let task = shared.store.get(*id).await?;
-        if task.is_some_and(|task| !task.is_finished()) {
+        let queues = schedule.spec.overlap == Overlap::Queue;
+        let counts = |task: &Task| !queues || task.spec.owner == schedule.spec.owner;
+        if task.is_some_and(|task| !task.is_finished() && counts(&task)) {
             open.push(*id);
         }
     }

@@ -11,7 +11,7 @@ use outlast_core::testing::{ManualClock, MemoryStore};
 use outlast_core::{Error, NewSchedule, Owner, Phase, RawJson, Reads, Schedule, Task};
 use outlast_engine::{Cx, Engine, Handle, TaskSupport, Tool};
 
-use crate::support::{builder, engine_with_clock, eventually, finished, tool};
+use crate::support::{builder, engine_with_clock, eventually, finished, get, tool};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -99,6 +99,39 @@ async fn an_unfinished_task_is_in_the_way() {
     let owner = Owner::local();
     handle.cancel(&owner, before, None, by).await.unwrap();
     eventually(&handle, behind, |task| task.state.phase == Phase::Running).await;
+}
+
+#[tokio::test]
+async fn a_change_of_owner_leaves_nothing_to_wait_for() {
+    let (engine, clock) = engine_with_clock(endless()).await;
+    let handle = engine.handle();
+    let queued = || hourly().overlap(Overlap::Queue);
+    handle.schedules().put(queued()).await.unwrap();
+    advance(&engine, &clock, HOUR);
+    let first = schedule(&handle, "work", |found| found.state.fired == 1).await;
+    let [before] = first.state.open[..] else {
+        panic!("one is open: {:?}", first.state.open);
+    };
+    let ann = || Owner::new("ann");
+    let moved = queued().owner(ann());
+    handle.schedules().put(moved.clone()).await.unwrap();
+    advance(&engine, &clock, HOUR);
+    let second = schedule(&handle, "work", |found| found.state.fired == 2).await;
+    let task = second.state.last_task.unwrap();
+    assert_eq!(second.state.open, [task], "the older one is not waited for");
+    let store = engine.handle();
+    let task = store.get(&ann(), task).await.unwrap();
+    assert!(task.spec.after.is_empty());
+    assert!(!get(&handle, before).await.is_finished());
+    // One that is to be skipped is the same work, whoever it is for.
+    let skipping = moved.overlap(Overlap::Skip).owner(Owner::local());
+    handle.schedules().put(skipping).await.unwrap();
+    advance(&engine, &clock, HOUR);
+    let third = schedule(&handle, "work", |found| {
+        found.state.next_at > Some(clock_now(&clock))
+    })
+    .await;
+    assert_eq!(third.state.fired, 2);
 }
 
 fn clock_now(clock: &ManualClock) -> outlast_core::Timestamp {
