@@ -37,12 +37,14 @@ pub struct Same {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
-    /// It gets the unfinished task.
+    /// It gets the unfinished task; one that is being cancelled can bring nothing, and the call makes a new
+    /// one.
     Join,
     /// The unfinished task is cancelled; one that runs is asked to stop. The call makes a new one.
     Replace,
-    /// The call's task starts after a delay. Until it starts, each further call gets the same task, puts
-    /// its arguments in the place of the earlier ones and starts the delay again.
+    /// The call's task starts after a delay. Until it starts, each further call gets the same task, takes
+    /// the place of the earlier ones (arguments, secrets, limit keys, priority, labels and all the rest)
+    /// and starts the delay again.
     Debounce {
         /// The delay.
         delay: Duration,

@@ -1,7 +1,8 @@
 //! The record of a task: what was asked ([`TaskSpec`]) and what has become of it ([`Task`]).
 //!
-//! The specification does not change once the task has started; it is shared, not copied. Everything that moves
-//! stands in [`Task`] and is changed by the verbs of [`crate::machine`] alone.
+//! What the handler gets of the specification does not change once the task has started; it is shared,
+//! not copied. Everything that moves stands in [`Task`] and is changed by the verbs of
+//! [`crate::machine`] alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,8 +36,8 @@ pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How many crashes in a row, without a new journal entry between them, end a task.
 pub const DEFAULT_MAX_CRASHES: u32 = 3;
 
-/// What was asked for. Written once, except that a task which has not started may take over a later
-/// call's arguments: [`Task::postpone`].
+/// What was asked for. Written once, except that a task may take in a later call that means the same
+/// work ([`Task::join`]), and that a child learns the end of its parent ([`Parent::until`]).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct TaskSpec {
     /// The task's name.
@@ -51,6 +52,10 @@ pub struct TaskSpec {
     /// place there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<String>,
+    /// The call whose secrets these are, if the task has taken over a later one's: they were sealed for
+    /// the task that it would have made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_for: Option<TaskId>,
     /// Whom it belongs to.
     pub owner: Owner,
     /// Who called: the client's name, version and capabilities as it declared them. Later questions
@@ -147,6 +152,7 @@ impl TaskSpec {
             tool_version: "1".into(),
             arguments,
             sealed: None,
+            sealed_for: None,
             owner: Owner::local(),
             client: None,
             request_meta: None,
@@ -270,6 +276,11 @@ pub struct TaskState {
     /// held while suspended.
     #[serde(default)]
     pub keeps_keys: bool,
+    /// It holds all its limit keys although it does not run: for a worker from which it was taken, until
+    /// that one's lease would have run out; or, if it has to be undone, until its undos are claimed.
+    /// Only after its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_over: Option<Timestamp>,
     /// What its attempts used up: the last of them, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub usage: Vec<AttemptUsage>,

@@ -4,13 +4,12 @@
 use std::sync::Arc;
 
 use outlast_core::Task;
-use outlast_core::machine::Rescue;
+use outlast_core::machine::{Meant, Rescue};
 use outlast_core::status::Phase;
 use outlast_core::store::{ClaimNow, Created};
 use outlast_core::task::{Lease, NewTask};
 
 use crate::failure::Failure;
-use crate::same::Meant;
 use crate::unit::{Creation, Unit};
 
 impl Unit<'_> {

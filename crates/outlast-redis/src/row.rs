@@ -191,6 +191,7 @@ pub(crate) fn fields(task: &Task, revision: u64) -> Result<Vec<String>, Error> {
         ("ready", time(state.ready_since)),
         ("resuming", flag(state.resuming)),
         ("keeps_keys", flag(state.keeps_keys)),
+        ("held_over", time(state.held_over)),
         ("cleanup", cleanup.trim_matches('"').to_owned()),
         ("updated", millis(state.updated_at)),
         ("due", millis(due_beside_lease(task))),
@@ -317,6 +318,7 @@ fn decode_with(
     state.ready_since = time("ready")?;
     state.resuming = field("resuming") == b"1";
     state.keeps_keys = field("keeps_keys") == b"1";
+    state.held_over = time("held_over")?;
     state.cleanup = word("clean-up", field("cleanup"))?;
     state.updated_at = timestamp("updated", field("updated"))?;
     let task = Task {

@@ -4,14 +4,12 @@
 //! from, so of any number of calls at once one makes the task and the others find it. A key whose task
 //! is gone means nothing; it expires with its window, or goes when its task ends.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::machine::CancelMode;
-use outlast_core::same::Then;
+use outlast_core::machine::{CancelMode, Meant, Named};
 use outlast_core::store::{REPLACE_PATIENCE, replaced_by};
 use outlast_core::task::{NewTask, TaskSpec};
-use outlast_core::{Error, Task, TaskId};
+use outlast_core::{TaskId, Timestamp};
 
 use crate::failure::Failure;
 use crate::row;
@@ -19,16 +17,6 @@ use crate::unit::Unit;
 
 /// How much longer than its window a key is kept, so that clocks need not agree.
 const MARGIN: Duration = Duration::from_secs(60 * 60);
-
-/// What a call means.
-pub(crate) enum Meant {
-    /// Something new.
-    New,
-    /// This task.
-    Task(Arc<Task>),
-    /// Something new in the place of this task.
-    Replace(Arc<Task>),
-}
 
 /// Where a tool's key for its work stands.
 pub(crate) fn same_name(call: &TaskSpec, key: &str) -> String {
@@ -45,49 +33,31 @@ fn name(kind: &str, call: &TaskSpec, key: &str) -> String {
     format!("{kind}:{}:{owner}{}:{tool}{key}", owner.len(), tool.len())
 }
 
-/// What stands under a key: task, end of the window, digest of the arguments.
-struct Found {
-    task: Arc<Task>,
-    until: i64,
-    digest: String,
-}
-
 impl Unit<'_> {
     /// What the call means. A task that takes over the call has done so then.
     pub(crate) fn meant(&mut self, call: &NewTask) -> Result<Meant, Failure> {
         if let Some(key) = &call.idempotency
-            && let Some(found) = self.find_same(&call_name(call, &key.key))?
-            && found.until > self.now.as_millis()
+            && let Some(named) = self.find_same(&call_name(call, &key.key))?
+            && let Some(task) = named.meant_by(call, self.now)?
         {
-            if found.digest != key.digest {
-                let (key, task) = (key.key.clone(), found.task.id());
-                return Err(Error::KeyReused { key, task }.into());
-            }
-            return Ok(Meant::Task(found.task));
+            return Ok(Meant::Task(task));
         }
         let Some(same) = &call.same else {
             return Ok(Meant::New);
         };
-        let Some(Found { task, .. }) = self.find_same(&same_name(call, &same.key))? else {
+        let Some(Named { task, .. }) = self.find_same(&same_name(call, &same.key))? else {
             return Ok(Meant::New);
         };
-        Ok(match same.then {
-            _ if task.is_finished() => Meant::New,
-            Then::Join => {
-                self.remember(call, task.id())?;
-                Meant::Task(task)
-            }
-            Then::Replace => Meant::Replace(task),
-            Then::Debounce { .. } if task.can_be_postponed() => {
-                let now = self.now;
-                let ((), task) = self.change_found(&task, |task| {
-                    Ok(((), task.postpone(call, now).into_iter().collect()))
-                })?;
-                self.remember(call, task.id())?;
-                Meant::Task(task)
-            }
-            Then::Debounce { .. } => Meant::New,
-        })
+        let meant = call.meant(task);
+        let Meant::Task(task) = meant else {
+            return Ok(meant);
+        };
+        let now = self.now;
+        let ((), joined) = self.change_found(&task, |task| {
+            Ok(((), task.join(call, now).into_iter().collect()))
+        })?;
+        self.remember(call, joined.id())?;
+        Ok(Meant::Task(joined))
     }
 
     /// Cancels a task because `newer` takes its place.
@@ -96,18 +66,19 @@ impl Unit<'_> {
         Ok(())
     }
 
-    fn find_same(&mut self, name: &str) -> Result<Option<Found>, Failure> {
+    fn find_same(&mut self, name: &str) -> Result<Option<Named>, Failure> {
         let Some(value) = self.name(name)? else {
             return Ok(None);
         };
         let mut parts = value.splitn(3, ' ');
         let id = parts.next().and_then(|id| id.parse::<TaskId>().ok());
         let until = parts.next().and_then(|until| until.parse().ok());
+        let until = Timestamp::from_millis(until.unwrap_or(0));
         let digest = parts.next().unwrap_or_default().to_owned();
         let Some(id) = id else { return Ok(None) };
-        Ok(self.find(id)?.map(|task| Found {
+        Ok(self.find(id)?.map(|task| Named {
             task,
-            until: until.unwrap_or(0),
+            until,
             digest,
         }))
     }
@@ -118,7 +89,7 @@ impl Unit<'_> {
         if let Some(key) = &call.idempotency {
             let name = call_name(call, &key.key);
             let there = self.find_same(&name)?;
-            if there.is_none_or(|there| there.until <= self.now.as_millis()) {
+            if there.is_none_or(|there| there.until <= self.now) {
                 let until = row::millis(self.now + key.window);
                 let value = format!("{task} {until} {}", key.digest);
                 let kept = (key.window + MARGIN).as_millis().min(1 << 45).to_string();

@@ -222,9 +222,11 @@ impl Unit<'_> {
         if task.state.phase != Phase::Finished {
             return Ok(false);
         }
-        if let Some(parent) = task.spec.attached_to() {
-            task.check_deletable(self.find(parent)?.as_deref())?;
-        }
+        let parent = match task.spec.attached_to() {
+            Some(parent) => self.find(parent)?,
+            None => None,
+        };
+        task.check_deletable(parent.as_deref(), self.now)?;
         self.remove(&task);
         Ok(true)
     }

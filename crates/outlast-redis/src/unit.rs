@@ -302,6 +302,9 @@ impl<'a> Unit<'a> {
     /// Deletes a finished record with everything that belongs to it.
     pub(crate) fn remove(&mut self, task: &Task) {
         self.put(task.id(), None, Vec::new());
+        if task.held_keys().next().is_some() {
+            self.notices.push(Notice::Ready);
+        }
         self.notices.push(Notice::Changed {
             task: task.id(),
             version: task.state.version,
@@ -622,9 +625,10 @@ fn differences<'k>(
     }
 }
 
-/// Lets a finished record expire.
+/// Lets a finished record expire; not one that is counted somewhere, for a record that expires by itself
+/// takes nothing along.
 fn write_end(operations: &mut Arguments, task: &Task, now: Timestamp) {
-    if task.state.phase != Phase::Finished {
+    if task.state.phase != Phase::Finished || task.held_keys().next().is_some() {
         return;
     }
     let expires = task.state.expire_at.unwrap_or(now).as_millis();
@@ -644,6 +648,7 @@ fn write_removal(operations: &mut Arguments, task: &Task) {
         task.state.sequence.to_string(),
         task.state.phase.as_str().to_owned(),
     ]);
+    differences("hold", task.held_keys(), [].into_iter(), operations);
     operations.call(&["ZREM", "all", &id]);
     operations.begin("disown");
     operations.extend([task.spec.owner.as_str().to_owned(), id.clone()]);

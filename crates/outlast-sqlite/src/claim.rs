@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use outlast_core::id::WorkerId;
-use outlast_core::machine::Rescue;
+use outlast_core::machine::{Meant, Rescue};
 use outlast_core::status::Phase;
 use outlast_core::store::{
     ClaimBy, ClaimNow, Claimed, Created, Notice, Recovered, ToolVersion, cause_at_start,
@@ -17,7 +17,6 @@ use outlast_core::{Error, Task, TaskId};
 use crate::failure::Failure;
 use crate::ready::{Looking, Place, place};
 use crate::row;
-use crate::same::Meant;
 use crate::schema::put_meta;
 use crate::unit::Unit;
 

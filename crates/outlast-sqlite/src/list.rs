@@ -175,9 +175,11 @@ pub(crate) fn statement(
         }
         Driver::Everything => ("task", "TRUE"),
     };
+    // A finished record is due when it expires; one that holds keys, when it holds them no more.
     let mut sql = format!(
         "SELECT {TASK_COLUMNS} FROM {from} WHERE {chosen} \
-         AND NOT (+task.phase = 'finished' AND +task.due_at <= ?)"
+         AND NOT (+task.phase = 'finished' AND CASE WHEN task.holds IS NULL THEN task.due_at
+         ELSE json_extract(task.state, '$.expire_at') END <= ?)"
     );
     values.push(Value::Integer(now.as_millis()));
     // Marked so that none of these draws the statement to another index.

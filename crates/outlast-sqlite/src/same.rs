@@ -1,27 +1,14 @@
 //! Which task a call means, by its keys: asked and answered inside the unit that creates it.
 
-use std::sync::Arc;
-
-use outlast_core::machine::CancelMode;
-use outlast_core::same::Then;
+use outlast_core::machine::{CancelMode, Meant, Named};
 use outlast_core::store::{REPLACE_PATIENCE, replaced_by};
 use outlast_core::task::NewTask;
-use outlast_core::{Error, Task, TaskId};
+use outlast_core::{Task, TaskId, Timestamp};
 use rusqlite::{OptionalExtension, params};
 
 use crate::failure::Failure;
 use crate::row;
 use crate::unit::Unit;
-
-/// What a call means.
-pub(crate) enum Meant {
-    /// Something new.
-    New,
-    /// This task.
-    Task(Arc<Task>),
-    /// Something new in the place of this task.
-    Replace(Arc<Task>),
-}
 
 /// The two kinds of keys in the table.
 const NAMED: &str = "key";
@@ -34,49 +21,31 @@ pub(crate) const FIND: &str = "SELECT task, digest, until FROM same
 /// The keys that mean a task.
 pub(crate) const FORGET: &str = "DELETE FROM same WHERE task = ?1";
 
-struct Found {
-    task: Arc<Task>,
-    digest: String,
-    until: i64,
-}
-
 impl Unit<'_> {
     /// What the call means. A task that takes over the call has done so then.
     pub(crate) fn meant(&mut self, call: &NewTask) -> Result<Meant, Failure> {
         if let Some(key) = &call.idempotency
-            && let Some(found) = self.find_same(call, NAMED, &key.key)?
-            && found.until > self.now.as_millis()
+            && let Some(named) = self.find_same(call, NAMED, &key.key)?
+            && let Some(task) = named.meant_by(call, self.now)?
         {
-            if found.digest != key.digest {
-                let (key, task) = (key.key.clone(), found.task.id());
-                return Err(Error::KeyReused { key, task }.into());
-            }
-            return Ok(Meant::Task(found.task));
+            return Ok(Meant::Task(task));
         }
         let Some(same) = &call.same else {
             return Ok(Meant::New);
         };
-        let Some(Found { task, .. }) = self.find_same(call, SAME, &same.key)? else {
+        let Some(Named { task, .. }) = self.find_same(call, SAME, &same.key)? else {
             return Ok(Meant::New);
         };
-        Ok(match same.then {
-            _ if task.is_finished() => Meant::New,
-            Then::Join => Meant::Task(self.joined(call, task)?),
-            Then::Replace => Meant::Replace(task),
-            Then::Debounce { .. } if task.can_be_postponed() => {
-                let now = self.now;
-                let ((), task) = self.change_found(&task, |task| {
-                    Ok(((), task.postpone(call, now).into_iter().collect()))
-                })?;
-                Meant::Task(self.joined(call, task)?)
-            }
-            Then::Debounce { .. } => Meant::New,
-        })
-    }
-
-    fn joined(&mut self, call: &NewTask, task: Arc<Task>) -> Result<Arc<Task>, Failure> {
-        self.remember(call, &task)?;
-        Ok(task)
+        let meant = call.meant(task);
+        let Meant::Task(task) = meant else {
+            return Ok(meant);
+        };
+        let now = self.now;
+        let ((), joined) = self.change_found(&task, |task| {
+            Ok(((), task.join(call, now).into_iter().collect()))
+        })?;
+        self.remember(call, &joined)?;
+        Ok(Meant::Task(joined))
     }
 
     /// Cancels a task because `newer` takes its place.
@@ -91,7 +60,7 @@ impl Unit<'_> {
         call: &NewTask,
         kind: &str,
         key: &str,
-    ) -> Result<Option<Found>, Failure> {
+    ) -> Result<Option<Named>, Failure> {
         let found: Option<(i64, String, i64)> = self
             .conn
             .prepare_cached(FIND)?
@@ -107,10 +76,10 @@ impl Unit<'_> {
             .prepare_cached("SELECT id FROM task WHERE sequence = ?1")?
             .query_row([sequence], |row| row.get(0))?;
         let task = self.find(TaskId::from_bytes(id))?;
-        Ok(task.map(|task| Found {
+        Ok(task.map(|task| Named {
             task,
+            until: Timestamp::from_millis(until),
             digest,
-            until,
         }))
     }
 

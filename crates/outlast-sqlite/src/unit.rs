@@ -138,7 +138,8 @@ impl<'a> Unit<'a> {
     fn write(&mut self, before: &Task, after: &Arc<Task>, events: &[Event]) -> Result<(), Failure> {
         let (old, new) = (&before.state, &after.state);
         let ended = before.outcome.is_none() && after.outcome.is_some();
-        if old == new && !ended {
+        let respecified = !Arc::ptr_eq(&before.spec, &after.spec) && before.spec != after.spec;
+        if old == new && !ended && !respecified {
             return Ok(());
         }
         let sequence = int(new.sequence);
@@ -151,10 +152,8 @@ impl<'a> Unit<'a> {
         let due_at = after.due_at();
         let gates = row::encode_gates(after)?;
         // The row says what it holds and waits under as a function of these.
-        let in_place = old.phase == new.phase
+        let in_place = before.counts_as(after)
             && old.suspect == new.suspect
-            && old.keeps_keys == new.keeps_keys
-            && old.resuming == new.resuming
             && before.status(Era::Modern) == status
             && !ended;
         let rows = if in_place && before.due_at() == due_at {
@@ -193,10 +192,8 @@ impl<'a> Unit<'a> {
                 after.id()
             ))));
         }
-        if !Arc::ptr_eq(&before.spec, &after.spec) && before.spec != after.spec {
-            self.forget_labels(before)?;
-            self.write_spec(after)?;
-            self.write_labels(after)?;
+        if respecified {
+            self.write_spec(before, after)?;
         }
         if let Some(text) = events_text {
             self.write_events(after, &text)?;
@@ -294,6 +291,7 @@ impl<'a> Unit<'a> {
             self.statement(statement)?.execute([sequence])?;
         }
         self.remove_relations(task)?;
+        self.count_keys(Some(task), None);
         self.counting.note(Some(task), None);
         self.forget_labels(task)?;
         self.changed.insert(task.id(), None);
@@ -323,13 +321,24 @@ impl<'a> Unit<'a> {
         self.known.nonces.next()
     }
 
-    /// Writes a specification that has changed: that of a task which has not started.
-    fn write_spec(&mut self, task: &Task) -> Result<(), Failure> {
-        let spec = row::encode("call", &*task.spec)?;
-        let sequence = int(task.state.sequence);
+    /// Writes a specification that has changed.
+    fn write_spec(&mut self, before: &Task, after: &Task) -> Result<(), Failure> {
+        let spec = row::encode("call", &*after.spec)?;
+        let sequence = int(after.state.sequence);
         let short = spec.len() <= SHORT_SPEC;
-        self.statement("UPDATE task SET spec = ?2 WHERE sequence = ?1")?
-            .execute(params![sequence, short.then_some(&spec)])?;
+        if before.spec.labels != after.spec.labels {
+            self.forget_labels(before)?;
+            self.write_labels(after)?;
+        }
+        self.statement(
+            "UPDATE task SET tool_version = ?2, priority = ?3, spec = ?4 WHERE sequence = ?1",
+        )?
+        .execute(params![
+            sequence,
+            after.spec.tool_version,
+            after.spec.priority,
+            short.then_some(&spec)
+        ])?;
         self.statement("DELETE FROM long_spec WHERE task = ?1")?
             .execute([sequence])?;
         if !short {

@@ -64,12 +64,15 @@ impl Task {
     }
 
     /// Ends the task over its worker's head: whoever holds a lease on it has lost it. Undos begin
-    /// when that lease would have run out, for until then its worker may not know.
+    /// when that lease would have run out, and so do others under its limit keys, for until then its
+    /// worker may not know.
     pub(super) fn take_over(&mut self, outcome: Outcome, now: Timestamp) -> Event {
         let until = self.state.held.as_ref().map(|held| held.until);
+        let until = until.filter(|until| *until > now);
         self.state.epoch += 1;
         let event = self.end(outcome, now);
-        if let Some(until) = until.filter(|until| self.is_cleaning_up() && *until > now) {
+        self.state.held_over = until.filter(|_| self.has_limits());
+        if let Some(until) = until.filter(|_| self.is_cleaning_up()) {
             self.state.phase = Phase::Scheduled;
             self.state.run_at = Some(until);
         }

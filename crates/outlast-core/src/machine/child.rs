@@ -12,6 +12,7 @@
 //!   counts from the later end of the two.
 //! * The record of the parent holds only counts, so that a parent of many children stays small.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ pub struct Parent {
     /// Whether it is independent of its parent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub detached: bool,
-    /// When the parent will have ended at the latest.
+    /// When the parent will have ended at the latest; once it has, when it did.
     pub until: Timestamp,
 }
 
@@ -186,7 +187,7 @@ impl Task {
     }
 
     /// What the cancellation or the end of its parent does to an attached child: one that has not ended
-    /// is cancelled, and the retention of one that has begins to count.
+    /// is cancelled, and is kept for its parent no longer; the retention of one that has begins to count.
     pub(super) fn parent_stopped(
         &mut self,
         parent: TaskId,
@@ -203,6 +204,9 @@ impl Task {
             }
             return Vec::new();
         }
+        if ended && let Some(parent) = &mut Arc::make_mut(&mut self.spec).parent {
+            parent.until = now;
+        }
         let what = if ended { "ended" } else { "is being cancelled" };
         let reason = Some(format!("its parent, task {parent}, {what}"));
         match self.cancel(reason, CancelMode::Ask(PATIENCE), now) {
@@ -214,8 +218,16 @@ impl Task {
     /// Whether the record may be deleted on request, given the task it is attached to, if that exists.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the parent has not ended and may still ask for it.
-    pub fn check_deletable(&self, parent: Option<&Task>) -> Result<(), Error> {
+    /// [`Error::Invalid`] if the parent has not ended and may still ask for it, or if the record holds
+    /// limit keys for a worker that may still be at work.
+    pub fn check_deletable(&self, parent: Option<&Task>, now: Timestamp) -> Result<(), Error> {
+        if let Some(until) = self.state.held_over.filter(|until| *until > now) {
+            return Err(Error::Invalid(format!(
+                "task {} was taken from its worker, which may be at work until {until}, and holds its \
+                 limit keys until then: delete it after that",
+                self.id()
+            )));
+        }
         match parent.filter(|parent| !parent.is_finished()) {
             Some(parent) => Err(Error::Invalid(format!(
                 "task {} is a child of task {}, which has not ended and may still need it",
@@ -228,7 +240,7 @@ impl Task {
 
     /// How long a finished record is kept if its retention counts from `from`. What a caller asked for
     /// counts from the creation and can only make the record live longer.
-    pub(super) fn kept_from(&self, from: Timestamp) -> Timestamp {
+    pub(crate) fn kept_from(&self, from: Timestamp) -> Timestamp {
         let kept = from + self.spec.retention;
         let asked = self
             .spec

@@ -26,7 +26,9 @@ impl Task {
             return None;
         }
         self.state.phase = Phase::Running;
+        // From now on it holds all of them because it runs.
         self.state.keeps_keys = false;
+        self.state.held_over = None;
         self.state.epoch += 1;
         self.state.held = Some(Held {
             worker,

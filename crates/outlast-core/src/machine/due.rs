@@ -47,7 +47,8 @@ impl Task {
     pub fn due_at(&self) -> Timestamp {
         let state = &self.state;
         if let Some(expire_at) = state.expire_at.filter(|_| state.phase == Phase::Finished) {
-            return expire_at;
+            // As long as it holds keys it is not forgotten.
+            return state.held_over.unwrap_or(expire_at);
         }
         let questions = self
             .open_inputs()
@@ -90,7 +91,10 @@ impl Task {
             return Due::Nothing;
         }
         if self.state.phase == Phase::Finished {
-            return Due::Delete;
+            return match self.state.held_over.take() {
+                Some(_) => Due::Changed(Vec::new()),
+                None => Due::Delete,
+            };
         }
         if self.is_finished() {
             return self.cleanup_due(now);

@@ -5,6 +5,7 @@
 //! It can be built again from the records at any time (I3), which is what a store does at its start.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -64,14 +65,24 @@ pub enum Gate {
 }
 
 impl Task {
-    /// The limit keys it holds at present: all while it runs, some while it is suspended and until it
-    /// is claimed again.
+    /// The limit keys it holds at present: all while it runs, or may still be run by a worker from which
+    /// it was taken; some while it is suspended and until it is claimed again.
     pub fn held_keys(&self) -> impl Iterator<Item = &Key> {
-        let running = self.state.phase == Phase::Running;
         let limits = self.spec.keys.limits.iter();
-        limits
-            .filter(move |limit| running || (self.state.keeps_keys && limit.while_suspended))
-            .map(|limit| &limit.key)
+        let held = limits.filter(|limit| {
+            self.state.phase == Phase::Running || self.keeps(limit.while_suspended)
+        });
+        held.map(|limit| &limit.key)
+    }
+
+    /// Whether it holds a limit key although it does not run.
+    fn keeps(&self, while_suspended: bool) -> bool {
+        self.state.held_over.is_some() || (self.state.keeps_keys && while_suspended)
+    }
+
+    /// Whether any limit applies to it.
+    pub(super) fn has_limits(&self) -> bool {
+        !self.spec.keys.limits.is_empty()
     }
 
     /// What must be open before it can be claimed. An attempt that goes on has started before, and so
@@ -81,7 +92,7 @@ impl Task {
         let limits = keys
             .limits
             .iter()
-            .filter(|limit| !(self.state.keeps_keys && limit.while_suspended))
+            .filter(|limit| !self.keeps(limit.while_suspended))
             .map(|limit| Gate::Limit(limit.key.clone()));
         let rates = keys
             .rates
@@ -89,6 +100,19 @@ impl Task {
             .filter(|_| !self.state.resuming && !self.is_finished())
             .map(|key| Gate::Rate(key.clone()));
         limits.chain(rates)
+    }
+
+    /// Whether it holds and waits under the same keys as `other`, another state of the same task, and
+    /// needs the same gates open: nothing that a store keeps for its keys differs.
+    pub fn counts_as(&self, other: &Self) -> bool {
+        let standing = |task: &Self| {
+            let state = &task.state;
+            let kept = (state.keeps_keys, state.held_over.is_some());
+            (state.phase, state.resuming, kept, task.is_finished())
+        };
+        let keys_are_equal =
+            Arc::ptr_eq(&self.spec, &other.spec) || self.spec.keys == other.spec.keys;
+        standing(self) == standing(other) && keys_are_equal
     }
 
     /// The quota keys it counts for: those of a task that waits to be started.
@@ -149,8 +173,12 @@ impl Ledger {
         now: Timestamp,
     ) -> Vec<Key> {
         let limited = |task: Option<&Task>| task.is_some_and(|task| !task.spec.keys.is_empty());
-        let standing = |task: &Task| (task.state.phase, task.state.keeps_keys, task.is_finished());
-        if (!limited(before) && !limited(after)) || before.map(standing) == after.map(standing) {
+        if !limited(before) && !limited(after) {
+            return Vec::new();
+        }
+        if let (Some(before), Some(after)) = (before, after)
+            && before.counts_as(after)
+        {
             return Vec::new();
         }
         if let Some(task) = after {
@@ -331,8 +359,6 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::RawJson;
     use crate::limit::Rate;

@@ -33,6 +33,7 @@ pub use finish::AttemptEnd;
 pub use input::Answered;
 pub use limit::{COME_BACK, Gate, Ledger};
 pub use report::JournalRefused;
+pub use same::{Meant, Named};
 pub use suspend::Suspended;
 
 use std::sync::Arc;
@@ -75,6 +76,7 @@ impl Task {
                 suspect: false,
                 resuming: false,
                 keeps_keys: false,
+                held_over: None,
                 usage: Vec::new(),
                 progress: Progress::default(),
                 note: None,
@@ -153,7 +155,8 @@ impl Task {
     fn end(&mut self, outcome: Outcome, now: Timestamp) -> Event {
         let status = TaskStatus::of(Some(&outcome), false, crate::status::Era::Modern);
         self.settle_undos(&outcome);
-        self.state.keeps_keys = false;
+        // Nothing that needs its keys runs before it is undone.
+        self.state.keeps_keys &= self.is_cleaning_up();
         self.state.held = None;
         self.state.awaiting = None;
         self.state.blocked.clear();

@@ -1,12 +1,63 @@
-//! Postpone: a task that has not started takes over the arguments of a later call.
+//! Same work: what a call means beside the task that its keys name, and how that task takes it in.
+//!
+//! The stores find the task; what the call then means is decided here, once for all of them.
+//!
+//! Decisions:
+//! * A task that is being cancelled can only end cancelled, so no call joins it: the call is new work, and
+//!   the keys mean its task from then on.
+//! * A debounced call is taken over whole. The task keeps what it is known by, what it was told to come
+//!   after and its place among equals; who may run beside it, its secrets, its priority and everything
+//!   else are those of the newest call. Its quotas are not asked again: no task is added.
+//! * What was promised to a caller holds whatever task the call got: it can be read for as long as each
+//!   asked, and while a key of any of them lasts.
 
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
+use crate::error::Error;
 use crate::event::{Event, EventKind};
 use crate::same::Then;
 use crate::status::Phase;
 use crate::task::{Task, TaskSpec};
+
+/// What a call means.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Meant {
+    /// Something new.
+    New,
+    /// This task, which is to take it in: [`Task::join`].
+    Task(Arc<Task>),
+    /// Something new in the place of this task, which is to be cancelled.
+    Replace(Arc<Task>),
+}
+
+/// What a store has noted under an idempotency key.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Named {
+    /// The task of the call that had it first.
+    pub task: Arc<Task>,
+    /// The end of its window.
+    pub until: Timestamp,
+    /// The digest of that call's arguments.
+    pub digest: String,
+}
+
+impl Named {
+    /// The task that `call`, which has this key, means; `None` once the window is over.
+    ///
+    /// # Errors
+    /// [`Error::KeyReused`] if the call has other arguments.
+    pub fn meant_by(self, call: &TaskSpec, now: Timestamp) -> Result<Option<Arc<Task>>, Error> {
+        let Some(key) = call.idempotency.as_ref().filter(|_| self.until > now) else {
+            return Ok(None);
+        };
+        if key.digest == self.digest {
+            return Ok(Some(self.task));
+        }
+        let (key, task) = (key.key.clone(), self.task.id());
+        Err(Error::KeyReused { key, task })
+    }
+}
 
 impl TaskSpec {
     /// When the first attempt may start, as far as the call says, if it is created at `now`.
@@ -20,34 +71,73 @@ impl TaskSpec {
         };
         self.run_at.max(debounced)
     }
+
+    /// What the call means if `there` is the last task of the same work ([`TaskSpec::same`]).
+    pub fn meant(&self, there: Arc<Task>) -> Meant {
+        let Some(same) = self.same.as_ref().filter(|_| !there.is_finished()) else {
+            return Meant::New;
+        };
+        match same.then {
+            Then::Replace => Meant::Replace(there),
+            Then::Join if there.state.cancel.is_none() => Meant::Task(there),
+            Then::Debounce { .. } if there.has_not_started() => Meant::Task(there),
+            Then::Join | Then::Debounce { .. } => Meant::New,
+        }
+    }
 }
 
 impl Task {
-    /// Whether [`Task::postpone`] would do anything.
-    pub fn can_be_postponed(&self) -> bool {
-        matches!(self.state.phase, Phase::Scheduled | Phase::Queued) && self.state.epoch == 0
+    /// Whether nobody has ever claimed it.
+    fn has_not_started(&self) -> bool {
+        let waits = matches!(
+            self.state.phase,
+            Phase::Scheduled | Phase::Queued | Phase::Blocked
+        );
+        waits && self.state.epoch == 0
     }
 
-    /// Takes over what the call `newest` asked, and starts the delay again. `None` if the task has
-    /// started before, or is not of a tool that debounces.
-    pub fn postpone(&mut self, newest: &TaskSpec, now: Timestamp) -> Option<Event> {
+    /// Takes in a call that means this task ([`Meant::Task`]). It is kept as long as was asked there, and
+    /// if it has not started and the call is of a tool that debounces, the call takes the place of the
+    /// earlier ones and the delay starts again.
+    pub fn join(&mut self, call: &TaskSpec, now: Timestamp) -> Option<Event> {
+        let event = self.postpone(call, now);
+        let window = call.idempotency.as_ref().map(|key| key.window);
+        let age = now.since(self.state.created_at);
+        let asked = call.ttl.max(window).map(|asked| age.saturating_add(asked));
+        if asked > self.spec.ttl {
+            Arc::make_mut(&mut self.spec).ttl = asked;
+        }
+        event
+    }
+
+    fn postpone(&mut self, newest: &TaskSpec, now: Timestamp) -> Option<Event> {
         let Some(Then::Debounce { delay, at_most }) = newest.same.as_ref().map(|same| same.then)
         else {
             return None;
         };
-        if !self.can_be_postponed() {
+        if !self.has_not_started() {
             return None;
         }
         let latest = at_most.map_or(Timestamp::MAX, |at_most| self.state.created_at + at_most);
         let at = newest.run_at.unwrap_or(now).max(now + delay).min(latest);
-        let spec = Arc::make_mut(&mut self.spec);
-        spec.arguments = newest.arguments.clone();
-        spec.client.clone_from(&newest.client);
-        spec.request_meta.clone_from(&newest.request_meta);
-        spec.first_answers.clone_from(&newest.first_answers);
+        let first = &self.spec;
+        self.spec = Arc::new(TaskSpec {
+            id: first.id,
+            seed: first.seed,
+            idempotency: first.idempotency.clone(),
+            after: first.after.clone(),
+            parent: first.parent,
+            retry_of: first.retry_of,
+            sealed_for: newest.sealed.is_some().then_some(newest.id),
+            ttl: first.ttl,
+            retention: first.retention.max(newest.retention),
+            ..newest.clone()
+        });
         if at > now {
             self.state.phase = Phase::Scheduled;
             self.state.run_at = Some(at);
+            // It does not stand ready any more.
+            self.state.ready_since = None;
         } else {
             self.requeue_unless_blocked();
         }

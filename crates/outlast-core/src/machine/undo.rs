@@ -2,8 +2,10 @@
 //!
 //! A record whose undos have to run has its outcome and goes through the phases once more: queued,
 //! running, finished. So everything that keeps a task moving (the order, leases, rescue, the clock)
-//! keeps its clean-up moving too, and the limits that it counts against stay taken while the worker
-//! that ended it goes on with its undos. Only the end differs: there is no second outcome.
+//! keeps its clean-up moving too. Only the end differs: there is no second outcome.
+//!
+//! Decision: the limit keys that the task held when it ended stay taken until it is undone, or until the
+//! lease of its undos expires. A successor that ran in between would have its own work undone.
 
 use super::{AttemptEnd, Due, Rescue};
 use crate::clock::Timestamp;
@@ -46,6 +48,7 @@ impl Task {
 
     /// The end of a clean-up attempt, as its worker reports it.
     pub(super) fn finish_cleanup(&mut self, nonce: u64, end: AttemptEnd, now: Timestamp) -> Event {
+        self.state.held_over = self.has_limits().then_some(now);
         match end {
             AttemptEnd::Release => {
                 self.requeue();
@@ -95,8 +98,12 @@ impl Task {
     pub(super) fn cleanup_due(&mut self, now: Timestamp) -> Due {
         let expired = |held: &Held| held.until <= now;
         let event = if self.give_up_at() <= now {
+            let until = self.state.held.as_ref().map(|held| held.until);
             self.state.epoch += 1;
-            self.end_cleanup(now)
+            let event = self.end_cleanup(now);
+            // Its worker may not know.
+            self.state.held_over = until.filter(|until| *until > now && self.has_limits());
+            event
         } else if self.state.held.as_ref().is_some_and(expired) {
             let rescue = Rescue {
                 reason: RescueReason::LeaseExpired,
@@ -115,6 +122,8 @@ impl Task {
         let done = self.state.undos == 0 && !self.state.undo_failed;
         self.state.cleanup = if done { Cleanup::Done } else { Cleanup::Failed };
         self.state.phase = Phase::Finished;
+        self.state.keeps_keys = false;
+        self.state.held_over = None;
         self.state.held = None;
         self.state.run_at = None;
         self.state.updated_at = now;

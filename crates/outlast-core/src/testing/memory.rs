@@ -18,10 +18,9 @@ use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::limit::{Control, Controls};
 use crate::log::{LOG_LIMIT, LOG_PIECE, LogChunk, LogLine, LogPage};
 use crate::machine::{
-    Answered, AttemptEnd, CancelMode, Cancelled, Consequence, Due, LeaseLost, Ledger, Rescue,
-    Suspended,
+    Answered, AttemptEnd, CancelMode, Cancelled, Consequence, Due, LeaseLost, Ledger, Meant, Named,
+    Rescue, Suspended,
 };
-use crate::same::Then;
 use crate::schedule::Schedule;
 use crate::signal::{NewSignal, Signal};
 use crate::status::Phase;
@@ -48,7 +47,7 @@ struct Inner {
     records: HashMap<(String, String), (Vec<u8>, Option<Timestamp>)>,
     ledger: Ledger,
     /// Idempotency keys, and keys of the same work, by owner and tool.
-    named: HashMap<(Owner, String, String), Named>,
+    named: HashMap<(Owner, String, String), Name>,
     same: HashMap<(Owner, String, String), TaskId>,
     schedules: BTreeMap<String, Schedule>,
     closed: bool,
@@ -60,22 +59,12 @@ struct Inner {
     now: Timestamp,
 }
 
-/// A task that was created under an idempotency key.
+/// What is noted under an idempotency key.
 #[derive(Clone)]
-struct Named {
+struct Name {
     task: TaskId,
     digest: String,
     until: Timestamp,
-}
-
-/// What a call means.
-enum Meant {
-    /// Something new.
-    New,
-    /// This task.
-    Task(TaskId),
-    /// Something new in the place of this task.
-    Replace(TaskId),
 }
 
 #[derive(Clone)]
@@ -130,6 +119,15 @@ impl MemoryStore {
             inner: Mutex::new(inner),
             blobs,
         }
+    }
+
+    /// All records, also those that nobody may read any more.
+    pub(super) fn records(&self) -> HashMap<TaskId, Arc<Task>> {
+        let inner = self.lock();
+        let tasks = inner.tasks.iter();
+        tasks
+            .map(|(id, kept)| (*id, Arc::clone(&kept.task)))
+            .collect()
     }
 
     /// One atomic unit: runs `work` under the lock, then gives the notices.
@@ -288,7 +286,7 @@ impl Inner {
         }
         let meant = self.meant(&task, now)?;
         if let Meant::Task(joined) = meant {
-            return Ok(Created::joined(Arc::clone(&self.tasks[&joined].task)));
+            return Ok(Created::joined(joined));
         }
         let ended = task.ended_dependencies(now, |id| {
             Ok::<_, Error>(self.tasks.get(&id).map(|kept| Arc::clone(&kept.task)))
@@ -300,7 +298,7 @@ impl Inner {
         }
         let by = self.fuses(&task, claim.as_ref(), now);
         let replaced = match meant {
-            Meant::Replace(id) => Some(Arc::clone(&self.tasks[&id].task)),
+            Meant::Replace(old) => Some(old),
             _ => None,
         };
         // A task that takes another's place in the queue needs no further one.
@@ -412,15 +410,17 @@ impl Inner {
     /// What the call means, by its keys. A task that takes over the call has done so then.
     fn meant(&mut self, call: &NewTask, now: Timestamp) -> Result<Meant> {
         if let Some(key) = &call.idempotency
-            && let Some(named) = self.named.get(&place_of(call, &key.key))
-            && named.until > now
-            && self.tasks.contains_key(&named.task)
+            && let Some(name) = self.named.get(&place_of(call, &key.key))
+            && let Some(kept) = self.tasks.get(&name.task)
         {
-            if named.digest != key.digest {
-                let (key, task) = (key.key.clone(), named.task);
-                return Err(Error::KeyReused { key, task });
+            let named = Named {
+                task: Arc::clone(&kept.task),
+                until: name.until,
+                digest: name.digest.clone(),
+            };
+            if let Some(task) = named.meant_by(call, now)? {
+                return Ok(Meant::Task(task));
             }
-            return Ok(Meant::Task(named.task));
         }
         let Some(same) = &call.same else {
             return Ok(Meant::New);
@@ -429,23 +429,15 @@ impl Inner {
         let Some(there) = there.and_then(|id| self.tasks.get(id)) else {
             return Ok(Meant::New);
         };
-        let there = Arc::clone(&there.task);
-        Ok(match same.then {
-            _ if there.is_finished() => Meant::New,
-            Then::Join => {
-                self.remember(call, there.id(), now);
-                Meant::Task(there.id())
-            }
-            Then::Replace => Meant::Replace(there.id()),
-            Then::Debounce { .. } if there.can_be_postponed() => {
-                self.change(there.id(), |task| {
-                    Ok(((), task.postpone(call, now).into_iter().collect()))
-                })?;
-                self.remember(call, there.id(), now);
-                Meant::Task(there.id())
-            }
-            Then::Debounce { .. } => Meant::New,
-        })
+        let meant = call.meant(Arc::clone(&there.task));
+        let Meant::Task(there) = meant else {
+            return Ok(meant);
+        };
+        let ((), joined) = self.change(there.id(), |task| {
+            Ok(((), task.join(call, now).into_iter().collect()))
+        })?;
+        self.remember(call, joined.id(), now);
+        Ok(Meant::Task(joined))
     }
 
     /// Notes that the keys of `call` mean this task from now on.
@@ -457,7 +449,7 @@ impl Inner {
                 .get(&place)
                 .is_none_or(|named| named.until <= now || !self.tasks.contains_key(&named.task));
             if fresh {
-                let named = Named {
+                let named = Name {
                     task,
                     digest: key.digest.clone(),
                     until: now + key.window,
@@ -472,7 +464,9 @@ impl Inner {
 
     /// Deletes a record. Its names go with it: a task that gets the same id later is another one.
     fn remove(&mut self, id: TaskId) {
-        self.tasks.remove(&id);
+        if let Some(kept) = self.tasks.remove(&id) {
+            self.count(Some(&kept.task), None);
+        }
         self.named.retain(|_, named| named.task != id);
         self.same.retain(|_, task| *task != id);
     }
@@ -837,14 +831,14 @@ impl Store for MemoryStore {
     }
 
     async fn delete(&self, task: TaskId) -> Result<bool> {
-        self.unit(|inner, _| {
+        self.unit(|inner, now| {
             let kept = inner.tasks.get(&task).ok_or(Error::NotFound(task))?;
             let finished = kept.task.state.phase == Phase::Finished;
             if finished {
                 let parent = kept.task.spec.attached_to();
                 let parent = parent.and_then(|parent| inner.tasks.get(&parent));
                 let parent = parent.map(|parent| &*parent.task);
-                kept.task.check_deletable(parent)?;
+                kept.task.check_deletable(parent, now)?;
                 let version = kept.task.state.version;
                 inner.remove(task);
                 inner.notices.push(Notice::Changed { task, version });

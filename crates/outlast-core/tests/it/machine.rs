@@ -641,7 +641,7 @@ fn what_is_postponed_to_now_waits_for_its_dependencies() {
     let newest = spec.clone();
     let (mut task, _) = Task::create(Arc::new(spec), 1, now);
     assert_eq!(task.state.phase, Phase::Scheduled);
-    task.postpone(&newest, now + delay).expect("not started");
+    task.join(&newest, now + delay).expect("not started");
     assert_eq!(task.state.phase, Phase::Blocked);
     task.dependency_ended(task_id(1), TaskStatus::Completed, now + delay);
     assert_eq!(task.state.phase, Phase::Queued);

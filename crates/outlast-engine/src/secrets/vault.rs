@@ -109,7 +109,7 @@ impl Vault {
         spec.sealed = Some(self.seal(spec.id, &plain));
     }
 
-    /// What was sealed with a task. Only dots are replaced: the arguments may be another call's.
+    /// What was sealed with a task, or with the call that it has taken over. Only dots are replaced.
     ///
     /// # Errors
     /// The key is another one; the sentence says so.
@@ -117,7 +117,7 @@ impl Vault {
         let Some(sealed) = &spec.sealed else {
             return Ok(Opened::default());
         };
-        let plain = self.open(spec.id, sealed)?;
+        let plain = self.open(spec.sealed_for.unwrap_or(spec.id), sealed)?;
         let taken: Vec<(String, Value)> =
             serde_json::from_slice(&plain).map_err(|error| error.to_string())?;
         let mask = Mask::of(taken.iter().map(|(_, secret)| secret));

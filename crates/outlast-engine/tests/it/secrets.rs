@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use outlast_core::testing::MemoryStore;
+use outlast_core::same::Then;
+use outlast_core::testing::{ManualClock, MemoryStore};
 use outlast_core::{Owner, RawJson, ToolResult};
-use outlast_engine::{BoxFuture, Cx, Engine, Handle, Handler, NewCall, Result, TaskSupport, Tool};
+use outlast_engine::{
+    BoxFuture, Cx, Engine, Handle, Handler, NewCall, Per, Result, Sameness, TaskSupport, Tool,
+};
 use serde_json::json;
 
 use crate::support::{builder, finished, text};
@@ -107,6 +111,67 @@ async fn a_secret_outlasts_the_process_and_stands_nowhere() {
         kept.contains("with •••") && kept.contains("key •••"),
         "{kept}"
     );
+}
+
+/// Returns what it was called with, as a digest that no mask finds.
+struct Teller;
+
+impl Handler for Teller {
+    fn check(&self, _: &RawJson) -> std::result::Result<(), String> {
+        Ok(())
+    }
+
+    fn call(&self, arguments: RawJson, _: Cx) -> BoxFuture<'static, Result<ToolResult>> {
+        Box::pin(async move {
+            let arguments = arguments.to_value();
+            let key = arguments["key"].as_str().unwrap_or("none");
+            let reversed: String = key.chars().rev().collect();
+            Ok(ToolResult::text(format!("{} {reversed}", arguments["env"])))
+        })
+    }
+}
+
+/// Whatever secrets the earlier calls had, the newest call runs with its own.
+#[tokio::test]
+async fn a_debounced_call_runs_with_its_own_secret() {
+    let schema = json!({"type": "object", "properties": {"key": {"writeOnly": true}}});
+    let mut tool = Tool {
+        task: TaskSupport::Optional,
+        input_schema: schema.into(),
+        ..Tool::new("work", Arc::new(Teller))
+    };
+    tool.order.same = Some(Sameness {
+        then: Then::Debounce {
+            delay: Duration::from_secs(10),
+            at_most: None,
+        },
+        per: Some(Per::Tool),
+    });
+    let clock = Arc::new(ManualClock::default());
+    let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<_>));
+    let engine = builder(&store, tool).secret_key(KEY).start().await.unwrap();
+    let handle = engine.handle();
+    for (keys, last) in [
+        (vec![Some("first"), Some("second")], "dnoces"),
+        (vec![None, Some("given")], "nevig"),
+        (vec![Some("dropped"), None], "enon"),
+    ] {
+        let mut ids = Vec::new();
+        for (n, key) in keys.iter().enumerate() {
+            let tool = Arc::clone(handle.tools().get("work").unwrap());
+            let mut arguments = json!({"env": n});
+            if let Some(key) = key {
+                arguments["key"] = (*key).into();
+            }
+            let call = NewCall::new(tool, arguments.into(), Owner::local());
+            ids.push(handle.create(call).await.unwrap().id());
+        }
+        assert_eq!(ids[0], ids[1]);
+        clock.advance(Duration::from_secs(10));
+        engine.run_due();
+        let task = finished(&handle, ids[0]).await;
+        assert_eq!(text(&task), format!("1 {last}"));
+    }
 }
 
 #[tokio::test]

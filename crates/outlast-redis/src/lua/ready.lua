@@ -267,7 +267,7 @@ local function claim_one(group, lane, member, by, now, notices)
   ready_remove(group, lane, member)
   by.claimed = by.claimed + 1
   call('HINCRBY', key, 'revision', 1)
-  call('HSET', key, 'phase', 'running', 'keeps_keys', '0', 'epoch', int(epoch + 1),
+  call('HSET', key, 'phase', 'running', 'keeps_keys', '0', 'held_over', '', 'epoch', int(epoch + 1),
     'worker', by.worker, 'nonce', by.nonces[by.claimed], 'until', int(expires),
     'version', int(version))
   local event

@@ -273,6 +273,37 @@ pub(super) async fn a_child_is_kept_for_its_parent(rig: Rig) -> Rig {
     rig
 }
 
+pub(super) async fn a_child_that_outlives_its_parent_is_kept_no_longer_than_others(
+    rig: Rig,
+) -> Rig {
+    let hour = Duration::from_secs(3600);
+    for asked_before in [false, true] {
+        let (parent, lease) = rig.run().await;
+        let spec = TaskSpec {
+            retention: hour,
+            ..child()
+        };
+        let id = spec.id;
+        rig.try_spawn(&lease, "1", spec, false).await.unwrap();
+        let child_lease = rig.run_child().await;
+        if asked_before {
+            // The child has been asked to stop by the time its parent ends.
+            let patience = CancelMode::Ask(hour);
+            rig.store.cancel(parent, None, patience).await.unwrap();
+            assert!(rig.task(id).await.state.cancel.is_some());
+        }
+        rig.finish(&lease).await;
+        rig.advance(Duration::from_secs(1));
+        let ended = rig.store.finish(&child_lease, done("late"), None).await;
+        let expire_at = ended.unwrap().task.state.expire_at;
+        assert_eq!(expire_at, Some(rig.clock.now() + hour), "{asked_before}");
+        rig.advance(hour);
+        rig.tick().await;
+        assert!(rig.store.get(id).await.unwrap().is_none());
+    }
+    rig
+}
+
 pub(super) async fn a_tree_has_a_depth(rig: Rig) -> Rig {
     let (_, mut lease) = rig.run().await;
     for _ in 0..MAX_DEPTH {

@@ -31,7 +31,11 @@ pub async fn check_invariants(store: &dyn Store) {
     }
 }
 
-fn check_record(task: &Task) {
+/// Checks what a record says of itself.
+///
+/// # Panics
+/// If an invariant is broken; the message names the task.
+pub(in crate::testing) fn check_record(task: &Task) {
     let (id, state) = (task.id(), &task.state);
     assert_eq!(
         task.outcome.is_some(),
@@ -78,8 +82,13 @@ fn check_record(task: &Task) {
         "{id}: something will happen to it (I7)"
     );
     assert!(
-        state.ready_since.is_none() || (state.started_at.is_none() && !task.is_finished()),
-        "{id}: it stands ready only before its first start"
+        state.ready_since.is_none()
+            || (state.phase == Phase::Queued && state.started_at.is_none() && !task.is_finished()),
+        "{id}: it stands ready only while it is queued for its first start"
+    );
+    assert!(
+        state.held_over.is_none() || (task.is_finished() && state.phase != Phase::Running),
+        "{id}: keys are held over the end, and by whoever runs it"
     );
     assert!(state.updated_at >= state.created_at, "{id}: times");
     let keys: BTreeSet<_> = state

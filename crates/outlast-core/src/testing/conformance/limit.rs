@@ -138,6 +138,10 @@ pub(super) async fn room_comes_back_by_every_way_out(rig: Rig) -> Rig {
             2 => {
                 let force = CancelMode::Force;
                 rig.store.cancel(last, None, force).await.unwrap();
+                // Its worker may be at work until its lease has run out.
+                assert_eq!(claimed(&rig).await, []);
+                rig.advance(LEASE);
+                rig.tick().await;
             }
             3 => {
                 // What was waiting is cancelled, and must not take the room with it.
@@ -161,6 +165,114 @@ pub(super) async fn room_comes_back_by_every_way_out(rig: Rig) -> Rig {
         rig.noticed("room is announced", |notice| *notice == Notice::Ready)
             .await;
         last = next;
+    }
+    rig
+}
+
+/// Whoever runs a task that is ended over its head may not know before its lease has run out: until
+/// then it is at work, and its keys are taken.
+pub(super) async fn what_is_taken_away_holds_its_keys_as_long_as_its_lease(rig: Rig) -> Rig {
+    rules(&rig, &[("one", Rule::Running(1))]).await;
+    let one = || TaskSpec {
+        retention: Duration::ZERO,
+        ..limited(&[("one", "")])
+    };
+    let mut rig = rig;
+    for way in 0..3 {
+        let max_age = if way == 2 { SECOND } else { one().max_age };
+        let (first, _) = rig.run_spec(TaskSpec { max_age, ..one() }).await;
+        let second = created(&rig, one()).await;
+        let mode = match way {
+            0 => Some(CancelMode::Force),
+            1 => Some(CancelMode::Ask(SECOND)),
+            _ => None,
+        };
+        if let Some(mode) = mode {
+            rig.store.cancel(first, None, mode).await.unwrap();
+        }
+        rig.advance(SECOND);
+        rig.tick().await;
+        assert_eq!(claimed(&rig).await, [], "way {way}");
+        rig = match rig.fork().await {
+            Forked::Reopened(rig) | Forked::Same(rig) => rig,
+        };
+        rig.advance(LEASE - 2 * SECOND);
+        rig.tick().await;
+        assert_eq!(claimed(&rig).await, [], "way {way}");
+        assert!(rig.stats_of("finished").await > 0, "nor is it forgotten");
+        let before = rig.notices().len();
+        rig.advance(SECOND);
+        rig.tick().await;
+        rig.noticed("room is announced", |notice| *notice == Notice::Ready)
+            .await;
+        assert!(rig.notices().len() > before);
+        let lease = rig.claim_one().await.lease;
+        assert_eq!(lease.task, second, "way {way}");
+        rig.finish(&lease).await;
+        rig.tick().await;
+    }
+    rig
+}
+
+/// A record is not deleted as long as it holds keys for a worker that may be at work.
+pub(super) async fn what_holds_keys_for_its_last_worker_is_not_deleted(rig: Rig) -> Rig {
+    rules(&rig, &[("one", Rule::Running(1))]).await;
+    let (first, _) = rig.run_spec(limited(&[("one", "")])).await;
+    let second = created(&rig, limited(&[("one", "")])).await;
+    let force = CancelMode::Force;
+    rig.store.cancel(first, None, force).await.unwrap();
+    let refused = rig.store.delete(first).await.unwrap_err();
+    assert!(matches!(refused, Error::Invalid(_)), "{refused}");
+    assert_eq!(claimed(&rig).await, []);
+    rig.advance(LEASE);
+    // Whether the clock was looked at or not, its time is over.
+    assert!(rig.store.delete(first).await.unwrap());
+    assert_eq!(claimed(&rig).await, [second]);
+    rig
+}
+
+/// What a task did is undone before anything else that needs its keys runs.
+pub(super) async fn keys_are_kept_for_the_undos(rig: Rig) -> Rig {
+    rules(&rig, &[("one", Rule::Running(1))]).await;
+    for suspended in [false, true] {
+        let mut spec = limited(&[("one", "")]);
+        spec.keys.limits[0].while_suspended = suspended;
+        let (first, lease) = rig.run_spec(spec).await;
+        rig.undo(&lease, "a").await;
+        let mut urgent = limited(&[("one", "")]);
+        urgent.priority = 1;
+        let second = created(&rig, urgent).await;
+        if suspended {
+            rig.ask(&lease, &["k"]).await;
+            rig.suspend_on(&lease, &["k"]).await;
+        }
+        let force = CancelMode::Force;
+        rig.store.cancel(first, None, force).await.unwrap();
+        if !suspended {
+            assert_eq!(claimed(&rig).await, []);
+            rig.advance(LEASE);
+            rig.tick().await;
+        }
+        assert_eq!(claimed(&rig).await, [first], "its undo");
+        // A worker that hands the undos back, or must try again later, does not give the keys away.
+        let lease = rig.task(first).await.lease().unwrap();
+        let release = AttemptEnd::Release;
+        rig.store.finish(&lease, release, None).await.unwrap();
+        assert_eq!(claimed(&rig).await, [first]);
+        let lease = rig.task(first).await.lease().unwrap();
+        let (message, at) = ("later".into(), rig.clock.now() + SECOND);
+        let retry = AttemptEnd::Retry { message, at };
+        rig.store.finish(&lease, retry, None).await.unwrap();
+        assert_eq!(claimed(&rig).await, []);
+        rig.advance(SECOND);
+        rig.tick().await;
+        assert_eq!(claimed(&rig).await, [first]);
+        let lease = rig.task(first).await.lease().unwrap();
+        let done = AttemptEnd::CleanedUp;
+        rig.store.finish(&lease, done, None).await.unwrap();
+        assert_eq!(claimed(&rig).await, [second]);
+        let lease = rig.task(second).await.lease().unwrap();
+        rig.finish(&lease).await;
     }
     rig
 }
@@ -400,10 +512,8 @@ pub(super) async fn limits_outlive_the_process(rig: Rig) -> Rig {
     assert!(!ids.contains(&second), "the first still holds its key");
     assert!(!ids.contains(&slow));
     assert_eq!(ids.len(), 1, "only the counted one is free");
-    rig.store
-        .cancel(first, None, CancelMode::Force)
-        .await
-        .unwrap();
+    let lease = rig.task(first).await.lease().unwrap();
+    rig.finish(&lease).await;
     assert_eq!(rig.claim(100).await[0].task.id(), second);
     rig
 }

@@ -46,6 +46,7 @@ use async_trait::async_trait;
 use crate::store::Store;
 use crate::testing::ManualClock;
 pub use invariant::check_invariants;
+pub(super) use invariant::check_record;
 use rig::Rig;
 
 /// A kind of store, to be made as often as the suite wants one.
@@ -123,6 +124,9 @@ cases! {
         values_are_apart,
         nobody_waits_behind_another_key,
         room_comes_back_by_every_way_out,
+        what_is_taken_away_holds_its_keys_as_long_as_its_lease,
+        what_holds_keys_for_its_last_worker_is_not_deleted,
+        keys_are_kept_for_the_undos,
         a_key_may_be_held_while_suspended,
         a_resumed_task_keeps_its_place_behind_a_limit,
         a_raised_limit_holds_at_once,
@@ -145,6 +149,11 @@ cases! {
         a_replacement_takes_the_place_in_the_queue,
         the_last_arguments_win,
         a_delay_has_an_end,
+        the_newest_call_is_taken_over_whole,
+        a_key_of_a_joined_call_lasts_its_window,
+        a_task_that_is_being_cancelled_is_not_joined,
+        what_is_postponed_does_not_stand_ready,
+        what_is_blocked_is_postponed_too,
     }
     finish {
         every_outcome_is_kept_to_the_letter,
@@ -249,6 +258,7 @@ cases! {
         the_end_of_a_parent_cancels_its_children,
         a_cancel_goes_down_the_tree_at_once,
         a_child_is_kept_for_its_parent,
+        a_child_that_outlives_its_parent_is_kept_no_longer_than_others,
         a_tree_has_a_depth,
         the_children_of_a_task_can_be_listed,
         a_child_that_cannot_begin_tells_its_parent,

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use super::rig::{Forked, Rig, json, spec};
+use super::rig::{Forked, Rig, done, json, spec};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::id::Owner;
-use crate::limit::{Control, Key, Rule};
+use crate::id::{Owner, TaskId};
+use crate::limit::{Control, Key, LimitKey, Rule};
+use crate::machine::{CancelMode, Dependency};
 use crate::outcome::Outcome;
 use crate::same::{IdempotencyKey, Same, Then};
 use crate::status::Phase;
-use crate::store::Created;
-use crate::task::TaskSpec;
+use crate::store::{Created, Filter, ToolVersion};
+use crate::task::{ReplyTo, TaskSpec};
 use crate::testing::join_all;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -244,5 +245,204 @@ pub(super) async fn a_delay_has_an_end(rig: Rig) -> Rig {
     rig.tick().await;
     let claimed = rig.claim_one().await;
     assert_eq!(claimed.task.id(), last.id());
+    rig
+}
+
+/// A call that is taken over is taken over whole: who may run beside it, when, and for whom.
+pub(super) async fn the_newest_call_is_taken_over_whole(rig: Rig) -> Rig {
+    let rules = [("one", Rule::Running(1)), ("q", Rule::Queued(1))];
+    let rules = rules.map(|(name, rule)| Control::Rule(name.into(), Some(rule)));
+    rig.store.control(rules.into()).await.unwrap();
+    let keyed = |value: &str| {
+        let mut spec = debounce("{}", None);
+        spec.keys.limits = vec![LimitKey {
+            key: Key::new("one", value),
+            while_suspended: false,
+        }];
+        spec.keys.quotas = vec![Key::new("q", value)];
+        spec
+    };
+    let busy = TaskSpec {
+        same: None,
+        ..keyed("2")
+    };
+    let (_, busy) = rig.run_spec(busy).await;
+    let older = TaskSpec {
+        labels: [("of".to_owned(), "1".to_owned())].into(),
+        ..keyed("1")
+    };
+    let first = create(&rig, older).await.task;
+    let newest = TaskSpec {
+        sealed: Some("2".into()),
+        tool_version: "2".into(),
+        priority: 2,
+        reply_to: Some(ReplyTo {
+            session: "2".into(),
+            progress_token: None,
+        }),
+        labels: [("of".to_owned(), "2".to_owned())].into(),
+        queue_timeout: Some(HOUR),
+        max_crashes: 7,
+        ..keyed("2")
+    };
+    let task = create(&rig, newest.clone()).await.task;
+    assert_eq!(task.id(), first.id());
+    let kept = TaskSpec {
+        id: first.id(),
+        seed: first.spec.seed,
+        sealed_for: Some(newest.id),
+        ..newest.clone()
+    };
+    assert_eq!(*task.spec, kept);
+    let (Forked::Reopened(rig) | Forked::Same(rig)) = rig.fork().await;
+    assert_eq!(*rig.task(first.id()).await.spec, kept);
+    let labelled = |value: &str| Filter {
+        labels: [("of".to_owned(), value.to_owned())].into(),
+        ..Filter::default()
+    };
+    for (value, found) in [("1", 0), ("2", 1)] {
+        let page = rig.store.list(&labelled(value), None, 9).await.unwrap();
+        assert_eq!(page.tasks.len(), found, "of {value}");
+    }
+    // It waits under the quota of the newest call, and no more under that of the first.
+    let plain = |value| TaskSpec {
+        same: None,
+        ..keyed(value)
+    };
+    let full = rig.store.create(plain("2"), None).await;
+    assert!(matches!(full, Err(Error::QueueFull { .. })), "{full:?}");
+    let other = create(&rig, plain("1")).await.task;
+    rig.advance(10 * SECOND);
+    rig.tick().await;
+    let mut by = rig.by();
+    let tool = ToolVersion {
+        tool: "tool".into(),
+        version: "2".into(),
+    };
+    by.tools = std::sync::Arc::new([tool].into());
+    assert!(
+        rig.store.claim(&by, 9).await.unwrap().is_empty(),
+        "it waits"
+    );
+    assert_eq!(rig.claim_one().await.task.id(), other.id());
+    let reply = rig.store.finish(&busy, done("done"), Some(&by)).await;
+    let next = reply.unwrap().next.expect("its key is free");
+    assert_eq!(next.task.id(), first.id());
+    rig.finish(&next.lease).await;
+    rig
+}
+
+/// Whoever joined a task under a key finds it as long as the key lasts, as do those who asked for a
+/// `ttl`.
+pub(super) async fn a_key_of_a_joined_call_lasts_its_window(mut rig: Rig) -> Rig {
+    let second = SECOND;
+    let debounced = Then::Debounce {
+        delay: second,
+        at_most: None,
+    };
+    for (then, ttl) in [
+        (Then::Join, None),
+        (debounced, None),
+        (Then::Join, Some(2 * HOUR)),
+    ] {
+        let brief = || TaskSpec {
+            retention: second,
+            ..same("work", then)
+        };
+        let first = create(&rig, brief()).await.task.id();
+        let mut keyed = brief();
+        keyed.idempotency = named("k", "1").idempotency;
+        keyed.ttl = ttl;
+        rig.advance(second / 2);
+        let joined = rig.clock.now();
+        assert_eq!(create(&rig, keyed.clone()).await.task.id(), first);
+        rig.advance(second);
+        rig.tick().await;
+        let lease = rig.claim_one().await.lease;
+        let task = rig.finish(&lease).await;
+        let until = joined + ttl.unwrap_or(HOUR);
+        assert_eq!(task.state.expire_at, Some(until));
+        let (Forked::Reopened(next) | Forked::Same(next)) = rig.fork().await;
+        rig = next;
+        rig.advance(HOUR - 2 * second);
+        rig.tick().await;
+        keyed.id = TaskId::random();
+        assert_eq!(create(&rig, keyed).await.task.id(), first, "{then:?}");
+        rig.advance(2 * HOUR);
+        rig.tick().await;
+        assert!(rig.store.get(first).await.unwrap().is_none());
+    }
+    rig
+}
+
+/// Whoever calls while the same work is being cancelled wants it done: a task that can only end
+/// cancelled is none to join.
+pub(super) async fn a_task_that_is_being_cancelled_is_not_joined(rig: Rig) -> Rig {
+    let join = || same("work", Then::Join);
+    let (first, lease) = rig.run_spec(join()).await;
+    let patience = CancelMode::Ask(HOUR);
+    rig.store.cancel(first, None, patience).await.unwrap();
+    let second = create(&rig, join()).await;
+    assert!(!second.joined);
+    assert_eq!(create(&rig, join()).await.task.id(), second.task.id());
+    let ended = rig.finish(&lease).await;
+    assert!(matches!(
+        ended.outcome.as_deref(),
+        Some(Outcome::Cancelled { .. })
+    ));
+    // The end of the older one does not make the work forgotten.
+    assert_eq!(create(&rig, join()).await.task.id(), second.task.id());
+    assert_eq!(rig.claim_one().await.task.id(), second.task.id());
+    rig
+}
+
+/// The time to be started in counts from when a task stands ready for good.
+pub(super) async fn what_is_postponed_does_not_stand_ready(rig: Rig) -> Rig {
+    let call = || TaskSpec {
+        queue_timeout: Some(5 * SECOND),
+        ..debounce("{}", None)
+    };
+    let first = create(&rig, call()).await.task.id();
+    rig.advance(10 * SECOND);
+    rig.tick().await;
+    assert_eq!(rig.phase(first).await, Phase::Queued);
+    rig.advance(SECOND);
+    assert_eq!(create(&rig, call()).await.task.id(), first);
+    rig.advance(9 * SECOND);
+    rig.tick().await;
+    assert_eq!(rig.phase(first).await, Phase::Scheduled);
+    rig.advance(SECOND);
+    rig.tick().await;
+    rig.advance(4 * SECOND);
+    rig.tick().await;
+    assert_eq!(rig.phase(first).await, Phase::Queued);
+    rig.advance(SECOND);
+    rig.tick().await;
+    assert_eq!(rig.phase(first).await, Phase::Finished, "nobody started it");
+    rig
+}
+
+/// A task whose delay is over and that still waits for another has not started.
+pub(super) async fn what_is_blocked_is_postponed_too(rig: Rig) -> Rig {
+    let (other, lease) = rig.run().await;
+    let call = |n: u32| TaskSpec {
+        after: vec![Dependency::success(other)],
+        ..debounce(&format!(r#"{{"n":{n}}}"#), None)
+    };
+    let first = create(&rig, call(1)).await.task.id();
+    rig.advance(10 * SECOND);
+    rig.tick().await;
+    assert_eq!(rig.phase(first).await, Phase::Blocked);
+    let second = create(&rig, call(2)).await;
+    assert!(second.joined);
+    assert_eq!(second.task.id(), first);
+    assert_eq!(second.task.state.phase, Phase::Scheduled);
+    rig.advance(10 * SECOND);
+    rig.tick().await;
+    assert_eq!(rig.phase(first).await, Phase::Blocked, "as before");
+    rig.finish(&lease).await;
+    let claimed = rig.claim_one().await;
+    assert_eq!(claimed.task.id(), first);
+    assert_eq!(claimed.task.spec.arguments, json(r#"{"n":2}"#));
     rig
 }
