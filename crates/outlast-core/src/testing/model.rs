@@ -2,11 +2,13 @@
 //! every step.
 //!
 //! The memory store is the pure state machine and a mutex, so whatever the two disagree on is a fault
-//! of the other (or of the model). A case is a list of commands drawn from a seed; they name tasks and
+//! of the other (or of the model). What the state machine itself may get wrong, an oracle finds that is
+//! told the rules a second time. A case is a list of commands drawn from a seed; they name tasks and
 //! leases by small numbers, so every list can be run, and a failing one is cut down before it is
 //! shown. `OUTLAST_SEED` repeats a case.
 
 mod command;
+mod oracle;
 mod pair;
 
 use std::ops::Range;
@@ -25,7 +27,7 @@ const LENGTH: usize = 60;
 /// store.
 ///
 /// # Panics
-/// If the stores ever differ. The message holds the seed, the shortest sequence found that shows the
+/// If the stores ever differ, or the model breaks a rule. The message holds the seed, the shortest sequence found that shows the
 /// difference, and what differed.
 pub async fn model(fixture: impl Fixture, seeds: Range<u64>) {
     let fixture: Arc<dyn Fixture> = Arc::new(fixture);
@@ -37,7 +39,7 @@ pub async fn model(fixture: impl Fixture, seeds: Range<u64>) {
             let (commands, difference) = shrink(&fixture, commands, difference).await;
             let steps: Vec<_> = commands.iter().map(|step| format!("  {step:?}")).collect();
             panic!(
-                "the stores differ (OUTLAST_SEED={seed}):\n{difference}\nafter:\n{}",
+                "the model failed (OUTLAST_SEED={seed}):\n{difference}\nafter:\n{}",
                 steps.join("\n")
             );
         }

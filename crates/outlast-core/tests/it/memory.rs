@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use outlast_core::Store;
-use outlast_core::testing::{Fixture, ManualClock, MemoryStore, Reopened, block_on, conformance};
+use outlast_core::testing::{
+    Fixture, ManualClock, MemoryStore, Reopened, block_on, conformance, count, model, seed,
+};
 
 struct Memory;
 
@@ -22,4 +24,12 @@ impl Fixture for Memory {
 #[test]
 fn passes_the_conformance_suite() {
     block_on(conformance(Memory));
+}
+
+/// The model against itself: what is looked at are the rules that it must keep whatever it is compared
+/// with.
+#[test]
+fn keeps_the_rules_of_the_model() {
+    let (first, cases) = (seed(), count("OUTLAST_MODEL_CASES", 500));
+    block_on(model(Memory, first..first + cases));
 }

@@ -287,12 +287,12 @@ impl Shape {
             max_crashes: random.pick(&[1, 2, 3]),
             repeatable: !random.one_in(4),
             keys: limit_keys(random),
-            idempotency: random.one_in(6).then(|| IdempotencyKey {
+            idempotency: random.one_in(5).then(|| IdempotencyKey {
                 key: random.pick(&KEYS[..2]).into(),
                 window: moment(random),
                 digest: random.pick(&["1", "1", "2"]).into(),
             }),
-            same: random.one_in(5).then(|| Same {
+            same: random.one_in(4).then(|| Same {
                 key: random.pick(&KEYS[..2]).into(),
                 then: match random.below(3) {
                     0 => Then::Join,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::{self, Command, LEASE, TASKS, task_id, worker_id};
+use super::oracle::Oracle;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -16,7 +17,7 @@ use crate::id::TaskId;
 use crate::journal::JournalEntry;
 use crate::log::LogPage;
 use crate::signal::NewSignal;
-use crate::store::{CancelReply, ClaimNow, Claimed, Filter, Store, SuspendReply};
+use crate::store::{CancelReply, ClaimNow, Claimed, Created, Filter, Store, SuspendReply};
 use crate::task::{Lease, Task};
 use crate::testing::conformance::{Fixture, Reopened, check_invariants};
 use crate::testing::{ManualClock, MemoryStore};
@@ -36,6 +37,8 @@ pub(super) struct Pair {
     seen: BTreeSet<u64>,
     /// The model's nonce for one of the other.
     nonces: BTreeMap<u64, u64>,
+    /// What must hold of the model.
+    oracle: Oracle,
     /// What the model had for a task when it was compared last.
     compared: BTreeMap<u64, Details>,
 }
@@ -51,6 +54,7 @@ struct Reply {
     tasks: Vec<Arc<Task>>,
     leases: Vec<Lease>,
     journals: Vec<Vec<JournalEntry>>,
+    created: Option<Created>,
 }
 
 impl Reply {
@@ -93,6 +97,7 @@ impl Pair {
             leases: Vec::new(),
             nonces: BTreeMap::new(),
             compared: BTreeMap::new(),
+            oracle: Oracle::default(),
             seen: BTreeSet::new(),
         };
         for command in commands {
@@ -129,9 +134,22 @@ impl Pair {
                 return Ok(self);
             }
             _ => {
+                let before = self.model.records();
                 let model = self.apply(&self.model, command, |(lease, _)| lease).await;
                 let tested = self.apply(&*self.tested, command, |(_, lease)| lease).await;
+                let after = self.model.records();
+                let (now, created) = (self.clock.now(), model.created.clone());
                 self.compare(model, tested)?;
+                if let (Command::Create { task, shape, .. }, Some(created)) = (command, created) {
+                    let call = shape.spec(*task, now);
+                    self.oracle.created(&call, &created, &before, now)?;
+                }
+                let controls = (&self.model as &dyn Store)
+                    .controls()
+                    .await
+                    .map_err(failed)?;
+                let oracle = &mut self.oracle;
+                oracle.look(command, &before, &after, &controls, now)?;
             }
         }
         self.compare_all().await?;
@@ -171,6 +189,7 @@ impl Pair {
                     Ok(created) => Reply {
                         text: format!("joined: {}", created.joined),
                         leases: created.lease.into_iter().collect(),
+                        created: Some(created.clone()),
                         ..Reply::default()
                     }
                     .task(created.task),
