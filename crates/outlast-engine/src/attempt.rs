@@ -89,7 +89,7 @@ pub(crate) async fn drive(
 
         // Made before the clock is read, so that a move of it in between is noticed.
         let moved = run.shared.moved.notified();
-        let waits = run.waits.waiting_since().is_some();
+        let waits = run.only_waits();
         match run.deadlines.verdict(waits, run.store().clock().now()) {
             Verdict::Unlimited => {}
             Verdict::Within(left) => earlier(now + left),
@@ -189,9 +189,11 @@ pub(crate) async fn drive(
                     pause = Some(tokio::time::Instant::now() + Duration::from_secs(1));
                 }
             }
-            () = run.release.cancelled() => break released(run),
+            () = run.shared.releasing.cancelled() => break released(run),
             () = run.cancel.cancelled(), if grace.is_none() => {}
             () = run.poke.notified() => {}
+            // From here on the time of the attempt counts again.
+            () = run.waits.over.notified(), if run.deadlines.limit() => {}
             () = moved => {}
             () = async { sleep_until(wake.expect("checked")).await }, if wake.is_some() => {}
         }
@@ -367,8 +369,7 @@ fn milestone(run: &Run, percent: u8) -> LogLine {
 /// The worker stops before the handler does. A handler that only waits has done all that it was to do
 /// so far; one that may not be run again cannot be interrupted anywhere else.
 fn released(run: &Run) -> Ending {
-    let waits = run.waits.waiting_since().is_some() && !run.step_in_flight();
-    if run.spec.repeatable || waits || run.lease().is_none() {
+    if run.spec.repeatable || run.only_waits() || run.lease().is_none() {
         return Ending::Released;
     }
     let failure = Failure::interrupted("the server was stopped");

@@ -22,7 +22,7 @@ pub struct Changed {
     /// The tasks, each with the first of the versions that it has reached since, or had when it was
     /// deleted.
     pub tasks: HashMap<TaskId, u64>,
-    /// There were more, which nobody remembers.
+    /// There were more, which nobody remembers: too many, or the store could not see them.
     pub missed: bool,
 }
 
@@ -85,6 +85,21 @@ impl Listeners {
 
     /// A task has reached `version`, or was deleted.
     pub(crate) fn note(&self, task: TaskId, version: u64) {
+        self.tell(|changed| {
+            if changed.tasks.len() >= MOST && !changed.tasks.contains_key(&task) {
+                changed.missed = true;
+            } else {
+                changed.tasks.entry(task).or_insert(version);
+            }
+        });
+    }
+
+    /// The store has lost sight of its changes for a while: anything may have changed.
+    pub(crate) fn missed(&self) {
+        self.tell(|changed| changed.missed = true);
+    }
+
+    fn tell(&self, what: impl Fn(&mut Changed)) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -93,13 +108,7 @@ impl Listeners {
         sets.retain(|set| Arc::strong_count(set) > 1);
         self.count.store(sets.len(), Ordering::Release);
         for set in sets.iter() {
-            let mut changed = set.lock();
-            if changed.tasks.len() >= MOST && !changed.tasks.contains_key(&task) {
-                changed.missed = true;
-            } else {
-                changed.tasks.entry(task).or_insert(version);
-            }
-            drop(changed);
+            what(&mut set.lock());
             set.wake.notify_one();
         }
     }
@@ -134,6 +143,8 @@ mod tests {
         assert!(changes.next().await.missed);
         listeners.note(TaskId::random(), 1);
         assert!(!changes.next().await.missed);
+        listeners.missed();
+        assert!(changes.next().await.missed);
     }
 
     #[test]

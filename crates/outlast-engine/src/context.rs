@@ -169,11 +169,19 @@ impl Cx {
         self.run.mask().clone()
     }
 
-    /// The last mark stored with this task's log: how far [`Cx::write_log`] got before a crash.
+    /// The last mark stored with this task's log: how far [`Cx::write_log`] got before a crash. `None` for
+    /// a run that has no record yet.
+    ///
+    /// From the first call on the marks are the handler's: lines of [`Cx::log`] carry none, and one that
+    /// was logged before a crash is logged again.
     ///
     /// # Errors
     /// The store failed.
     pub async fn log_mark(&self) -> Result<Option<u64>> {
+        self.run.log.leave_marks();
+        if !self.is_stored() {
+            return Ok(None);
+        }
         let page = self.run.store().log_read(self.task_id(), u64::MAX, 0).await;
         Ok(page.map_err(from_store)?.mark)
     }
@@ -348,26 +356,39 @@ impl Cx {
             self.run.take_name(JournalKind::Ask, key)?;
         }
         let waits = &self.run.waits;
-        let unanswered = |key: &str| self.run.answer_to(key).is_none();
-        let _waiting: Vec<_> = if self.leaves_asking_to_driver() {
+        let is_open = |key: &str| self.run.answer_to(key).is_none();
+        let mut waiting: Vec<_> = if self.leaves_asking_to_driver() {
             let open = requests.into_iter();
-            let open = open.filter(|request| unanswered(&request.key));
-            open.map(|request| waits.register_unasked(request))
-                .collect()
+            let open = open.filter(|request| is_open(&request.key));
+            let waiting = open
+                .map(|request| (request.key.clone(), waits.register_unasked(request)))
+                .collect();
+            self.run.poke.notify_one();
+            waiting
         } else {
             self.put(requests).await?;
-            let open = keys.iter().filter(|key| unanswered(key));
-            open.map(|key| waits.register(For::Answer(key.clone())))
-                .collect()
+            let open = keys.iter().filter(|key| is_open(key));
+            let waiting = open
+                .map(|key| (key.clone(), waits.register(For::Answer(key.clone()))))
+                .collect();
+            // An answer may have come since the questions were put, when nothing waited for it yet.
+            match self.run.lease() {
+                Some(_) => self.run.look_again(),
+                None => self.run.poke.notify_one(),
+            }
+            waiting
         };
-        self.run.poke.notify_one();
         loop {
             let filled = self.run.waits.filled.notified();
             self.stop_waiting_if_cancelled()?;
-            let answers: Option<Vec<Answer>> =
-                keys.iter().map(|key| self.run.answer_to(key)).collect();
-            if let Some(answers) = answers {
-                return Ok(answers);
+            // What is answered is waited for no more: else the store would see something that has happened
+            // already, and never suspend a task that waits for the other answers.
+            waiting.retain(|(key, _)| is_open(key));
+            if waiting.is_empty() {
+                let answers = keys.iter().map(|key| self.run.answer_to(key));
+                return Ok(answers
+                    .map(|answer| answer.expect("none is open"))
+                    .collect());
             }
             filled.await;
         }

@@ -2,10 +2,12 @@
 //!
 //! Both are measured by the store's clock, like every other moment of a task, so that they are exact
 //! with a clock that is moved by hand. An attempt that waits for an answer, a timer or another task
-//! is not idle: it does what it should. The limits that hold while nothing runs, in the queue and for
+//! is not idle and takes no time: it does what it should, and whoever is asked has as long as the
+//! question. Once it was suspended it has all of its time again. The limits that hold while nothing runs, in the queue and for
 //! the whole task, are kept by the state machine ([`outlast_core::Task::due_at`]).
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use outlast_core::{Failure, FailureReason, Timestamp};
@@ -25,10 +27,15 @@ pub(crate) enum Verdict {
 pub(crate) struct Deadlines {
     timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
-    begun: Timestamp,
+    run: Mutex<Run>,
     /// The last sign of life, in milliseconds.
     alive: AtomicI64,
-    waited: AtomicBool,
+}
+
+struct Run {
+    /// When it would have begun if it had never waited.
+    begun: Timestamp,
+    waits_since: Option<Timestamp>,
 }
 
 impl Deadlines {
@@ -40,9 +47,11 @@ impl Deadlines {
         Self {
             timeout,
             idle_timeout,
-            begun,
+            run: Mutex::new(Run {
+                begun,
+                waits_since: None,
+            }),
             alive: AtomicI64::new(begun.as_millis()),
-            waited: AtomicBool::new(false),
         }
     }
 
@@ -51,15 +60,32 @@ impl Deadlines {
         self.alive.fetch_max(now.as_millis(), Ordering::AcqRel);
     }
 
-    /// What holds at `now`; `waits` says whether the handler waits for something in the store.
+    /// Whether there is any limit.
+    pub(crate) fn limit(&self) -> bool {
+        self.timeout.is_some() || self.idle_timeout.is_some()
+    }
+
+    /// What holds at `now`; `waits` says whether the handler waits for something in the store, and does
+    /// nothing else that is known.
     pub(crate) fn verdict(&self, waits: bool, now: Timestamp) -> Verdict {
-        if self.waited.swap(waits, Ordering::AcqRel) || waits {
+        if !self.limit() {
+            return Verdict::Unlimited;
+        }
+        let mut run = self.run.lock().expect("nothing panics under this lock");
+        if waits {
+            run.waits_since.get_or_insert(now);
+            return Verdict::Unlimited;
+        }
+        if let Some(since) = run.waits_since.take() {
+            run.begun = run.begun + now.since(since);
             self.sign_of_life(now);
         }
+        let begun = run.begun;
+        drop(run);
         let alive = Timestamp::from_millis(self.alive.load(Ordering::Acquire));
         let attempt = self.timeout.map(|limit| {
             let message = format!("the attempt took longer than {limit:?}");
-            (self.begun + limit, FailureReason::Timeout, message)
+            (begun + limit, FailureReason::Timeout, message)
         });
         let idle = self.idle_timeout.map(|limit| {
             let message = format!(
@@ -128,11 +154,24 @@ mod tests {
     #[test]
     fn who_waits_is_not_idle() {
         let limits = Deadlines::new(None, Some(4 * SECOND), at(0));
-        assert!(matches!(limits.verdict(true, at(100)), Verdict::Within(_)));
+        assert!(matches!(limits.verdict(true, at(100)), Verdict::Unlimited));
         // The wait ended at some moment since; time counts from when that is seen.
         assert!(
             matches!(limits.verdict(false, at(200)), Verdict::Within(left) if left == 4 * SECOND)
         );
         assert!(matches!(limits.verdict(false, at(204)), Verdict::Over(_)));
+    }
+
+    #[test]
+    fn who_waits_takes_no_time() {
+        let limits = Deadlines::new(Some(10 * SECOND), None, at(0));
+        assert!(
+            matches!(limits.verdict(false, at(8)), Verdict::Within(left) if left == 2 * SECOND)
+        );
+        assert!(matches!(limits.verdict(true, at(9)), Verdict::Unlimited));
+        assert!(matches!(limits.verdict(true, at(60)), Verdict::Unlimited));
+        // One second is left of the ten.
+        assert!(matches!(limits.verdict(false, at(70)), Verdict::Within(left) if left == SECOND));
+        assert!(matches!(limits.verdict(false, at(71)), Verdict::Over(_)));
     }
 }

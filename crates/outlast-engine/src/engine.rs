@@ -24,6 +24,7 @@ use crate::run::Run;
 use crate::secrets::Vault;
 use crate::slots::Slots;
 use crate::state::StateMap;
+use crate::stop::Stop;
 use crate::stored::Observers;
 use crate::tool::Tools;
 use crate::usual::UsualTimes;
@@ -79,6 +80,10 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Every run of this process, so that the end can wait for them.
     pub(crate) running: TaskTracker,
+    /// Synchronous calls, which their callers poll.
+    pub(crate) calls: TaskTracker,
+    /// The grace of a clean stop is over: whatever runs hands its task back.
+    pub(crate) releasing: Stop,
     /// A task that may have crashed a process runs here.
     pub(crate) suspect: AtomicBool,
     /// Who hears every change of progress.
@@ -270,6 +275,7 @@ impl NoticeSink for Shared {
             Notice::Due(_) => {}
             Notice::Missed => {
                 self.hub.announce_all();
+                self.listeners.missed();
                 self.runs.look_again();
                 self.ready.notify_one();
                 self.due.notify_one();
@@ -401,6 +407,8 @@ impl EngineBuilder {
             looks_at: AtomicI64::new(i64::MIN),
             stopping: CancellationToken::new(),
             running: TaskTracker::new(),
+            calls: TaskTracker::new(),
+            releasing: Stop::default(),
             suspect: AtomicBool::new(false),
             tools: RwLock::new(self.tools),
             store: self.store,
@@ -429,6 +437,18 @@ impl EngineBuilder {
             worker,
             recovered,
         })
+    }
+}
+
+/// How long a clean stop waits for what was told to hand its task back.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Resolves once nothing runs any more. Both trackers must be closed.
+async fn quiet(shared: &Shared) {
+    // The end of a call may start the undos of its task.
+    while !(shared.running.is_empty() && shared.calls.is_empty()) {
+        shared.running.wait().await;
+        shared.calls.wait().await;
     }
 }
 
@@ -493,8 +513,10 @@ impl Engine {
         }
     }
 
-    /// Stops cleanly: claims nothing more, lets running handlers end for up to `grace`, hands back
-    /// the rest without counting the attempt, and closes the store.
+    /// Stops cleanly: claims nothing more, lets running handlers end for up to `grace`, those of
+    /// synchronous calls as well, hands back the rest without counting the attempt, and closes the store.
+    /// What cannot be handed back within ten seconds more, as on a full disk, is taken up by
+    /// the next process.
     ///
     /// # Errors
     /// The store could not be closed cleanly; nothing acknowledged is lost.
@@ -504,16 +526,17 @@ impl Engine {
         shared.slots.close();
         let _ = self.worker.await;
         shared.running.close();
-        if tokio::time::timeout(grace, shared.running.wait())
-            .await
-            .is_err()
-        {
-            shared
-                .runs
-                .all()
-                .iter()
-                .for_each(|run| run.release.cancel());
-            shared.running.wait().await;
+        shared.calls.close();
+        if tokio::time::timeout(grace, quiet(&shared)).await.is_err() {
+            shared.releasing.cancel();
+            if tokio::time::timeout(LAST_WORDS, quiet(&shared))
+                .await
+                .is_err()
+            {
+                tracing::warn!(
+                    "some tasks could not be handed back in time; the next process takes them up"
+                );
+            }
         }
         self.heart.stop();
         shared.usual.store(&*shared.store).await;

@@ -233,7 +233,10 @@ impl Handle {
         let shared = Arc::clone(&self.shared);
         // On a task of its own: a caller that goes away between the commit and the start must not
         // leave a claimed task behind that nobody runs.
+        // Counted, for a clean stop must not close the store between the two either.
+        let counted = self.shared.running.token();
         let created = tokio::spawn(async move {
+            let _counted = counted;
             let slot = shared.slots.try_take();
             let claim = slot
                 .as_ref()
@@ -620,6 +623,33 @@ impl Handle {
         Ok(stats.count(|kind| kind.phase != Phase::Finished))
     }
 
+    /// Waits until a task has finished, also over a time in which the store cannot be reached: for callers
+    /// whose work goes on meanwhile.
+    ///
+    /// # Errors
+    /// As [`Handle::wait`], where trying again does not help; the engine stops.
+    pub(crate) async fn outwait(&self, owner: &Owner, id: TaskId) -> Result<Arc<Task>, Error> {
+        self.patiently(|| self.wait(owner, id)).await
+    }
+
+    /// Repeats `read` until the store answers.
+    async fn patiently<T, F>(&self, mut read: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match read().await {
+                Err(error) if error.is_retryable() && !self.shared.stopping.is_cancelled() => {
+                    tracing::debug!(%error, "cannot read a task that is waited for; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// Resolves when the engine has begun to shut down.
     pub async fn stopping(&self) {
         self.shared.stopping.cancelled().await;
@@ -638,6 +668,10 @@ impl WeakHandle {
     }
 }
 
+/// The pauses between attempts to read a task from a store that cannot be reached.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 /// Watches one task: sees its present state and is told of each later one, though not of each in
 /// between.
 pub struct Watch {
@@ -655,10 +689,11 @@ impl Watch {
         &self.task
     }
 
-    /// Waits for a change of the task or of its log, and returns the task.
+    /// Waits for a change of the task or of its log, and returns the task. A store that cannot be reached
+    /// for a while ends no watch: it is asked again until it answers, or until the engine stops.
     ///
     /// # Errors
-    /// As [`Handle::get`]; also once the task has been deleted.
+    /// As [`Handle::get`], where trying again does not help; also once the task has been deleted.
     ///
     /// # Cancel safety
     /// A dropped wait loses nothing: the next one sees the change.
@@ -668,7 +703,9 @@ impl Watch {
             // Remembered, for a wait that is dropped here must not swallow the change.
             self.stale = true;
         }
-        self.task = self.handle.get(&self.who, self.task.id()).await?;
+        let id = self.task.id();
+        let read = || self.handle.get(&self.who, id);
+        self.task = self.handle.patiently(read).await?;
         self.stale = false;
         Ok(&self.task)
     }
@@ -676,6 +713,8 @@ impl Watch {
 
 /// The whole life of a synchronous call.
 async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome {
+    // A clean stop waits for it as for any other run.
+    let _counted = handle.shared.calls.token();
     if !run.spec.after.is_empty() {
         return gone("a synchronous call cannot come after other tasks: create a task");
     }
@@ -712,7 +751,7 @@ async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome 
     }
     // Suspended or taken over: the task goes on elsewhere and ends in the store.
     tokio::select! {
-        waited = handle.wait(&run.spec.owner, id) => match waited {
+        waited = handle.outwait(&run.spec.owner, id) => match waited {
             Ok(task) => task.outcome.as_deref().cloned().unwrap_or_else(stopping),
             Err(error) => gone(&error.to_string()),
         },

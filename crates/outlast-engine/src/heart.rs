@@ -81,6 +81,9 @@ async fn beat(shared: &Shared) {
             renew(shared).await;
             renew_at = Instant::now() + every;
         }
+        // Until the next look is decided, whatever falls due is nearer: a moment that is announced while
+        // the store ticks leaves a permit behind, and is looked at again.
+        shared.looks_at.store(i64::MAX, Ordering::Release);
         let next = match shared
             .store
             .tick(&alive(shared), shared.settings.lease, BUDGET)

@@ -5,6 +5,10 @@
 //! and counted: the count is logged where the lines would have been, and kept in the record
 //! (`Usage::lines_dropped`). A handler that must not lose a byte, as
 //! one that copies a command's output, writes with back-pressure instead (`Cx::write_log`).
+//!
+//! The mark that is stored with the lines is their number, by which a replay knows what stands in the
+//! log already. A handler that keeps marks of its own there (`Cx::log_mark`) is not replayed line by line:
+//! its lines carry none, and none of them is taken for a repetition.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -29,6 +33,14 @@ struct Inner {
     count: u64,
     /// Lines of earlier entries, which a replay logs again and which are not stored again.
     replayed: u64,
+    /// The marks in the log are the handler's.
+    marks_are_taken: bool,
+}
+
+impl Inner {
+    fn mark(&self) -> Option<u64> {
+        (!self.marks_are_taken).then_some(self.count)
+    }
 }
 
 impl LogBuffer {
@@ -41,6 +53,14 @@ impl LogBuffer {
         self.lock().replayed = count;
     }
 
+    /// From now on the marks in the log are the handler's own.
+    pub(crate) fn leave_marks(&self) {
+        let mut inner = self.lock();
+        inner.marks_are_taken = true;
+        inner.replayed = 0;
+        inner.lines.iter_mut().for_each(|line| line.mark = None);
+    }
+
     /// Takes a line; returns it if it is not a repetition, so that observers hear it too.
     pub(crate) fn push(&self, level: Level, logger: &str, text: &str) -> Option<LogLine> {
         let mut inner = self.lock();
@@ -51,7 +71,7 @@ impl LogBuffer {
         let mut bytes = Vec::with_capacity(text.len() + 1);
         bytes.extend_from_slice(text.as_bytes());
         bytes.push(b'\n');
-        let mark = Some(inner.count);
+        let mark = inner.mark();
         let line = LogLine {
             level,
             logger: logger.to_owned(),
@@ -98,7 +118,7 @@ impl LogBuffer {
                 logger: "outlast".into(),
                 text: format!("{dropped} log lines were dropped: logged faster than stored\n")
                     .into_bytes(),
-                mark: Some(inner.count),
+                mark: inner.mark(),
             });
         }
         lines
@@ -134,5 +154,20 @@ mod tests {
             .collect();
         assert_eq!(stored.len(), 1);
         assert_eq!(stored[0].mark, Some(3));
+    }
+
+    /// The number of a line would be read as how far the handler has got.
+    #[test]
+    fn who_keeps_marks_has_lines_without() {
+        let log = LogBuffer::default();
+        log.swallow(4 << 48);
+        assert!(
+            log.push(Level::Info, "", "a repetition, as it seems")
+                .is_none()
+        );
+        log.leave_marks();
+        let line = log.push(Level::Info, "", "no repetition").unwrap();
+        assert_eq!(line.mark, None);
+        assert!(log.drain().iter().all(|line| line.mark.is_none()));
     }
 }

@@ -77,8 +77,6 @@ pub(crate) struct Run {
     pub(crate) cancel_observed: AtomicBool,
     /// The lease is lost.
     pub(crate) lost: Stop,
-    /// The worker stops: hand the task back.
-    pub(crate) release: Stop,
     pub(crate) waits: Waits,
     pub(crate) steps_in_flight: AtomicUsize,
     /// Tells the driver that there is something to do.
@@ -145,7 +143,6 @@ impl Run {
             cancel: Stop::default(),
             cancel_observed: AtomicBool::new(false),
             lost: Stop::default(),
-            release: Stop::default(),
             waits: Waits::default(),
             steps_in_flight: AtomicUsize::new(0),
             poke: Notify::new(),
@@ -353,7 +350,8 @@ impl Run {
             self.lost.cancel();
             return;
         }
-        *lock(&self.answers) = answers_of(task);
+        // What is answered stays so, and what is read may be older than what is known.
+        lock(&self.answers).extend(answers_of(task));
         if task.state.cancel.is_some() {
             self.cancel.cancel();
         }
@@ -364,6 +362,11 @@ impl Run {
     pub(crate) fn look_again(&self) {
         self.look_again.store(true, Ordering::Release);
         self.poke.notify_one();
+    }
+
+    /// Whether the handler waits for something in the store, with no step beside it.
+    pub(crate) fn only_waits(&self) -> bool {
+        self.waits.waiting_since().is_some() && !self.step_in_flight()
     }
 
     pub(crate) fn step_in_flight(&self) -> bool {

@@ -1,6 +1,6 @@
 //! A switch that is thrown once and stays so: something is to stop.
 //!
-//! Every run has three, and nearly none is ever thrown or waited for; so one is a part of its run and
+//! Every run has two, and nearly none is ever thrown or waited for; so one is a part of its run and
 //! not an allocation of its own, as a token that can be cloned would be.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -135,7 +135,7 @@ pub(crate) async fn run(
             "the server is stopping; the call goes on as task {id}"
         ))
     };
-    let mut wait = std::pin::pin!(handle.wait(&owner, id));
+    let mut wait = std::pin::pin!(handle.outwait(&owner, id));
     let waited = tokio::select! {
         waited = &mut wait => waited,
         () = handle.stopping() => return stopping(),

@@ -110,7 +110,8 @@ pub struct Tool {
     /// Whether and how an attempt that ended with an error is followed by another.
     pub retry: Option<Retry>,
     /// How long one attempt may take; then it ends with the reason `timeout`, or is followed by
-    /// another if `retry` says so. Waiting in the store does not count.
+    /// another if `retry` says so. Waiting for an answer, a timer, a signal or a child does not count, and
+    /// an attempt that was suspended has all of its time again when it goes on.
     pub timeout: Option<Duration>,
     /// How long an attempt may report no progress, log nothing and record nothing; then it ends with
     /// the reason `idle_timeout`, or is followed by another. Waiting for answers and timers is not

@@ -161,7 +161,7 @@ pub(crate) async fn clean_up(run: &Arc<Run>, journal: &[JournalEntry]) -> Option
     let end = tokio::select! {
         biased;
         () = run.lost.cancelled() => None,
-        () = run.release.cancelled() => Some(AttemptEnd::Release),
+        () = run.shared.releasing.cancelled() => Some(AttemptEnd::Release),
         end = undone => end,
     };
     // The log of the undos is stored before their end is.

@@ -20,6 +20,8 @@ pub(crate) struct Waits {
     /// Tells all of them, and those that watch something by themselves, that the store did not suspend
     /// the task because something had happened.
     pub(crate) resolved: Notify,
+    /// Tells the driver that a wait is over.
+    pub(crate) over: Notify,
     /// The handler cannot be dropped, so the task cannot be suspended.
     hot: AtomicBool,
 }
@@ -136,5 +138,7 @@ impl Drop for Waiting<'_> {
         let mut pending = self.waits.lock();
         pending.slots.retain(|(number, ..)| *number != self.number);
         pending.unasked.retain(|(number, _)| *number != self.number);
+        drop(pending);
+        self.waits.over.notify_one();
     }
 }

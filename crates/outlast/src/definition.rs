@@ -206,8 +206,9 @@ impl Tool {
         self
     }
 
-    /// Sets how long one attempt may take before it ends with the reason `timeout`; waiting in the
-    /// store does not count. Default: as long as it likes.
+    /// Sets how long one attempt may take before it ends with the reason `timeout`. Waiting for an answer,
+    /// a timer, a signal or a child does not count, and an attempt that was suspended has all of its time
+    /// again when it goes on. Default: as long as it likes.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.tool.timeout = Some(timeout);
         self

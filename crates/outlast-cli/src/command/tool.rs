@@ -357,11 +357,7 @@ impl<'a> Run<'a> {
 
     /// Follows the run to its end, starting it if nobody has.
     async fn follow(&mut self) -> Result<Ending> {
-        let mark = if self.cx.is_stored() {
-            self.cx.log_mark().await?
-        } else {
-            None
-        };
+        let mark = self.cx.log_mark().await?;
         self.offset = mark
             .filter(|mark| mark >> OFFSET_BITS == self.number)
             .map_or(0, |mark| mark & ((1 << OFFSET_BITS) - 1));

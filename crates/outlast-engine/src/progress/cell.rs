@@ -20,6 +20,8 @@ pub(crate) struct ProgressCell {
 
 struct Inner {
     now: Progress,
+    /// What this entry has counted by itself, from nothing.
+    counted: f64,
     told: Progress,
     told_at: Option<Instant>,
     estimate: Estimate,
@@ -55,6 +57,7 @@ impl ProgressCell {
         Self {
             inner: Mutex::new(Inner {
                 now: recorded.clone(),
+                counted: 0.0,
                 told: recorded,
                 told_at: None,
                 estimate,
@@ -77,7 +80,29 @@ impl ProgressCell {
         at: Timestamp,
         change: impl FnOnce(&mut Progress),
     ) -> Option<Progress> {
+        Self::changed(&mut self.lock(), at, change)
+    }
+
+    /// Moves this entry's own count, which never decreases, and takes it over where it is ahead of what is
+    /// recorded. Returns as [`ProgressCell::change`] does.
+    pub(crate) fn count(&self, at: Timestamp, to: impl FnOnce(f64) -> f64) -> Option<Progress> {
         let mut inner = self.lock();
+        let counted = to(inner.counted);
+        if !counted.is_finite() {
+            return None;
+        }
+        let counted = counted.max(inner.counted);
+        inner.counted = counted;
+        Self::changed(&mut inner, at, |progress| {
+            progress.done = progress.done.max(counted);
+        })
+    }
+
+    fn changed(
+        inner: &mut Inner,
+        at: Timestamp,
+        change: impl FnOnce(&mut Progress),
+    ) -> Option<Progress> {
         let mut next = inner.now.clone();
         change(&mut next);
         if !next.done.is_finite() || next.done < inner.told.done || next == inner.now {
@@ -188,6 +213,23 @@ mod tests {
         let cell = ProgressCell::new(recorded, NOW);
         assert_eq!(cell.change(NOW, |progress| progress.done = 3.0), None);
         assert_eq!(cell.snapshot().done, 7.0);
+    }
+
+    #[test]
+    fn a_replay_counts_nothing_twice() {
+        let recorded = Progress {
+            done: 7.0,
+            total: Some(20.0),
+            ..Progress::default()
+        };
+        let cell = ProgressCell::new(recorded, NOW);
+        for _ in 0..7 {
+            assert_eq!(cell.count(NOW, |counted| counted + 1.0), None);
+        }
+        let next = cell.count(NOW, |counted| counted + 1.0).unwrap();
+        assert_eq!(next.done, 8.0);
+        assert_eq!(cell.count(NOW, |_| f64::NAN), None);
+        assert_eq!(cell.count(NOW, |counted| counted.max(3.0)), None);
     }
 
     #[test]

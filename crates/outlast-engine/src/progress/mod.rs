@@ -47,9 +47,18 @@ pub struct ProgressReporter {
 
 impl ProgressReporter {
     pub(crate) fn change(&self, change: impl FnOnce(&mut Progress)) -> &Self {
+        let now = self.run.store().clock().now();
+        self.tell(self.run.progress.change(now, change))
+    }
+
+    fn count(&self, to: impl FnOnce(f64) -> f64) -> &Self {
+        let now = self.run.store().clock().now();
+        self.tell(self.run.progress.count(now, to))
+    }
+
+    fn tell(&self, changed: Option<Progress>) -> &Self {
         let run = &self.run;
-        let now = run.store().clock().now();
-        if let Some(progress) = run.progress.change(now, change) {
+        if let Some(progress) = changed {
             run.sign_of_life();
             run.shared.sinks.tell(&run.spec, progress);
             run.poke.notify_one();
@@ -63,16 +72,18 @@ impl ProgressReporter {
         self.change(|progress| progress.total = Some(total).filter(|total| total.is_finite()))
     }
 
-    /// Counts `items` more as finished.
+    /// Counts `items` more as finished. The count begins at nothing whenever the handler is run again
+    /// from its top, and what was recorded before stands until it is reached; so a replay counts nothing
+    /// twice.
     pub fn inc(&self, items: impl Items) -> &Self {
         let items = items.count();
-        self.change(|progress| progress.done += items.max(0.0))
+        self.count(|counted| counted + items.max(0.0))
     }
 
     /// Sets how many items are finished. A smaller number than before changes nothing.
     pub fn done(&self, done: impl Items) -> &Self {
         let done = done.count();
-        self.change(|progress| progress.done = progress.done.max(done))
+        self.count(|counted| counted.max(done))
     }
 
     /// Says what is happening now. At most 2,000 characters are kept.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use outlast_core::testing::MemoryStore;
-use outlast_core::{Error, Outcome, Owner, Progress, TaskId};
-use outlast_engine::{Observer, OnDrop, TaskSupport, Tool};
+use outlast_core::testing::{Fault, FaultyStore, MemoryStore};
+use outlast_core::{Error, Outcome, Owner, Phase, Progress, Reads, Store, TaskId};
+use outlast_engine::{Engine, Handle, Observer, OnDrop, TaskSupport, Tool, Tools};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
-use crate::support::{builder, call, engine, eventually, finished, text, tool};
+use crate::support::{builder, call, create, engine, eventually, finished, text, tool};
 
 #[derive(Default)]
 struct Hears {
@@ -171,4 +172,125 @@ async fn a_context_that_outlives_its_call_leaves_no_record_behind() {
     let cx = kept.lock().unwrap().take().unwrap();
     assert!(cx.step("late", || async { Ok(1) }).await.is_err());
     assert!(handle.get(&Owner::local(), id).await.is_err());
+}
+
+/// Begins a synchronous call that is written down, on a task of its own.
+async fn call_under_way(handle: &Handle) -> (TaskId, JoinHandle<Outcome>) {
+    let hears = Arc::new(Hears::default());
+    let observer = Arc::clone(&hears) as Arc<_>;
+    let running = handle.call(call(handle), Some(observer), OnDrop::Continue);
+    let id = running.id();
+    let outcome = tokio::spawn(running);
+    hears.stored.notified().await;
+    (id, outcome)
+}
+
+#[tokio::test]
+async fn a_clean_stop_gives_a_call_its_grace() {
+    let go = Arc::new(Notify::new());
+    let wait = Arc::clone(&go);
+    let work = tool(move |_| {
+        let wait = Arc::clone(&wait);
+        async move {
+            wait.notified().await;
+            Ok("in time".into())
+        }
+    });
+    let store = Arc::new(MemoryStore::default());
+    let engine = builder(&store, work).persist_after(Duration::ZERO);
+    let engine = engine.start().await.unwrap();
+    let handle = engine.handle();
+    let (id, outcome) = call_under_way(&handle).await;
+    let stop = tokio::spawn(engine.shutdown(Duration::from_secs(60)));
+    handle.stopping().await;
+    go.notify_one();
+    stop.await.unwrap().unwrap();
+    let outcome = outcome.await.unwrap();
+    assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
+    let task = store.successor().get(id).await.unwrap().unwrap();
+    assert_eq!(task.outcome.as_deref(), Some(&outcome));
+}
+
+#[tokio::test]
+async fn a_clean_stop_hands_calls_back_without_counting_the_attempt() {
+    let work = tool(async |_| {
+        std::future::pending::<()>().await;
+        Ok(String::new())
+    });
+    let store = Arc::new(MemoryStore::default());
+    let engine = builder(&store, work).persist_after(Duration::ZERO);
+    let engine = engine.start().await.unwrap();
+    let handle = engine.handle();
+    let (id, outcome) = call_under_way(&handle).await;
+    engine.shutdown(Duration::ZERO).await.unwrap();
+    let Outcome::Failed(failure) = outcome.await.unwrap() else {
+        panic!("it cannot have ended")
+    };
+    assert!(failure.message.contains(&id.to_string()), "{failure:?}");
+    let task = store.successor().get(id).await.unwrap().unwrap();
+    assert_eq!((task.state.phase, task.state.crashes), (Phase::Queued, 0));
+    assert!(task.state.resuming);
+}
+
+/// A call without a record, whose caller has gone, must not keep the process from stopping.
+#[tokio::test]
+async fn a_clean_stop_waits_for_no_abandoned_call() {
+    let begun = Arc::new(Notify::new());
+    let tell = Arc::clone(&begun);
+    let work = tool(move |_| {
+        let tell = Arc::clone(&tell);
+        async move {
+            tell.notify_one();
+            std::future::pending::<()>().await;
+            Ok(String::new())
+        }
+    });
+    let inline = Tool {
+        task: TaskSupport::Forbidden,
+        ..work
+    };
+    let engine = engine(inline).await;
+    let handle = engine.handle();
+    let mut running = handle.call(call(&handle), None, OnDrop::Continue);
+    tokio::select! {
+        _ = &mut running => panic!("it waits"),
+        () = begun.notified() => {}
+    }
+    drop(running);
+    let stopped = tokio::time::timeout(Duration::from_secs(60), engine.shutdown(Duration::ZERO));
+    stopped.await.expect("it stops").unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_a_task_outlives_a_store_that_is_away() {
+    let go = Arc::new(Notify::new());
+    let wait = Arc::clone(&go);
+    let work = tool(move |_| {
+        let wait = Arc::clone(&wait);
+        async move {
+            wait.notified().await;
+            Ok("done".into())
+        }
+    });
+    let faulty = Arc::new(FaultyStore::new(Arc::new(MemoryStore::default())));
+    let engine = Engine::builder(Arc::clone(&faulty) as Arc<dyn Store>)
+        .tools(Tools::new([work]).unwrap())
+        .start()
+        .await
+        .unwrap();
+    let handle = engine.handle();
+    let id = create(&handle).await;
+    let mut watch = handle.watch(&Owner::local(), id).await.unwrap();
+    for _ in 0..3 {
+        faulty.on_next("get", Fault::Fail);
+    }
+    go.notify_one();
+    let ended = async {
+        while !watch.task().is_finished() {
+            watch.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ended)
+        .await
+        .expect("it ends");
 }

@@ -1,11 +1,13 @@
 //! Time limits: each ends a task at its moment and with its own reason.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::{FailureReason, Outcome, Phase, Task};
+use outlast_core::testing::{ManualClock, MemoryStore};
+use outlast_core::{FailureReason, Outcome, Owner, Phase, Task};
 use outlast_engine::{Cx, Retry, Tool};
 
-use crate::support::{create, engine_with_clock, eventually, finished, get, text, tool};
+use crate::support::{builder, create, engine_with_clock, eventually, finished, get, text, tool};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(1);
@@ -113,6 +115,52 @@ async fn waiting_is_not_idle() {
     clock.advance(24 * 3600 * SECOND);
     engine.run_due();
     assert_eq!(text(&*finished(&handle, id).await), "woken");
+}
+
+/// Whoever is asked has as long as the question, also while the wait is hot; and the time counts again
+/// afterwards.
+#[tokio::test]
+async fn waiting_takes_no_time() {
+    let clock = Arc::new(ManualClock::default());
+    let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<_>));
+    let asks = Tool {
+        timeout: Some(10 * SECOND),
+        ..tool(async |cx: Cx| {
+            cx.sleep("an hour", 3600 * SECOND).await?;
+            cx.progress().message("up");
+            std::future::pending::<()>().await;
+            Ok(String::new())
+        })
+    };
+    let engine = builder(&store, asks).hot_wait(3600 * SECOND);
+    let engine = engine.start().await.unwrap();
+    let handle = engine.handle();
+    let id = create(&handle).await;
+    let sleeps = async {
+        while handle
+            .journal(&Owner::local(), id)
+            .await
+            .unwrap()
+            .is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    sleeps.await;
+    // One thread runs everything here: by then the run has begun to wait.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(3600 * SECOND);
+    engine.run_due();
+    eventually(&handle, id, |task| {
+        task.state.progress.message.as_deref() == Some("up")
+    })
+    .await;
+    clock.advance(10 * SECOND);
+    engine.run_due();
+    let task = finished(&handle, id).await;
+    assert_eq!(reason(&task), FailureReason::Timeout);
 }
 
 #[tokio::test]

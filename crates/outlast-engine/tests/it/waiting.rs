@@ -122,6 +122,35 @@ async fn two_questions_take_partial_answers_in_any_order() {
     assert_eq!(text(&*finished(&handle, id).await), "A B");
 }
 
+/// An answer that comes while the wait is still hot must not keep the worker until the others come.
+#[tokio::test]
+async fn who_has_one_answer_of_two_is_suspended_all_the_same() {
+    let store = Arc::new(outlast_core::testing::MemoryStore::default());
+    let work = tool(async |cx: Cx| {
+        let answers = cx.ask_all(vec![question("a"), question("b")]).await?;
+        Ok(answers.into_iter().map(given).collect::<Vec<_>>().join(" "))
+    });
+    let engine = crate::support::builder(&store, work)
+        .hot_wait(Duration::from_millis(500))
+        .start()
+        .await
+        .unwrap();
+    let handle = engine.handle();
+    let id = create(&handle).await;
+    eventually(&handle, id, |task| task.open_inputs().count() == 2).await;
+    handle
+        .answer(&Owner::local(), id, answer("a", "A"))
+        .await
+        .unwrap();
+    eventually(&handle, id, |task| task.state.phase == Phase::Suspended).await;
+    assert_eq!(get(&handle, id).await.open_inputs().count(), 1);
+    handle
+        .answer(&Owner::local(), id, answer("b", "B"))
+        .await
+        .unwrap();
+    assert_eq!(text(&*finished(&handle, id).await), "A B");
+}
+
 #[tokio::test]
 async fn a_question_nobody_answers_expires() {
     let (engine, clock) = engine_with_clock(tool(async |cx: Cx| {
