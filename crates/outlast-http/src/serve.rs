@@ -15,12 +15,11 @@ use outlast_mcp::Server;
 use outlast_mcp::http::{Guard, HttpService};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth::Gate;
 use crate::dashboard;
 use crate::front::{Entrance, Front, Routes, Sessions};
-use crate::mounted::Mounted;
 use crate::patience::Patience;
 use crate::rest::{self, RestOptions};
 
@@ -145,10 +144,7 @@ impl HttpServer {
         let graceful = GracefulShutdown::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
-            let accepted = async {
-                let room = Arc::clone(&self.connections).acquire_owned().await;
-                (room, listener.accept().await)
-            };
+            let accepted = async { (self.room().await, listener.accept().await) };
             let (room, accepted) = tokio::select! {
                 accepted = accepted => accepted,
                 () = &mut shutdown => break,
@@ -191,6 +187,19 @@ impl HttpServer {
         }
     }
 
+    /// Waits until there is room for one more connection; what is returned keeps it. For whoever accepts
+    /// connections of this server elsewhere.
+    ///
+    /// # Panics
+    /// Never: the semaphore is not closed.
+    ///
+    /// # Cancel safety
+    /// A dropped wait keeps no room.
+    pub async fn room(&self) -> OwnedSemaphorePermit {
+        let room = Arc::clone(&self.connections).acquire_owned().await;
+        room.expect("nobody closes it")
+    }
+
     /// Serves one connection that somebody else accepted, for example on a Unix socket. A principal
     /// whom the kernel vouched for needs no token.
     ///
@@ -208,11 +217,6 @@ impl HttpServer {
         let entrance = self.entrance(None, principal);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), entrance);
         connection.await.map_err(io::Error::other)
-    }
-
-    /// All of it without a port, for an application that has one.
-    pub fn mounted(&self) -> Mounted {
-        Mounted(self.front.clone())
     }
 
     fn entrance(&self, peer: Option<IpAddr>, principal: Option<Principal>) -> Entrance {

@@ -95,7 +95,8 @@ impl Follow {
                 // other (2025-11-25 tasks "Input Required Status").
                 if snapshot.info.status == TaskStatus::InputRequired
                     && self.client.answerers().are_there()
-                    && self.result_stream.is_none()
+                    // A server may have ended it before the task did; then it is asked anew.
+                    && self.result_stream.as_ref().is_none_or(Background::is_finished)
                 {
                     let (client, id) = (self.client.clone(), self.id.clone());
                     self.result_stream = Some(Background::spawn(async move {

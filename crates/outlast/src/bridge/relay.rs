@@ -119,11 +119,16 @@ async fn connection(
     };
     let ended = tokio::select! {
         ended = up => ended,
-        () = &mut down => Ended::Server,
+        () = &mut down => return Ended::Server,
     };
-    if matches!(ended, Ended::Client) {
-        let _ = to_server.shutdown().await;
-        let _ = tokio::time::timeout(LAST_ANSWERS, down).await;
+    match ended {
+        Ended::Client => {
+            let _ = to_server.shutdown().await;
+            let _ = tokio::time::timeout(LAST_ANSWERS, down).await;
+        }
+        // It reads no more, and what it has answered may be on its way: to the last line, which must not
+        // be cut in two either.
+        Ended::Server => down.await,
     }
     ended
 }

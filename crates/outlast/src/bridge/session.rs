@@ -2,8 +2,9 @@
 //!
 //! A server that is killed, rebuilt or restarted is no reason for the client to lose its connection.
 //! The next one is told the handshake that it missed, and asked again what the last one did not
-//! answer. All of the protocol's requests may be asked twice but one: a call of a tool, which may have
-//! been carried out. The client is told so, and finds the task by its id if there is one.
+//! answer. Requests that only read, or whose repetition changes nothing, may be asked twice; a call of a
+//! tool and what else begins something anew may have been carried out. The client is told so, and finds
+//! the task by its id if there is one. What the client has cancelled is not asked again: nobody waits.
 
 use std::collections::HashMap;
 
@@ -18,6 +19,28 @@ struct Envelope<'a> {
     #[serde(borrow)]
     method: Option<std::borrow::Cow<'a, str>>,
 }
+
+/// What a notification says about a request.
+#[derive(Deserialize)]
+struct Cancelled<'a> {
+    #[serde(borrow)]
+    params: CancelledParams<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CancelledParams<'a> {
+    #[serde(borrow)]
+    request_id: &'a RawValue,
+}
+
+/// Requests that would do a second time what they have done once.
+const NOT_TWICE: [&str; 4] = [
+    "tools/call",
+    "outlast/retry",
+    "outlast/signal",
+    "outlast/schedule",
+];
 
 /// The conversation so far.
 #[derive(Default)]
@@ -35,7 +58,7 @@ pub(super) struct Session {
 
 struct Open {
     number: u64,
-    /// Calls of tools are not kept: they are not asked again.
+    /// Requests that are not to be asked again are not kept.
     line: Option<Vec<u8>>,
 }
 
@@ -61,9 +84,15 @@ impl Session {
                 self.asked += 1;
                 let open = Open {
                     number: self.asked,
-                    line: (method != "tools/call").then(|| line.to_vec()),
+                    line: (!NOT_TWICE.contains(&method)).then(|| line.to_vec()),
                 };
                 self.open.insert(id.get().to_owned(), open);
+            }
+            (Some("notifications/cancelled"), None) => {
+                // A cancelled request may be left without an answer for ever.
+                if let Ok(cancelled) = serde_json::from_slice::<Cancelled<'_>>(line) {
+                    self.open.remove(cancelled.params.request_id.get());
+                }
             }
             _ => {}
         }
@@ -116,8 +145,8 @@ impl Session {
 fn unknown_fate(id: &str) -> Vec<u8> {
     format!(
         "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32603,\"message\":\"the server was \
-         restarted before it answered: whether the tool ran is unknown; a task that was created \
-         goes on\"}}}}\n"
+         restarted before it answered: whether it did what was asked is unknown; a task that was \
+         created goes on\"}}}}\n"
     )
     .into_bytes()
 }
@@ -165,6 +194,33 @@ mod tests {
         session.note_client(INITIALIZE);
         assert_eq!(session.resume().to_server, [INITIALIZE]);
         assert!(session.note_server(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n"));
+    }
+
+    #[test]
+    fn what_would_be_done_twice_is_not_asked_again() {
+        for method in NOT_TWICE {
+            let mut session = Session::default();
+            let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"{method}\"}}\n");
+            session.note_client(line.as_bytes());
+            let resumed = session.resume();
+            assert!(resumed.to_server.is_empty(), "{method}");
+            assert_eq!(resumed.to_client.len(), 1, "{method}");
+        }
+    }
+
+    #[test]
+    fn what_was_cancelled_is_forgotten() {
+        let mut session = Session::default();
+        session.note_client(RESULT);
+        session.note_client(CALL);
+        for id in ["\"a\"", "7", "99"] {
+            let line = format!(
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\
+                 \"params\":{{\"requestId\":{id},\"reason\":\"enough\"}}}}\n"
+            );
+            session.note_client(line.as_bytes());
+        }
+        assert_eq!(session.resume(), Resumption::default());
     }
 
     #[test]

@@ -180,7 +180,7 @@ impl Server {
         let mut engine = Engine::builder(Arc::clone(&store))
             .tools(tools)
             .order(self.order.clone())
-            .state(state.clone())
+            .state(state)
             .schedules(self.all_schedules());
         let servers = self.with_mounted();
         for sink in servers.iter().flat_map(|server| &server.progress_sinks) {
@@ -258,8 +258,6 @@ impl Server {
             catalog,
             engine: Some(engine),
             mcp,
-            http,
-            state,
             addresses,
             mcp_path: mcp_path.to_owned(),
             unix_path: unix_path.map(Path::to_owned),

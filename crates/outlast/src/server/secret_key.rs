@@ -78,28 +78,45 @@ fn in_file(path: &Path, needed: bool) -> Result<Option<Key>, StartError> {
                         store are lost";
             key.map(Some).ok_or_else(|| fail(what.into()))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && needed => make(path)
-            .map(Some)
-            .map_err(|error| fail(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && needed => {
+            make(path).map_err(|error| fail(error.to_string()))?;
+            in_file(path, false)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(fail(error.to_string())),
     }
 }
 
-fn make(path: &Path) -> io::Result<Key> {
-    let mut key = Key::default();
-    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
-    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+/// Makes the file, whole or not at all: it gets its name when its bytes are on the disk, for what is sealed
+/// with it must not outlast it. Of several servers that make one at the same time, one does.
+fn make(path: &Path) -> io::Result<()> {
+    let text: String = random::<32>()?
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{:016x}", u64::from_ne_bytes(random()?)));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)?;
-    file.write_all(format!("{text}\n").as_bytes())?;
-    // What is sealed with it must not outlast it.
-    file.sync_all()?;
-    fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()?;
-    Ok(key)
+        .open(&unfinished)?;
+    let written = file
+        .write_all(format!("{text}\n").as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| match fs::hard_link(&unfinished, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        });
+    fs::remove_file(&unfinished)?;
+    written?;
+    fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(bytes)
 }
 
 fn parse(text: &str) -> Option<Key> {
@@ -145,5 +162,21 @@ mod tests {
             assert!(error.to_string().contains("another key"), "{error}");
         }
         assert_eq!(parse("abc"), None);
+    }
+
+    #[test]
+    fn servers_that_start_together_have_one_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db.key");
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let start = || scope.spawn(|| in_file(&path, true).unwrap());
+            let threads: Vec<_> = std::iter::repeat_with(start).take(8).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert!(keys.iter().all(|key| key.is_some() && *key == keys[0]));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -25,6 +25,9 @@ use crate::error::StartError;
 /// How long a connection may go on once the server stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
+/// How long a connection may say nothing at its beginning.
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+
 /// Opens the socket, in the place of one that a dead server left.
 ///
 /// # Errors
@@ -76,8 +79,9 @@ impl UnixDoor {
     pub(super) async fn serve(self, listener: UnixListener) {
         let door = Arc::new(self);
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let accepted = async { (door.http.room().await, listener.accept().await) };
+            let (room, accepted) = tokio::select! {
+                accepted = accepted => accepted,
                 () = door.closing.cancelled() => return,
             };
             let stream = match accepted {
@@ -95,7 +99,7 @@ impl UnixDoor {
             };
             let each = Arc::clone(&door);
             door.tasks.spawn(async move {
-                let _connected = each.connections.enter();
+                let _connected = (each.connections.enter(), room);
                 let served = each.connection(stream, principal(peer.uid()));
                 let ended = async {
                     each.closing.cancelled().await;
@@ -114,7 +118,11 @@ impl UnixDoor {
     async fn connection(&self, stream: UnixStream, principal: Principal) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
         let first = tokio::select! {
-            first = stream.fill_buf() => first?.first().copied(),
+            first = tokio::time::timeout(FIRST_BYTE, stream.fill_buf()) => match first {
+                Ok(first) => first?.first().copied(),
+                // Room is for those who have something to say.
+                Err(_) => None,
+            },
             () = self.closing.cancelled() => return Ok(()),
         };
         match first {
