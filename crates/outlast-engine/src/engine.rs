@@ -152,8 +152,12 @@ impl Shared {
             .clone()
     }
 
-    pub(crate) fn set_tools(&self, tools: Tools) {
-        *self.tools.write().expect("nothing panics under this lock") = tools;
+    /// `false` if this is the set that it has.
+    pub(crate) fn set_tools(&self, tools: Tools) -> bool {
+        let mut now = self.tools.write().expect("nothing panics under this lock");
+        let changes = !now.is(&tools);
+        *now = tools;
+        changes
     }
 
     /// Limits over all tools, by owner.

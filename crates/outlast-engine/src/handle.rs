@@ -190,7 +190,9 @@ impl Handle {
     /// Changes which tools this process runs. Runs that have begun go on with the code they have;
     /// waiting tasks of a tool that is gone wait on.
     pub fn set_tools(&self, tools: Tools) {
-        self.shared.set_tools(tools);
+        if !self.shared.set_tools(tools) {
+            return;
+        }
         self.shared.declare_rules_soon();
         // There may be waiting tasks of a tool that has come.
         self.shared.ready.notify_one();

@@ -200,30 +200,30 @@ impl Tools {
     /// Two tools have the same name, a name is empty, or what a tool says about order cannot hold; the
     /// sentence says which.
     pub fn new(tools: impl IntoIterator<Item = Tool>) -> Result<Self, String> {
-        let mut by_name = BTreeMap::new();
+        let mut set = Self::default();
         for tool in tools {
-            insert(&mut by_name, tool)?;
+            set.add(tool)?;
         }
-        Ok(Self::of(by_name))
+        Ok(set)
     }
 
-    fn of(by_name: BTreeMap<String, Arc<Tool>>) -> Self {
-        let versions = by_name.values().flat_map(|tool| {
-            let known = std::iter::once(&tool.version).chain(&tool.accepts);
-            known.map(|version| ToolVersion {
-                tool: tool.name.clone(),
+    /// What is read of a tool is read once, however many are added after it.
+    fn add(&mut self, tool: Tool) -> Result<(), String> {
+        let name = tool.name.clone();
+        let versions = std::iter::once(&tool.version).chain(&tool.accepts);
+        let versions: Vec<ToolVersion> = versions
+            .map(|version| ToolVersion {
+                tool: name.clone(),
                 version: version.clone(),
             })
-        });
-        let secrets = by_name.values().filter_map(|tool| {
-            let fields = Fields::of(&tool.input_schema.to_value())?;
-            Some((tool.name.clone(), fields))
-        });
-        Self {
-            secrets: Arc::new(secrets.collect()),
-            versions: Arc::new(versions.collect()),
-            by_name: Arc::new(by_name),
+            .collect();
+        let fields = Fields::of(&tool.input_schema.to_value());
+        insert(Arc::make_mut(&mut self.by_name), tool)?;
+        Arc::make_mut(&mut self.versions).extend(versions);
+        if let Some(fields) = fields {
+            Arc::make_mut(&mut self.secrets).insert(name, fields);
         }
+        Ok(())
     }
 
     /// Whether a tool has secret arguments: those whose schema says `writeOnly` or `format: password`.
@@ -235,22 +235,29 @@ impl Tools {
         self.secrets.get(tool)
     }
 
+    /// Whether it is this very set, not merely an equal one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.by_name, &other.by_name)
+    }
+
     /// This set and one tool more.
     ///
     /// # Errors
     /// As [`Tools::new`].
     pub fn with(&self, tool: Tool) -> Result<Self, String> {
-        let mut by_name = BTreeMap::clone(&self.by_name);
-        insert(&mut by_name, tool)?;
-        Ok(Self::of(by_name))
+        let mut set = self.clone();
+        set.add(tool)?;
+        Ok(set)
     }
 
     /// This set without the tool of this name.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
-        let mut by_name = BTreeMap::clone(&self.by_name);
-        by_name.remove(name);
-        Self::of(by_name)
+        let mut set = self.clone();
+        Arc::make_mut(&mut set.by_name).remove(name);
+        Arc::make_mut(&mut set.versions).retain(|version| version.tool != name);
+        Arc::make_mut(&mut set.secrets).remove(name);
+        set
     }
 
     /// The tool with this name.

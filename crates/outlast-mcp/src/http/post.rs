@@ -167,7 +167,7 @@ impl Post<'_> {
             return Ok(());
         }
         let offer = self.server.offer();
-        if offer.param_headers.is_empty() {
+        if offer.param_headers().is_empty() {
             return Ok(());
         }
         let Some(tool) = params.name.and_then(string) else {
@@ -175,7 +175,7 @@ impl Post<'_> {
         };
         let arguments = params.arguments.filter(|raw| raw.get() != "null");
         offer
-            .param_headers
+            .param_headers()
             .check(&self.parts.headers, &tool, arguments)
     }
 

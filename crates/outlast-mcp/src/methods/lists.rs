@@ -25,20 +25,20 @@ pub(crate) fn tools(cx: &Context<'_>) -> Reply {
         may_list: tasks_list::is_offered(cx.transport, cx.principal),
     };
     let offer = cx.server.offer();
-    let tools = &offer.tool_pages;
+    let tools = offer.tool_pages();
     page(cx, "tools", tools.pages(audience), tools.scope())
 }
 
 pub(crate) fn prompts(cx: &Context<'_>) -> Reply {
     let offer = cx.server.offer();
     require(offer.has_prompts, "prompts/list")?;
-    page(cx, "prompts", &offer.prompt_pages, CacheScope::Public)
+    page(cx, "prompts", offer.prompt_pages(), CacheScope::Public)
 }
 
 pub(crate) fn resources(cx: &Context<'_>) -> Reply {
     let offer = cx.server.offer();
     require(offer.has_resources, "resources/list")?;
-    page(cx, "resources", &offer.resource_pages, CacheScope::Public)
+    page(cx, "resources", offer.resource_pages(), CacheScope::Public)
 }
 
 pub(crate) fn resource_templates(cx: &Context<'_>) -> Reply {
@@ -47,7 +47,7 @@ pub(crate) fn resource_templates(cx: &Context<'_>) -> Reply {
     page(
         cx,
         "resourceTemplates",
-        &offer.template_pages,
+        offer.template_pages(),
         CacheScope::Public,
     )
 }

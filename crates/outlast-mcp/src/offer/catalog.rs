@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use outlast_engine::{Handle, TaskSupport, Tool, Tools, WeakHandle};
 use tokio::sync::{broadcast, watch};
@@ -14,6 +14,7 @@ use super::tasks;
 use super::template::has_scheme;
 use super::tools::ToolPages;
 use crate::http::ParamHeaders;
+use crate::protocol::Version;
 use crate::server::Config;
 use crate::wire;
 
@@ -38,7 +39,7 @@ struct Shared {
 /// The server that the catalogue belongs to.
 struct Attached {
     engine: WeakHandle,
-    config: Config,
+    config: Arc<Config>,
 }
 
 /// Counts the changes of each list.
@@ -55,11 +56,6 @@ pub(crate) struct Snapshot {
     pub(crate) tools: Tools,
     pub(crate) prompts: BTreeMap<String, Arc<Prompt>>,
     pub(crate) resources: Resources,
-    pub(crate) tool_pages: ToolPages,
-    pub(crate) prompt_pages: Pages,
-    pub(crate) resource_pages: Pages,
-    pub(crate) template_pages: Pages,
-    pub(crate) param_headers: ParamHeaders,
     pub(crate) revisions: Revisions,
     /// Whether there are, or have been, prompts: a capability is not taken back.
     pub(crate) has_prompts: bool,
@@ -67,20 +63,100 @@ pub(crate) struct Snapshot {
     pub(crate) has_resources: bool,
     /// Whether there is, or has been, something to complete.
     pub(crate) has_completions: bool,
+    /// Of the server; `None` as long as there is none.
+    config: Option<Arc<Config>>,
+    written: Written,
+}
+
+/// What is made of a snapshot when it is first asked for. A start makes a snapshot for each thing that a
+/// program offers, and nobody looks at any but the last one.
+#[derive(Default)]
+struct Written {
+    tools: OnceLock<ToolPages>,
+    prompts: OnceLock<Pages>,
+    resources: OnceLock<Pages>,
+    templates: OnceLock<Pages>,
+    param_headers: OnceLock<ParamHeaders>,
 }
 
 impl Snapshot {
+    /// The lists of tools.
+    pub(crate) fn tool_pages(&self) -> &ToolPages {
+        let write = || match &self.config {
+            Some(config) => ToolPages::new(&self.tools, config),
+            None => ToolPages::default(),
+        };
+        self.written.tools.get_or_init(write)
+    }
+
+    /// The list of prompts.
+    pub(crate) fn prompt_pages(&self) -> &Pages {
+        self.pages(
+            &self.written.prompts,
+            "prompt",
+            self.prompts.values(),
+            |prompt| &prompt.name,
+            |out, prompt, version| wire::prompt(out, prompt, version),
+        )
+    }
+
+    /// The list of resources.
+    pub(crate) fn resource_pages(&self) -> &Pages {
+        self.pages(
+            &self.written.resources,
+            "resource",
+            self.resources.fixed.values(),
+            |resource| &resource.uri,
+            |out, resource, version| wire::resource(out, resource, version),
+        )
+    }
+
+    /// The list of resource templates.
+    pub(crate) fn template_pages(&self) -> &Pages {
+        self.pages(
+            &self.written.templates,
+            "template",
+            self.resources.templates.values(),
+            |template| template.uri_template.as_str(),
+            |out, template, version| wire::resource_template(out, template, version),
+        )
+    }
+
+    fn pages<'s, T: 's>(
+        &'s self,
+        written: &'s OnceLock<Pages>,
+        kind: &'static str,
+        items: impl Iterator<Item = &'s Arc<T>>,
+        key: impl Fn(&Arc<T>) -> &str,
+        write: impl Fn(&mut Vec<u8>, &Arc<T>, Version),
+    ) -> &'s Pages {
+        let page_size = self
+            .config
+            .as_ref()
+            .map_or(usize::MAX, |config| config.page_size);
+        written.get_or_init(|| Pages::new(kind, page_size, items, key, write))
+    }
+
+    /// Which arguments are repeated as headers.
+    pub(crate) fn param_headers(&self) -> &ParamHeaders {
+        let read = || ParamHeaders::new(&self.tools);
+        self.written.param_headers.get_or_init(read)
+    }
+
     /// The revisions of what comes in the place of this: a list that reads as before has not changed,
     /// whatever runs behind it.
     fn revisions_of(&self, next: &Self) -> Revisions {
         let count = |before: u64, same: bool| before + u64::from(!same);
-        let resources = self.resource_pages == next.resource_pages
-            && self.template_pages == next.template_pages;
+        let resources = self.resource_pages() == next.resource_pages()
+            && self.template_pages() == next.template_pages();
         Revisions {
-            tools: count(self.revisions.tools, self.tool_pages == next.tool_pages),
+            tools: count(
+                self.revisions.tools,
+                self.tool_pages() == next.tool_pages(),
+            ),
             prompts: count(
                 self.revisions.prompts,
-                self.prompt_pages == next.prompt_pages,
+                self.prompt_pages() == next.prompt_pages(),
             ),
             resources: count(self.revisions.resources, resources),
         }
@@ -196,16 +272,13 @@ impl Catalog {
         };
         let attached = server.insert(Attached {
             engine: engine.downgrade(),
-            config: config.clone(),
+            config: Arc::new(config.clone()),
         });
         self.publish(Some(attached), changes);
     }
 
     fn publish(&self, server: Option<&Attached>, changes: Changes) {
         let before = self.current();
-        let usual = Config::new("", "");
-        let config = server.map_or(&usual, |server| &server.config);
-        let page_size = config.page_size;
         let Changes {
             tools,
             prompts,
@@ -222,29 +295,6 @@ impl Catalog {
         let completes = prompts.values().any(|prompt| prompt.completes)
             || resources.templates.values().any(|one| one.completes);
         let mut next = Snapshot {
-            tool_pages: ToolPages::new(&tools, config),
-            prompt_pages: Pages::new(
-                "prompt",
-                page_size,
-                prompts.values(),
-                |prompt| &prompt.name,
-                |out, prompt, version| wire::prompt(out, prompt, version),
-            ),
-            resource_pages: Pages::new(
-                "resource",
-                page_size,
-                resources.fixed.values(),
-                |resource| &resource.uri,
-                |out, resource, version| wire::resource(out, resource, version),
-            ),
-            template_pages: Pages::new(
-                "template",
-                page_size,
-                resources.templates.values(),
-                |template| template.uri_template.as_str(),
-                |out, template, version| wire::resource_template(out, template, version),
-            ),
-            param_headers: ParamHeaders::new(&tools),
             revisions: Revisions {
                 tools: before.revisions.tools + changed.tools,
                 prompts: before.revisions.prompts + changed.prompts,
@@ -253,6 +303,8 @@ impl Catalog {
             has_prompts: before.has_prompts || !prompts.is_empty(),
             has_resources: before.has_resources || !resources.is_empty(),
             has_completions: before.has_completions || completes,
+            config: server.map(|server| Arc::clone(&server.config)),
+            written: Written::default(),
             tools,
             prompts,
             resources,
@@ -407,5 +459,62 @@ impl Changes {
         let there = self.resources.templates.remove(uri_template).is_some();
         self.changed.resources |= u64::from(there);
         there
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outlast_core::testing::MemoryStore;
+    use outlast_core::{RawJson, Store, ToolResult};
+    use outlast_engine::{BoxFuture, Cx, Engine, Handler, Result as EngineResult};
+
+    use super::*;
+    use crate::server::Server;
+
+    struct Nothing;
+
+    impl Handler for Nothing {
+        fn check(&self, _arguments: &RawJson) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn call(
+            &self,
+            _arguments: RawJson,
+            _cx: Cx,
+        ) -> BoxFuture<'static, EngineResult<ToolResult>> {
+            Box::pin(async { Ok(ToolResult::text("")) })
+        }
+    }
+
+    #[tokio::test]
+    async fn lists_are_written_when_somebody_looks_and_once() {
+        let catalog = Catalog::new();
+        for name in ["a", "b", "c"] {
+            let tool = Tool::new(name, Arc::new(Nothing));
+            catalog.change(|offer| offer.add_tool(tool)).unwrap();
+        }
+        let engine = Engine::builder(Arc::new(MemoryStore::default()) as Arc<dyn Store>)
+            .tools(catalog.tools())
+            .start()
+            .await
+            .unwrap();
+        let config = Config::new("test", "1");
+        let server = Server::with_catalog(engine.handle(), catalog.clone(), config);
+        let _server = server.await.unwrap();
+        let now = catalog.current();
+        let Written {
+            tools,
+            prompts,
+            resources,
+            templates,
+            param_headers,
+        } = &now.written;
+        assert!(tools.get().is_none() && param_headers.get().is_none());
+        assert!(prompts.get().is_none() && resources.get().is_none() && templates.get().is_none());
+        let first = now.tool_pages();
+        assert!(std::ptr::eq(first, catalog.current().tool_pages()));
+        catalog.change(|offer| Ok(offer.remove_tool("a"))).unwrap();
+        assert!(catalog.current().written.tools.get().is_none());
     }
 }
