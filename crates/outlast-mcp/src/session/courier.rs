@@ -29,13 +29,13 @@ use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::Instant;
 
+use super::live::Session;
 use super::messages::{
     elicitation_mode, next_value, progress_notification, question_request, status_notification,
     url_completed,
 };
 use super::outlet::Outlet;
 use super::question::QuestionId;
-use super::registry::Session;
 use crate::jsonrpc::RequestId;
 use crate::server::Inner;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use outlast_core::{Owner, Principal, TaskId};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::registry::Session;
+use super::live::Session;
 use crate::offer::{task_of, uris_of};
 use crate::server::Inner;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use outlast_core::TaskId;
 
-use super::registry::Session;
+use super::live::Session;
 use crate::server::Inner;
 
 /// Calls the courier of a new task when it is dropped, also where the response was lost: somebody

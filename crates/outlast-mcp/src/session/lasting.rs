@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use outlast_core::TaskId;
 
+use super::live::Session;
 use super::outlet::Outlet;
-use super::registry::Session;
 use super::stream::{Events, SseStream};
 use crate::jsonrpc::RpcError;
 use crate::jsonrpc::error_response;

@@ -8,9 +8,11 @@ mod client;
 mod courier;
 mod crier;
 mod following;
+mod index;
 mod inflight;
 mod introduction;
 pub(crate) mod lasting;
+mod live;
 mod messages;
 mod outlet;
 mod pending;
@@ -25,11 +27,12 @@ pub(crate) use crier::{PROMPTS, RESOURCES, TOOLS, changed_lists, cry};
 pub(crate) use following::{Followed, Following};
 pub(crate) use inflight::{Busy, Flight, InFlight, MOST as MOST_IN_FLIGHT};
 pub(crate) use introduction::Introduction;
+pub(crate) use live::Session;
 pub(crate) use messages::{
     elicitation_mode, next_value, progress_notification, unstored_params, url_completed,
 };
 pub(crate) use outlet::Outlet;
 pub(crate) use question::QuestionId;
-pub(crate) use registry::{Lookup, Registry, Session};
+pub(crate) use registry::{Lookup, Registry};
 pub(crate) use stream::{Event, Events, SseStream, StreamKind};
 pub(crate) use token::Identity;

@@ -5,21 +5,16 @@
 //! it has subscribed to) is a record in the store, written on
 //! first use and read when an entry is made.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use outlast_core::{Level, Owner, RawJson, Side, Timestamp};
+use outlast_core::{Level, Owner, Side, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
-use super::client::client_record;
 use super::following::Following;
-use super::inflight::InFlight;
-use super::outlet::Outlet;
-use super::pending::Pending;
-use super::stream::{Events, SseStream, StreamKind};
+use super::index::Index;
+use super::live::Session;
 use super::token::Identity;
 use crate::bounds::{Bound, Full};
 use crate::seal::Sealer;
@@ -32,156 +27,12 @@ const SPACE: &str = "mcp-session";
 const ENDED: &[u8] = b"ended";
 /// How many resources one session may subscribe to.
 const MOST_SUBSCRIPTIONS: usize = 1000;
-/// No level was asked for.
-const NO_LEVEL: u8 = u8::MAX;
-
-/// A session, or a connection over lines, of the older era.
-pub(crate) struct Session {
-    pub(crate) identity: Identity,
-    /// [`Identity::key_text`].
-    pub(crate) key: String,
-    pub(crate) owner: Owner,
-    /// What is recorded of the client with each task.
-    pub(crate) client: RawJson,
-    pub(crate) in_flight: InFlight,
-    pub(crate) pending: Pending,
-    level: AtomicU8,
-    /// The resources that the client has subscribed to, each with what follows it.
-    subscriptions: Mutex<BTreeMap<String, Option<Following>>>,
-    /// Held while the record of the session is changed, so that the last change is the one kept.
-    recording: tokio::sync::Mutex<()>,
-    streams: Mutex<Streams>,
-}
-
 /// What outlasts the process: the record of a session that has not ended.
 #[derive(Default, Serialize, Deserialize)]
 struct Record {
     level: Option<Level>,
     #[serde(default)]
     subscriptions: Vec<String>,
-}
-
-#[derive(Default)]
-struct Streams {
-    /// Where messages go that belong to no request, the latest last.
-    general: Vec<Outlet>,
-    /// Event streams that can be resumed, by name.
-    named: HashMap<String, Arc<SseStream>>,
-}
-
-impl Session {
-    pub(crate) fn new(identity: Identity, owner: Owner, client_info: Option<&str>) -> Arc<Self> {
-        Arc::new(Self {
-            key: identity.key_text(),
-            client: client_record(client_info, identity.capabilities),
-            identity,
-            owner,
-            in_flight: InFlight::default(),
-            pending: Pending::default(),
-            level: AtomicU8::new(NO_LEVEL),
-            subscriptions: Mutex::default(),
-            recording: tokio::sync::Mutex::default(),
-            streams: Mutex::default(),
-        })
-    }
-
-    fn streams(&self) -> MutexGuard<'_, Streams> {
-        self.streams.lock().expect("nothing panics under this lock")
-    }
-
-    /// A new event stream of this session.
-    pub(crate) fn open_stream(&self, kind: StreamKind) -> Events {
-        let events = SseStream::open(kind, self.identity.version.has_priming_event());
-        let mut streams = self.streams();
-        let now = Instant::now();
-        streams.named.retain(|_, stream| !stream.is_forgotten(now));
-        streams
-            .named
-            .insert(events.stream.name().to_owned(), Arc::clone(&events.stream));
-        events
-    }
-
-    /// Makes a stream known by a name that any instance understands.
-    pub(crate) fn rename_stream(&self, stream: &Arc<SseStream>, lasting: String) {
-        stream.rename(lasting.clone());
-        self.streams().named.insert(lasting, Arc::clone(stream));
-    }
-
-    /// Goes on with a stream after the event the client has seen. `None` if it is not known here, or
-    /// something was forgotten.
-    pub(crate) fn resume_stream(&self, name: &str, after: u64) -> Option<Events> {
-        let stream = self.streams().named.get(name).cloned()?;
-        stream.resume(after)
-    }
-
-    /// Adds a way for messages that belong to no request.
-    pub(crate) fn add_general(&self, outlet: Outlet) {
-        let mut streams = self.streams();
-        streams.general.retain(Outlet::is_open);
-        if !streams.general.iter().any(|known| known.is(&outlet)) {
-            streams.general.push(outlet);
-        }
-    }
-
-    /// The way for messages that belong to no request, if one is open.
-    pub(crate) fn general(&self) -> Option<Outlet> {
-        self.streams()
-            .general
-            .iter()
-            .rev()
-            .find(|outlet| outlet.is_open())
-            .cloned()
-    }
-
-    /// The least level of log messages the client asked for.
-    pub(crate) fn level(&self) -> Option<Level> {
-        Level::ALL
-            .get(usize::from(self.level.load(Ordering::Relaxed)))
-            .copied()
-    }
-
-    fn set_level(&self, level: Level) {
-        let index = Level::ALL.iter().position(|known| *known == level);
-        let index = index.and_then(|index| u8::try_from(index).ok());
-        self.level
-            .store(index.unwrap_or(NO_LEVEL), Ordering::Relaxed);
-    }
-
-    fn subscriptions(&self) -> MutexGuard<'_, BTreeMap<String, Option<Following>>> {
-        self.subscriptions
-            .lock()
-            .expect("nothing panics under this lock")
-    }
-
-    /// The resources that the client has subscribed to.
-    pub(crate) fn subscribed(&self) -> Vec<String> {
-        self.subscriptions().keys().cloned().collect()
-    }
-
-    /// Whether the client has subscribed to this resource.
-    pub(crate) fn is_subscribed(&self, uri: &str) -> bool {
-        self.subscriptions().contains_key(uri)
-    }
-
-    /// Follows again what a session of an earlier process had subscribed to.
-    pub(crate) fn follow(&self, uri: &str, follow: impl FnOnce() -> Option<Following>) {
-        if let Some(following @ None) = self.subscriptions().get_mut(uri) {
-            *following = follow();
-        }
-    }
-
-    fn end(&self) {
-        self.in_flight.cancel_all();
-        self.subscriptions().clear();
-        let streams = std::mem::take(&mut *self.streams());
-        for stream in streams.named.values() {
-            stream.close();
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.general().is_none()
-    }
 }
 
 /// What became of a session id.
@@ -194,65 +45,53 @@ pub(crate) enum Lookup {
     Full(Full),
 }
 
-/// The sessions by their ids.
+/// The sessions.
 pub(crate) struct Registry {
     bound: Bound,
-    sessions: RwLock<HashMap<Box<str>, Arc<Session>>>,
+    index: RwLock<Index>,
 }
 
 impl Registry {
     pub(crate) fn new(bound: Bound) -> Self {
         Self {
             bound,
-            sessions: RwLock::default(),
+            index: RwLock::default(),
         }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().expect("nothing panics under this lock")
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().expect("nothing panics under this lock")
     }
 
     /// Enters a session under its id: a sealed one, or whatever a connection calls itself. Sessions of
     /// which nothing is open make room: their next request enters them again.
     pub(crate) fn insert(&self, id: &str, session: &Arc<Session>) -> Result<(), Full> {
         let Bound { all, of_one } = self.bound;
-        let mut sessions = self
-            .sessions
-            .write()
-            .expect("nothing panics under this lock");
+        let mut index = self.write();
         let owner = &session.owner;
-        let own = |sessions: &HashMap<_, Arc<Session>>| {
-            sessions
-                .values()
-                .filter(|known| known.owner == *owner)
-                .count()
-        };
         // Of one owner alone there cannot be more than of all.
-        if of_one < all && own(&sessions) >= of_one {
-            sessions.retain(|_, known| known.owner != *owner || !known.is_idle());
-            if own(&sessions) >= of_one {
+        if of_one < all && index.count_of(owner) >= of_one {
+            index.remove_idle(Some(owner));
+            if index.count_of(owner) >= of_one {
                 return Err(Full::Owner(of_one));
             }
         }
-        if sessions.len() >= all {
-            sessions.retain(|_, known| !known.is_idle());
-            if sessions.len() >= all {
+        if index.count() >= all {
+            index.remove_idle(None);
+            if index.count() >= all {
                 return Err(Full::All(all));
             }
         }
-        sessions.insert(id.into(), Arc::clone(session));
+        index.insert(id, session);
         Ok(())
     }
 
     pub(crate) fn remove(&self, id: &str) -> Option<Arc<Session>> {
-        self.sessions
-            .write()
-            .expect("nothing panics under this lock")
-            .remove(id)
-    }
-
-    fn get(&self, id: &str) -> Option<Arc<Session>> {
-        self.sessions
-            .read()
-            .expect("nothing panics under this lock")
-            .get(id)
-            .cloned()
+        self.write().remove(id)
     }
 
     /// Looks an id up, and opens it if this process has not seen it.
@@ -267,7 +106,8 @@ impl Registry {
         id: &str,
         owner: &Owner,
     ) -> outlast_core::Result<Lookup> {
-        if let Some(session) = self.get(id) {
+        let known = self.read().get(id);
+        if let Some(session) = known {
             return Ok(if session.owner == *owner {
                 Lookup::Found(session)
             } else {
@@ -395,50 +235,28 @@ impl Registry {
 
     /// All sessions that can be told something unasked.
     pub(crate) fn reachable(&self) -> Vec<Arc<Session>> {
-        let sessions = self
-            .sessions
-            .read()
-            .expect("nothing panics under this lock");
+        let index = self.read();
         let reachable = |session: &&Arc<Session>| session.general().is_some();
-        sessions.values().filter(reachable).cloned().collect()
+        index.all().filter(reachable).cloned().collect()
     }
 
     /// The open session with this key.
     pub(crate) fn by_key(&self, key: &str) -> Option<Arc<Session>> {
-        let sessions = self
-            .sessions
-            .read()
-            .expect("nothing panics under this lock");
-        sessions
-            .values()
-            .find(|session| session.key == key)
-            .cloned()
+        self.read().by_key(key)
     }
 
     /// The owner's sessions that can be told something unasked.
     pub(crate) fn listening(&self, owner: &Owner) -> Vec<Arc<Session>> {
-        let sessions = self
-            .sessions
-            .read()
-            .expect("nothing panics under this lock");
-        let listens =
-            |session: &&Arc<Session>| session.owner == *owner && session.general().is_some();
-        sessions.values().filter(listens).cloned().collect()
+        let index = self.read();
+        let listens = |session: &&Arc<Session>| session.general().is_some();
+        index.of(owner).filter(listens).cloned().collect()
     }
 
     /// Ends every stream: the server stops.
     pub(crate) fn close_streams(&self) {
-        let sessions = self
-            .sessions
-            .read()
-            .expect("nothing panics under this lock");
-        for session in sessions.values() {
-            for outlet in &session.streams().general {
-                if let Outlet::Stream(stream) = outlet {
-                    stream.close();
-                }
-            }
-        }
+        self.read()
+            .all()
+            .for_each(|session| session.close_general());
     }
 }
 

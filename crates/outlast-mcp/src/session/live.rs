@@ -1,0 +1,168 @@
+//! A session while this process serves it: its streams, its requests in flight, what it has asked for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use outlast_core::{Level, Owner, RawJson};
+use tokio::time::Instant;
+
+use super::client::client_record;
+use super::following::Following;
+use super::inflight::InFlight;
+use super::outlet::Outlet;
+use super::pending::Pending;
+use super::stream::{Events, SseStream, StreamKind};
+use super::token::Identity;
+
+/// No level was asked for.
+const NO_LEVEL: u8 = u8::MAX;
+
+/// A session, or a connection over lines, of the older era.
+pub(crate) struct Session {
+    pub(crate) identity: Identity,
+    /// [`Identity::key_text`].
+    pub(crate) key: String,
+    pub(crate) owner: Owner,
+    /// What is recorded of the client with each task.
+    pub(crate) client: RawJson,
+    pub(crate) in_flight: InFlight,
+    pub(crate) pending: Pending,
+    level: AtomicU8,
+    /// The resources that the client has subscribed to, each with what follows it.
+    subscriptions: Mutex<BTreeMap<String, Option<Following>>>,
+    /// Held while the record of the session is changed, so that the last change is the one kept.
+    pub(super) recording: tokio::sync::Mutex<()>,
+    streams: Mutex<Streams>,
+}
+
+#[derive(Default)]
+struct Streams {
+    /// Where messages go that belong to no request, the latest last.
+    general: Vec<Outlet>,
+    /// Event streams that can be resumed, by name.
+    named: HashMap<String, Arc<SseStream>>,
+}
+
+impl Session {
+    pub(crate) fn new(identity: Identity, owner: Owner, client_info: Option<&str>) -> Arc<Self> {
+        Arc::new(Self {
+            key: identity.key_text(),
+            client: client_record(client_info, identity.capabilities),
+            identity,
+            owner,
+            in_flight: InFlight::default(),
+            pending: Pending::default(),
+            level: AtomicU8::new(NO_LEVEL),
+            subscriptions: Mutex::default(),
+            recording: tokio::sync::Mutex::default(),
+            streams: Mutex::default(),
+        })
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().expect("nothing panics under this lock")
+    }
+
+    /// A new event stream of this session.
+    pub(crate) fn open_stream(&self, kind: StreamKind) -> Events {
+        let events = SseStream::open(kind, self.identity.version.has_priming_event());
+        let mut streams = self.streams();
+        let now = Instant::now();
+        streams.named.retain(|_, stream| !stream.is_forgotten(now));
+        streams
+            .named
+            .insert(events.stream.name().to_owned(), Arc::clone(&events.stream));
+        events
+    }
+
+    /// Makes a stream known by a name that any instance understands.
+    pub(crate) fn rename_stream(&self, stream: &Arc<SseStream>, lasting: String) {
+        stream.rename(lasting.clone());
+        self.streams().named.insert(lasting, Arc::clone(stream));
+    }
+
+    /// Goes on with a stream after the event the client has seen. `None` if it is not known here, or
+    /// something was forgotten.
+    pub(crate) fn resume_stream(&self, name: &str, after: u64) -> Option<Events> {
+        let stream = self.streams().named.get(name).cloned()?;
+        stream.resume(after)
+    }
+
+    /// Adds a way for messages that belong to no request.
+    pub(crate) fn add_general(&self, outlet: Outlet) {
+        let mut streams = self.streams();
+        streams.general.retain(Outlet::is_open);
+        if !streams.general.iter().any(|known| known.is(&outlet)) {
+            streams.general.push(outlet);
+        }
+    }
+
+    /// The way for messages that belong to no request, if one is open.
+    pub(crate) fn general(&self) -> Option<Outlet> {
+        self.streams()
+            .general
+            .iter()
+            .rev()
+            .find(|outlet| outlet.is_open())
+            .cloned()
+    }
+
+    /// The least level of log messages the client asked for.
+    pub(crate) fn level(&self) -> Option<Level> {
+        Level::ALL
+            .get(usize::from(self.level.load(Ordering::Relaxed)))
+            .copied()
+    }
+
+    pub(super) fn set_level(&self, level: Level) {
+        let index = Level::ALL.iter().position(|known| *known == level);
+        let index = index.and_then(|index| u8::try_from(index).ok());
+        self.level
+            .store(index.unwrap_or(NO_LEVEL), Ordering::Relaxed);
+    }
+
+    pub(super) fn subscriptions(&self) -> MutexGuard<'_, BTreeMap<String, Option<Following>>> {
+        self.subscriptions
+            .lock()
+            .expect("nothing panics under this lock")
+    }
+
+    /// The resources that the client has subscribed to.
+    pub(crate) fn subscribed(&self) -> Vec<String> {
+        self.subscriptions().keys().cloned().collect()
+    }
+
+    /// Whether the client has subscribed to this resource.
+    pub(crate) fn is_subscribed(&self, uri: &str) -> bool {
+        self.subscriptions().contains_key(uri)
+    }
+
+    /// Follows again what a session of an earlier process had subscribed to.
+    pub(crate) fn follow(&self, uri: &str, follow: impl FnOnce() -> Option<Following>) {
+        if let Some(following @ None) = self.subscriptions().get_mut(uri) {
+            *following = follow();
+        }
+    }
+
+    pub(super) fn end(&self) {
+        self.in_flight.cancel_all();
+        self.subscriptions().clear();
+        let streams = std::mem::take(&mut *self.streams());
+        for stream in streams.named.values() {
+            stream.close();
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.general().is_none()
+    }
+    /// Ends the streams on which nothing but what is unasked goes: the server stops.
+    pub(super) fn close_general(&self) {
+        for outlet in &self.streams().general {
+            if let Outlet::Stream(stream) = outlet {
+                stream.close();
+            }
+        }
+    }
+}
