@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use http::StatusCode;
 use outlast_core::{Owner, RawJson};
@@ -24,7 +25,7 @@ pub(crate) struct Bound {
 
 /// There is no room for one more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Full {
+pub enum Full {
     /// Of all owners together there are as many as there may be.
     All(usize),
     /// This owner has as many as one may have.
@@ -32,25 +33,35 @@ pub(crate) enum Full {
 }
 
 impl Full {
-    pub(crate) fn status(self) -> StatusCode {
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
         match self {
             Self::All(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Owner(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
-    /// The error; `things` are what there are too many of.
-    pub(crate) fn into_error(self, things: &str) -> RpcError {
-        let sentence = match self {
+    /// When to come again.
+    pub fn retry_after(self) -> Duration {
+        Duration::from_secs(AGAIN)
+    }
+
+    /// What is said to whoever comes too late; `things` are what there are too many of.
+    pub fn sentence(self, things: &str) -> String {
+        match self {
             Self::All(most) => format!(
                 "this server has {most} {things} open, which is as many as it takes; try again in {AGAIN} s"
             ),
             Self::Owner(most) => format!(
                 "you have {most} {things} open, which is as many as one owner may have; close some first"
             ),
-        };
+        }
+    }
+
+    /// The error; `things` are what there are too many of.
+    pub(crate) fn into_error(self, things: &str) -> RpcError {
         let data = serde_json::json!({"retryAfter": AGAIN});
-        RpcError::new(code::FULL, sentence).with_data(RawJson::from(data))
+        RpcError::new(code::FULL, self.sentence(things)).with_data(RawJson::from(data))
     }
 }
 
@@ -79,7 +90,7 @@ impl Open {
     }
 
     /// Counts one more of this owner until the returned value is dropped.
-    pub(crate) fn enter(self: &Arc<Self>, owner: &Owner) -> Result<Place, Full> {
+    pub(crate) fn enter(self: &Arc<Self>, owner: &Owner) -> Result<Room, Full> {
         let mut counts = self.lock();
         let own = counts.by_owner.get(owner).copied().unwrap_or(0);
         if own >= self.bound.of_one {
@@ -90,20 +101,29 @@ impl Open {
         }
         counts.all += 1;
         counts.by_owner.insert(owner.clone(), own + 1);
-        Ok(Place {
+        Ok(Room {
             open: Arc::clone(self),
             owner: owner.clone(),
         })
     }
 }
 
-/// One of what is open.
-pub(crate) struct Place {
+/// One of what is open; it is counted until this is dropped.
+#[must_use = "the room is given back at once"]
+pub struct Room {
     open: Arc<Open>,
     owner: Owner,
 }
 
-impl Drop for Place {
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room")
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Room {
     fn drop(&mut self) {
         let mut counts = self.open.lock();
         counts.all -= 1;

@@ -42,6 +42,7 @@ pub mod offer;
 pub mod protocol;
 
 pub use answers::check as check_answer;
+pub use bounds::{Full, Room};
 pub use helpers::Helpers;
 pub use root::Root;
 pub use server::{

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::{RawJson, Side, Store};
+use outlast_core::{Owner, RawJson, Side, Store};
 use outlast_engine::{DetachAfter, Handle};
 use tokio_util::sync::CancellationToken;
 
-use crate::bounds::{Bound, Open};
+use crate::bounds::{Bound, Full, Open, Room};
 use crate::helpers::Helpers;
 use crate::offer::{Catalog, Snapshot};
 use crate::protocol::Version;
@@ -147,6 +147,15 @@ impl Inner {
 }
 
 impl Server {
+    /// Counts a stream that only listens, of whatever protocol it is: the bounds of [`Config::max_streams`]
+    /// and [`Config::max_streams_per_owner`] are for all of them together.
+    ///
+    /// # Errors
+    /// There are as many as there may be.
+    pub fn stream_room(&self, owner: &Owner) -> Result<Room, Full> {
+        self.0.streams.enter(owner)
+    }
+
     /// A server for the tools of the engine behind `handle`, and nothing else.
     ///
     /// # Errors

@@ -55,6 +55,8 @@ impl After {
         (status = 200, description = "The events.", content((Told = "text/event-stream"))),
         (status = 400, description = "The query does not fit.", body = Problem),
         (status = 404, description = "There is no such task.", body = Problem),
+        (status = 429, description = "The caller has as many streams open as one may have.", body = Problem),
+        (status = 503, description = "The server has as many streams open as it takes.", body = Problem),
     )
 )]
 pub(super) async fn events(
@@ -65,11 +67,12 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>>>, Problem> {
     let place = query.place(headers.get("last-event-id"))?;
+    let room = api.room(&who)?;
     let feed = Feed::new(api.handle(), who, id, place).await?;
-    let stream = unfold(Some(feed), |feed| async move {
-        let mut feed = feed?;
+    let stream = unfold(Some((feed, room)), |open| async move {
+        let (mut feed, room) = open?;
         match feed.next().await {
-            Some((place, told)) => Some((Ok(message(place, &told)), Some(feed))),
+            Some((place, told)) => Some((Ok(message(place, &told)), Some((feed, room)))),
             // A browser opens a stream again that only ends; this one tells it not to.
             None => feed
                 .is_over()
@@ -124,6 +127,8 @@ impl LiveAfter {
         (status = 200, description = "The changes.", content((LiveMessage = "text/event-stream"))),
         (status = 400, description = "The query does not fit.", body = Problem),
         (status = 403, description = "Only an administrator may watch other owners' tasks.", body = Problem),
+        (status = 429, description = "The caller has as many streams open as one may have.", body = Problem),
+        (status = 503, description = "The server has as many streams open as it takes.", body = Problem),
     )
 )]
 pub(super) async fn live(
@@ -132,11 +137,12 @@ pub(super) async fn live(
     Query(query): Query<LiveAfter>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>>>, Problem> {
+    let room = api.room(&who)?;
     let watcher = query.watch(&api, &who, headers.get("last-event-id"))?;
-    let stream = unfold(watcher, |mut watcher| async move {
+    let stream = unfold((watcher, room), |(mut watcher, room)| async move {
         let (place, text) = watcher.next().await.ok()?;
         let message = Message::default().id(place.to_string()).data(text);
-        Some((Ok(message), watcher))
+        Some((Ok(message), (watcher, room)))
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }

@@ -42,8 +42,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::Uri;
+use outlast_core::Principal;
 use outlast_engine::Handle;
-use outlast_mcp::Server;
+use outlast_mcp::{Room, Server};
 use std::sync::Arc;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
@@ -52,6 +53,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use live::Live;
+use problem::Problem;
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -81,6 +83,14 @@ pub struct RestOptions {
 impl Api {
     fn handle(&self) -> &Handle {
         self.0.server.handle()
+    }
+
+    /// Room for a stream that listens, over server-sent events or a socket: counted together with those
+    /// of MCP.
+    fn room(&self, who: &Principal) -> Result<Room, Problem> {
+        self.server()
+            .stream_room(who.owner())
+            .map_err(Problem::full)
     }
 
     fn server(&self) -> &Server {

@@ -4,6 +4,7 @@ use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use outlast_core::{Error, Scope};
+use outlast_mcp::Full;
 use outlast_mcp::http::NeedsScope;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -71,6 +72,14 @@ impl Problem {
     /// 404: there is no such task for this caller, in the same words as one that never was.
     pub(super) fn no_task(id: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("task {id:?} not found"))
+    }
+
+    /// 503 or 429: as many streams are open as there may be.
+    pub(super) fn full(full: Full) -> Self {
+        Self {
+            again: Some(full.retry_after().as_secs()),
+            ..Self::new(full.status(), full.sentence("streams"))
+        }
     }
 
     /// 409: the request does not fit the state.

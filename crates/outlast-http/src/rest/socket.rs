@@ -66,9 +66,13 @@ pub(super) async fn socket(
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
     let place = query.place(None)?;
+    let room = api.room(&who)?;
     let feed = Feed::new(api.handle(), who.clone(), id, place).await?;
     let source = Source::One(id, Box::new(feed));
-    let conversation = move |socket| converse(api, who, source, socket);
+    let conversation = async move |socket| {
+        converse(api, who, source, socket).await;
+        drop(room);
+    };
     Ok(upgrade.max_message_size(LARGEST).on_upgrade(conversation))
 }
 
@@ -79,8 +83,12 @@ pub(super) async fn live(
     Query(query): Query<LiveAfter>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
+    let room = api.room(&who)?;
     let watcher = query.watch(&api, &who, None)?;
-    let conversation = move |socket| converse(api, who, Source::All(watcher), socket);
+    let conversation = async move |socket| {
+        converse(api, who, Source::All(watcher), socket).await;
+        drop(room);
+    };
     Ok(upgrade.max_message_size(LARGEST).on_upgrade(conversation))
 }
 

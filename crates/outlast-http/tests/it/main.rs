@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod auth;
+mod bounds;
 mod dashboard;
+mod early_close;
 mod edges;
 mod exposure;
 mod live;

@@ -117,6 +117,13 @@ pub(super) async fn rig() -> Rig {
 }
 
 pub(super) async fn rig_with(change: impl FnOnce(HttpServer) -> HttpServer) -> Rig {
+    rig_configured(|_| {}, change).await
+}
+
+pub(super) async fn rig_configured(
+    configure: impl FnOnce(&mut Config),
+    change: impl FnOnce(HttpServer) -> HttpServer,
+) -> Rig {
     let tool = |name: &str, task, code: Code| Tool {
         task,
         ..Tool::new(name, Arc::new(Coded(code)))
@@ -138,7 +145,9 @@ pub(super) async fn rig_with(change: impl FnOnce(HttpServer) -> HttpServer) -> R
         .start()
         .await
         .unwrap();
-    let server = Server::new(engine.handle(), Config::new("test", "1")).await;
+    let mut config = Config::new("test", "1");
+    configure(&mut config);
+    let server = Server::new(engine.handle(), config).await;
     let (listener, address) = bind("127.0.0.1:0").await.unwrap();
     let options = RestOptions {
         title: "test".into(),

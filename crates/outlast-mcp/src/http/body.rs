@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use super::service::{Done, Handler};
-use crate::bounds::Place;
+use crate::bounds::Room;
 use crate::session::{Event, Events};
 
 /// How often a silent stream says that it is alive.
@@ -28,7 +28,7 @@ struct Stream {
     source: Source,
     silence: Pin<Box<Sleep>>,
     /// Counts the stream for as long as it is open.
-    _place: Option<Place>,
+    _room: Option<Room>,
 }
 
 /// Where events come from.
@@ -55,8 +55,8 @@ impl Body {
     }
 
     /// A stream that is counted.
-    pub(crate) fn counted(events: Events, place: Place) -> Self {
-        Self::stream(Source::Session(events), Some(place))
+    pub(crate) fn counted(events: Events, room: Room) -> Self {
+        Self::stream(Source::Session(events), Some(room))
     }
 
     pub(crate) fn request(messages: mpsc::Receiver<Bytes>, handler: Handler) -> Self {
@@ -68,11 +68,11 @@ impl Body {
         Self::stream(source, None)
     }
 
-    fn stream(source: Source, place: Option<Place>) -> Self {
+    fn stream(source: Source, room: Option<Room>) -> Self {
         Self(Kind::Stream(Box::new(Stream {
             source,
             silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
-            _place: place,
+            _room: room,
         })))
     }
 }
