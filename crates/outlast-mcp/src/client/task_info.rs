@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use outlast_core::progress::ProgressPhase;
 use outlast_core::{Progress, RawJson, TaskStatus};
 use serde::Deserialize;
 
@@ -21,6 +22,8 @@ pub struct TaskInfo {
     pub message: Option<String>,
     /// How far it is. Empty where the server gives no figures: the protocol has a field for none.
     pub progress: Progress,
+    /// How long earlier runs of its tool took, where the server says so: an estimate.
+    pub usual: Option<Duration>,
     /// The tool, where the server says so.
     pub tool: Option<String>,
     /// The task that started it, where the server says so.
@@ -84,7 +87,9 @@ struct Wire {
 #[derive(Default, Deserialize)]
 struct Meta {
     #[serde(default, rename = "outlast/progress")]
-    progress: Option<Progress>,
+    progress: Option<Figures>,
+    #[serde(default, rename = "outlast/usualMs")]
+    usual_ms: Option<f64>,
     #[serde(default, rename = "outlast/tool")]
     tool: Option<String>,
     #[serde(default, rename = "outlast/priority")]
@@ -105,6 +110,34 @@ impl TaskInfo {
     }
 }
 
+/// Its figures, with the estimate as the wire writes a time.
+#[derive(Deserialize)]
+struct Figures {
+    #[serde(default)]
+    done: f64,
+    #[serde(default)]
+    total: Option<f64>,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    phase: Option<ProgressPhase>,
+    #[serde(default)]
+    eta: Option<String>,
+}
+
+impl From<Figures> for Progress {
+    fn from(figures: Figures) -> Self {
+        Self {
+            done: figures.done,
+            total: figures.total,
+            message: figures.message,
+            phase: figures.phase,
+            eta: figures.eta.and_then(|eta| eta.parse().ok()),
+            ..Self::default()
+        }
+    }
+}
+
 impl Snapshot {
     /// Reads a Task object, with or without a payload.
     ///
@@ -117,7 +150,8 @@ impl Snapshot {
             id: wire.task_id,
             status: wire.status,
             message: wire.status_message.filter(|message| !message.is_empty()),
-            progress: meta.progress.unwrap_or_default(),
+            progress: meta.progress.map(Progress::from).unwrap_or_default(),
+            usual: meta.usual_ms.and_then(millis),
             tool: meta.tool,
             parent: meta.parent,
             priority: meta.priority,
@@ -171,7 +205,9 @@ mod tests {
         let newer = read(
             r#"{"resultType":"complete","taskId":"a","status":"input_required","createdAt":"","lastUpdatedAt":"","ttlMs":null,"pollIntervalMs":250,
                "inputRequests":{"k":{"method":"elicitation/create","params":{"message":"?"}}},
-               "_meta":{"outlast/progress":{"done":9,"total":20,"percent":45,"message":"x"}}}"#,
+               "_meta":{"outlast/progress":{"done":9,"total":20,"percent":45,"message":"x",
+                "phase":{"name":"Deleting","done":1,"total":4},"eta":"2026-01-01T00:00:00.000Z"},
+                "outlast/usualMs":1500}}"#,
         )
         .unwrap();
         assert_eq!(
@@ -179,6 +215,13 @@ mod tests {
             (None, Some(Duration::from_millis(250)))
         );
         assert_eq!(newer.info.progress.percent(), Some(45.0));
+        let progress = &newer.info.progress;
+        assert_eq!(progress.phase.as_ref().unwrap().name, "Deleting");
+        assert_eq!(
+            progress.eta.unwrap().to_string(),
+            "2026-01-01T00:00:00.000Z"
+        );
+        assert_eq!(newer.info.usual, Some(Duration::from_millis(1500)));
         assert_eq!(newer.questions["k"].method, "elicitation/create");
     }
 

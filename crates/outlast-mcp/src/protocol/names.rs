@@ -14,8 +14,12 @@ pub const META_SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 pub const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 /// `_meta`: the task a message belongs to (2025-11-25).
 pub const META_RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
-/// `_meta` of a Task object: its progress in numbers. Ours.
+/// `_meta` of a Task object: its progress in numbers: `done`, `total`, `percent`, `message`, the `phase` with
+/// its own, and `eta`, when it will probably be done. Ours.
 pub const META_PROGRESS: &str = "outlast/progress";
+/// `_meta` of a Task object: how many milliseconds earlier runs of its tool took, the median; an estimate of a
+/// task that has not ended, and no share of it. Ours.
+pub const META_USUAL: &str = "outlast/usualMs";
 /// `_meta` of a Task object: the tool that runs. Ours.
 pub const META_TOOL: &str = "outlast/tool";
 /// `_meta` of a Task object: its priority, where it is not the usual one. Ours.

@@ -15,7 +15,7 @@ use super::result;
 use crate::protocol::Version;
 use crate::protocol::names::{
     META_LABELS, META_LINES_DROPPED, META_PARENT, META_PRIORITY, META_PROGRESS, META_RETRY_OF,
-    META_TOOL,
+    META_TOOL, META_USUAL,
 };
 
 /// How long a client should wait before it asks again: short for a task that has just begun, since
@@ -132,6 +132,9 @@ pub(crate) fn annotations(meta: &mut Object<'_>, task: &Task) {
     if task.lines_dropped() > 0 {
         meta.value(META_LINES_DROPPED, task.lines_dropped());
     }
+    if let Some(usual) = task.spec.usual.filter(|_| task.outcome.is_none()) {
+        meta.value(META_USUAL, usual.as_millis());
+    }
     figures(meta, task);
 }
 
@@ -154,12 +157,24 @@ fn progress(figures: &mut Object<'_>, task: &Task) {
     if let Some(message) = &progress.message {
         figures.text("message", message);
     }
+    if let Some(phase) = &progress.phase {
+        let mut part = figures.object("phase");
+        part.text("name", &phase.name)
+            .value("done", Number(phase.done));
+        if let Some(total) = phase.total {
+            part.value("total", Number(total));
+        }
+    }
+    if let Some(eta) = progress.eta {
+        figures.plain("eta", eta);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use outlast_core::progress::ProgressPhase;
     use outlast_core::{Progress, RawJson, TaskSpec, ToolResult};
 
     use super::*;
@@ -235,5 +250,39 @@ mod tests {
             write(&task),
             r#"{"outlast/progress":{"done":9,"total":20,"percent":45,"message":"x"}}"#
         );
+        task.state.progress.phase = Some(ProgressPhase {
+            name: "Deleting".into(),
+            done: 1.5,
+            total: Some(4.0),
+        });
+        task.state.progress.eta = Some(Timestamp::from_millis(61_000));
+        let figures: serde_json::Value = serde_json::from_str(&write(&task)).unwrap();
+        let figures = &figures["outlast/progress"];
+        assert_eq!(
+            (&figures["phase"], &figures["eta"]),
+            (
+                &serde_json::json!({"name": "Deleting", "done": 1.5, "total": 4}),
+                &serde_json::json!("1970-01-01T00:01:01.000Z")
+            )
+        );
+    }
+
+    #[test]
+    fn the_usual_time_is_an_estimate_of_what_has_not_ended() {
+        let mut spec = TaskSpec::new("t", RawJson::empty_object());
+        spec.usual = Some(Duration::from_millis(1500));
+        let mut task = Task::create(Arc::new(spec), 1, Timestamp::from_millis(1_000)).0;
+        let write = |task: &Task| {
+            let mut out = Vec::new();
+            annotations(&mut Object::new(&mut out), task);
+            serde_json::from_slice::<serde_json::Value>(&out).unwrap()
+        };
+        assert_eq!(write(&task)[META_USUAL], 1500);
+        assert!(
+            write(&task).get(META_PROGRESS).is_none(),
+            "it is no progress"
+        );
+        task.outcome = Some(Arc::new(Outcome::Completed(ToolResult::text("done"))));
+        assert!(write(&task).get(META_USUAL).is_none());
     }
 }
