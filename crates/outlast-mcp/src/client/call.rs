@@ -4,7 +4,6 @@
 //! for more first (2026-07-28 "Multi Round-Trip Requests"), wants headers it did not get, or runs the
 //! tool as a task only.
 
-use std::collections::BTreeMap;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Duration;
@@ -18,15 +17,12 @@ use super::handle::TaskHandle;
 use super::inbox::ProgressFeed;
 use super::params::Params;
 use super::peer::Client;
-use super::question::Request;
 use super::result::CallResult;
+use super::rounds::Rounds;
 use super::session::Ask;
 use super::task_info::Snapshot;
 use crate::jsonrpc::{RpcError, code};
 use crate::protocol::names::META_DETACH_AFTER;
-
-/// How often a tool may ask for more before the call counts as going round in circles.
-const MAX_ROUNDS: usize = 100;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, ClientError>> + Send>>;
 
@@ -65,10 +61,6 @@ enum Outcome {
 struct Answered {
     #[serde(default)]
     result_type: Option<String>,
-    #[serde(default)]
-    input_requests: BTreeMap<String, Request>,
-    #[serde(default)]
-    request_state: Option<String>,
     #[serde(default)]
     task: Option<RawJson>,
     #[serde(default, rename = "_meta")]
@@ -235,7 +227,8 @@ impl Sending {
             timeout: None,
             tasks: as_task,
         };
-        for _ in 0..MAX_ROUNDS {
+        let mut rounds = Rounds::new(params);
+        loop {
             let raw = match self.client.answer(&ask).await? {
                 Ok(raw) => raw,
                 Err(error)
@@ -259,47 +252,15 @@ impl Sending {
                     });
                 }
             };
-            let answered: Answered = raw.to().unwrap_or_default();
-            if answered.result_type.as_deref() == Some("input_required") {
-                ask.params = self.more(params.clone(), answered).await?;
-                continue;
+            match rounds.next(&self.client, "tools/call", &raw).await? {
+                Some(params) => ask.params = params,
+                None => return self.outcome(raw, as_task),
             }
-            return self.outcome(raw, answered, as_task);
         }
-        Err(self
-            .client
-            .not_protocol("tools/call", "the tool asks for more without an end"))
     }
 
-    /// The parameters of the next round: the same with what the tool asked for.
-    async fn more(&self, params: Params, answered: Answered) -> Result<Params, ClientError> {
-        let mut responses = BTreeMap::new();
-        for (key, request) in answered.input_requests {
-            let answer = self.client.answerers().answer(&request, None).await;
-            let answer = answer.map_err(|error| {
-                self.client.not_protocol(
-                    "tools/call",
-                    &format!("the tool asks for what this client did not offer: {error}"),
-                )
-            })?;
-            responses.insert(key, answer);
-        }
-        let mut params = params;
-        if !responses.is_empty() {
-            params = params.with("inputResponses", &responses);
-        }
-        if let Some(state) = answered.request_state {
-            params = params.with("requestState", &state);
-        }
-        Ok(params)
-    }
-
-    fn outcome(
-        &self,
-        raw: RawJson,
-        answered: Answered,
-        as_task: bool,
-    ) -> Result<Outcome, ClientError> {
+    fn outcome(&self, raw: RawJson, as_task: bool) -> Result<Outcome, ClientError> {
+        let answered: Answered = raw.to().unwrap_or_default();
         let wrong = |reason: String| self.client.not_protocol("tools/call", &reason);
         if answered.result_type.as_deref() == Some("task") {
             return Snapshot::read(raw)

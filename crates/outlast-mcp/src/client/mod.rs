@@ -30,12 +30,16 @@ mod http;
 mod inbox;
 mod lines;
 mod link;
+mod lists;
+mod offered;
+mod opening;
 mod options;
 mod params;
 mod peer;
 mod process;
 mod question;
 mod result;
+mod rounds;
 mod sampling;
 mod session;
 mod sse;
@@ -49,6 +53,9 @@ pub use error::ClientError;
 pub use follow::Watch;
 pub use handle::{ProgressStream, TaskHandle};
 pub use inbox::LogMessage;
+pub use offered::{
+    Prompt, PromptArgument, PromptInfo, PromptMessage, ResourceContents, ResourceInfo,
+};
 pub use options::{ClientBuilder, Protocol};
 pub use peer::{Client, TaskPage};
 pub use question::{Answerer, Asked, OpenQuestion, Question, Reply, ReplyFuture, UrlQuestion};

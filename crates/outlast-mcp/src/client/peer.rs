@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outlast_core::{Era, RawJson};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::answerers::Answerers;
 use super::answering::Answering;
@@ -52,17 +52,6 @@ pub struct TaskPage {
     pub tasks: Vec<TaskInfo>,
     /// Where the next page begins, if there is one.
     pub next: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ListPage {
-    #[serde(default)]
-    tools: Vec<RawJson>,
-    #[serde(default)]
-    tasks: Vec<RawJson>,
-    #[serde(default)]
-    next_cursor: Option<String>,
 }
 
 impl Client {
@@ -132,33 +121,25 @@ impl Client {
     /// The server cannot be reached, refuses, or sends what is no list.
     pub async fn list_tools(&self) -> Result<Vec<ToolInfo>, ClientError> {
         let session = self.session().await?;
-        let repeats = session.era() == Era::Modern && matches!(session.link, Link::Http(_));
-        let mut tools = Vec::new();
+        let has_tasks = session.info.protocol.has_legacy_tasks();
+        let read = |raw| ToolInfo::read(raw, has_tasks);
+        let mut tools = self.all("tools/list", "tools", read).await?;
         let mut mirrored = HashMap::new();
-        let mut cursor = None;
-        loop {
-            let page = self.page("tools/list", cursor).await?;
-            for raw in page.tools {
-                let tool = ToolInfo::read(raw, session.info.protocol.has_legacy_tasks())
-                    .map_err(|reason| self.not_protocol("tools/list", &reason))?;
-                if repeats {
-                    match headers::mirrored(&tool.input_schema) {
-                        Ok(marks) => mirrored.insert(tool.name.clone(), marks),
-                        Err(reason) => {
-                            // 2026-07-28 "Custom Headers from Tool Parameters": left out, and said.
-                            tracing::warn!(tool = tool.name, reason, "a tool is left out");
-                            continue;
-                        }
-                    };
+        if session.era() == Era::Modern && matches!(session.link, Link::Http(_)) {
+            tools.retain(|tool| match headers::mirrored(&tool.input_schema) {
+                Ok(marks) => {
+                    mirrored.insert(tool.name.clone(), marks);
+                    true
                 }
-                tools.push(tool);
-            }
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                *self.mirrored_lock() = mirrored;
-                return Ok(tools);
-            }
+                Err(reason) => {
+                    // 2026-07-28 "Custom Headers from Tool Parameters": left out, and said.
+                    tracing::warn!(tool = tool.name, reason, "a tool is left out");
+                    false
+                }
+            });
         }
+        *self.mirrored_lock() = mirrored;
+        Ok(tools)
     }
 
     /// Calls a tool and waits for its result. `arguments` is anything that serialises to an object;
@@ -206,16 +187,16 @@ impl Client {
                 self.inner.connection.target()
             )));
         }
-        let page = self.page("tasks/list", cursor).await?;
+        let page = self.page("tasks/list", "tasks", cursor).await?;
         let read = |raw| {
             Snapshot::read(raw)
                 .map(|snapshot| snapshot.info)
                 .map_err(|reason| self.not_protocol("tasks/list", &reason))
         };
-        let tasks = page.tasks.into_iter().map(read).collect::<Result<_, _>>()?;
+        let tasks = page.entries.into_iter().map(read);
         Ok(TaskPage {
-            tasks,
-            next: page.next_cursor,
+            tasks: tasks.collect::<Result<_, _>>()?,
+            next: page.next,
         })
     }
 
@@ -268,6 +249,18 @@ impl Client {
             .map_err(|error| connection.error("initialize", error, false))
     }
 
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<RawJson, ClientError> {
+        self.inner.connection.ask(ask).await
+    }
+
+    /// A request that is answered within the time that the client was given.
+    pub(super) fn in_time(&self, ask: Ask) -> Ask {
+        Ask {
+            timeout: self.inner.timeout,
+            ..ask
+        }
+    }
+
     pub(super) async fn answer(&self, ask: &Ask) -> Result<Answer, ClientError> {
         self.inner.connection.answer(ask).await
     }
@@ -307,10 +300,8 @@ impl Client {
         id: &str,
         params: Params,
     ) -> Result<RawJson, ClientError> {
-        let ask = Ask {
-            timeout: self.inner.timeout,
-            ..Ask::quick(method, params.with("taskId", id)).about(id)
-        };
+        let ask = Ask::quick(method, params.with("taskId", id)).about(id);
+        let ask = self.in_time(ask);
         self.answer(&ask).await?.map_err(|error| {
             // On a request whose parameters are right this code means the id (2025-11-25 tasks
             // "Error Handling", SEP-2663 "Error Handling").
@@ -370,25 +361,6 @@ impl Client {
             .mirrored
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn page(&self, method: &str, cursor: Option<String>) -> Result<ListPage, ClientError> {
-        let mut params = Params::default();
-        if let Some(cursor) = &cursor {
-            params = params.with("cursor", cursor);
-        }
-        let ask = Ask {
-            timeout: self.inner.timeout,
-            ..Ask::quick(method, params)
-        };
-        let raw = self.inner.connection.ask(&ask).await?;
-        let page: ListPage = raw
-            .to()
-            .map_err(|error| self.not_protocol(method, &error.to_string()))?;
-        if page.next_cursor.is_some() && page.next_cursor == cursor {
-            return Err(self.not_protocol(method, "the next page is the same one again"));
-        }
-        Ok(page)
     }
 }
 

@@ -158,7 +158,7 @@ fn wrapped(structured: &RawJson) -> Option<RawJson> {
 }
 
 impl Content {
-    fn read(raw: RawJson) -> Self {
+    pub(super) fn read(raw: RawJson) -> Self {
         let Ok(block) = raw.to::<Block>() else {
             return Self::Other(raw);
         };

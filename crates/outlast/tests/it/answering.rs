@@ -3,7 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use outlast::client::{Client, Protocol, Reply, Root, Sampled, Sampling, Target, UrlQuestion};
+use outlast::client::{
+    Client, ClientError, Content, Protocol, Question, Reply, Root, Sampled, Sampling, Target,
+    UrlQuestion,
+};
 use outlast::prelude::*;
 use outlast::{Answer, Ask, Sample, SampleRequest};
 use serde_json::json;
@@ -93,6 +96,107 @@ async fn a_client_answers_for_its_model_its_roots_and_urls() {
             assert_eq!(named, protocol == Protocol::Legacy, "{name}");
             client.close().await;
         }
+    }
+    server.shutdown(std::time::Duration::ZERO).await.unwrap();
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Named {
+    name: String,
+}
+
+async fn told(cx: &RequestCx, key: &str) -> Result<String> {
+    match cx.ask::<Named>(key, "Your name?").await? {
+        Answer::Accepted(Named { name }) => Ok(name),
+        _ => Ok("nobody".into()),
+    }
+}
+
+/// Asks twice, one question after the other.
+#[prompt]
+async fn interview(topic: String, cx: RequestCx) -> Result<String> {
+    let (first, second) = (told(&cx, "first").await?, told(&cx, "second").await?);
+    Ok(format!("{first} and {second} on {topic}"))
+}
+
+/// Asks once.
+#[resource("diary://{day}{?line}", mime_type = "text/plain")]
+async fn diary(day: String, line: Option<u32>, cx: RequestCx) -> Result<String> {
+    Ok(format!("{} on {day}, {line:?}", told(&cx, "who").await?))
+}
+
+#[resource("bytes://two", title = "Two bytes")]
+async fn two_bytes() -> Bytes {
+    Bytes::new("application/x-two", vec![0, 255])
+}
+
+#[tokio::test]
+async fn a_client_gets_prompts_and_reads_resources_that_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = Settings {
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        ..settings(&folder)
+    };
+    let server = Server::new("asking").prompt(interview).resource(diary);
+    let server = server.resource(two_bytes).start(listen).await.unwrap();
+    for protocol in [Protocol::Modern, Protocol::Legacy] {
+        for target in [Target::from(&server), Target::url(server.url().unwrap())] {
+            let name = format!("{protocol:?} over {target}");
+            let asked = Arc::new(Mutex::new(0));
+            let counting = Arc::clone(&asked);
+            let builder = Client::builder(target).protocol(protocol);
+            let client = builder.on_question(move |_: Question| {
+                let mut asked = counting.lock().unwrap();
+                *asked += 1;
+                let name = format!("person {asked}");
+                async move { Reply::accept(&json!({"name": name})).unwrap() }
+            });
+            let client = client.connect().await.unwrap();
+            let prompts = client.list_prompts().await.unwrap();
+            assert_eq!(prompts[0].arguments[0].name, "topic", "{name}");
+            assert!(prompts[0].arguments[0].required && prompts[0].raw.as_str().contains("Asks"));
+            let got = client.get_prompt("interview", json!({"topic": "tea"}));
+            let got = tokio::time::timeout(PATIENCE, got)
+                .await
+                .expect(&name)
+                .unwrap();
+            assert_eq!(got.messages[0].role, "user", "{name}");
+            let text = Content::Text("person 1 and person 2 on tea".into());
+            assert_eq!(got.messages[0].content, text, "{name}");
+            let templates = client.list_resource_templates().await.unwrap();
+            let diary = templates.iter().find(|one| one.name == "diary").unwrap();
+            assert_eq!(diary.uri, "diary://{day}{?line}", "{name}");
+            let read = client.read_resource("diary://today?line=7");
+            let read = tokio::time::timeout(PATIENCE, read)
+                .await
+                .expect(&name)
+                .unwrap();
+            assert_eq!(read[0].text(), Some("person 3 on today, Some(7)"), "{name}");
+            assert_eq!(read[0].mime_type.as_deref(), Some("text/plain"), "{name}");
+            let resources = client.list_resources().await.unwrap();
+            assert_eq!(resources[0].title.as_deref(), Some("Two bytes"), "{name}");
+            let read = client.read_resource(&resources[0].uri).await.unwrap();
+            assert_eq!(
+                (&*read[0].bytes, read[0].text()),
+                (&[0, 255][..], None),
+                "{name}"
+            );
+            // What there is not, and what nobody answers, are errors.
+            for wrong in ["nothing://here", "diary://today?line=x"] {
+                let error = client.read_resource(wrong).await.unwrap_err();
+                assert!(
+                    matches!(error, ClientError::Refused { .. }),
+                    "{name}: {error}"
+                );
+            }
+            let missing = client.get_prompt("interview", ()).await.unwrap_err();
+            assert!(missing.to_string().contains("topic"), "{name}: {missing}");
+            client.close().await;
+        }
+        let silent = Client::builder(Target::url(server.url().unwrap()));
+        let silent = silent.protocol(protocol).connect().await.unwrap();
+        let refused = silent.read_resource("diary://today").await.unwrap_err();
+        assert!(refused.to_string().contains("elicitation"), "{refused}");
     }
     server.shutdown(std::time::Duration::ZERO).await.unwrap();
 }
