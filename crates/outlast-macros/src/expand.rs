@@ -206,6 +206,10 @@ fn settings(
     };
     text("description", description);
     text("title", options.title.as_ref().map(LitStr::value));
+    text("icon", options.icon.as_ref().map(LitStr::value));
+    for tag in &options.tags {
+        text("tag", Some(tag.value()));
+    }
     text("version", options.version.as_ref().map(LitStr::value));
     for accepted in &options.accepts {
         text("accepts", Some(accepted.value()));

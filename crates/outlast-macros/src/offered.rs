@@ -9,7 +9,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Error, ItemFn, LitStr, Path, Result, Token};
 
 use crate::expand::{arguments, documentation_text, each_argument, with_path};
-use crate::options::milliseconds;
+use crate::options::{milliseconds, strings};
 use crate::signature::{self, Kind, Parameter, Signature};
 
 pub(crate) fn prompt(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
@@ -50,12 +50,13 @@ pub(crate) fn resource(attribute: TokenStream, item: TokenStream) -> Result<Toke
 }
 
 /// What may be written, for error messages.
-const PROMPT: &[&str] = &["name", "title", "description", "icon", "crate"];
+const PROMPT: &[&str] = &["name", "title", "description", "icon", "tags", "crate"];
 const RESOURCE: &[&str] = &[
     "name",
     "title",
     "description",
     "icon",
+    "tags",
     "mime_type",
     "cache",
     "crate",
@@ -65,6 +66,7 @@ const RESOURCE: &[&str] = &[
 struct Options {
     seen: Vec<String>,
     texts: Vec<(&'static str, LitStr)>,
+    tags: Vec<LitStr>,
     name: Option<LitStr>,
     cache_ms: Option<u64>,
     krate: Option<Path>,
@@ -85,9 +87,8 @@ impl Options {
         match *known {
             "crate" => self.krate = Some(meta.value()?.call(Path::parse_mod_style)?),
             "name" => self.name = Some(meta.value()?.parse()?),
-            "cache" => {
-                self.cache_ms = Some(milliseconds(meta)?);
-            }
+            "tags" => self.tags = strings(meta)?,
+            "cache" => self.cache_ms = Some(milliseconds(meta)?),
             text => self.texts.push((text, meta.value()?.parse()?)),
         }
         Ok(())
@@ -251,6 +252,9 @@ fn settings(options: &Options, signature: &Signature, attributes: &[Attribute]) 
         let method = Ident::new(word, text.span());
         let text = text.value();
         calls.extend(quote!(.#method(#text)));
+    }
+    for tag in &options.tags {
+        calls.extend(quote!(.tag(#tag)));
     }
     if let Some(ms) = options.cache_ms {
         let krate: Path = match &options.krate {

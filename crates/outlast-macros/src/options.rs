@@ -9,7 +9,7 @@ use syn::{LitBool, LitInt, LitStr, Path, Result, Token};
 use outlast_core::duration;
 
 /// Everything that may be written, for error messages.
-const ALLOWED: &str = "task, name, title, description, version, accepts, retention, timeout, \
+const ALLOWED: &str = "task, name, title, description, icon, tags, version, accepts, retention, timeout, \
                        idle_timeout, queue_timeout, max_age, retries, max_crashes, \
                        repeatable, confirm, ask_first, detach_after, detach, heartbeat, \
                        on_disconnect, read_only, destructive, idempotent, \
@@ -33,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) name: Option<LitStr>,
     pub(crate) title: Option<LitStr>,
     pub(crate) description: Option<LitStr>,
+    pub(crate) icon: Option<LitStr>,
+    pub(crate) tags: Vec<LitStr>,
     pub(crate) version: Option<LitStr>,
     pub(crate) accepts: Vec<LitStr>,
     pub(crate) retention_ms: Option<u64>,
@@ -86,6 +88,8 @@ impl Options {
             "name" => self.name = Some(tool_name(meta)?),
             "title" => self.title = Some(meta.value()?.parse()?),
             "description" => self.description = Some(meta.value()?.parse()?),
+            "icon" => self.icon = Some(meta.value()?.parse()?),
+            "tags" => self.tags = strings(meta)?,
             "version" => self.version = Some(meta.value()?.parse()?),
             "accepts" => self.accepts = strings(meta)?,
             "retention" => self.retention_ms = Some(milliseconds(meta)?),
@@ -166,7 +170,7 @@ fn tool_name(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
     Ok(name)
 }
 
-fn strings(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
+pub(crate) fn strings(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
     let inner;
     let value = meta.value()?;
     syn::bracketed!(inner in value);

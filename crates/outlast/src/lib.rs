@@ -52,6 +52,7 @@ mod bridge;
 #[cfg(feature = "client")]
 pub mod client;
 mod content;
+mod declared;
 mod definition;
 mod error;
 pub mod guide;
@@ -158,6 +159,8 @@ pub use outlast_engine as engine;
 /// | `name = "…"` | the tool's name | the function's |
 /// | `title = "…"` | a name for people | none |
 /// | `description = "…"` | for the model | the doc comment |
+/// | `icon = "https://…"` | an icon, `https:` or `data:` | none |
+/// | `tags = ["…"]` | tags, by which a server offers some of its tools | none |
 /// | `version = "2"`, `accepts = ["1"]` | the version of the code, and older ones whose tasks it can finish | `"1"` |
 /// | `retention = "7d"` | how long a finished task is kept | the server's, else 24 h |
 /// | `timeout = "2h"` | how long one attempt may take | as long as it likes |

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use outlast::{Server, Settings};
+use outlast::{Server, Settings, Tool};
 use outlast_cli::command::{Defaults, Launcher, Runs, runs, tool};
-use outlast_cli::config::{FILE_NAME, FileConfig, ServerConfig};
+use outlast_cli::config::{CommandTool, FILE_NAME, FileConfig, ServerConfig};
 
 use super::USAGE;
 
@@ -152,6 +152,15 @@ fn described_by(config: &FileConfig) -> Result<Server, String> {
     if let Some(title) = &config.server.title {
         server = server.title(title);
     }
+    if let Some(description) = &config.server.description {
+        server = server.description(description);
+    }
+    if let Some(url) = &config.server.website_url {
+        server = server.website_url(url);
+    }
+    if let Some(icon) = &config.server.icon {
+        server = server.icon(icon.clone());
+    }
     if let Some(instructions) = &config.server.instructions {
         server = server.instructions(instructions);
     }
@@ -171,7 +180,7 @@ fn with_tools(server: Server, config: FileConfig, settings: &Settings, runs: &Ar
     let tools = config
         .tools
         .into_iter()
-        .map(|command| tool(command, defaults, runs));
+        .map(|command| offered(command, defaults, runs));
     server.tools(tools).schedules(config.schedules)
 }
 
@@ -189,6 +198,16 @@ fn stdio_command(file: &Path, settings: &Settings) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
+/// A command as the server offers it.
+fn offered(command: CommandTool, defaults: Defaults, runs: &Arc<Runs>) -> Tool {
+    let (icon, tags) = (command.icon.clone(), command.tags.clone());
+    let mut offered: Tool = tool(command, defaults, runs).into();
+    if let Some(icon) = icon {
+        offered = offered.icon(icon);
+    }
+    tags.into_iter().fold(offered, Tool::tag)
+}
+
 /// The file's settings as the server takes them.
 fn settings_of(file: &ServerConfig) -> Result<Settings, String> {
     Ok(Settings {
@@ -200,6 +219,8 @@ fn settings_of(file: &ServerConfig) -> Result<Settings, String> {
         detach_after: file.detach_after,
         heartbeat: file.heartbeat,
         helpers: file.helpers.map(str::parse).transpose()?,
+        include_tags: file.include_tags.clone(),
+        exclude_tags: file.exclude_tags.clone(),
         concurrency: file.concurrency,
         shutdown_grace: file.shutdown_grace,
         idle_exit: file.idle_exit,

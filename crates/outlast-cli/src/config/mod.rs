@@ -9,6 +9,7 @@
 
 mod argument;
 mod auth;
+mod icon;
 mod limits;
 mod order;
 mod problem;

@@ -8,15 +8,20 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
+use outlast::Icon;
 use outlast_engine::{DetachAfter, TaskSupport};
 
+use super::icon;
 use super::resolve;
 use super::section::Section;
-use super::tool::{LONGEST, TASK_MODES, detach_after, heartbeat, up_to};
+use super::tool::{LONGEST, TASK_MODES, detach_after, heartbeat, tags, up_to};
 
-pub(super) const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 29] = [
     "name",
     "title",
+    "description",
+    "website_url",
+    "icon",
     "instructions",
     "listen",
     "store",
@@ -26,6 +31,8 @@ pub(super) const KEYS: [&str; 24] = [
     "detach_after",
     "heartbeat",
     "helpers",
+    "include_tags",
+    "exclude_tags",
     "concurrency",
     "shutdown_grace",
     "idle_exit",
@@ -59,6 +66,12 @@ pub struct ServerConfig {
     pub name: Option<String>,
     /// A name for people.
     pub title: Option<String>,
+    /// What the server is for, to people.
+    pub description: Option<String>,
+    /// Where people read about it.
+    pub website_url: Option<String>,
+    /// A picture of it.
+    pub icon: Option<Icon>,
     /// What a model should know about the server as a whole.
     pub instructions: Option<String>,
     /// The address for HTTP, `HOST:PORT`.
@@ -76,6 +89,10 @@ pub struct ServerConfig {
     pub heartbeat: Option<Duration>,
     /// Who is offered the helper tools: `auto`, `always` or `never`.
     pub helpers: Option<&'static str>,
+    /// Tags of which a tool must have one to be offered.
+    pub include_tags: Option<Vec<String>>,
+    /// Tags of which a tool must have none to be offered.
+    pub exclude_tags: Option<Vec<String>>,
     /// What an acknowledged write survives: `full`, also the loss of power; `normal`, `kill -9`.
     pub synchronous: Option<&'static str>,
     /// How many tasks run at once.
@@ -125,6 +142,9 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
     ServerConfig {
         name: section.text("name"),
         title: section.text("title"),
+        description: section.text("description"),
+        website_url: read_website(&section),
+        icon: icon::read(&section, folder),
         instructions: section.text("instructions"),
         listen: read_listen(&section, folder),
         store: read_store(&section, folder),
@@ -133,6 +153,8 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         detach_after: detach_after(&section),
         heartbeat: heartbeat(&section),
         helpers: section.choice("helpers", &HELPERS),
+        include_tags: tags(&section, "include_tags"),
+        exclude_tags: tags(&section, "exclude_tags"),
         synchronous: section.choice("synchronous", &[("full", "full"), ("normal", "normal")]),
         concurrency: read_number(&section, "concurrency", 10_000),
         idle_exit: up_to(&section, "idle_exit", LONGEST),
@@ -244,6 +266,17 @@ fn read_public_url(section: &Section<'_>) -> Option<String> {
         return None;
     }
     Some(address.trim_end_matches('/').to_owned())
+}
+
+fn read_website(section: &Section<'_>) -> Option<String> {
+    let url = section.text("website_url")?;
+    if !url.starts_with("https://") && !url.starts_with("http://") {
+        let message =
+            format!("\"{url}\" is not an address; allowed: one such as https://example.org/tasks");
+        section.wrong("website_url", message);
+        return None;
+    }
+    Some(url)
 }
 
 fn names(section: &Section<'_>, key: &str) -> Option<Vec<String>> {

@@ -9,11 +9,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use outlast::Icon;
 use outlast_engine::{DetachAfter, OnDisconnect, Order, Serving, TaskSupport};
 use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
 use super::argument::{self, Argument, Type, regex_message};
+use super::icon;
 use super::limits::{self, Bounds};
 use super::order;
 use super::problem::closest;
@@ -24,9 +26,11 @@ use crate::command::limits::Limits;
 use crate::command::progress::{PatternError, ProgressPattern};
 use crate::command::{Inherited, artifacts, expand};
 
-pub(super) const KEYS: [&str; 26] = [
+pub(super) const KEYS: [&str; 28] = [
     "title",
     "description",
+    "icon",
+    "tags",
     "version",
     "command",
     "shell",
@@ -104,6 +108,10 @@ pub struct CommandTool {
     pub title: Option<String>,
     /// What the tool does. Models choose by it.
     pub description: String,
+    /// A picture of it.
+    pub icon: Option<Icon>,
+    /// By which a server offers some of its tools.
+    pub tags: Vec<String>,
     /// The version recorded with each task.
     pub version: String,
     /// The typed arguments, in the order of the file.
@@ -262,6 +270,8 @@ pub(super) fn read(
         name: name.to_owned(),
         title: section.text("title"),
         description: description.unwrap_or_default(),
+        icon: icon::read(&section, folder),
+        tags: tags(&section, "tags").unwrap_or_default(),
         version: section.text("version").unwrap_or_else(|| "1".to_owned()),
         arguments,
         program: program?,
@@ -664,6 +674,21 @@ pub(super) fn up_to(section: &Section<'_>, key: &str, most: Duration) -> Option<
         );
     }
     Some(given)
+}
+
+/// A list of tags.
+pub(super) fn tags(section: &Section<'_>, key: &str) -> Option<Vec<String>> {
+    let tags = section.strings(key)?.into_iter();
+    let fitting = tags.filter_map(|(tag, span)| {
+        let fits = !tag.is_empty() && tag.trim() == tag && !tag.contains(',');
+        if !fits {
+            let message =
+                format!("{tag:?} is no tag; write a word, without a comma or outer spaces");
+            section.wrong_at(span, key, message);
+        }
+        fits.then_some(tag)
+    });
+    Some(fitting.collect())
 }
 
 /// When a call that still runs is answered with the id of its task.

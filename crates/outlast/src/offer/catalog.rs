@@ -9,7 +9,8 @@ use outlast_engine::{Namespace, TaskSupport};
 
 use super::prompt::IntoPrompt;
 use super::resource::IntoResource;
-use crate::definition::{IntoTool, Need};
+use crate::declared::{Declared, TagFilter};
+use crate::definition::IntoTool;
 use crate::error::StartError;
 use crate::layer::AnyLayer;
 use crate::settings::Settings;
@@ -45,6 +46,8 @@ pub struct Catalog {
     offer: outlast_mcp::offer::Catalog,
     defaults: Defaults,
     states: Arc<HashSet<TypeId>>,
+    /// Whose tags let through what is added here, the outermost server's first.
+    filters: Arc<[TagFilter]>,
     /// Where the names of what is added here belong, if it is not the outermost server.
     namespace: Option<Arc<Namespace>>,
     /// What is put around each handler, the innermost first.
@@ -68,22 +71,23 @@ impl Defaults {
 }
 
 impl Catalog {
-    pub(crate) fn new(defaults: Defaults, mut states: HashSet<TypeId>) -> Self {
+    pub(crate) fn new(defaults: Defaults, mut states: HashSet<TypeId>, filter: TagFilter) -> Self {
         states.insert(TypeId::of::<Self>());
         Self {
             offer: outlast_mcp::offer::Catalog::new(),
             defaults,
             states: Arc::new(states),
+            filters: [filter].into(),
             namespace: None,
             layers: Arc::default(),
         }
     }
 
     /// A catalogue of nothing, for handlers that are given the same states.
-    pub(crate) fn empty(&self, defaults: Defaults) -> Self {
+    pub(crate) fn empty(&self, defaults: Defaults, filter: TagFilter) -> Self {
         Self {
             states: Arc::clone(&self.states),
-            ..Self::new(defaults, HashSet::new())
+            ..Self::new(defaults, HashSet::new(), filter)
         }
     }
 
@@ -93,8 +97,10 @@ impl Catalog {
         namespace: Arc<Namespace>,
         states: &HashSet<TypeId>,
         defaults: Defaults,
+        filter: TagFilter,
     ) -> Self {
         Self {
+            filters: self.filters.iter().cloned().chain([filter]).collect(),
             defaults,
             states: Arc::new(self.states.union(states).copied().collect()),
             namespace: Some(namespace),
@@ -116,9 +122,24 @@ impl Catalog {
         &self.offer
     }
 
-    fn has_all(&self, kind: &str, name: &str, needs: &[Need]) -> Result<(), StartError> {
-        match needs.iter().find(|need| !self.states.contains(&need.id)) {
-            None => Ok(()),
+    /// Whether what is declared is to be offered.
+    ///
+    /// # Errors
+    /// It is, and takes a state that the server does not have.
+    fn wants(&self, kind: &str, name: &str, declared: &Declared) -> Result<bool, StartError> {
+        if !self
+            .filters
+            .iter()
+            .all(|filter| filter.admits(&declared.tags))
+        {
+            return Ok(false);
+        }
+        match declared
+            .needs
+            .iter()
+            .find(|need| !self.states.contains(&need.id))
+        {
+            None => Ok(true),
             Some(need) => Err(StartError::new(format!(
                 "the {kind} {name:?} takes State<{}>, but the server was given no such value: add \
                  .state(…) to the server",
@@ -127,14 +148,17 @@ impl Catalog {
         }
     }
 
-    /// Adds a tool. Its tasks that waited for a server that knows it are run.
+    /// Adds a tool. Its tasks that waited for a server that knows it are run. One that the server's tags
+    /// leave out ([`crate::Server::include_tags`]) is not offered.
     ///
     /// # Errors
     /// There is one of this name, it takes a state that the server does not have, or what it says
     /// does not fit together; the sentence says which.
     pub fn add_tool(&self, tool: impl IntoTool) -> Result<(), StartError> {
         let tool = tool.into_tool();
-        self.has_all("tool", tool.name(), tool.needed())?;
+        if !self.wants("tool", tool.name(), tool.declared())? {
+            return Ok(());
+        }
         let mut tool = tool.settle(self.defaults.task, self.defaults.retention)?;
         if let Some(namespace) = &self.namespace {
             tool.name.insert_str(0, &namespace.prefix);
@@ -152,13 +176,15 @@ impl Catalog {
         self.removed(|offer| offer.remove_tool(name))
     }
 
-    /// Adds a prompt.
+    /// Adds a prompt, tags as for tools.
     ///
     /// # Errors
     /// As [`Catalog::add_tool`].
     pub fn add_prompt(&self, prompt: impl IntoPrompt) -> Result<(), StartError> {
         let prompt = prompt.into_prompt();
-        self.has_all("prompt", prompt.name(), prompt.needed())?;
+        if !self.wants("prompt", prompt.name(), prompt.declared())? {
+            return Ok(());
+        }
         let prompt = prompt.settle(self.namespace.clone())?;
         Ok(self.offer.change(|offer| offer.add_prompt(prompt))?)
     }
@@ -168,13 +194,15 @@ impl Catalog {
         self.removed(|offer| offer.remove_prompt(name))
     }
 
-    /// Adds a resource, or a template.
+    /// Adds a resource, or a template, tags as for tools.
     ///
     /// # Errors
     /// As [`Catalog::add_tool`]; also if its URI is none, or does not fit its function.
     pub fn add_resource(&self, resource: impl IntoResource) -> Result<(), StartError> {
         let resource = resource.into_resource();
-        self.has_all("resource", resource.uri(), resource.needed())?;
+        if !self.wants("resource", resource.uri(), resource.declared())? {
+            return Ok(());
+        }
         Ok(self
             .offer
             .change(|offer| resource.add_to(offer, self.namespace.clone()))?)

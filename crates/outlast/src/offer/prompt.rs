@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use outlast_core::RawJson;
 use outlast_engine::{BoxFuture, Namespace};
 use outlast_mcp::offer::{
     CompletionRequest, PromptArgument, PromptHandler, PromptMessages, RequestCx,
@@ -13,8 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::messages::IntoMessages;
 use super::texts;
-use crate::definition::{Need, StateOf};
-use crate::icon::{Icon, icons};
+use crate::declared::{Declared, Listed, declares};
 use crate::{Error, Result, schema};
 
 type Get = Arc<
@@ -56,12 +54,8 @@ pub(super) type Suggest =
 #[must_use = "a prompt does nothing until a server has it"]
 pub struct Prompt {
     name: String,
-    title: Option<String>,
-    description: Option<String>,
     arguments: Vec<PromptArgument>,
-    icons: Vec<Icon>,
-    meta: Option<RawJson>,
-    needs: Vec<Need>,
+    declared: Declared,
     run: Get,
     suggest: BTreeMap<String, Suggest>,
 }
@@ -105,12 +99,8 @@ impl Prompt {
         }
         Self {
             name: name.into(),
-            title: None,
-            description: None,
             arguments,
-            icons: Vec::new(),
-            meta: None,
-            needs: Vec::new(),
+            declared: Declared::default(),
             run,
             suggest,
         }
@@ -121,29 +111,7 @@ impl Prompt {
         &self.name
     }
 
-    /// Sets a name for people.
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = Some(title.into());
-        self
-    }
-
-    /// Says what the prompt is for.
-    pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.description = Some(description.into());
-        self
-    }
-
-    /// Adds an icon.
-    pub fn icon(mut self, icon: impl Into<Icon>) -> Self {
-        self.icons.push(icon.into());
-        self
-    }
-
-    /// Sets the prompt's own `_meta`, an object.
-    pub fn meta(mut self, meta: impl Into<RawJson>) -> Self {
-        self.meta = Some(meta.into());
-        self
-    }
+    declares!("Says what the prompt is for.");
 
     /// Suggests values for an argument while it is typed; [`CompletionRequest::matching`] picks those
     /// that fit.
@@ -157,20 +125,10 @@ impl Prompt {
         self
     }
 
-    /// Says that the function takes this state, so that a server without it does not start.
-    pub fn needs<S: StateOf>(mut self) -> Self {
-        self.needs.push(Need::of::<S>());
-        self
-    }
-
-    pub(crate) fn needed(&self) -> &[Need] {
-        &self.needs
-    }
-
     /// The prompt as it is served.
     ///
     /// # Errors
-    /// A suggestion is for an argument that there is not.
+    /// A suggestion is for an argument that there is not, or clients could not read what it says.
     pub(crate) fn settle(
         self,
         namespace: Option<Arc<Namespace>>,
@@ -182,6 +140,14 @@ impl Prompt {
                 self.name
             ));
         }
+        let Listed {
+            title,
+            description,
+            icons,
+            meta,
+        } = self
+            .declared
+            .settle(format_args!("the prompt {:?}", self.name))?;
         let completes = !self.suggest.is_empty();
         let mut name = self.name;
         if let Some(namespace) = &namespace {
@@ -193,11 +159,11 @@ impl Prompt {
             namespace,
         };
         Ok(outlast_mcp::offer::Prompt {
-            title: self.title,
-            description: self.description,
+            title,
+            description,
             arguments: self.arguments,
-            icons: icons(&self.icons),
-            meta: self.meta,
+            icons,
+            meta,
             completes,
             ..outlast_mcp::offer::Prompt::new(name, Arc::new(handler))
         })

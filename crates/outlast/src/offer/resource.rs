@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::RawJson;
 use outlast_engine::{BoxFuture, Namespace};
 use outlast_mcp::offer::{
     CacheScope, Caching, Changes, CompletionRequest, ReadRequest, RequestCx, ResourceContents,
@@ -17,8 +16,7 @@ use serde_json::{Map, Value};
 use super::contents::IntoContents;
 use super::prompt::{Suggest, choices, suggested, within};
 use super::texts;
-use crate::definition::{Need, StateOf};
-use crate::icon::{Icon, icons};
+use crate::declared::{Declared, Listed, declares};
 use crate::server::mounted_uri;
 use crate::{Error, Result, schema};
 
@@ -55,15 +53,11 @@ type Read = Arc<
 pub struct Resource {
     uri: String,
     name: String,
-    title: Option<String>,
-    description: Option<String>,
     mime_type: Option<String>,
     size: Option<u64>,
     annotations: Map<String, Value>,
-    icons: Vec<Icon>,
-    meta: Option<RawJson>,
     caching: Caching,
-    needs: Vec<Need>,
+    declared: Declared,
     /// The fields of the type that the variables are read into; `None` for a fixed URI.
     fields: Option<Vec<schema::Field>>,
     run: Read,
@@ -118,15 +112,11 @@ impl Resource {
         Self {
             uri,
             name,
-            title: None,
-            description: None,
             mime_type: None,
             size: None,
             annotations: Map::new(),
-            icons: Vec::new(),
-            meta: None,
             caching: Caching::default(),
-            needs: Vec::new(),
+            declared: Declared::default(),
             suggest: suggest.collect(),
             fields,
             run,
@@ -138,17 +128,7 @@ impl Resource {
         &self.uri
     }
 
-    /// Sets a name for people.
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = Some(title.into());
-        self
-    }
-
-    /// Says what the resource is.
-    pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.description = Some(description.into());
-        self
-    }
+    declares!("Says what the resource is.");
 
     /// Sets the type of the contents, where they do not say it themselves.
     pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
@@ -187,18 +167,6 @@ impl Resource {
         self
     }
 
-    /// Adds an icon.
-    pub fn icon(mut self, icon: impl Into<Icon>) -> Self {
-        self.icons.push(icon.into());
-        self
-    }
-
-    /// Sets the resource's own `_meta`, an object.
-    pub fn meta(mut self, meta: impl Into<RawJson>) -> Self {
-        self.meta = Some(meta.into());
-        self
-    }
-
     /// Allows a copy of the contents to be used for so long, and by whom. Default: not at all.
     pub fn cache(mut self, ttl: Duration, scope: CacheScope) -> Self {
         self.caching = Caching { ttl, scope };
@@ -216,20 +184,11 @@ impl Resource {
         self
     }
 
-    /// Says that the function takes this state, so that a server without it does not start.
-    pub fn needs<S: StateOf>(mut self) -> Self {
-        self.needs.push(Need::of::<S>());
-        self
-    }
-
-    pub(crate) fn needed(&self) -> &[Need] {
-        &self.needs
-    }
-
     /// Adds the resource to what is offered.
     ///
     /// # Errors
-    /// The URI or template is not one, or is there already; the template and the type differ.
+    /// The URI or template is not one, or is there already; the template and the type differ; clients could
+    /// not read what it says.
     pub(crate) fn add_to(
         mut self,
         offer: &mut Changes,
@@ -260,6 +219,14 @@ impl Resource {
                 self.uri
             ));
         }
+        let Listed {
+            title,
+            description,
+            icons,
+            meta,
+        } = self
+            .declared
+            .settle(format_args!("the resource {:?}", self.uri))?;
         let completes = !self.suggest.is_empty();
         let handler = Arc::new(Handler {
             run: self.run,
@@ -268,27 +235,26 @@ impl Resource {
         });
         let annotations = Some(self.annotations).filter(|hints| !hints.is_empty());
         let annotations = annotations.map(|hints| Value::Object(hints).into());
-        let icons = icons(&self.icons);
         match template {
             Some(uri) => offer.add_resource_template(ResourceTemplate {
-                title: self.title,
-                description: self.description,
+                title,
+                description,
                 mime_type: self.mime_type,
                 annotations,
                 icons,
-                meta: self.meta,
+                meta,
                 caching: self.caching,
                 completes,
                 ..ResourceTemplate::new(uri, self.name, handler)
             }),
             None => offer.add_resource(outlast_mcp::offer::Resource {
-                title: self.title,
-                description: self.description,
+                title,
+                description,
                 mime_type: self.mime_type,
                 size: self.size,
                 annotations,
                 icons,
-                meta: self.meta,
+                meta,
                 caching: self.caching,
                 ..outlast_mcp::offer::Resource::new(self.uri, self.name, handler)
             }),

@@ -82,6 +82,11 @@ impl Server {
         Ok(begun)
     }
 
+    /// Whether this very server has some.
+    pub(super) fn has_lifespans(&self) -> bool {
+        !self.lifespans.is_empty()
+    }
+
     fn start_lifespans<'a>(
         &'a mut self,
         stops: &'a mut Stops,

@@ -68,8 +68,6 @@ pub struct Server {
     website_url: Option<String>,
     icons: Vec<Icon>,
     tools: Vec<Tool>,
-    include_tags: Vec<String>,
-    exclude_tags: Vec<String>,
     prompts: Vec<Prompt>,
     resources: Vec<Resource>,
     state: StateMap,
@@ -110,8 +108,6 @@ impl Server {
             website_url: None,
             icons: Vec::new(),
             tools: Vec::new(),
-            include_tags: Vec::new(),
-            exclude_tags: Vec::new(),
             prompts: Vec::new(),
             resources: Vec::new(),
             state: StateMap::default(),
@@ -181,15 +177,20 @@ impl Server {
         self
     }
 
-    /// Offers only tools that have at least one of these tags. Without this all are offered.
+    /// Offers only tools, prompts and resources that have at least one of these tags. Without this all
+    /// are offered. What is left out does not exist for anybody: it cannot be called either, not by
+    /// other handlers, and its tasks wait for a server that has it. [`Settings::include_tags`] replaces the list.
     pub fn include_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.include_tags.extend(tags.into_iter().map(Into::into));
+        let known = self.settings.include_tags.get_or_insert_default();
+        known.extend(tags.into_iter().map(Into::into));
         self
     }
 
-    /// Does not offer tools that have one of these tags, whatever other tags they have.
+    /// Leaves out what has one of these tags, whatever other tags it has; otherwise as
+    /// [`Server::include_tags`].
     pub fn exclude_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.exclude_tags.extend(tags.into_iter().map(Into::into));
+        let known = self.settings.exclude_tags.get_or_insert_default();
+        known.extend(tags.into_iter().map(Into::into));
         self
     }
 
@@ -449,18 +450,20 @@ impl Server {
 
     /// What is offered, with the defaults of `settings`, all of what it needs being there.
     fn settle(&self, settings: &Settings) -> Result<Catalog, StartError> {
-        let catalog = Catalog::new(Defaults::of(settings), self.states.clone());
+        let defaults = Defaults::of(settings);
+        let catalog = Catalog::new(defaults, self.states.clone(), settings.tag_filter());
         self.settle_with(catalog, settings)
     }
 
     /// What is offered in the place of what a running server offers in `there`, with the states of that one.
     fn settle_in(&self, settings: &Settings, there: &Catalog) -> Result<Catalog, StartError> {
-        self.settle_with(there.empty(Defaults::of(settings)), settings)
+        let catalog = there.empty(Defaults::of(settings), settings.tag_filter());
+        self.settle_with(catalog, settings)
     }
 
     fn settle_with(&self, catalog: Catalog, settings: &Settings) -> Result<Catalog, StartError> {
         let catalog = catalog.with_layers(&self.layers);
-        self.add_to(&catalog, settings, &[])?;
+        self.add_to(&catalog, settings)?;
         settings
             .helpers
             .unwrap_or_default()

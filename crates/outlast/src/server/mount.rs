@@ -14,7 +14,6 @@ use outlast_engine::{Namespace, StateMap};
 use outlast_http::auth::AuthSettings;
 
 use super::Server;
-use crate::definition::Tool;
 use crate::error::StartError;
 use crate::offer::{Catalog, Defaults};
 use crate::settings::Settings;
@@ -30,17 +29,9 @@ pub(super) struct Mount {
 }
 
 impl Server {
-    /// Adds what this server and those mounted in it offer to `catalog`. `around` are the servers it is
-    /// mounted in, the outermost first.
-    pub(super) fn add_to(
-        &self,
-        catalog: &Catalog,
-        settings: &Settings,
-        around: &[&Self],
-    ) -> Result<(), StartError> {
-        let servers: Vec<&Self> = around.iter().copied().chain([self]).collect();
-        let wanted = |tool: &&Tool| servers.iter().all(|server| server.wants(tool));
-        for tool in self.tools.iter().filter(wanted) {
+    /// Adds what this server and those mounted in it offer to `catalog`.
+    pub(super) fn add_to(&self, catalog: &Catalog, settings: &Settings) -> Result<(), StartError> {
+        for tool in &self.tools {
             catalog.add_tool(tool.clone())?;
         }
         for prompt in &self.prompts {
@@ -66,8 +57,9 @@ impl Server {
             });
             let defaults = Defaults::of(&settings);
             let namespace = server.namespace(catalog, prefix);
-            let inside = catalog.mounted(namespace, &server.states, defaults);
-            server.add_to(&inside.with_layers(&server.layers), &settings, &servers)?;
+            let filter = settings.tag_filter();
+            let inside = catalog.mounted(namespace, &server.states, defaults, filter);
+            server.add_to(&inside.with_layers(&server.layers), &settings)?;
         }
         Ok(())
     }
@@ -88,12 +80,6 @@ impl Server {
             prefix: full,
             state,
         })
-    }
-
-    /// Whether its tags let a tool through.
-    fn wants(&self, tool: &Tool) -> bool {
-        let has = |tags: &[String]| tags.iter().any(|tag| tool.tags().contains(tag));
-        (self.include_tags.is_empty() || has(&self.include_tags)) && !has(&self.exclude_tags)
     }
 
     /// This server and all that are mounted in it, the outer before the inner.

@@ -135,7 +135,8 @@ impl Server {
         stops: &mut Stops,
     ) -> Result<RunningServer, StartError> {
         // What cannot be offered is said before anything is begun.
-        check_default_tool(&self.settle(settings)?, settings)?;
+        let offered = self.settle(settings)?;
+        check_default_tool(&offered, settings)?;
         let gate = self.gate(settings)?;
         let open = gate.is_some() || settings.allow_unauthenticated == Some(true);
         let wanted = match &listen {
@@ -145,6 +146,7 @@ impl Server {
         let mcp_path = settings.mcp_path.as_deref();
         let mcp_path = mcp_path.unwrap_or(outlast_http::DEFAULT_MCP_PATH);
         let reachable = wanted.iter().any(|address| !address.ip().is_loopback());
+        let config = self.mcp_config(settings, reachable, gate.is_some())?;
         if reachable && gate.is_none() {
             tracing::warn!("there are no users: whoever reaches this server runs its tools");
         }
@@ -159,6 +161,7 @@ impl Server {
                 info.location
             );
         }
+        let servers = self.with_mounted();
         let listeners = bind_all(wanted).await?;
         let unix_listener = unix_path.map(unix::bind).transpose()?;
         let (socket_path, place) = opened.socket_path(&database)?;
@@ -171,7 +174,12 @@ impl Server {
         opened.set_address(&reached_at)?;
 
         let begun = self.begin(stops).await?;
-        let catalog = begun.settle(settings)?;
+        // Handlers of mounted servers hold the values that lifespans have made.
+        let catalog = if servers.iter().any(|server| server.has_lifespans()) {
+            begun.settle(settings)?
+        } else {
+            offered
+        };
         let mut state = begun.state.clone();
         state.insert(catalog.clone());
         let tools = catalog.offer().tools();
@@ -182,7 +190,6 @@ impl Server {
             .order(self.order.clone())
             .state(state)
             .schedules(self.all_schedules());
-        let servers = self.with_mounted();
         for sink in servers.iter().flat_map(|server| &server.progress_sinks) {
             engine = engine.progress_sink(Arc::clone(sink));
         }
@@ -193,10 +200,7 @@ impl Server {
             engine = engine.slots(concurrency.get());
         }
         let engine = engine.start().await?;
-        let (handle, config) = (
-            engine.handle(),
-            self.mcp_config(settings, reachable, gate.is_some()),
-        );
+        let handle = engine.handle();
         let offer = catalog.offer().clone();
         let mcp = outlast_mcp::Server::with_catalog(handle, offer, config).await?;
 
@@ -298,13 +302,14 @@ impl Server {
         settings: &Settings,
         reachable: bool,
         has_users: bool,
-    ) -> outlast_mcp::Config {
+    ) -> Result<outlast_mcp::Config, StartError> {
         let mut config = outlast_mcp::Config::new(&self.name, &self.version);
         config.title.clone_from(&self.title);
         config.instructions.clone_from(&self.instructions);
         config.description.clone_from(&self.description);
         config.website_url.clone_from(&self.website_url);
-        config.icons = icons(&self.icons);
+        config.icons = icons(&self.icons)
+            .map_err(|why| StartError::new(format!("the server {:?}: {why}", self.name)))?;
         config.detach_after = settings.detach_after.unwrap_or_default();
         if let Some(heartbeat) = settings.heartbeat {
             config.heartbeat = heartbeat;
@@ -321,7 +326,7 @@ impl Server {
         config.allowed_hosts = settings.allowed_hosts.clone().unwrap_or_default();
         config.allow_address_hosts = reachable;
         config.allowed_origins = settings.allowed_origins.clone().unwrap_or_default();
-        config
+        Ok(config)
     }
 }
 

@@ -5,7 +5,8 @@
 //! wait are run by the new tools. Clients hear of the lists that read differently
 //! (`notifications/*/list_changed`), and of no others.
 //!
-//! Reloaded are tools, prompts, resources, schedules, limits, and `task` and `retention` of the settings.
+//! Reloaded are tools, prompts, resources, schedules, limits, and of the settings `task`, `retention`,
+//! `include_tags` and `exclude_tags`.
 //! Everything else was built into the process at its start (sockets, store, users, what the protocol says of
 //! the server); a change of it is named as one that needs a restart, and the rest is reloaded all the same.
 //!
@@ -27,6 +28,7 @@ use super::parts::check_default_tool;
 use super::running::RunningServer;
 use crate::bridge::Identity;
 use crate::error::StartError;
+use crate::icon::Icon;
 use crate::settings::Settings;
 
 /// How often a watched file is read. It is small, and only development watches one.
@@ -94,6 +96,9 @@ impl fmt::Display for Reloaded {
 pub(super) struct Served {
     pub(super) name: String,
     pub(super) title: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) website_url: Option<String>,
+    pub(super) icons: Vec<Icon>,
     pub(super) instructions: Option<String>,
     pub(super) settings: Settings,
     pub(super) may_have_secrets: bool,
@@ -104,6 +109,9 @@ impl Served {
         Self {
             name: server.name.clone(),
             title: server.title.clone(),
+            description: server.description.clone(),
+            website_url: server.website_url.clone(),
+            icons: server.icons.clone(),
             instructions: server.instructions.clone(),
             settings: settings.clone(),
             may_have_secrets,
@@ -173,6 +181,9 @@ impl RunningServer {
         let own = [
             ("name", served.name != server.name),
             ("title", served.title != server.title),
+            ("description", served.description != server.description),
+            ("website_url", served.website_url != server.website_url),
+            ("icon", served.icons != server.icons),
             ("instructions", served.instructions != server.instructions),
         ];
         let own = own.into_iter().filter(|(_, differs)| *differs);
@@ -184,7 +195,7 @@ impl RunningServer {
 }
 
 /// The settings that a reload applies.
-const RELOADED: [&str; 2] = ["task", "retention"];
+const RELOADED: [&str; 4] = ["task", "retention", "include_tags", "exclude_tags"];
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -15,6 +15,7 @@ use outlast_http::auth::AuthSettings;
 use outlast_mcp::Helpers;
 use serde::Deserialize;
 
+use crate::declared::TagFilter;
 pub(crate) use values::StoreAt;
 pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
 
@@ -46,6 +47,8 @@ pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
 /// | `auth.tokens` | `--auth-tokens FILE` | `OUTLAST_AUTH_TOKENS` | no users |
 /// | `auth.resource` | `--auth-resource URL` | `OUTLAST_AUTH_RESOURCE` | the address a request came to |
 /// | `auth.authorization_servers` | `--authorization-server URL` | `OUTLAST_AUTHORIZATION_SERVER` | none |
+/// | `include_tags` | `--include-tag TAG` | `OUTLAST_INCLUDE_TAG` | everything is offered |
+/// | `exclude_tags` | `--exclude-tag TAG` | `OUTLAST_EXCLUDE_TAG` | nothing is left out |
 /// | `log_level` | `--log-level LEVEL` | `OUTLAST_LOG_LEVEL` | `info` |
 ///
 /// Times are a number and a unit (`500ms`, `30s`, `10m`, `2h`, `7d`) or several (`1h 30m`).
@@ -156,6 +159,24 @@ pub struct Settings {
     #[serde(deserialize_with = "values::time")]
     pub idle_exit: Option<Duration>,
 
+    /// Offer only tools, prompts and resources with this tag; may be repeated, then one of them is enough
+    #[arg(
+        long = "include-tag",
+        env = "OUTLAST_INCLUDE_TAG",
+        value_name = "TAG",
+        value_delimiter = ','
+    )]
+    pub include_tags: Option<Vec<String>>,
+
+    /// Leave out tools, prompts and resources with this tag, whatever else they have; may be repeated
+    #[arg(
+        long = "exclude-tag",
+        env = "OUTLAST_EXCLUDE_TAG",
+        value_name = "TAG",
+        value_delimiter = ','
+    )]
+    pub exclude_tags: Option<Vec<String>>,
+
     /// A name that the Host header may have besides the loopback ones; may be repeated
     #[arg(
         long = "allow-host",
@@ -237,6 +258,8 @@ impl Settings {
             concurrency,
             shutdown_grace,
             idle_exit,
+            include_tags,
+            exclude_tags,
             allowed_hosts,
             allowed_origins,
             mcp_path,
@@ -262,6 +285,8 @@ impl Settings {
             ("concurrency", *concurrency != other.concurrency),
             ("shutdown_grace", *shutdown_grace != other.shutdown_grace),
             ("idle_exit", *idle_exit != other.idle_exit),
+            ("include_tags", *include_tags != other.include_tags),
+            ("exclude_tags", *exclude_tags != other.exclude_tags),
             ("allowed_hosts", *allowed_hosts != other.allowed_hosts),
             ("allowed_origins", *allowed_origins != other.allowed_origins),
             ("mcp_path", *mcp_path != other.mcp_path),
@@ -297,6 +322,8 @@ impl Settings {
             concurrency: self.concurrency.or(lower.concurrency),
             shutdown_grace: self.shutdown_grace.or(lower.shutdown_grace),
             idle_exit: self.idle_exit.or(lower.idle_exit),
+            include_tags: self.include_tags.or(lower.include_tags),
+            exclude_tags: self.exclude_tags.or(lower.exclude_tags),
             allowed_hosts: self.allowed_hosts.or(lower.allowed_hosts),
             allowed_origins: self.allowed_origins.or(lower.allowed_origins),
             mcp_path: self.mcp_path.or(lower.mcp_path),
@@ -308,6 +335,13 @@ impl Settings {
             allow_unauthenticated: self.allow_unauthenticated.or(lower.allow_unauthenticated),
             auth: self.auth.over(lower.auth),
             log_level: self.log_level.or(lower.log_level),
+        }
+    }
+
+    pub(crate) fn tag_filter(&self) -> TagFilter {
+        TagFilter {
+            include: self.include_tags.clone().unwrap_or_default(),
+            exclude: self.exclude_tags.clone().unwrap_or_default(),
         }
     }
 }

@@ -14,4 +14,5 @@ mod offered;
 mod order;
 mod rig;
 mod start;
+mod tagged;
 mod tools;

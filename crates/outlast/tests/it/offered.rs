@@ -1,7 +1,7 @@
 //! Prompts, resources and a catalogue that changes, as an application writes them.
 
 use outlast::prelude::*;
-use outlast::{Catalog, CompletionRequest, Icon, Json, Messages};
+use outlast::{Catalog, CompletionRequest, Json, Messages};
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, settings};
@@ -226,36 +226,6 @@ async fn a_tool_changes_what_is_offered() {
 }
 
 #[tokio::test]
-async fn tags_and_identity() {
-    let tagged = Server::new("tagged")
-        .title("Tagged")
-        .description("Has tags.")
-        .website_url("https://example.com")
-        .icon(Icon::new("https://example.com/i.png").size("48x48"))
-        .tool(hello().tag("public"))
-        .tool(other().tag("public").tag("danger"))
-        .tool(learn)
-        .include_tags(["public"])
-        .exclude_tags(["danger"]);
-    let mut rig = Rig::start(tagged).await;
-    let list = rig.request("tools/list", json!({})).await;
-    let tools = list["result"]["tools"].as_array().unwrap();
-    let names: Vec<&Value> = tools.iter().map(|tool| &tool["name"]).collect();
-    assert!(names.contains(&&json!("hello")), "{list}");
-    assert!(
-        !names.contains(&&json!("other")) && !names.contains(&&json!("learn")),
-        "{list}"
-    );
-    let info = &list["result"]["_meta"]["io.modelcontextprotocol/serverInfo"];
-    assert_eq!(info["websiteUrl"], "https://example.com");
-    assert_eq!(info["icons"][0]["sizes"], json!(["48x48"]));
-    assert_eq!(
-        (&info["title"], &info["description"]),
-        (&json!("Tagged"), &json!("Has tags."))
-    );
-}
-
-#[tokio::test]
 async fn what_does_not_fit_together_does_not_start() {
     #[derive(serde::Deserialize, schemars::JsonSchema)]
     struct One {
@@ -292,6 +262,22 @@ async fn what_does_not_fit_together_does_not_start() {
         (
             Server::new("s").resource(bytes).resource(bytes),
             "two resources have the URI",
+        ),
+        (
+            Server::new("s").tool(other().icon("file:///i.png")),
+            "the tool \"other\": the icon \"file:///i.png\" is none that clients show",
+        ),
+        (
+            Server::new("s").prompt(blocking().tag("")),
+            "the prompt \"blocking\": a tag is empty",
+        ),
+        (
+            Server::new("s").resource(bytes().meta(json!("x"))),
+            "the resource \"bytes://fixed\": its _meta must be an object",
+        ),
+        (
+            Server::new("s").icon("http://example.com/i.png"),
+            "the server \"s\": the icon",
         ),
     ];
     for (server, expected) in cases {

@@ -60,6 +60,23 @@ impl Rig {
             meta.as_object_mut().expect("made above").extend(more);
         }
         params["_meta"] = meta;
+        self.send(method, params).await
+    }
+
+    /// The response to a request of the session that [`Rig::initialize`] opened.
+    pub(crate) async fn legacy(&mut self, method: &str, params: Value) -> Value {
+        self.last_id += 1;
+        self.send(method, params).await
+    }
+
+    /// Opens a session of an older version.
+    pub(crate) async fn initialize(&mut self, version: &str) -> Value {
+        let client = json!({"name": "rig", "version": "1"});
+        let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": client});
+        self.legacy("initialize", params).await
+    }
+
+    async fn send(&mut self, method: &str, params: Value) -> Value {
         let request = json!({
             "jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params,
         });

@@ -1,8 +1,9 @@
 //! A tool as it is given to a server: what `#[tool]` makes, and what can be written by hand.
 
-use std::any::TypeId;
-use std::collections::BTreeSet;
-use std::marker::PhantomData;
+mod handlers;
+mod into;
+mod settle;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,12 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::blocking;
-use crate::icon::{Icon, icons};
-use crate::promise::Promised;
-use crate::{Error, Result, StartError, arguments, schema};
+use crate::declared::{Declared, declares};
+use crate::{Result, StartError, blocking, schema};
+use handlers::{Typed, Untyped};
+
+pub(crate) use into::Need;
+pub use into::{IntoTool, StateOf};
 
 /// A tool: its name, what it says about itself, and its code.
 ///
@@ -48,25 +51,7 @@ pub struct Tool {
     retention: Option<Duration>,
     confirm: bool,
     annotations: Map<String, Value>,
-    icons: Vec<Icon>,
-    tags: BTreeSet<String>,
-    needs: Vec<Need>,
-}
-
-/// A state that a tool takes.
-#[derive(Clone, Copy)]
-pub(crate) struct Need {
-    pub(crate) id: TypeId,
-    pub(crate) name: &'static str,
-}
-
-impl Need {
-    pub(crate) fn of<S: StateOf>() -> Self {
-        Self {
-            id: TypeId::of::<S::Value>(),
-            name: std::any::type_name::<S::Value>(),
-        }
-    }
+    declared: Declared,
 }
 
 impl Tool {
@@ -109,11 +94,8 @@ impl Tool {
         A: DeserializeOwned + JsonSchema + Send + 'static,
     {
         let schema = schema::of::<A>();
-        let handler = Typed {
-            validator: schema::validator(&Value::Object(schema.clone())),
-            run,
-            arguments: PhantomData::<fn(A)>,
-        };
+        let validator = schema::validator(&Value::Object(schema.clone()));
+        let handler = Typed::<A, _>::new(validator, run);
         let mut tool = outlast_engine::Tool::new(name, Arc::new(handler));
         tool.input_schema = schema::raw(schema);
         Self::around(tool, None)
@@ -139,7 +121,7 @@ impl Tool {
                 "the schema of the tool {name:?} is not valid: {error}"
             ))
         })?;
-        let handler = Untyped { validator, run };
+        let handler = Untyped::new(validator, run);
         Ok(Self::raw(name, schema.clone(), Arc::new(handler)))
     }
 
@@ -158,9 +140,7 @@ impl Tool {
             retention: None,
             confirm: false,
             annotations: Map::new(),
-            icons: Vec::new(),
-            tags: BTreeSet::new(),
-            needs: Vec::new(),
+            declared: Declared::default(),
         }
     }
 
@@ -169,17 +149,7 @@ impl Tool {
         &self.tool.name
     }
 
-    /// Sets a name for people.
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.tool.title = Some(title.into());
-        self
-    }
-
-    /// Says what the tool does, for the model.
-    pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.tool.description = Some(description.into());
-        self
-    }
+    declares!("Says what the tool does, for the model.");
 
     /// Says whether the tool runs as a task, whatever the server's default is.
     pub fn task(mut self, task: TaskSupport) -> Self {
@@ -357,226 +327,5 @@ impl Tool {
     fn hint(mut self, name: &str, yes: bool) -> Self {
         self.annotations.insert(name.to_owned(), yes.into());
         self
-    }
-
-    /// Adds an icon.
-    pub fn icon(mut self, icon: impl Into<Icon>) -> Self {
-        self.icons.push(icon.into());
-        self
-    }
-
-    /// Adds a tag, by which a server offers some of its tools and not others
-    /// ([`crate::Server::include_tags`], [`crate::Server::exclude_tags`]).
-    pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.tags.insert(tag.into());
-        self
-    }
-
-    pub(crate) fn tags(&self) -> &BTreeSet<String> {
-        &self.tags
-    }
-
-    /// Sets the tool's own `_meta`, an object.
-    pub fn meta(mut self, meta: impl Into<RawJson>) -> Self {
-        self.tool.meta = Some(meta.into());
-        self
-    }
-
-    /// Says that the handler takes this state, so that a server without it does not start. `S` is
-    /// written as [`crate::State`] of the type.
-    pub fn needs<S: StateOf>(mut self) -> Self {
-        self.needs.push(Need::of::<S>());
-        self
-    }
-
-    pub(crate) fn needed(&self) -> &[Need] {
-        &self.needs
-    }
-
-    /// The tool as the engine runs it, with the server's defaults where it says nothing itself.
-    ///
-    /// # Errors
-    /// It asks questions before a task exists, and would never run as a task.
-    pub(crate) fn settle(
-        mut self,
-        task: Option<TaskSupport>,
-        retention: Option<Duration>,
-    ) -> Result<outlast_engine::Tool, String> {
-        self.tool.task = self.task.or(task).unwrap_or_default();
-        if let Some(retention) = self.retention.or(retention) {
-            self.tool.retention = retention;
-        }
-        if !self.annotations.is_empty() {
-            self.tool.annotations = Some(Value::Object(self.annotations).into());
-        }
-        if self.confirm && self.tool.task == TaskSupport::Forbidden {
-            return Err(format!(
-                "the tool {:?} asks for a confirmation, so it cannot run without a task: declare it \
-                 with #[tool(task, …)], or start the server with --task optional",
-                self.tool.name
-            ));
-        }
-        if self.confirm {
-            self.tool = self.tool.confirmed();
-        }
-        if !self.icons.is_empty() {
-            self.tool.icons = icons(&self.icons);
-        }
-        if self.tool.ask_first.is_some() && self.tool.task == TaskSupport::Forbidden {
-            return Err(format!(
-                "the tool {:?} asks questions before its task exists, so it cannot run without \
-                 one: declare it with #[tool(task, …)], or start the server with --task optional",
-                self.tool.name
-            ));
-        }
-        check_serving(&self.tool)?;
-        if let Some(schema) = &self.tool.output_schema {
-            let inner = Arc::clone(&self.tool.handler);
-            let promised = Promised::new(schema, inner).map_err(|why| {
-                format!(
-                    "the output schema of the tool {:?} is not valid: {why}",
-                    self.tool.name
-                )
-            })?;
-            self.tool.handler = Arc::new(promised);
-        }
-        Ok(self.tool)
-    }
-}
-
-/// Refuses what a tool says about being served that cannot hold.
-fn check_serving(tool: &outlast_engine::Tool) -> Result<(), String> {
-    let name = &tool.name;
-    let serving = &tool.serving;
-    if let Some(heartbeat) = serving.heartbeat {
-        outlast_engine::heartbeat(heartbeat)
-            .map_err(|problem| format!("the tool {name:?}: {problem}"))?;
-    }
-    let detaches = matches!(serving.detach_after, Some(DetachAfter::After(_)));
-    let goes_on = serving.on_disconnect == OnDisconnect::Detach;
-    if (detaches || goes_on) && tool.task == TaskSupport::Forbidden {
-        let what = if detaches {
-            "detach_after"
-        } else {
-            "on_disconnect"
-        };
-        return Err(format!(
-            "the tool {name:?} sets {what}, but a call that is never a task cannot go on without its \
-             caller: declare it with #[tool(task, …)], or start the server with --task optional"
-        ));
-    }
-    if detaches && tool.task == TaskSupport::Required {
-        return Err(format!(
-            "the tool {name:?} sets detach_after, but runs as a task only, so nobody waits for it: use \
-             task = \"optional\", or leave detach_after away"
-        ));
-    }
-    if detaches && tool.output_schema.is_some() && !serving.detach {
-        return Err(format!(
-            "the tool {name:?} sets detach_after and promises structured results, which the id of a \
-             task would not fit: add detach = true, and it is offered without the promise"
-        ));
-    }
-    Ok(())
-}
-
-impl From<outlast_engine::Tool> for Tool {
-    /// A tool that was made for the engine. What it says about tasks and retention stands.
-    fn from(tool: outlast_engine::Tool) -> Self {
-        let (task, retention) = (tool.task, tool.retention);
-        let mut tool = Self::around(tool, Some(task));
-        tool.retention = Some(retention);
-        if let Some(Value::Object(hints)) = tool.tool.annotations.as_ref().map(RawJson::to_value) {
-            tool.annotations = hints;
-        }
-        tool
-    }
-}
-
-/// [`crate::State`] of some type: how a tool names the state that it takes.
-pub trait StateOf {
-    /// The type of the state.
-    type Value: Send + Sync + 'static;
-}
-
-impl<T: Send + Sync + 'static> StateOf for crate::State<T> {
-    type Value = T;
-}
-
-/// What a server takes as a tool: a [`Tool`], or the name of a function with `#[tool]`.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a tool",
-    label = "not a tool",
-    note = "put #[tool] on the function and give the server its name without calling it, or make a \
-            `Tool` by hand with `Tool::typed`"
-)]
-pub trait IntoTool {
-    /// The tool.
-    fn into_tool(self) -> Tool;
-}
-
-impl IntoTool for Tool {
-    fn into_tool(self) -> Tool {
-        self
-    }
-}
-
-impl IntoTool for outlast_engine::Tool {
-    fn into_tool(self) -> Tool {
-        self.into()
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<F: FnOnce() -> Tool> IntoTool for F {
-    fn into_tool(self) -> Tool {
-        self()
-    }
-}
-
-struct Typed<A, F> {
-    validator: Option<schema::Later>,
-    run: F,
-    arguments: PhantomData<fn(A)>,
-}
-
-impl<A, F> Handler for Typed<A, F>
-where
-    A: DeserializeOwned + Send + 'static,
-    F: Fn(A, Cx) -> BoxFuture<'static, Result<ToolResult>> + Send + Sync + 'static,
-{
-    fn check(&self, arguments: &RawJson) -> Result<(), String> {
-        arguments::read::<A>(arguments)?;
-        match self.validator.as_deref() {
-            Some(Some(validator)) => arguments::validate(validator, arguments),
-            _ => Ok(()),
-        }
-    }
-
-    fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
-        match arguments::read(&arguments) {
-            Ok(arguments) => (self.run)(arguments, cx),
-            // A task that older code accepted.
-            Err(sentence) => Box::pin(async move { Err(Error::arguments(sentence)) }),
-        }
-    }
-}
-
-struct Untyped<F> {
-    validator: jsonschema::Validator,
-    run: F,
-}
-
-impl<F, Fut> Handler for Untyped<F>
-where
-    F: Fn(RawJson, Cx) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<ToolResult>> + Send + 'static,
-{
-    fn check(&self, arguments: &RawJson) -> Result<(), String> {
-        arguments::validate(&self.validator, arguments)
-    }
-
-    fn call(&self, arguments: RawJson, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
-        Box::pin((self.run)(arguments, cx))
     }
 }
