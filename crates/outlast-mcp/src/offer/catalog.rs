@@ -150,10 +150,7 @@ impl Snapshot {
         let resources = self.resource_pages() == next.resource_pages()
             && self.template_pages() == next.template_pages();
         Revisions {
-            tools: count(
-                self.revisions.tools,
-                self.tool_pages() == next.tool_pages(),
-            ),
+            tools: count(self.revisions.tools, self.tool_pages() == next.tool_pages()),
             prompts: count(
                 self.revisions.prompts,
                 self.prompt_pages() == next.prompt_pages(),
