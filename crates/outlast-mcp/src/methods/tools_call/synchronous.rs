@@ -8,6 +8,11 @@
 //! with its questions in the newer era, and goes on with the retry; in the older one the questions
 //! are requests on its stream. If the caller cannot answer what a task asks, somebody else may, and
 //! there is nothing to wait for: such a call detaches at once, where it may.
+//!
+//! Several callers may wait for one run (an idempotency key, a tool that joins equal calls). What it asks is
+//! asked of each of them in the newer era, of whoever came late with the next heartbeat, and of one at a time in the older
+//! one. The first answer counts, whoever gives it; an answer that comes later changes nothing, and all get
+//! the result.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
