@@ -333,3 +333,42 @@ async fn a_question_is_answered() {
     let task = rig.ended(&id).await;
     assert_eq!(task["result"]["content"][0]["text"], "to 3,4");
 }
+
+/// 2025-11-25 and 2026-07-28 tools, "Output Schema": what was promised, or an error that keeps the rest.
+#[tokio::test]
+async fn a_result_that_breaks_the_promise_is_an_error_that_keeps_it() {
+    #[derive(Deserialize, schemars::JsonSchema)]
+    struct Nothing {}
+    let returned = json!({"x": "three", "y": 4});
+    let breaks = |name: &str, task| {
+        let value = returned.clone();
+        Tool::typed(name, move |Nothing {}, _cx| {
+            let value = value.clone();
+            async move { outlast::reply::of(value) }
+        })
+        .output::<Point>()
+        .task(task)
+    };
+    let server = Server::new("t").tools([
+        breaks("as_task", TaskSupport::Optional),
+        breaks("at_once", TaskSupport::Forbidden),
+    ]);
+    let mut rig = Rig::start(server).await;
+    let schema = rig.listed("as_task").await["outputSchema"].clone();
+    assert_eq!(schema["properties"]["x"]["type"], "integer", "{schema}");
+    let task = rig.ended_task("as_task", json!({})).await;
+    assert_eq!(task["status"], "completed");
+    for result in [&task["result"], &rig.call("at_once", json!({})).await] {
+        assert_eq!(result["isError"], true, "{result}");
+        assert!(result.get("structuredContent").is_none(), "{result}");
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert!(
+            text.contains("does not fit") && text.contains("/x"),
+            "{text}"
+        );
+        assert_eq!(result["_meta"]["outlast/rejectedResult"], returned);
+    }
+    // It is in the record, not only in the first answer.
+    let id = task["taskId"].as_str().unwrap();
+    assert_eq!(rig.ended(id).await["result"], task["result"]);
+}
