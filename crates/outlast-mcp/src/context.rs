@@ -40,7 +40,7 @@ pub(crate) struct Context<'a> {
     pub(crate) session: Option<&'a Arc<Session>>,
     /// Where messages go that belong to this request.
     pub(crate) outlet: Outlet,
-    /// Told when the client ends this request.
+    /// Told when the client cancels this request or leaves.
     pub(crate) flight: Option<&'a Flight>,
     /// The task that the response will name first; see [`Context::introduce`].
     pub(crate) introduced: OnceLock<TaskId>,
@@ -129,7 +129,7 @@ impl Context<'_> {
         Some(Introduction::new(self.server, session, task))
     }
 
-    /// Whether the client has ended this request.
+    /// Whether the client has cancelled this request. One that has only left has not.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.flight.is_some_and(Flight::is_cancelled)
     }

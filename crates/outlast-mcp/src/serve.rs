@@ -102,7 +102,7 @@ pub(crate) async fn answer(
     let reply = match &flight {
         None => serving.await,
         Some(flight) => {
-            let mut ended = pin!(flight.cancelled());
+            let mut ended = pin!(flight.ended());
             let reply = std::future::poll_fn(|task| match serving.as_mut().poll(task) {
                 Poll::Ready(reply) => Poll::Ready(Some(reply)),
                 Poll::Pending => ended.as_mut().poll(task).map(|()| None),

@@ -22,16 +22,29 @@ pub(crate) enum Busy {
 
 /// The requests of one connection or session.
 #[derive(Clone, Default)]
-pub(crate) struct InFlight(Arc<Mutex<HashMap<RequestId, CancellationToken>>>);
+pub(crate) struct InFlight(Arc<Mutex<HashMap<RequestId, Ends>>>);
+
+/// The two ways in which a request ends without a response.
+#[derive(Clone)]
+struct Ends {
+    /// Its client has cancelled it, and with it what it asked for.
+    cancelled: CancellationToken,
+    /// Nobody waits for its response. A child of the other: who cancels does not wait.
+    ended: CancellationToken,
+}
 
 impl InFlight {
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, CancellationToken>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Ends>> {
         self.0.lock().expect("nothing panics under this lock")
     }
 
     /// Notes a request until the returned value is dropped.
     pub(crate) fn begin(&self, id: RequestId) -> Result<Flight, Busy> {
-        let token = CancellationToken::new();
+        let cancelled = CancellationToken::new();
+        let ends = Ends {
+            ended: cancelled.child_token(),
+            cancelled,
+        };
         let mut requests = self.lock();
         if requests.contains_key(&id) {
             return Err(Busy::SameId);
@@ -39,26 +52,27 @@ impl InFlight {
         if requests.len() >= MOST {
             return Err(Busy::TooMany);
         }
-        requests.insert(id.clone(), token.clone());
+        requests.insert(id.clone(), ends.clone());
         Ok(Flight {
             requests: self.clone(),
             id,
-            token,
+            ends,
         })
     }
 
-    /// Ends a request. Unknown ids are none of our business: the response may have crossed the
+    /// Cancels a request. Unknown ids are none of our business: the response may have crossed the
     /// notification.
     pub(crate) fn cancel(&self, id: &RequestId) {
-        if let Some(token) = self.lock().get(id) {
-            token.cancel();
+        if let Some(ends) = self.lock().get(id) {
+            ends.cancelled.cancel();
         }
     }
 
-    /// Ends all of them: the connection is gone.
-    pub(crate) fn cancel_all(&self) {
-        for token in self.lock().values() {
-            token.cancel();
+    /// Ends all of them, because their client has left. To leave is not to cancel: what they asked for is
+    /// up to the rules of their era and their tools.
+    pub(crate) fn end_all(&self) {
+        for ends in self.lock().values() {
+            ends.ended.cancel();
         }
     }
 
@@ -71,18 +85,18 @@ impl InFlight {
 pub(crate) struct Flight {
     requests: InFlight,
     id: RequestId,
-    token: CancellationToken,
+    ends: Ends,
 }
 
 impl Flight {
-    /// Whether the request is to end without a response.
+    /// Whether its client has cancelled the request.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.token.is_cancelled()
+        self.ends.cancelled.is_cancelled()
     }
 
-    /// Resolves when the request is to end without a response.
-    pub(crate) async fn cancelled(&self) {
-        self.token.cancelled().await;
+    /// Resolves when the request is to end without a response, for either reason.
+    pub(crate) async fn ended(&self) {
+        self.ends.ended.cancelled().await;
     }
 }
 
@@ -106,10 +120,23 @@ mod tests {
         );
         assert!(requests.begin(RequestId::string("1")).is_ok());
         requests.cancel(&RequestId::number(1));
-        first.cancelled().await;
+        first.ended().await;
         drop(first);
         assert!(requests.begin(RequestId::number(1)).is_ok());
         assert!(requests.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_cancels_nothing() {
+        let requests = InFlight::default();
+        let left = requests.begin(RequestId::number(1)).unwrap();
+        requests.end_all();
+        left.ended().await;
+        assert!(!left.is_cancelled());
+        let cancelled = requests.begin(RequestId::number(2)).unwrap();
+        requests.cancel(&RequestId::number(2));
+        cancelled.ended().await;
+        assert!(cancelled.is_cancelled());
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Session {
     }
 
     pub(super) fn end(&self) {
-        self.in_flight.cancel_all();
+        self.in_flight.end_all();
         self.subscriptions().clear();
         let streams = std::mem::take(&mut *self.streams());
         for stream in streams.named.values() {

@@ -1,6 +1,10 @@
 //! Streams of sessions: progress, status, resumption, and what a broken connection does not do.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt as _;
+use outlast_core::Owner;
+use outlast_core::store::Filter;
 use serde_json::{Value, json};
 
 use crate::rig::{Events, Rig, eventually, request, send_to, whole};
@@ -222,6 +226,30 @@ async fn cancelling_a_waiting_call_stops_it_and_leaving_does_not() {
         (rig.steps_left() == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_session_leaves_its_calls_to_come_to_their_end() {
+    let rig = Rig::configured(|config| config.heartbeat = Duration::from_millis(20)).await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let params = json!({"name": "gate", "arguments": {}});
+    // The response has become a stream, so the call is served beside its connection.
+    let mut events = Events::of(session.response(8, "tools/call", params).await);
+    let (handle, owner) = (rig.server.handle(), Owner::local());
+    let id = eventually("the call to be stored", async || {
+        let all = handle.list(&owner, Filter::default(), None, 1).await;
+        Some(all.unwrap().tasks.first()?.id().to_string())
+    })
+    .await;
+    let headers = [("mcp-session-id", session.id.as_str())];
+    let ended = rig.send(request(http::Method::DELETE, &headers, "")).await;
+    assert_eq!(ended.status(), 204);
+    while let Some(event) = events.next().await {
+        assert!(event.message.is_null(), "{event:?}");
+    }
+    rig.go(1);
+    let task = rig.task(&id, |task| task["status"] != "working").await;
+    assert_eq!(task["status"], "completed", "{task}");
 }
 
 #[tokio::test]
