@@ -87,6 +87,13 @@ impl FaultyStore {
         faults.named.entry(method).or_default().push_back(fault);
     }
 
+    /// How many planned faults have not happened yet.
+    pub fn planned(&self) -> usize {
+        let faults = self.faults();
+        let named: usize = faults.named.values().map(VecDeque::len).sum();
+        faults.planned.len() + named
+    }
+
     /// How many calls there were.
     pub fn calls(&self) -> u64 {
         self.faults().calls

@@ -1,6 +1,6 @@
 //! What a model is told of a task that has not ended, in text and as data.
 
-use outlast_core::{AnswerBy, Input, RawJson, Task, ToolResult};
+use outlast_core::{AnswerBy, Input, RawJson, Task, TaskId, TaskStatus, ToolResult};
 use serde::Deserialize;
 
 use crate::context::Context;
@@ -14,6 +14,19 @@ pub(crate) fn unfinished(cx: &Context<'_>, task: &Task, first: &str, helpers: bo
     ToolResult {
         structured: Some(data(cx, task)),
         ..ToolResult::text(text)
+    }
+}
+
+/// The same of a task that goes on and whose record cannot be read now.
+pub(crate) fn unseen(id: TaskId, helpers: bool) -> ToolResult {
+    let data = crate::server::object(|object| {
+        object
+            .plain("taskId", id)
+            .plain("status", TaskStatus::Working.as_str());
+    });
+    ToolResult {
+        structured: Some(data),
+        ..ToolResult::text(format!("Task {id} is working.{}", later(id, helpers)))
     }
 }
 
@@ -48,21 +61,21 @@ fn next_step(task: &Task, helpers: bool) -> String {
             ),
         });
     }
-    if helpers {
-        step.push_str(&format!(
-            " The work goes on by itself; do not call the tool again. Call task_wait with {} for the \
-             result.",
-            arguments(id, None)
-        ));
-    } else {
-        step.push_str(
-            " The work goes on by itself; do not call the tool again. The result is kept under this id.",
-        );
-    }
+    step.push_str(&later(id, helpers));
     step
 }
 
-fn arguments(id: outlast_core::TaskId, key: Option<&str>) -> String {
+/// How to come to the result of a task that goes on.
+fn later(id: TaskId, helpers: bool) -> String {
+    let how = if helpers {
+        format!("Call task_wait with {} for the result.", arguments(id, None))
+    } else {
+        "The result is kept under this id.".to_owned()
+    };
+    format!(" The work goes on by itself; do not call the tool again. {how}")
+}
+
+fn arguments(id: TaskId, key: Option<&str>) -> String {
     let mut out = Vec::new();
     {
         let mut object = Object::new(&mut out);

@@ -7,6 +7,7 @@ mod changes;
 mod detach;
 mod envelope;
 mod joined;
+mod failing;
 mod legacy;
 mod lines;
 mod modern;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use outlast_core::testing::MemoryStore;
+use outlast_core::testing::{Fault, FaultyStore, MemoryStore};
 use outlast_core::{Answer, AnswerBy, InputRequest, RawJson, Store, ToolResult};
 use outlast_engine::{
     BoxFuture, Cx, Engine, Error, Handler, Result as EngineResult, Serving, TaskSupport, Tool,
@@ -252,6 +252,7 @@ struct Counter(AtomicU64);
 pub(crate) struct Rig {
     pub(crate) server: Server,
     pub(crate) service: HttpService,
+    store: Arc<FaultyStore>,
     gate: Arc<Gate>,
     _engine: Engine,
 }
@@ -291,7 +292,8 @@ impl Rig {
         let mut state = outlast_engine::StateMap::default();
         state.insert(Gate(tokio::sync::Semaphore::new(0)));
         state.insert(Counter::default());
-        let engine = Engine::builder(Arc::new(MemoryStore::default()) as Arc<dyn Store>)
+        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::default())));
+        let engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
             .tools(tools())
             .state(state.clone())
             .hot_wait(Duration::from_millis(50))
@@ -307,6 +309,7 @@ impl Rig {
         Self {
             server,
             service,
+            store,
             gate,
             _engine: engine,
         }
@@ -315,6 +318,26 @@ impl Rig {
     /// Lets tools that wait go on by `steps`.
     pub(crate) fn go(&self, steps: usize) {
         self.gate.0.add_permits(steps);
+    }
+
+    /// The next so many calls of this method of the store fail.
+    pub(crate) fn fails(&self, method: &'static str, times: usize) {
+        for _ in 0..times {
+            self.store.on_next(method, Fault::Fail);
+        }
+    }
+
+    /// How many of these failures have not happened yet.
+    pub(crate) fn faults_left(&self) -> usize {
+        self.store.planned()
+    }
+
+    /// Waits until the store has failed as often as it was told to.
+    pub(crate) async fn has_failed(&self) {
+        eventually("the store to have failed", async || {
+            (self.faults_left() == 0).then_some(())
+        })
+        .await;
     }
 
     /// How many of these steps nobody has taken yet.

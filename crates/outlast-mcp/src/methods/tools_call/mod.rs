@@ -293,8 +293,14 @@ async fn start(cx: &Context<'_>, new: NewCall) -> Reply {
 
 /// The answer to a call that goes on as this task.
 async fn detached(cx: &Context<'_>, id: TaskId) -> Reply {
-    let task = cx.server.handle.get(cx.principal, id).await;
-    let task = task.map_err(from_store)?;
+    let task = match cx.server.handle.get(cx.principal, id).await {
+        Ok(task) => task,
+        // A caller that is told of an error calls again, and the work is done twice.
+        Err(error) if error.is_retryable() => {
+            return Ok(result(cx, &helpers::unseen(id, has_helpers(cx))));
+        }
+        Err(error) => return Err(from_store(error)),
+    };
     Ok(match task.outcome.as_deref() {
         // It ended at the last moment.
         Some(outcome) => wire::response(

@@ -39,7 +39,7 @@ use crate::jsonrpc::{RpcError, code, string};
 use crate::report::Report;
 use crate::wire;
 
-/// How long after a failed try a call is detached again.
+/// How long after a failed try a call is detached, or asks, again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What a call needs besides itself.
@@ -145,12 +145,15 @@ async fn wait(
         DetachAfter::After(after) => Some(Instant::now() + after),
     };
     let mut storing: Option<BoxFuture<'static, outlast_engine::Result<bool>>> = None;
+    let mut ask_again: Option<Instant> = None;
     let mut asked: JoinSet<(String, Answer)> = JoinSet::new();
     loop {
         let next = std::future::poll_fn(|task| match running.as_mut().poll(task) {
             Poll::Ready(outcome) => Poll::Ready(Next::Outcome(outcome)),
             // Work that is going to be recorded is waited for: the next run would have to repeat it.
-            Poll::Pending if report.has_asked() && !running.is_recording() => {
+            Poll::Pending
+                if report.has_asked() && !running.is_recording() && ask_again.is_none() =>
+            {
                 Poll::Ready(Next::Asks)
             }
             Poll::Pending => Poll::Pending,
@@ -164,7 +167,16 @@ async fn wait(
                     let end = if tool.task == TaskSupport::Forbidden {
                         ask_caller(cx, &running, questions, &mut given, &mut asked)?
                     } else {
-                        ask_for_task(cx, running.id(), questions, &mut given, detach).await?
+                        match ask_for_task(cx, running.id(), &questions, &mut given, detach).await {
+                            Ok(end) => end,
+                            Err(Unasked::Refused(error)) => return Err(error),
+                            Err(Unasked::Later(error)) => {
+                                tracing::warn!(%error, "a call could not ask; trying again");
+                                report.asked(&questions);
+                                ask_again = Some(Instant::now() + AGAIN);
+                                None
+                            }
+                        }
                     };
                     if let Some(end) = end {
                         return Ok(end);
@@ -192,13 +204,20 @@ async fn wait(
                 detach_at = None;
                 storing = Some(Box::pin(running.store()));
             }
+            () = tokio::time::sleep_until(ask_again.unwrap_or_else(Instant::now)), if ask_again.is_some() => {
+                ask_again = None;
+            }
             () = tokio::time::sleep(heartbeat) => {
                 report.alive();
                 // A task that was suspended and runs elsewhere asks through its record alone.
                 if cx.session.is_none() && running.is_stored() {
-                    let open = open_questions(cx, running.id()).await?;
-                    if !open.is_empty() {
-                        return Ok(End::Asks(open));
+                    match open_questions(cx, running.id()).await {
+                        Ok(open) if open.is_empty() => {}
+                        Ok(open) => return Ok(End::Asks(open)),
+                        // What runs goes on without its record.
+                        Err(error) => {
+                            tracing::warn!(%error, "cannot see whether a call asks; looking again");
+                        }
                     }
                 }
             }
@@ -206,10 +225,37 @@ async fn wait(
     }
 }
 
+/// Why the questions of a task did not get to its caller.
+enum Unasked {
+    /// The store could not be reached. The task waits for its answers all the same.
+    Later(outlast_core::Error),
+    /// The call ends with this.
+    Refused(RpcError),
+}
+
+impl From<outlast_core::Error> for Unasked {
+    fn from(error: outlast_core::Error) -> Self {
+        if error.is_retryable() {
+            Self::Later(error)
+        } else {
+            Self::Refused(from_store(error))
+        }
+    }
+}
+
+impl From<RpcError> for Unasked {
+    fn from(error: RpcError) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// What a stored call asks that its caller, of the newer era, can answer.
-async fn open_questions(cx: &Context<'_>, id: TaskId) -> Result<Vec<InputRequest>, RpcError> {
-    let task = cx.server.handle.get(cx.principal, id).await;
-    Ok(follow::questions(cx, &task.map_err(from_store)?))
+async fn open_questions(
+    cx: &Context<'_>,
+    id: TaskId,
+) -> outlast_core::Result<Vec<InputRequest>> {
+    let task = cx.server.handle.get(cx.principal, id).await?;
+    Ok(follow::questions(cx, &task))
 }
 
 /// A run without a record asks its own caller. `None` if it goes on waiting here.
@@ -244,10 +290,10 @@ fn ask_caller(
 async fn ask_for_task(
     cx: &Context<'_>,
     id: TaskId,
-    questions: Vec<InputRequest>,
+    questions: &[InputRequest],
     given: &mut BTreeMap<String, RawJson>,
     detach: DetachAfter,
-) -> Result<Option<End>, RpcError> {
+) -> Result<Option<End>, Unasked> {
     let can = |question: &InputRequest| answers::can(cx.capabilities, question);
     if cx.session.is_none() {
         let mut fitting = BTreeMap::new();
@@ -258,8 +304,11 @@ async fn ask_for_task(
         }
         if !fitting.is_empty() {
             let handle = &cx.server.handle;
-            let answered = handle.answer(cx.principal, id, fitting).await;
-            answered.map_err(from_store)?;
+            let answered = handle.answer(cx.principal, id, fitting.clone()).await;
+            if let Err(error) = answered {
+                given.extend(fitting);
+                return Err(error.into());
+            }
         }
         let open = open_questions(cx, id).await?;
         if !open.is_empty() {
