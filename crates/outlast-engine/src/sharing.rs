@@ -154,16 +154,29 @@ impl Handle {
             .get(id)
             .await?
             .ok_or(Error::NotFound(id))?;
-        if who.has(&task) {
-            return Ok(task);
-        }
-        match self.granted(who, id).await? {
+        match self.right(who, &task).await? {
             Some(granted) if granted >= right => Ok(task),
             Some(_) => Err(Error::Invalid(format!(
                 "task {id} is shared with you for reading only; its owner can share it for \"run\""
             ))),
             None => Err(Error::NotFound(id)),
         }
+    }
+
+    /// What `who` may do with a task that was read; `None` if it does not exist for `who`.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn right<'a>(
+        &self,
+        who: impl Into<Asker<'a>>,
+        task: &Task,
+    ) -> Result<Option<Right>, Error> {
+        let who = who.into();
+        if who.has(task) {
+            return Ok(Some(Right::Run));
+        }
+        self.granted(who, task.id()).await
     }
 
     async fn granted(&self, who: Asker<'_>, id: TaskId) -> Result<Option<Right>, Error> {

@@ -10,6 +10,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
+use crate::server::Inner;
+use crate::session::lasting::{self, Subject};
 use crate::session::{Events, Session, SseStream, StreamKind};
 
 /// How many messages may wait for a slow reader of a stateless request's stream.
@@ -24,14 +26,29 @@ pub(crate) struct Exchange {
 
 #[derive(Default)]
 struct State {
-    session: Option<Arc<Session>>,
-    /// See [`Exchange::rename`].
-    lasting: Option<String>,
+    /// See [`Exchange::belongs_to`].
+    whose: Option<Whose>,
     link: Link,
     /// The stream, until the one who writes the response fetches it.
     pending: Option<Opened>,
     /// The one who writes the response.
     writer: Option<Waker>,
+}
+
+/// The request of a session that is answered here.
+struct Whose {
+    server: Arc<Inner>,
+    session: Arc<Session>,
+    request: Box<str>,
+    subject: Subject,
+}
+
+impl Whose {
+    /// Names a stream so that whoever is asked to go on with it knows what was to be sent.
+    fn name(&self, stream: &Arc<SseStream>) {
+        let name = lasting::name(&self.server.sealer, self.subject, &self.request);
+        self.session.rename_stream(stream, name);
+    }
 }
 
 /// How messages get to the response.
@@ -55,9 +72,14 @@ impl Exchange {
         self.state.lock().expect("nothing panics under this lock")
     }
 
-    /// From here on a stream of this exchange is one of the session.
-    pub(crate) fn belongs_to(&self, session: &Arc<Session>) {
-        self.lock().session = Some(Arc::clone(session));
+    /// From here on a stream of this exchange is one of the session, for the request with this id.
+    pub(crate) fn belongs_to(&self, server: &Arc<Inner>, session: &Arc<Session>, request: &str) {
+        self.lock().whose = Some(Whose {
+            server: Arc::clone(server),
+            session: Arc::clone(session),
+            request: request.into(),
+            subject: Subject::Memory,
+        });
     }
 
     /// Makes a stream of the response.
@@ -67,31 +89,35 @@ impl Exchange {
 
     /// Ends the connection, if its client can resume the stream.
     pub(crate) fn let_go(&self) {
-        if self.lock().session.is_some()
+        if self.lock().whose.is_some()
             && let Link::Session(stream) = self.link()
         {
             stream.let_go();
         }
     }
 
-    /// Gives a stream of this exchange, now or later, a name that any instance can go on with.
-    pub(crate) fn rename(&self, lasting: String) {
+    /// From here on the response can be written from this.
+    pub(crate) fn is_about(&self, subject: Subject) {
         let mut state = self.lock();
-        match (&state.link, &state.session) {
-            (Link::Session(stream), Some(session)) => session.rename_stream(stream, lasting),
-            _ => state.lasting = Some(lasting),
+        let State { whose, link, .. } = &mut *state;
+        let Some(whose) = whose else { return };
+        whose.subject = subject;
+        if let Link::Session(stream) = link {
+            whose.name(stream);
+            // At once, for a client that loses the connection now comes back with the last name it has.
+            if whose.session.identity.version.has_priming_event() {
+                stream.send(Bytes::new());
+            }
         }
     }
 
     fn link(&self) -> Link {
         let mut state = self.lock();
         if let Link::Closed = state.link {
-            let (link, opened) = match &state.session {
-                Some(session) => {
-                    let events = session.open_stream(StreamKind::Request);
-                    if let Some(lasting) = state.lasting.clone() {
-                        session.rename_stream(&events.stream, lasting);
-                    }
+            let (link, opened) = match &state.whose {
+                Some(whose) => {
+                    let events = whose.session.open_stream(StreamKind::Request);
+                    whose.name(&events.stream);
                     (
                         Link::Session(Arc::clone(&events.stream)),
                         Opened::Session(events),
@@ -118,6 +144,11 @@ impl Exchange {
             Link::Plain(sender) => sender.try_send(message).is_ok(),
             Link::Closed | Link::Gone => false,
         }
+    }
+
+    /// Whether what is sent is kept for a client that comes back.
+    pub(crate) fn keeps(&self) -> bool {
+        matches!(self.lock().link, Link::Session(_))
     }
 
     /// Whether somebody waits for the response.

@@ -1,16 +1,43 @@
 //! Waiting for a stored task on behalf of a caller that wants its result.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::InputRequest;
-use outlast_engine::{Observer, Watch};
+use outlast_core::{InputRequest, Scope, Task};
+use outlast_engine::{Observer, Right, Watch};
 use tokio::time::Instant;
 
 use crate::context::{Context, from_store};
 use crate::jsonrpc::RpcError;
+use crate::session::{Attached, Waiter};
 use crate::visible;
 
 pub(crate) use crate::report::Report;
+
+/// Makes the caller's stream a way for the questions of a task, until the returned value is dropped, if
+/// the caller is a session.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn attach(cx: &Context<'_>, task: &Task) -> Result<Option<Attached>, RpcError> {
+    let Some(session) = cx.session else {
+        return Ok(None);
+    };
+    let right = cx.server.handle.right(cx.principal, task).await;
+    let right = right.map_err(from_store)?;
+    let waiter = Waiter {
+        outlet: cx.outlet.clone(),
+        session: Arc::clone(session),
+        may_answer: right == Some(Right::Run) && cx.principal.may(Scope::Run),
+    };
+    let couriers = &cx.server.couriers;
+    Ok(Some(couriers.attach(
+        cx.server,
+        &task.spec.owner,
+        task.id(),
+        waiter,
+    )))
+}
 
 /// How a wait ended.
 pub(crate) enum Followed {
@@ -72,14 +99,11 @@ pub(crate) async fn follow(
 
 /// The open questions of a task that a caller of the newer era answers with a retry. The older era's
 /// callers are sent requests instead.
-pub(crate) fn questions(
-    cx: &Context<'_>,
-    task: &std::sync::Arc<outlast_core::Task>,
-) -> Vec<InputRequest> {
+pub(crate) fn questions(cx: &Context<'_>, task: &Arc<Task>) -> Vec<InputRequest> {
     if cx.session.is_some() {
         return Vec::new();
     }
-    let seen = visible::to(cx.capabilities, std::sync::Arc::clone(task));
+    let seen = visible::to(cx.capabilities, Arc::clone(task));
     seen.open_inputs()
         .map(|input| input.request.clone())
         .collect()

@@ -173,7 +173,9 @@ impl Connection {
             }
             Message::Response(response) => {
                 if let Some(session) = &self.session {
-                    serve::responded(&self.server, session, response).await;
+                    // An answer that was not taken is asked for again; nothing else can be said here.
+                    let _ =
+                        serve::responded(&self.server, &self.principal, session, response).await;
                 }
             }
             Message::Request(request) => {
@@ -294,7 +296,8 @@ impl Peer {
             }
             Ok(Message::Response(response)) => {
                 if let Some(session) = &self.session {
-                    serve::responded(&self.server, session, &response).await;
+                    let _ =
+                        serve::responded(&self.server, &self.principal, session, &response).await;
                 }
                 return None;
             }

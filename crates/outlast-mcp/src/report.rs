@@ -21,7 +21,8 @@ use crate::context::Context;
 use crate::protocol::{Capabilities, Version};
 use crate::server::Inner;
 use crate::session::{
-    Attached, Outlet, Session, lasting, next_value, progress_notification, url_completed,
+    Attached, Outlet, Session, Waiter, lasting::Subject, next_value, progress_notification,
+    url_completed,
 };
 use crate::spoken;
 use crate::wire::Object;
@@ -34,8 +35,6 @@ pub(crate) struct Report {
     capabilities: Capabilities,
     begun: Instant,
     told: Mutex<Told>,
-    /// The id of the request.
-    request: Box<str>,
     /// Who can be asked on the stream.
     caller: Option<(Arc<Inner>, Arc<Session>)>,
     attached: Mutex<Option<Attached>>,
@@ -58,7 +57,6 @@ impl Report {
             .map(|session| (Arc::clone(cx.server), Arc::clone(session)));
         Self {
             caller,
-            request: cx.id.get().into(),
             capabilities: cx.capabilities,
             ..Self::to(cx.outlet.clone(), token, level, cx.version)
         }
@@ -73,7 +71,6 @@ impl Report {
             capabilities: Capabilities::default(),
             begun: Instant::now(),
             told: Mutex::default(),
-            request: Box::default(),
             caller: None,
             attached: Mutex::default(),
         }
@@ -163,9 +160,15 @@ impl Observer for Report {
             return;
         }
         if let Outlet::Exchange(exchange) = &self.outlet {
-            exchange.rename(lasting::name(&server.sealer, task, &self.request));
+            exchange.is_about(Subject::Call(task));
         }
-        let attached = server.couriers.attach(server, session, task, &self.outlet);
+        // Whoever may call a tool may answer what the call asks.
+        let waiter = Waiter {
+            outlet: self.outlet.clone(),
+            session: Arc::clone(session),
+            may_answer: true,
+        };
+        let attached = server.couriers.attach(server, &session.owner, task, waiter);
         *self
             .attached
             .lock()

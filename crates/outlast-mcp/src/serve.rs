@@ -7,11 +7,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use outlast_core::RawJson;
+use outlast_core::{Error, Owner, Principal, RawJson};
 
 use crate::answers;
 use crate::bounds::Full;
-use crate::context::Context;
+use crate::context::{Context, from_store};
 use crate::dispatch::{can_last, dispatch};
 use crate::jsonrpc::{Notification, RequestId, Response, RpcError, code, error_response, string};
 use crate::methods::discover;
@@ -145,33 +145,53 @@ pub(crate) fn notified(notification: &Notification<'_>, in_flight: Option<&InFli
 /// dismissed: the client has no way to hear that it should try again. One error is different: a
 /// client that declared that it can answer and now does not know the method does not know the task
 /// yet, because the question overtook the response that names it. It gets the question again.
-pub(crate) async fn responded(server: &Arc<Inner>, session: &Session, response: &Response<'_>) {
+///
+/// # Errors
+/// An answer was not taken: its sender is not allowed to give it, or the store failed. The question
+/// will be asked again, for its sender believes it done with.
+pub(crate) async fn responded(
+    server: &Arc<Inner>,
+    principal: &Principal,
+    session: &Session,
+    response: &Response<'_>,
+) -> Result<(), RpcError> {
     let id = response.id.and_then(string);
     if id
         .as_deref()
         .is_some_and(|id| session.pending.resolve(id, response))
     {
-        return;
+        return Ok(());
     }
     let question = id.and_then(|id| QuestionId::open(&server.sealer, &id));
     let Some(question) = question else {
-        return;
+        return Ok(());
     };
     let id = question.task;
-    let Ok(task) = server.handle.get(&session.owner, id).await else {
-        return;
+    let task = match server.handle.get(principal, id).await {
+        Ok(task) => task,
+        Err(Error::NotFound(_)) => return Ok(()),
+        Err(error) => {
+            return Err(not_taken(
+                server,
+                principal.owner(),
+                session,
+                &question,
+                error,
+            ));
+        }
     };
+    let owner = &task.spec.owner;
     let Some(input) = task
         .open_inputs()
         .find(|input| input.request.key == question.key)
     else {
-        return;
+        return Ok(());
     };
     let unknown = matches!(&response.result, Err(error) if error.code == code::METHOD_NOT_FOUND);
-    if unknown && server.couriers.refused(server, &session.owner, &question) {
-        return;
+    if unknown && server.couriers.refused(server, owner, &question) {
+        return Ok(());
     }
-    let key = question.key;
+    let key = question.key.clone();
     let answer = match response.owned() {
         Ok(answer) => match answers::check(&input.request, &answer) {
             Ok(()) => answer,
@@ -182,13 +202,27 @@ pub(crate) async fn responded(server: &Arc<Inner>, session: &Session, response: 
         },
         Err(error) => dismissed(&input.request.method, Some(&error)),
     };
-    if let Err(error) = server
-        .handle
-        .answer(&session.owner, id, BTreeMap::from([(key, answer)]))
-        .await
-    {
-        tracing::error!(task = %id, %error, "an answer could not be stored");
+    let answers = BTreeMap::from([(key, answer)]);
+    match server.handle.answer(principal, id, answers).await {
+        Ok(_) | Err(Error::NotFound(_) | Error::Finished(_)) => Ok(()),
+        Err(error) => Err(not_taken(server, owner, session, &question, error)),
     }
+}
+
+/// An answer was not taken: its question is asked again, of somebody else if that is the reason.
+fn not_taken(
+    server: &Arc<Inner>,
+    owner: &Owner,
+    session: &Session,
+    question: &QuestionId,
+    error: Error,
+) -> RpcError {
+    tracing::warn!(task = %question.task, %error, "an answer was not taken; asking again");
+    if matches!(error, Error::Invalid(_)) {
+        server.couriers.may_not_answer(question.task, session);
+    }
+    server.couriers.ask_again(server, owner, question);
+    from_store(error)
 }
 
 /// The answer of a client that would not answer.

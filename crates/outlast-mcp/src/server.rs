@@ -134,6 +134,13 @@ pub(crate) struct Inner {
     pub(crate) stopping: CancellationToken,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Whatever only waits for something to happen ends with the server.
+        self.stopping.cancel();
+    }
+}
+
 impl Inner {
     /// What is offered now.
     pub(crate) fn offer(&self) -> Arc<Snapshot> {
@@ -222,6 +229,8 @@ impl Server {
             Arc::downgrade(&inner),
             completed,
         ));
+        let changes = inner.handle.changes();
+        tokio::spawn(session::notice_tasks(Arc::downgrade(&inner), changes));
         Ok(Self(inner))
     }
 

@@ -46,14 +46,7 @@ pub(super) async fn handle(
     let watch = cx.server.handle.watch(cx.principal, id).await;
     let mut watch = watch.map_err(from_store)?;
     let report = Report::new(cx, token, None);
-    let waits = cx
-        .session
-        .filter(|_| !watch.task().is_finished())
-        .map(|session| {
-            cx.server
-                .couriers
-                .attach(cx.server, session, id, &cx.outlet)
-        });
+    let waits = follow::attach(cx, watch.task()).await?;
     let until = Some(Instant::now() + patience);
     let heartbeat = cx.server.config.heartbeat;
     let followed = follow::follow(cx, &mut watch, &report, heartbeat, until).await?;

@@ -68,7 +68,10 @@ fn next_step(task: &Task, helpers: bool) -> String {
 /// How to come to the result of a task that goes on.
 fn later(id: TaskId, helpers: bool) -> String {
     let how = if helpers {
-        format!("Call task_wait with {} for the result.", arguments(id, None))
+        format!(
+            "Call task_wait with {} for the result.",
+            arguments(id, None)
+        )
     } else {
         "The result is kept under this id.".to_owned()
     };

@@ -127,7 +127,7 @@ impl Source {
         match self {
             Self::Session(events) => {
                 let event = std::task::ready!(events.receiver.poll_recv(cx));
-                Poll::Ready(event.map(|event| written(Some(events.stream.event_name()), &event)))
+                Poll::Ready(event.map(|event| written(Some(&events.stream.event_name()), &event)))
             }
             Self::Request {
                 messages,

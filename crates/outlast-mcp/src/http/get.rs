@@ -14,7 +14,7 @@ use crate::context::from_store;
 use crate::jsonrpc::RpcError;
 use crate::protocol::Version;
 use crate::server::Inner;
-use crate::session::{Outlet, StreamKind, lasting};
+use crate::session::{Outlet, SseStream, StreamKind, lasting};
 
 /// Opens the stream of a session, or goes on with one that broke off.
 pub(super) async fn open(server: Arc<Inner>, principal: Principal, parts: Parts) -> Done {
@@ -40,11 +40,24 @@ pub(super) async fn open(server: Arc<Inner>, principal: Principal, parts: Parts)
     let resumed = match last_event(&parts) {
         None => None,
         Some((name, after)) => match session.resume_stream(name, after) {
-            None => lasting::resume(&server, &session, name, after).await,
+            None => match lasting::resume(&server, &principal, &session, name, after).await {
+                // On another stream its client would wait for the response for ever.
+                Ok(None) if !SseStream::names_general(name) => {
+                    let error = RpcError::invalid_request(
+                        "Last-Event-ID names no stream of this server; make the request again",
+                    );
+                    return Done::error(StatusCode::BAD_REQUEST, None, &error);
+                }
+                Ok(resumed) => resumed,
+                Err(error) => {
+                    let status = StatusCode::INTERNAL_SERVER_ERROR;
+                    return Done::error(status, None, &from_store(error));
+                }
+            },
             resumed => resumed,
         },
     };
-    // What cannot be resumed begins anew: the client finds the rest by asking for its tasks.
+    // What belongs to no request begins anew: the client finds the rest by asking for its tasks.
     let events = resumed.unwrap_or_else(|| session.open_stream(StreamKind::General));
     if events.stream.is_general() {
         session.add_general(Outlet::Stream(Arc::clone(&events.stream)));

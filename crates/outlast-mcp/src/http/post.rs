@@ -213,7 +213,7 @@ impl Post<'_> {
             Ok(session) => session,
             Err(refusal) => return refusal.into_done(Some(id)),
         };
-        self.exchange.belongs_to(&session);
+        self.exchange.belongs_to(self.server, &session, id);
         let version = session.identity.version;
         let capabilities = session.identity.capabilities;
         let cx = self.context(request, params, meta, version, capabilities, Some(&session));
@@ -309,7 +309,15 @@ impl Post<'_> {
                 serve::notified(notification, Some(&session.in_flight));
             }
             Message::Response(response) => {
-                serve::responded(self.server, &session, response).await;
+                let taken = serve::responded(self.server, self.principal, &session, response);
+                if let Err(error) = taken.await {
+                    // "If the server cannot accept the input" (2025-11-25 transports).
+                    let status = match error.code {
+                        code::INVALID_PARAMS => StatusCode::FORBIDDEN,
+                        _ => StatusCode::INTERNAL_SERVER_ERROR,
+                    };
+                    return Done::error(status, None, &error);
+                }
             }
             Message::Request(_) => unreachable!("requests are served elsewhere"),
         }

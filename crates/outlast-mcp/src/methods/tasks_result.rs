@@ -6,8 +6,9 @@
 //! response becomes a stream with signs of life in it. Ending the request never ends the task.
 
 use crate::context::{Context, PATIENCE, Reply, from_store};
-use crate::jsonrpc::RpcError;
+use crate::follow::{self, Report};
 use crate::protocol::names::META_RELATED_TASK;
+use crate::session::{Outlet, lasting::Subject};
 use crate::wire;
 
 pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
@@ -19,29 +20,12 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         .await
         .map_err(from_store)?;
     if !watch.task().is_finished() {
-        let _waits = cx.session.map(|session| {
-            cx.server
-                .couriers
-                .attach(cx.server, session, id, &cx.outlet)
-        });
-        let mut silent = std::pin::pin!(tokio::time::sleep(PATIENCE));
-        let mut opened = false;
-        while !watch.task().is_finished() {
-            tokio::select! {
-                changed = watch.changed() => {
-                    changed.map_err(from_store)?;
-                }
-                () = &mut silent, if !opened => {
-                    cx.outlet.open();
-                    opened = true;
-                }
-                () = cx.server.stopping.cancelled() => {
-                    return Err(RpcError::internal(
-                        "the server is stopping; the task goes on, ask for its result again",
-                    ));
-                }
-            }
+        if let Outlet::Exchange(exchange) = &cx.outlet {
+            exchange.is_about(Subject::ResultOf(id));
         }
+        let _waits = follow::attach(cx, watch.task()).await?;
+        let report = Report::new(cx, None, None);
+        follow::follow(cx, &mut watch, &report, PATIENCE, None).await?;
     }
     let related = format!(r#"{{"taskId":"{id}"}}"#);
     let outcome = watch.task().outcome.as_deref();

@@ -4,7 +4,7 @@
 //! client that waits for the result comes first, then the stream that the creating session keeps
 //! open, then, for questions only, any open stream of the same principal whose session declared that
 //! it can answer. Where there is none, a question waits in the task; opening a stream calls the
-//! couriers again. A question whose stream died unanswered is sent again under a new id, and so is,
+//! couriers again (`couriers`). A question whose stream died unanswered is sent again under a new id, and so is,
 //! after a pause, one that a client refused because it does not know the task yet.
 //!
 //! A client files questions under the tasks it knows, and one that has just read the response with the
@@ -26,7 +26,7 @@ use outlast_core::{InputRequest, Owner, Progress, Task, TaskId, TaskStatus};
 use outlast_engine::Watch;
 use tokio::time::Instant;
 
-use super::couriers::Round;
+use super::couriers::{FIRST_PAUSE, KNOWN_AFTER, LONGEST_PAUSE, Round, pause_after};
 use super::live::Session;
 use super::messages::{
     elicitation_mode, next_value, progress_notification, question_request, status_notification,
@@ -41,29 +41,17 @@ use crate::server::Inner;
 /// of them never poll once they have been told anything, so every sentence must come in the end.
 const SENTENCE_EVERY: Duration = Duration::from_millis(250);
 
-/// How long after its introduction a client is taken to know a task that it has not asked about.
-const KNOWN_AFTER: Duration = Duration::from_secs(1);
-
-/// How often a question is sent to clients that refuse it as unknown before that counts as their
-/// answer: with the pauses between, twenty seconds.
-const TRIES: u32 = 10;
-
-/// How long the question waits that was refused for the first time; after that twice as long each
-/// time, up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// How long a question waits whose delivery of this number was refused. `None` if that was the last.
-pub(super) fn pause_after(delivery: u32) -> Option<Duration> {
-    (delivery + 1 < TRIES).then(|| (FIRST_PAUSE * (1 << delivery)).min(LONGEST_PAUSE))
-}
-
 /// A courier's whole life.
 pub(super) async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: Arc<Round>) {
-    let Ok(mut watch) = server.handle.watch(&owner, id).await else {
-        server.couriers.finished(id);
-        return;
+    let mut watch = loop {
+        match server.handle.watch(&owner, id).await {
+            Ok(watch) => break watch,
+            Err(error) if error.is_retryable() && !server.stopping.is_cancelled() => {
+                tracing::warn!(task = %id, %error, "cannot see what a task has to say; looking again");
+                tokio::time::sleep(LONGEST_PAUSE).await;
+            }
+            Err(_) => return server.couriers.finished(id),
+        }
     };
     let task = watch.task();
     let age = server.handle.now().since(task.state.created_at);
@@ -121,8 +109,8 @@ struct Courier {
 struct Delivery {
     /// The stream it was sent on. `None` once the question is to be sent again.
     at: Option<Outlet>,
-    /// How often it was sent before.
-    number: u32,
+    /// How often it was sent: the number of the next delivery.
+    sent: u32,
     /// It is sent again at this moment at the earliest.
     again_after: Option<Instant>,
 }
@@ -200,8 +188,8 @@ impl Courier {
         }
         let waiting = self.round.lock();
         let mut own = waiting.results.iter().rev();
-        let own = own.find(|(outlet, session)| session.key == reply_to.session && outlet.is_open());
-        own.map(|(outlet, _)| outlet.clone())
+        let own = own.find(|way| way.session.key == reply_to.session && way.outlet.is_open());
+        own.map(|way| way.outlet.clone())
     }
 
     fn tell_progress(&mut self, task: &Task) {
@@ -240,29 +228,36 @@ impl Courier {
             return;
         };
         let last = self.deliveries.get(&question.key);
-        let number = last.map_or(0, |delivery| delivery.number + 1);
+        let number = last.map_or(0, |delivery| delivery.sent);
         let id = QuestionId {
             task,
             key: question.key.clone(),
             delivery: number,
         };
         let id = RequestId::string(&id.seal(&self.server.sealer));
-        if outlet.send(question_request(&id, task, question)) {
+        let delivery = if outlet.send(question_request(&id, task, question)) {
             if elicitation_mode(question).as_deref() == Some("url") {
                 let asked = (outlet.clone(), session);
                 self.sent_to_urls.insert(question.key.clone(), asked);
             }
-            let sent = Delivery {
+            Delivery {
                 at: Some(outlet),
-                number,
+                sent: number + 1,
                 again_after: None,
-            };
-            self.deliveries.insert(question.key.clone(), sent);
-        }
+            }
+        } else {
+            // Its client reads too slowly, and nothing need happen when there is room again.
+            Delivery {
+                at: None,
+                sent: number,
+                again_after: Some(Instant::now() + FIRST_PAUSE),
+            }
+        };
+        self.deliveries.insert(question.key.clone(), delivery);
     }
 
-    /// Hears whether the client knows the task, and takes back the deliveries that it refused. Another
-    /// process may have made them.
+    /// Hears whether the client knows the task, and takes back the deliveries that came to nothing.
+    /// Another process may have made them.
     fn hear(&mut self) {
         let mut waiting = self.round.lock();
         if waiting.known {
@@ -270,17 +265,18 @@ impl Courier {
         } else if let Some(introduced) = waiting.introduced.take() {
             self.unknown_until = introduced + KNOWN_AFTER;
         }
-        let all_refused = std::mem::take(&mut waiting.refused);
+        let again = std::mem::take(&mut waiting.again);
         drop(waiting);
-        for (key, refused) in all_refused {
+        for (key, number) in again {
             let known = self.deliveries.get(&key);
-            if known.is_some_and(|delivery| delivery.number > refused) {
+            if known.is_some_and(|delivery| delivery.sent > number + 1) {
                 continue;
             }
+            let pause = pause_after(number).unwrap_or(LONGEST_PAUSE);
             let again = Delivery {
                 at: None,
-                number: refused,
-                again_after: pause_after(refused).map(|pause| Instant::now() + pause),
+                sent: number + 1,
+                again_after: Some(Instant::now() + pause),
             };
             self.deliveries.insert(key, again);
         }
@@ -297,8 +293,10 @@ impl Courier {
         {
             let waiting = self.round.lock();
             let mut waiting = waiting.results.iter().rev();
-            if let Some(way) = waiting.find(|(outlet, session)| can(session) && outlet.is_open()) {
-                return Some(way.clone());
+            let way =
+                waiting.find(|way| way.may_answer && can(&way.session) && way.outlet.is_open());
+            if let Some(way) = way {
+                return Some((way.outlet.clone(), Arc::clone(&way.session)));
             }
         }
         let home = self.home.clone();
@@ -362,18 +360,5 @@ impl Courier {
             () = question_due => true,
             () = self.server.stopping.cancelled() => false,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_question_waits_longer_each_time_and_not_for_ever() {
-        let pauses: Vec<_> = (0..).map_while(pause_after).collect();
-        assert!(pauses.is_sorted() && pauses.len() + 1 == TRIES as usize);
-        let all: Duration = pauses.iter().sum();
-        assert!((15..30).contains(&all.as_secs()), "{all:?}");
     }
 }

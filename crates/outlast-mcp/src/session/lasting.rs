@@ -1,19 +1,23 @@
-//! Streams that outlive their process.
+//! Names of streams that say, to whoever is given one, what was to be sent there.
 //!
-//! The stream of a synchronous call has nothing in memory that matters once the call is stored as a
-//! task: the response can be written from the record by whoever holds it. So from then on the ids of
-//! its events carry a name that says, sealed, which task and which request it belongs to; a client
-//! that resumes it, here or on another instance or after a restart, gets the response.
+//! The stream of a request is answered once, and a client that loses it asks for the rest by the id of
+//! the last event. So these ids say, sealed, which request is to be answered, and from which task the
+//! response can be written if there is one: a client that comes back gets it from here, from another
+//! instance, and after a restart. Where it can be written no more, because the call was in the memory of
+//! a process that is gone, the client is told so: one that hears nothing waits for ever.
 
 use std::sync::Arc;
 
-use outlast_core::TaskId;
+use outlast_core::{Error, Principal, Scope, TaskId};
+use outlast_engine::{Right, Watch};
+use tokio::time::Instant;
 
+use super::couriers::Waiter;
 use super::live::Session;
 use super::outlet::Outlet;
-use super::stream::{Events, SseStream};
-use crate::jsonrpc::RpcError;
-use crate::jsonrpc::error_response;
+use super::stream::{Events, KEEP_FOR, SseStream};
+use crate::jsonrpc::{RpcError, error_response};
+use crate::protocol::names::META_RELATED_TASK;
 use crate::seal::{Purpose, Sealer};
 use crate::server::Inner;
 use crate::wire;
@@ -21,56 +25,168 @@ use crate::wire;
 /// Marks the names of such streams.
 const MARK: char = 's';
 
-/// The name of the stream of a request whose call is stored as this task.
-pub(crate) fn name(sealer: &Sealer, task: TaskId, request: &str) -> String {
-    let mut plain = task.as_bytes().to_vec();
+/// What the response to a request can be written from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Subject {
+    /// From the memory of the process that serves it.
+    #[default]
+    Memory,
+    /// From the task that the call is stored as.
+    Call(TaskId),
+    /// From the task whose result was asked for.
+    ResultOf(TaskId),
+}
+
+/// The name of the stream of a request.
+pub(crate) fn name(sealer: &Sealer, subject: Subject, request: &str) -> String {
+    let mut plain = Vec::with_capacity(17 + request.len());
+    match subject {
+        Subject::Memory => plain.push(b'm'),
+        Subject::Call(task) => {
+            plain.push(b'c');
+            plain.extend_from_slice(task.as_bytes());
+        }
+        Subject::ResultOf(task) => {
+            plain.push(b'r');
+            plain.extend_from_slice(task.as_bytes());
+        }
+    }
     plain.extend_from_slice(request.as_bytes());
     format!("{MARK}{}", sealer.seal(Purpose::Stream, &plain))
 }
 
-fn read(sealer: &Sealer, name: &str) -> Option<(TaskId, String)> {
+fn read(sealer: &Sealer, name: &str) -> Option<(Subject, String)> {
     let plain = sealer.open(Purpose::Stream, name.strip_prefix(MARK)?)?;
-    let (task, request) = plain.split_first_chunk::<16>()?;
-    Some((
-        TaskId::from_bytes(*task),
-        String::from_utf8(request.to_vec()).ok()?,
-    ))
+    let (kind, rest) = plain.split_first()?;
+    let task = rest.split_first_chunk::<16>();
+    let task = task.map(|(task, request)| (TaskId::from_bytes(*task), request));
+    let (subject, request) = match kind {
+        b'm' => (Subject::Memory, rest),
+        b'c' => task.map(|(task, request)| (Subject::Call(task), request))?,
+        b'r' => task.map(|(task, request)| (Subject::ResultOf(task), request))?,
+        _ => return None,
+    };
+    Some((subject, String::from_utf8(request.to_vec()).ok()?))
 }
 
-/// Goes on with a stream that this process does not know. `None` if the name says nothing, or the
-/// task is gone.
+/// Goes on with a stream that this process does not know, for this principal. `None` if the name says
+/// nothing.
+///
+/// # Errors
+/// The store failed.
 pub(crate) async fn resume(
     server: &Arc<Inner>,
+    principal: &Principal,
     session: &Arc<Session>,
     stream: &str,
     after: u64,
-) -> Option<Events> {
-    let (task, request) = read(&server.sealer, stream)?;
-    let mut watch = server.handle.watch(&session.owner, task).await.ok()?;
-    let events = SseStream::continued(stream.to_owned(), after);
-    session.rename_stream(&events.stream, stream.to_owned());
-    let (server, session) = (Arc::clone(server), Arc::clone(session));
-    let stream = Arc::clone(&events.stream);
-    tokio::spawn(async move {
-        let outlet = Outlet::Stream(Arc::clone(&stream));
-        let _attached = server.couriers.attach(&server, &session, task, &outlet);
-        let version = session.identity.version;
-        loop {
-            if let Some(outcome) = watch.task().outcome.as_deref() {
-                let response = wire::response(&request, outcome, version, &[]);
-                return stream.finish(response.into());
-            }
-            tokio::select! {
-                changed = watch.changed() => if changed.is_err() {
-                    let error = RpcError::internal("the call was deleted before it ended");
-                    return stream.finish(error_response(Some(&request), &error).into());
-                },
-                // The next process goes on.
-                () = server.stopping.cancelled() => return stream.close(),
+) -> outlast_core::Result<Option<Events>> {
+    let Some((subject, request)) = read(&server.sealer, stream) else {
+        return Ok(None);
+    };
+    let watch = match subject {
+        Subject::Memory => None,
+        Subject::Call(task) | Subject::ResultOf(task) => {
+            match server.handle.watch(principal, task).await {
+                Ok(watch) => Some(watch),
+                Err(Error::NotFound(_)) => None,
+                Err(error) => return Err(error),
             }
         }
-    });
-    Some(events)
+    };
+    let events = SseStream::continued(stream.to_owned(), after);
+    let Some(watch) = watch else {
+        let lost = RpcError::internal(
+            "the response was lost with the process that was to send it; whether the work was done \
+             is unknown",
+        );
+        let lost = error_response(Some(&request), &lost);
+        events.stream.finish(lost.into());
+        return Ok(Some(events));
+    };
+    let may = server.handle.right(principal, watch.task()).await?;
+    let waiter = Waiter {
+        outlet: Outlet::Stream(Arc::clone(&events.stream)),
+        session: Arc::clone(session),
+        may_answer: may == Some(Right::Run) && principal.may(Scope::Run),
+    };
+    session.rename_stream(&events.stream, stream.to_owned());
+    let resumed = Resumed {
+        stream: Arc::clone(&events.stream),
+        name: stream.to_owned(),
+        subject,
+        request,
+        watch,
+    };
+    tokio::spawn(resumed.serve(Arc::clone(server), waiter));
+    Ok(Some(events))
+}
+
+/// A stream that is to end with the response to a request.
+struct Resumed {
+    stream: Arc<SseStream>,
+    name: String,
+    subject: Subject,
+    request: String,
+    watch: Watch,
+}
+
+impl Resumed {
+    /// Sends what the task has to say, and the response when it has ended. Gives up when the client has
+    /// not come back for as long as streams are kept.
+    async fn serve(mut self, server: Arc<Inner>, waiter: Waiter) {
+        let session = Arc::clone(&waiter.session);
+        let task = Arc::clone(self.watch.task());
+        let _attached = server
+            .couriers
+            .attach(&server, &task.spec.owner, task.id(), waiter);
+        let stream = Arc::clone(&self.stream);
+        let mut forgotten = std::pin::pin!(async {
+            loop {
+                stream.disconnected().await;
+                tokio::time::sleep(KEEP_FOR).await;
+                if stream.is_forgotten(Instant::now()) {
+                    return;
+                }
+            }
+        });
+        loop {
+            if let Some(response) = self.response(&session) {
+                return self.stream.finish(response.into());
+            }
+            tokio::select! {
+                changed = self.watch.changed() => if let Err(error) = changed {
+                    let error = match error {
+                        Error::NotFound(_) => {
+                            RpcError::internal("the task was deleted before it ended")
+                        }
+                        error => crate::context::from_store(error),
+                    };
+                    let response = error_response(Some(&self.request), &error);
+                    return self.stream.finish(response.into());
+                },
+                () = &mut forgotten => {
+                    // Whoever comes later begins anew, and whoever comes just now comes again.
+                    session.forget_stream(&self.name);
+                    return self.stream.close();
+                }
+                // The next process goes on.
+                () = server.stopping.cancelled() => return self.stream.close(),
+            }
+        }
+    }
+
+    fn response(&self, session: &Session) -> Option<Vec<u8>> {
+        let outcome = self.watch.task().outcome.as_deref()?;
+        let related = format!(r#"{{"taskId":"{}"}}"#, self.watch.task().id());
+        let related = [(META_RELATED_TASK, &*related)];
+        let ours = match self.subject {
+            Subject::ResultOf(_) => &related[..],
+            Subject::Call(_) | Subject::Memory => &[],
+        };
+        let version = session.identity.version;
+        Some(wire::response(&self.request, outcome, version, ours))
+    }
 }
 
 #[cfg(test)]
@@ -81,12 +197,20 @@ mod tests {
     fn a_name_gives_back_what_it_was_made_of() {
         let sealer = Sealer::new([[5; 32]]);
         let task = TaskId::random();
-        let name = name(&sealer, task, r#""a.b""#);
-        assert!(
-            !name.contains('.'),
-            "the number of an event is set off with a dot"
-        );
-        assert_eq!(read(&sealer, &name).unwrap(), (task, r#""a.b""#.to_owned()));
+        for subject in [
+            Subject::Memory,
+            Subject::Call(task),
+            Subject::ResultOf(task),
+        ] {
+            for request in [r#""a.b""#, "7"] {
+                let name = name(&sealer, subject, request);
+                assert!(
+                    !name.contains('.'),
+                    "the number of an event is set off with a dot"
+                );
+                assert_eq!(read(&sealer, &name), Some((subject, request.to_owned())));
+            }
+        }
         assert_eq!(read(&sealer, "r0000"), None);
     }
 }

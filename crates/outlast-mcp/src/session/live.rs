@@ -78,15 +78,19 @@ impl Session {
 
     /// Makes a stream known by a name that any instance understands.
     pub(crate) fn rename_stream(&self, stream: &Arc<SseStream>, lasting: String) {
-        stream.rename(lasting.clone());
+        stream.rename(&lasting);
         self.streams().named.insert(lasting, Arc::clone(stream));
     }
 
-    /// Goes on with a stream after the event the client has seen. `None` if it is not known here, or
-    /// something was forgotten.
+    /// Nothing more will be sent on the stream with this name.
+    pub(crate) fn forget_stream(&self, name: &str) {
+        self.streams().named.remove(name);
+    }
+
+    /// Goes on with a stream after the event the client has seen. `None` if it is not known here.
     pub(crate) fn resume_stream(&self, name: &str, after: u64) -> Option<Events> {
         let stream = self.streams().named.get(name).cloned()?;
-        stream.resume(after)
+        Some(stream.resume(after))
     }
 
     /// Adds a way for messages that belong to no request.

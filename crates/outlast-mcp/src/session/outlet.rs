@@ -32,6 +32,15 @@ impl Outlet {
         }
     }
 
+    /// Whether a message that nobody took is kept for a client that comes back.
+    pub(crate) fn keeps(&self) -> bool {
+        match self {
+            Self::Stream(_) => true,
+            Self::Exchange(exchange) => exchange.keeps(),
+            Self::Lines(_) => false,
+        }
+    }
+
     /// Makes a stream of the response even before there is something to send, so that nobody on the
     /// way takes the silence for a dead connection.
     pub(crate) fn open(&self) {

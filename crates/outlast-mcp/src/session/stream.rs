@@ -5,12 +5,13 @@
 //! gets what it missed, once, and in order (2025-11-25 transports, "Resumability and Redelivery").
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::seal::random;
 
@@ -43,6 +44,7 @@ pub(crate) struct Event {
 pub(crate) struct Events {
     pub(crate) receiver: mpsc::Receiver<Event>,
     pub(crate) stream: Arc<SseStream>,
+    _gone: DropGuard,
 }
 
 impl StreamKind {
@@ -58,14 +60,14 @@ impl StreamKind {
 pub(crate) struct SseStream {
     /// Unique within the session, over restarts too.
     name: String,
-    /// The name that any instance understands, once what the stream carries is stored.
-    lasting: OnceLock<String>,
+    /// The name that any instance understands, if there is one.
+    lasting: Mutex<Option<Arc<str>>>,
     state: Mutex<State>,
 }
 
 struct State {
     next: u64,
-    live: Option<mpsc::Sender<Event>>,
+    live: Option<Live>,
     kept: VecDeque<Event>,
     kept_bytes: usize,
     /// The last event has been written; nothing follows.
@@ -73,17 +75,35 @@ struct State {
     broken_since: Option<Instant>,
 }
 
+/// The connection that reads a stream.
+struct Live {
+    /// The only one there is, so that dropping it ends the connection after what it still has to send.
+    sender: mpsc::Sender<Event>,
+    /// Nobody reads any more, or nothing more is sent.
+    gone: CancellationToken,
+}
+
+impl Live {
+    /// A connection with room for so many events, and what ends it when it is dropped.
+    fn new(room: usize) -> (Self, mpsc::Receiver<Event>, DropGuard) {
+        let (sender, receiver) = mpsc::channel(room);
+        let gone = CancellationToken::new();
+        let guard = gone.clone().drop_guard();
+        (Self { sender, gone }, receiver, guard)
+    }
+}
+
 impl SseStream {
     /// A new stream and what its connection sends. With `prime`, the first event is empty and gives
     /// the client an id to resume from.
     pub(crate) fn open(kind: StreamKind, prime: bool) -> Events {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (live, receiver, gone) = Live::new(QUEUE);
         let stream = Arc::new(Self {
             name: format!("{}{:08x}", kind.letter(), u32::from_be_bytes(random())),
-            lasting: OnceLock::new(),
+            lasting: Mutex::default(),
             state: Mutex::new(State {
                 next: 0,
-                live: Some(sender),
+                live: Some(live),
                 kept: VecDeque::new(),
                 kept_bytes: 0,
                 done: false,
@@ -93,7 +113,11 @@ impl SseStream {
         if prime {
             stream.send(Bytes::new());
         }
-        Events { receiver, stream }
+        Events {
+            receiver,
+            stream,
+            _gone: gone,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -105,25 +129,35 @@ impl SseStream {
     }
 
     /// The name in the ids of events that are sent now.
-    pub(crate) fn event_name(&self) -> &str {
-        self.lasting.get().unwrap_or(&self.name)
+    pub(crate) fn event_name(&self) -> Arc<str> {
+        let lasting = self.lasting();
+        lasting.clone().unwrap_or_else(|| self.name.as_str().into())
     }
 
     /// From here on events carry this name.
-    pub(crate) fn rename(&self, lasting: String) {
-        let _ = self.lasting.set(lasting);
+    pub(crate) fn rename(&self, lasting: &str) {
+        *self.lasting() = Some(lasting.into());
+    }
+
+    fn lasting(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        self.lasting.lock().expect("nothing panics under this lock")
+    }
+
+    /// Whether this is the name of a stream for what belongs to no request.
+    pub(crate) fn names_general(name: &str) -> bool {
+        name.starts_with(StreamKind::General.letter())
     }
 
     /// Goes on with a stream of another process after the event the client has seen last.
     pub(crate) fn continued(lasting: String, after: u64) -> Events {
         let events = Self::open(StreamKind::Request, false);
-        events.stream.rename(lasting);
+        events.stream.rename(&lasting);
         events.stream.lock().next = after.saturating_add(1);
         events
     }
 
     pub(crate) fn is_general(&self) -> bool {
-        self.name.starts_with(StreamKind::General.letter())
+        Self::names_general(&self.name)
     }
 
     /// Sends a message, and keeps it for a client that is away. Whether a connection took it.
@@ -138,7 +172,7 @@ impl SseStream {
         let taken = state
             .live
             .as_ref()
-            .is_some_and(|live| live.try_send(event).is_ok());
+            .is_some_and(|live| live.sender.try_send(event).is_ok());
         if !taken {
             // Either the connection is gone, or it is so slow that it must come back and resume.
             state.disconnect();
@@ -169,49 +203,53 @@ impl SseStream {
         self.lock()
             .live
             .as_ref()
-            .is_some_and(|live| !live.is_closed())
+            .is_some_and(|live| !live.gone.is_cancelled())
     }
 
     /// Resolves once no connection reads it any more.
     pub(crate) async fn disconnected(&self) {
-        let live = self.lock().live.clone();
-        if let Some(live) = live {
-            live.closed().await;
+        let gone = self.lock().live.as_ref().map(|live| live.gone.clone());
+        if let Some(gone) = gone {
+            gone.cancelled().await;
         }
     }
 
-    /// Connects a client that has seen the events up to `after`; an older connection ends. `None` if
-    /// something after it has been forgotten.
-    pub(crate) fn resume(self: &Arc<Self>, after: u64) -> Option<Events> {
+    /// Connects a client that has seen the events up to `after`; an older connection ends. What has been
+    /// forgotten by now is left out: the last event, which is the one that matters, never is.
+    pub(crate) fn resume(self: &Arc<Self>, after: u64) -> Events {
         let mut state = self.lock();
-        let oldest = state.kept.front().map_or(state.next, |event| event.number);
-        if after.saturating_add(1) < oldest || after >= state.next {
-            return None;
-        }
         let missed: Vec<Event> = state
             .kept
             .iter()
             .filter(|event| event.number > after)
             .cloned()
             .collect();
-        let (sender, receiver) = mpsc::channel(QUEUE.max(missed.len()));
+        let (live, receiver, gone) = Live::new(QUEUE.max(missed.len()));
         for event in missed {
-            sender
+            live.sender
                 .try_send(event)
                 .expect("there is room for all that is kept");
         }
-        state.live = (!state.done).then_some(sender);
-        state.broken_since = state.done.then(Instant::now);
-        Some(Events {
+        state.disconnect();
+        if !state.done {
+            state.live = Some(live);
+            state.broken_since = None;
+        }
+        Events {
             receiver,
             stream: Arc::clone(self),
-        })
+            _gone: gone,
+        }
     }
 
     /// Whether nobody can want it any more.
     pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
         let mut state = self.lock();
-        if state.live.as_ref().is_some_and(|live| !live.is_closed()) {
+        if state
+            .live
+            .as_ref()
+            .is_some_and(|live| !live.gone.is_cancelled())
+        {
             return false;
         }
         let since = *state.broken_since.get_or_insert(now);
@@ -230,7 +268,9 @@ impl State {
     }
 
     fn disconnect(&mut self) {
-        self.live = None;
+        if let Some(live) = self.live.take() {
+            live.gone.cancel();
+        }
         self.broken_since.get_or_insert_with(Instant::now);
     }
 }
@@ -255,25 +295,55 @@ mod tests {
         stream.disconnected().await;
         assert!(!stream.send("b".into()));
         stream.finish("c".into());
-        let mut second = stream.resume(1).unwrap();
+        let mut second = stream.resume(1);
         assert_eq!(numbers(&mut second), [2, 3]);
         assert!(
             second.receiver.recv().await.is_none(),
             "nothing follows the last event"
         );
-        assert_eq!(numbers(&mut stream.resume(3).unwrap()), [0_u64; 0]);
-        assert!(stream.resume(4).is_none(), "an id from nowhere");
+        for (seen, missed) in [(3, &[][..]), (2, &[3]), (400, &[])] {
+            assert_eq!(numbers(&mut stream.resume(seen)), missed, "after {seen}");
+        }
     }
 
     #[tokio::test]
-    async fn what_was_forgotten_cannot_be_resumed() {
-        let events = SseStream::open(StreamKind::General, false);
+    async fn what_was_forgotten_is_left_out() {
+        let events = SseStream::open(StreamKind::Request, false);
         let big = Bytes::from(vec![b'x'; KEEP_BYTES / 2 + 1]);
         for _ in 0..3 {
             events.stream.send(big.clone());
         }
-        assert!(events.stream.resume(0).is_none());
-        assert!(events.stream.resume(1).is_some());
+        assert_eq!(numbers(&mut events.stream.resume(0)), [2]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_though_somebody_waits_for_that() {
+        type End = fn(&Arc<SseStream>) -> Option<Events>;
+        let ends: [End; 3] = [
+            |stream| {
+                stream.let_go();
+                None
+            },
+            |stream| {
+                stream.close();
+                None
+            },
+            |stream| Some(stream.resume(0)),
+        ];
+        for end in ends {
+            let mut events = SseStream::open(StreamKind::General, true);
+            let stream = Arc::clone(&events.stream);
+            let mut waits = std::pin::pin!(stream.disconnected());
+            let waited = std::future::poll_fn(|cx| {
+                std::task::Poll::Ready(waits.as_mut().poll(cx).is_ready())
+            });
+            assert!(!waited.await);
+            let _next = end(&stream);
+            assert_eq!(events.receiver.recv().await.unwrap().number, 0);
+            let ended = tokio::time::timeout(Duration::from_secs(30), events.receiver.recv());
+            assert!(ended.await.expect("the connection ends").is_none());
+            waits.await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

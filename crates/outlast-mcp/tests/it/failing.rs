@@ -5,7 +5,7 @@ use std::time::Duration;
 use outlast_engine::DetachAfter;
 use serde_json::{Value, json};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, respond};
 
 /// A client of the newer era that waits for its calls.
 fn plain() -> Value {
@@ -37,7 +37,10 @@ async fn a_question_is_put_to_the_caller_once_the_store_can_be_read_again() {
     rig.fails("get", 1);
     let message = call(&rig, json!({"name": "ask_one", "arguments": {}})).await;
     assert_eq!(rig.faults_left(), 0);
-    assert_eq!(message["result"]["resultType"], "input_required", "{message}");
+    assert_eq!(
+        message["result"]["resultType"], "input_required",
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -68,4 +71,21 @@ async fn a_call_that_was_detached_says_so_though_its_record_cannot_be_read() {
     assert!(text.contains(id) && text.contains("task_wait"), "{message}");
     rig.go(1);
     rig.task(id, |task| task["status"] == "completed").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_the_store_did_not_take_is_asked_for_again() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let mut events = session.get(None).await;
+    let id = session.create("ask_one").await;
+    let question = events.method("elicitation/create").await;
+    rig.fails("answer", 1);
+    let answer = json!({"action": "accept", "content": {"confirm": true}});
+    let body = json!({"jsonrpc": "2.0", "id": question["id"], "result": answer});
+    assert_eq!(session.message(&body).await.status(), 500);
+    let again = events.method("elicitation/create").await;
+    assert_ne!(again["id"], question["id"]);
+    respond(&session, &again, answer).await;
+    session.until(&id, "completed").await;
 }

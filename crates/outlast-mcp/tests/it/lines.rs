@@ -500,3 +500,27 @@ async fn a_call_asks_and_takes_its_question_back_when_it_is_ended() {
     assert_eq!(done["result"]["resultType"], "complete", "{done}");
     client.end().await;
 }
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_is_asked_in_the_end() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    let able = json!({"elicitation": {}});
+    client.initialize("2025-11-25", able).await;
+    client
+        .send(json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": "chatters", "arguments": {}}}))
+        .await;
+    let id = rig.create("ask_one").await;
+    rig.task(&id, |task| task["status"] == "input_required")
+        .await;
+    // The question is tried, over and over, while there is no room for it.
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::resume();
+    let question = client.question().await;
+    let related = &question["params"]["_meta"]["io.modelcontextprotocol/related-task"];
+    assert_eq!(related["taskId"], id.as_str());
+    rig.go(1);
+    client.end().await;
+}

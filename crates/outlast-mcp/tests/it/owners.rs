@@ -7,7 +7,7 @@ use outlast_core::{Owner, Principal, Scope};
 use outlast_mcp::http::{Body, HttpService, NeedsScope};
 use serde_json::{Value, json};
 
-use crate::rig::{Rig, declaring, modern_body, modern_headers, request, send_to, whole};
+use crate::rig::{Events, Rig, declaring, modern_body, modern_headers, request, send_to, whole};
 
 /// As a layer that authenticates would have it: whoever the header names, with the scope it names.
 async fn send(service: &HttpService, mut request: Request<Full<Bytes>>) -> Response<Body> {
@@ -237,5 +237,103 @@ async fn a_task_is_shared_for_reading_or_for_acting_and_no_longer() {
     for wrong in [share("", json!("run")), share("bob", json!("write"))] {
         let refused = modern(&rig, "alice", "outlast/share", wrong).await;
         assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    }
+}
+
+/// A session of the older era, of one user.
+struct Opened<'r> {
+    rig: &'r Rig,
+    who: &'r [(&'r str, &'r str)],
+    id: String,
+}
+
+async fn open<'r>(rig: &'r Rig, who: &'r [(&'r str, &'r str)]) -> Opened<'r> {
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}},
+        "clientInfo": {"name": "test", "version": "0"}});
+    let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
+    let request = request(Method::POST, who, body.to_string());
+    let opened = send(&rig.service, request).await;
+    let id = opened.headers()["mcp-session-id"].to_str().unwrap();
+    let id = id.to_owned();
+    Opened { rig, who, id }
+}
+
+impl Opened<'_> {
+    async fn send(&self, method: Method, body: String) -> Response<Body> {
+        let mut headers = self.who.to_vec();
+        headers.push(("mcp-session-id", &self.id));
+        send(&self.rig.service, request(method, &headers, body)).await
+    }
+
+    async fn request(&self, method: &str, params: Value) -> Response<Body> {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        self.send(Method::POST, body.to_string()).await
+    }
+
+    async fn create(&self, tool: &str) -> String {
+        let params = json!({"name": tool, "arguments": {}, "task": {}});
+        let (_, message) = whole(self.request("tools/call", params).await).await;
+        let id = message["result"]["task"]["taskId"].as_str();
+        id.unwrap_or_else(|| panic!("{message}")).to_owned()
+    }
+
+    async fn answer(&self, question: &Value) -> u16 {
+        let answer = json!({"action": "accept", "content": {"confirm": true}});
+        let body = json!({"jsonrpc": "2.0", "id": question["id"], "result": answer});
+        let answered = self.send(Method::POST, body.to_string()).await;
+        answered.status().as_u16()
+    }
+}
+
+async fn share(rig: &Rig, id: &str, with: &str, may: &str) {
+    let params = json!({"taskId": id, "with": with, "may": may});
+    let shared = modern(rig, "alice", "outlast/share", params).await;
+    assert!(shared["error"].is_null(), "{shared}");
+}
+
+#[tokio::test]
+async fn whoever_may_only_read_a_task_is_not_asked_in_its_owners_place() {
+    let rig = Rig::new().await;
+    let alice = open(&rig, &[("x-user", "alice")]).await;
+    let id = alice.create("ask_one").await;
+    share(&rig, &id, "bob", "read").await;
+    let bob = open(&rig, &[("x-user", "bob")]).await;
+    let of = json!({"taskId": id});
+    let waits = async { whole(bob.request("tasks/result", of.clone()).await).await };
+    let (waited, ()) = tokio::join!(waits, async {
+        let mut events = Events::of(alice.send(Method::GET, String::new()).await);
+        let question = events.method("elicitation/create").await;
+        // Not bob's to answer, were it shown to him.
+        assert_eq!(bob.answer(&question).await, 403);
+        let again = events.method("elicitation/create").await;
+        assert_eq!(alice.answer(&again).await, 202);
+    });
+    let text = waited.1["result"]["content"][0]["text"].as_str();
+    assert!(text.is_some_and(|text| text.contains("true")), "{waited:?}");
+}
+
+#[tokio::test]
+async fn whoever_may_act_on_a_task_is_asked_while_waiting_for_it() {
+    let rig = Rig::new().await;
+    let alice = open(&rig, &[("x-user", "alice")]).await;
+    for who in [
+        &[("x-user", "bob"), ("x-groups", "ops")],
+        &[("x-user", "root"), ("x-scope", "tasks:admin")],
+    ] {
+        let id = alice.create("ask_one").await;
+        share(&rig, &id, "group:ops", "run").await;
+        let session = open(&rig, who).await;
+        let waits = session.request("tasks/result", json!({"taskId": id})).await;
+        let mut events = Events::of(waits);
+        let question = events.method("elicitation/create").await;
+        assert_eq!(session.answer(&question).await, 202);
+        let ended = loop {
+            let message = events.message().await;
+            if message["id"] == 1 {
+                break message;
+            }
+        };
+        let text = ended["result"]["content"][0]["text"].as_str();
+        assert!(text.is_some_and(|text| text.contains("true")), "{ended}");
     }
 }

@@ -1,8 +1,9 @@
 //! Questions of tasks, in both eras.
 
+use http::Method;
 use serde_json::{Value, json};
 
-use crate::rig::{Events, Rig, eventually, respond};
+use crate::rig::{Events, Rig, eventually, request, respond, send_to};
 
 fn code(message: &Value) -> i64 {
     message["error"]["code"]
@@ -438,4 +439,58 @@ async fn the_older_era_is_asked_first_on_the_stream_of_the_call() {
     let id = created["result"]["task"]["taskId"].as_str().unwrap();
     let task = rig.task(id, |task| task["status"] == "completed").await;
     assert_eq!(task["result"]["content"][0]["text"], "nobody asked");
+}
+
+#[tokio::test]
+async fn a_task_that_nobody_introduced_asks_on_a_stream_that_was_open_before() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let mut events = session.get(None).await;
+    // As by another surface: no session has anything to do with it.
+    let id = rig.create("ask_one").await;
+    let question = events.method("elicitation/create").await;
+    assert_eq!(related(&question), id.as_str());
+    respond(&session, &question, json!({"action": "decline"})).await;
+    rig.task(&id, |task| task["status"] == "completed").await;
+}
+
+#[tokio::test]
+async fn a_child_asks_on_the_stream_of_its_parents_client() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let mut events = session.get(None).await;
+    let parent = session.create("has_it_asked").await;
+    let question = events.method("elicitation/create").await;
+    assert_ne!(related(&question), parent.as_str());
+    let answer = json!({"action": "accept", "content": {"confirm": true}});
+    respond(&session, &question, answer).await;
+    session.until(&parent, "completed").await;
+}
+
+#[tokio::test]
+async fn a_task_of_one_instance_asks_on_a_stream_of_another() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let instance = rig.instance().await;
+    let headers = [("mcp-session-id", session.id.as_str())];
+    let stream = send_to(&instance, request(Method::GET, &headers, "")).await;
+    let mut events = Events::of(stream);
+    let id = session.create("ask_one").await;
+    let question = events.method("elicitation/create").await;
+    assert_eq!(related(&question), id.as_str());
+    respond(&session, &question, json!({"action": "decline"})).await;
+    session.until(&id, "completed").await;
+}
+
+#[tokio::test]
+async fn a_task_that_asks_is_found_behind_any_number_of_others() {
+    let rig = Rig::new().await;
+    let (id, _) = asking(&rig, "ask_one").await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    for _ in 0..520 {
+        session.create("gate").await;
+    }
+    let mut events = session.get(None).await;
+    let question = events.method("elicitation/create").await;
+    assert_eq!(related(&question), id.as_str());
 }

@@ -213,6 +213,25 @@ fn tools() -> Tools {
                 .await?;
             Ok(ToolResult::text(given(answer)))
         }),
+        tool("has_it_asked", Optional, |_, cx| async move {
+            let child = cx.spawn("ask_one", json!({})).await?;
+            child.join().await
+        }),
+        // Never a task: its caller comes back for the question.
+        tool("lets_go_and_asks", Forbidden, |_, cx| async move {
+            cx.close_stream();
+            let answer = cx.ask_raw(elicitation("sure", "confirm", "boolean"));
+            Ok(ToolResult::text(given(answer.await?)))
+        }),
+        // Says more than any queue holds, and then waits.
+        tool("chatters", Forbidden, |_, cx| async move {
+            for line in 0..3_000 {
+                cx.info(format!("{line} {}", "blah ".repeat(20)));
+            }
+            let gate = cx.state::<Gate>().expect("the rig puts it there");
+            gate.0.acquire().await.expect("never closed").forget();
+            Ok(ToolResult::text("said"))
+        }),
         tool("ask_two", Optional, |_, cx| async move {
             let questions = vec![
                 elicitation("one", "a", "string"),

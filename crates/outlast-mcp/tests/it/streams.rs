@@ -5,9 +5,10 @@ use std::time::Duration;
 use http_body_util::BodyExt as _;
 use outlast_core::Owner;
 use outlast_core::store::Filter;
+use outlast_mcp::http::HttpService;
 use serde_json::{Value, json};
 
-use crate::rig::{Events, Rig, eventually, request, send_to, whole};
+use crate::rig::{Events, Rig, Session, eventually, request, respond, send_to, whole};
 
 #[tokio::test]
 async fn progress_and_status_of_a_task_go_to_the_open_stream() {
@@ -319,4 +320,131 @@ async fn an_idle_stream_shows_that_it_is_alive() {
         // Only a comment begins like this: no client takes it for an event.
         comments += usize::from(text.starts_with(b":") && text.ends_with(b"\n\n"));
     }
+}
+
+/// Goes on, at an instance that knows nothing of it, with a stream that broke after this event.
+async fn resume_elsewhere(instance: &HttpService, session: &Session<'_>, event: &str) -> Events {
+    let headers = [
+        ("mcp-session-id", session.id.as_str()),
+        ("last-event-id", event),
+    ];
+    let response = send_to(instance, request(http::Method::GET, &headers, "")).await;
+    assert_eq!(response.status(), 200);
+    Events::of(response)
+}
+
+#[tokio::test]
+async fn a_wait_for_a_result_goes_on_at_another_instance() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let id = session.create("ask_one").await;
+    let waits = session.response(8, "tasks/result", json!({"taskId": id}));
+    let mut events = Events::of(waits.await);
+    let primed = events.next().await.unwrap();
+    assert!(primed.message.is_null());
+    drop(events);
+    let instance = rig.instance().await;
+    let mut events = resume_elsewhere(&instance, &session, primed.id.as_deref().unwrap()).await;
+    let question = events.method("elicitation/create").await;
+    respond(&session, &question, json!({"action": "decline"})).await;
+    let ended = events.next().await.unwrap().message;
+    assert_eq!(ended["id"], 8, "{ended}");
+    let related = &ended["result"]["_meta"]["io.modelcontextprotocol/related-task"];
+    assert_eq!(*related, json!({"taskId": id}));
+    assert!(events.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_client_hears_that_its_call_was_lost_with_the_process() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let params = json!({"name": "interview", "arguments": {}});
+    let mut events = Events::of(session.response(8, "tools/call", params).await);
+    let primed = events.next().await.unwrap();
+    let instance = rig.instance().await;
+    let mut events = resume_elsewhere(&instance, &session, primed.id.as_deref().unwrap()).await;
+    let told = events.next().await.unwrap().message;
+    assert_eq!(
+        (&told["id"], &told["error"]["code"]),
+        (&json!(8), &json!(-32603))
+    );
+    assert!(
+        events.next().await.is_none(),
+        "and nothing else is said there"
+    );
+    let headers = [
+        ("mcp-session-id", session.id.as_str()),
+        ("last-event-id", "r1a2b3c4d.0"),
+    ];
+    let unknown = send_to(&instance, request(http::Method::GET, &headers, "")).await;
+    assert_eq!(unknown.status(), 400);
+}
+
+#[tokio::test]
+async fn a_call_that_is_stored_while_its_stream_is_open_can_be_resumed_from_then_on() {
+    let rig = Rig::configured(|config| config.heartbeat = Duration::from_millis(20)).await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let params = json!({"name": "gate", "arguments": {}});
+    let mut events = Events::of(session.response(8, "tools/call", params).await);
+    let primed = events.next().await.unwrap();
+    // Nothing is said but that the stream can be resumed at any instance now.
+    let stored = events.next().await.unwrap();
+    assert!(primed.message.is_null() && stored.message.is_null());
+    assert_ne!(primed.id, stored.id);
+    drop(events);
+    rig.go(1);
+    let instance = rig.instance().await;
+    let mut events = resume_elsewhere(&instance, &session, stored.id.as_deref().unwrap()).await;
+    let ended = events.next().await.unwrap().message;
+    assert_eq!(ended["result"]["content"][0]["text"], "through the gate");
+}
+
+#[tokio::test]
+async fn a_client_that_is_away_for_a_moment_is_asked_when_it_comes_back() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let params = json!({"name": "lets_go_and_asks", "arguments": {}});
+    let mut events = Events::of(session.response(8, "tools/call", params).await);
+    let primed = events.next().await.unwrap();
+    assert!(events.next().await.is_none(), "the connection has ended");
+    let mut resumed = session.get(primed.id.as_deref()).await;
+    let question = resumed.method("elicitation/create").await;
+    let answer = json!({"action": "accept", "content": {"confirm": true}});
+    respond(&session, &question, answer).await;
+    let ended = resumed.message().await;
+    let text = ended["result"]["content"][0]["text"].as_str();
+    assert!(text.is_some_and(|text| text.contains("true")), "{ended}");
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_streams_to_which_nobody_comes_back() {
+    let rig = Rig::configured(|config| config.heartbeat = Duration::from_millis(20)).await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let params = json!({"name": "gate", "arguments": {}});
+    let mut events = Events::of(session.response(8, "tools/call", params).await);
+    events.next().await.unwrap();
+    let stored = events.next().await.unwrap().id.unwrap();
+    drop(events);
+    let (name, _) = stored.rsplit_once('.').unwrap();
+    let instances = [rig.instance().await, rig.instance().await];
+    let alive = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = alive();
+    for instance in &instances {
+        for number in [1_000, 2_000, 3_000] {
+            let after = format!("{name}.{number}");
+            drop(resume_elsewhere(instance, &session, &after).await);
+        }
+    }
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    tokio::time::resume();
+    // The task still runs, and nobody waits for it.
+    eventually("the watchers to leave", async || {
+        (alive() <= before).then_some(())
+    })
+    .await;
 }

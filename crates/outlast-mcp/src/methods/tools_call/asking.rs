@@ -27,7 +27,8 @@ pub(super) async fn ask(
 ) -> Answer {
     let (id, mut awaited) = session.pending.expect();
     let params = unstored_params(run, &question);
-    if !outlet.send(request(id.as_json(), &question.method, &params)) {
+    // Whoever is away for a moment finds the question when it comes back for the rest of its stream.
+    if !outlet.send(request(id.as_json(), &question.method, &params)) && !outlet.keeps() {
         return Answer::Expired;
     }
     let mut withdrawn = Withdrawn {

@@ -250,10 +250,7 @@ impl From<RpcError> for Unasked {
 }
 
 /// What a stored call asks that its caller, of the newer era, can answer.
-async fn open_questions(
-    cx: &Context<'_>,
-    id: TaskId,
-) -> outlast_core::Result<Vec<InputRequest>> {
+async fn open_questions(cx: &Context<'_>, id: TaskId) -> outlast_core::Result<Vec<InputRequest>> {
     let task = cx.server.handle.get(cx.principal, id).await?;
     Ok(follow::questions(cx, &task))
 }
