@@ -54,7 +54,7 @@ pub use follow::Watch;
 pub use handle::{ProgressStream, TaskHandle};
 pub use inbox::LogMessage;
 pub use offered::{
-    Prompt, PromptArgument, PromptInfo, PromptMessage, ResourceContents, ResourceInfo,
+    PromptArgument, PromptInfo, PromptMessage, PromptResult, ResourceData, ResourceInfo,
 };
 pub use options::{ClientBuilder, Protocol};
 pub use peer::{Client, TaskPage};

@@ -72,7 +72,7 @@ pub struct ResourceInfo {
 /// What a prompt gives.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
-pub struct Prompt {
+pub struct PromptResult {
     /// What it is for.
     pub description: Option<String>,
     /// The messages, in their order.
@@ -94,7 +94,7 @@ pub struct PromptMessage {
 /// A piece of what a resource holds.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
-pub struct ResourceContents {
+pub struct ResourceData {
     /// The URI of this very piece.
     pub uri: String,
     /// Its media type.
@@ -180,12 +180,12 @@ impl Client {
         &self,
         name: &str,
         values: A,
-    ) -> Result<Prompt, ClientError> {
+    ) -> Result<PromptResult, ClientError> {
         let params = Params::default().with("name", name);
         let params = params.with_raw("arguments", arguments(&values)?);
         let ask = Ask::quick("prompts/get", params).about(name);
         let raw = self.ask_in_rounds(ask).await?;
-        Prompt::read(raw).map_err(|reason| self.not_protocol("prompts/get", &reason))
+        PromptResult::read(raw).map_err(|reason| self.not_protocol("prompts/get", &reason))
     }
 
     /// Reads a resource, piece by piece. What the server asks for first is answered by whoever the client
@@ -196,16 +196,13 @@ impl Client {
     ///
     /// # Cancel safety
     /// Dropping the future cancels the request.
-    pub async fn read_resource(&self, uri: &str) -> Result<Vec<ResourceContents>, ClientError> {
+    pub async fn read_resource(&self, uri: &str) -> Result<Vec<ResourceData>, ClientError> {
         let params = Params::default().with("uri", uri);
         let ask = Ask::quick("resources/read", params).about(uri);
         let raw = self.ask_in_rounds(ask).await?;
-        let read = || -> Result<Vec<ResourceContents>, String> {
+        let read = || -> Result<Vec<ResourceData>, String> {
             let wire: WireRead = object(&raw, "the contents of a resource")?;
-            wire.contents
-                .into_iter()
-                .map(ResourceContents::read)
-                .collect()
+            wire.contents.into_iter().map(ResourceData::read).collect()
         };
         read().map_err(|reason| self.not_protocol("resources/read", &reason))
     }
@@ -218,7 +215,7 @@ impl ResourceInfo {
     }
 }
 
-impl Prompt {
+impl PromptResult {
     fn read(raw: RawJson) -> Result<Self, String> {
         let wire: WirePrompt = object(&raw, "a prompt")?;
         let messages = wire.messages.into_iter();
@@ -235,7 +232,7 @@ impl Prompt {
     }
 }
 
-impl ResourceContents {
+impl ResourceData {
     fn read(raw: RawJson) -> Result<Self, String> {
         let wire: WireContents = object(&raw, "contents of a resource")?;
         let is_text = wire.text.is_some();
@@ -270,7 +267,7 @@ mod tests {
 
     #[test]
     fn contents_are_text_or_bytes() {
-        let read = |value: serde_json::Value| ResourceContents::read(value.into());
+        let read = |value: serde_json::Value| ResourceData::read(value.into());
         let text = read(json!({"uri": "a://b", "text": "x", "mimeType": "text/plain"})).unwrap();
         assert_eq!((text.text(), &*text.bytes), (Some("x"), &b"x"[..]));
         let blob = read(json!({"uri": "a://b", "blob": "AQI="})).unwrap();
