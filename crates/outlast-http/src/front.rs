@@ -9,8 +9,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::response::IntoResponse as _;
+use axum::{BoxError, Router};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -70,7 +71,18 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
     type Error = Infallible;
     type Future = Answering;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.answer(request)
+    }
+}
+
+impl Entrance {
+    /// Serves a request. Nothing happens before the future is polled.
+    pub(crate) fn answer<B>(&self, mut request: Request<B>) -> Answering
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let routes = &self.front.0;
         let known = self.principal.as_ref();
         if let Some(principal) = known {
@@ -78,15 +90,21 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         }
         let open = known.is_some() || routes.gate.is_none();
         if open && routes.is_mcp(request.uri().path()) && !request.headers().contains_key(ORIGIN) {
-            return Answering::Mcp(routes.mcp.clone().call(request));
+            return Answering(Inner::Mcp(routes.mcp.clone().call(request)));
         }
         let entrance = self.clone();
-        Answering::Other(Box::pin(async move { entrance.serve(request, open).await }))
+        Answering(Inner::Other(Box::pin(async move {
+            entrance.serve(request, open).await
+        })))
     }
 }
 
-/// The response to come; MCP's own stands in it unboxed.
-pub(crate) enum Answering {
+/// The response to come.
+#[must_use = "nothing happens before it is polled"]
+pub struct Answering(Inner);
+
+/// MCP's own stands in it unboxed.
+enum Inner {
     Mcp(HttpFuture),
     Other(Pin<Box<dyn Future<Output = Answered> + Send>>),
 }
@@ -95,17 +113,21 @@ impl Future for Answering {
     type Output = Answered;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
-        match self.get_mut() {
-            Self::Mcp(answer) => Pin::new(answer)
+        match &mut self.get_mut().0 {
+            Inner::Mcp(answer) => Pin::new(answer)
                 .poll(cx)
                 .map(|answer| Ok(answer?.map(Body::Mcp))),
-            Self::Other(answer) => answer.as_mut().poll(cx),
+            Inner::Other(answer) => answer.as_mut().poll(cx),
         }
     }
 }
 
 impl Entrance {
-    async fn serve(self, request: Request<Incoming>, open: bool) -> Answered {
+    async fn serve<B>(self, request: Request<B>, open: bool) -> Answered
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let routes = Arc::clone(&self.front.0);
         let (mut parts, body) = request.into_parts();
         if let Err(problem) = routes.guard.check(&parts) {
@@ -130,15 +152,17 @@ impl Entrance {
                     match gate.admit(&mut parts, self.peer, &routes.mcp_path).await {
                         Err(refusal) => *refusal,
                         Ok(()) => {
-                            // The head is needed again only if a scope was missing.
-                            let mut head = Request::new(());
-                            *head.uri_mut() = parts.uri.clone();
-                            if let Some(host) = parts.headers.get(HOST) {
-                                head.headers_mut().insert(HOST, host.clone());
-                            }
+                            // What a challenge names, needed only if a scope was missing.
+                            let host = parts.headers.get(HOST).cloned();
+                            let uri = parts.uri.clone();
                             let request = Request::from_parts(parts, body);
                             let mut response = routes.route(request).await?;
                             if let Some(NeedsScope(scope)) = response.extensions_mut().remove() {
+                                let mut head = Request::new(());
+                                *head.uri_mut() = uri;
+                                if let Some(host) = host {
+                                    head.headers_mut().insert(HOST, host);
+                                }
                                 let (head, ()) = head.into_parts();
                                 let error = ("insufficient_scope", "the token does not give it");
                                 let path = &routes.mcp_path;
@@ -159,12 +183,11 @@ impl Entrance {
 
 impl Entrance {
     /// Serves `/session`: the one route that those who have not passed the gate may use to pass it.
-    async fn session(
-        &self,
-        sessions: &Sessions,
-        mut parts: Parts,
-        body: Incoming,
-    ) -> Response<Body> {
+    async fn session<B>(&self, sessions: &Sessions, mut parts: Parts, body: B) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let routes = &self.front.0;
         let public_url = sessions.public_url.as_deref();
         let gate = routes.gate.as_ref().filter(|_| self.principal.is_none());
@@ -231,7 +254,11 @@ impl Routes {
             .is_some_and(|rest| rest.is_empty() || rest == "/")
     }
 
-    async fn route(&self, mut request: Request<Incoming>) -> Answered {
+    async fn route<B>(&self, mut request: Request<B>) -> Answered
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let path = request.uri().path();
         if self.is_mcp(path) {
             return Ok(self.mcp.clone().call(request).await?.map(Body::Mcp));

@@ -2,7 +2,7 @@
 //!
 //! [`bind`] takes the port and says in a sentence why it cannot; [`HttpServer`] serves MCP on `/mcp`
 //! and, beside it, the routes of an axum router. Every accepted socket has TCP_NODELAY set: event
-//! streams lose nine tenths of their rate without it.
+//! streams lose nine tenths of their rate without it. [`Mounted`] is the same without the port.
 
 pub mod auth;
 mod bind;
@@ -10,11 +10,14 @@ mod body;
 mod cors;
 mod dashboard;
 mod front;
+mod mounted;
 mod patience;
 mod rest;
 mod serve;
 
 pub use bind::{BindError, bind};
 pub use body::Body;
+pub use front::Answering;
+pub use mounted::Mounted;
 pub use rest::RestOptions;
 pub use serve::{DEFAULT_CONNECTIONS, DEFAULT_MCP_PATH, HttpServer};

@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::auth::Gate;
 use crate::dashboard;
 use crate::front::{Entrance, Front, Routes, Sessions};
+use crate::mounted::Mounted;
 use crate::patience::Patience;
 use crate::rest::{self, RestOptions};
 
@@ -217,6 +218,11 @@ impl HttpServer {
         let entrance = self.entrance(None, principal);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), entrance);
         connection.await.map_err(io::Error::other)
+    }
+
+    /// All of it without a port, for an application that has one.
+    pub fn mounted(&self) -> Mounted {
+        Mounted(self.front.clone())
     }
 
     fn entrance(&self, peer: Option<IpAddr>, principal: Option<Principal>) -> Entrance {

@@ -98,6 +98,8 @@ pub use outlast_engine::{
 };
 #[doc(inline)]
 pub use outlast_engine::{Order, Per};
+#[doc(inline)]
+pub use outlast_http::Mounted;
 pub use outlast_http::auth;
 #[doc(inline)]
 pub use outlast_mcp::Helpers;

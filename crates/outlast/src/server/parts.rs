@@ -188,7 +188,7 @@ impl Server {
         let mut engine = Engine::builder(Arc::clone(&store))
             .tools(tools)
             .order(self.order.clone())
-            .state(state)
+            .state(state.clone())
             .schedules(self.all_schedules());
         for sink in servers.iter().flat_map(|server| &server.progress_sinks) {
             engine = engine.progress_sink(Arc::clone(sink));
@@ -262,6 +262,8 @@ impl Server {
             catalog,
             engine: Some(engine),
             mcp,
+            http,
+            state,
             addresses,
             mcp_path: mcp_path.to_owned(),
             unix_path: unix_path.map(Path::to_owned),

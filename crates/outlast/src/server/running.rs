@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outlast_core::Principal;
-use outlast_engine::{Engine, Handle};
+use outlast_engine::{Engine, Handle, StateMap};
+use outlast_http::{HttpServer, Mounted};
 use tokio::io::{BufReader, DuplexStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +34,8 @@ pub struct RunningServer {
     pub(super) catalog: Catalog,
     pub(super) engine: Option<Engine>,
     pub(super) mcp: outlast_mcp::Server,
+    pub(super) http: HttpServer,
+    pub(super) state: StateMap,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) mcp_path: String,
     pub(super) unix_path: Option<PathBuf>,
@@ -86,12 +89,49 @@ impl RunningServer {
         &self.catalog
     }
 
-    /// MCP over Streamable HTTP as a tower service, for an application that has a port of its own:
-    /// mount it on one path of an axum or other tower application, which then decides about
-    /// authentication, and start the server without an address to listen on. The server ends when
-    /// this value does, not with the service.
-    pub fn service(&self) -> outlast_mcp::http::HttpService {
+    /// Everything that the server serves over HTTP (MCP, REST, sockets, the dashboard) as a `tower` service,
+    /// for an application that has a port of its own: let it serve the paths that the application does
+    /// not, as `axum`'s `Router::fallback_service`, and start the server without an address to listen on.
+    /// The server ends when this value does, not with the service.
+    ///
+    /// ```
+    /// # use outlast::prelude::*;
+    /// # async fn example(server: Server) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, routing::get};
+    ///
+    /// let server = server.start(Settings::default()).await?;
+    /// let app: Router = Router::new()
+    ///     .route("/orders", get(async || "the application's own"))
+    ///     .fallback_service(server.service());
+    /// # let _ = app;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Who may use it, and what a request may say about its sender, is as [`Mounted`] says: with users in
+    /// the server's settings, their tokens are asked for; an application that has checked its users itself
+    /// puts a [`Principal`] into the request's extensions. Without either, whoever reaches the application's
+    /// port runs the tools, as far as `Host` is a name of this machine or one of
+    /// [`Settings::allowed_hosts`](crate::Settings::allowed_hosts).
+    ///
+    /// Under a path (`nest_service("/tasks", …)`) it works too; let
+    /// [`Settings::public_url`](crate::Settings::public_url) name that path, for the links in answers.
+    pub fn service(&self) -> Mounted {
+        self.http.mounted()
+    }
+
+    /// MCP over Streamable HTTP alone, for one path of an application that has a port of its own. The
+    /// application decides who may use it; a [`Principal`] in a request's extensions says who calls.
+    pub fn mcp_service(&self) -> outlast_mcp::http::HttpService {
         outlast_mcp::http::HttpService::new(&self.mcp)
+    }
+
+    /// The value of this type that the server's handlers are given, whether a
+    /// [lifespan](crate::Server::lifespan) made it or the application gave it; for the application's own
+    /// code beside them. `None` if there is none; what belongs to [mounted](crate::Server::mount) servers
+    /// is theirs alone.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.state.get()
     }
 
     /// Connects within the process: a stream that speaks MCP with one message a line, like standard
