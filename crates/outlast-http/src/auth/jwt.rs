@@ -6,8 +6,12 @@
 //! and once an hour; a token that names a key we do not have makes us look again, at most every half
 //! minute, which is how a rotation is noticed. While the keys cannot be fetched, those we have stay
 //! good for a day.
+//!
+//! Checking a signature costs several times what a call does, and a client sends the same token with each
+//! of its calls: whose a good token is, is remembered for a minute, never beyond the token's end and never
+//! beyond the keys that it was checked with.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -15,12 +19,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use outlast_core::{Principal, Scope};
+use outlast_core::{Clock, Principal, Scope, SystemClock};
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::claims::Reading;
+use super::known::Known;
 use super::{Authenticator, Credentials, Denied, Token, fetch};
 
 /// The algorithms that may be named.
@@ -40,6 +45,8 @@ const ALGORITHMS: [Algorithm; 9] = [
 const FRESH: Duration = Duration::from_secs(3600);
 /// How old they may be when they cannot be.
 const STALE: Duration = Duration::from_secs(24 * 3600);
+/// How long a token is not checked again.
+const BELIEVED: Duration = Duration::from_secs(60);
 /// How often we look for a key that we do not have, or try again.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -84,6 +91,7 @@ pub struct Jwt {
     validation: Validation,
     reading: Reading,
     client: Client,
+    clock: SystemClock,
     keys: RwLock<Keys>,
     again: Duration,
     /// Held by the one who fetches.
@@ -92,7 +100,9 @@ pub struct Jwt {
 
 #[derive(Default)]
 struct Keys {
-    set: Option<Arc<JwkSet>>,
+    set: Option<JwkSet>,
+    /// What was checked with them.
+    checked: Known,
     fetched: Option<Instant>,
     tried: Option<Instant>,
 }
@@ -141,6 +151,7 @@ impl Jwt {
                 default: settings.default_scope,
             },
             client: fetch::client(),
+            clock: SystemClock::new(),
             keys: RwLock::default(),
             again: AGAIN,
             fetching: tokio::sync::Mutex::default(),
@@ -160,6 +171,10 @@ impl Jwt {
         credentials: Credentials<'_>,
     ) -> Result<Principal, Denied> {
         let invalid = |why: &str| Denied::Invalid(why.to_owned());
+        let digest = token.digest();
+        if let Some(principal) = self.checked(&digest) {
+            return Ok(principal);
+        }
         let Ok(header) = decode_header(token.expose()) else {
             // No token of this kind.
             return Err(Denied::Foreign);
@@ -171,7 +186,7 @@ impl Jwt {
             return Err(invalid("the token's algorithm is not allowed here"));
         }
         let kid = header.kid.as_deref();
-        let key = match self.key(kid, header.alg) {
+        let (key, fetched) = match self.key(kid, header.alg) {
             Some(key) => key,
             None => {
                 credentials.may_look_up()?;
@@ -184,21 +199,45 @@ impl Jwt {
         validation.algorithms = vec![header.alg];
         let claims = decode::<Map<String, Value>>(token.expose(), &key, &validation);
         let claims = claims.map_err(|error| Denied::Invalid(why(error.kind()).to_owned()))?;
-        self.reading
-            .principal(&self.issuer, &claims.claims)
-            .map_err(Denied::Invalid)
+        let claims = claims.claims;
+        let principal = self.reading.principal(&self.issuer, &claims);
+        let principal = principal.map_err(Denied::Invalid)?;
+        let end = claims.get("exp").and_then(Value::as_u64).unwrap_or(0);
+        let now = u64::try_from(self.clock.now().as_millis() / 1000).unwrap_or(0);
+        let left = end
+            .saturating_add(self.validation.leeway)
+            .saturating_sub(now);
+        let left = Duration::from_secs(left);
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        // By now there may be other keys, which would not have it.
+        if keys.fetched == Some(fetched) {
+            let lasts = left.min(BELIEVED);
+            keys.checked.is_good(digest, principal.clone(), lasts);
+        }
+        Ok(principal)
     }
 
-    /// The key with this name, or the only one that fits a token which names none.
-    fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
+    /// Whose a token with this digest is, if that was found out a moment ago.
+    fn checked(&self, digest: &[u8; 32]) -> Option<Principal> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        self.usable(&keys)?;
+        keys.checked.get(digest).flatten()
+    }
+
+    /// When the keys were fetched, if they need not be fetched before they are used.
+    fn usable(&self, keys: &Keys) -> Option<Instant> {
         let fetched = keys.fetched?;
         let tried = keys.tried.map_or(Duration::MAX, |tried| tried.elapsed());
         // Old keys are looked at again, and used while that fails.
-        if fetched.elapsed() > STALE || (fetched.elapsed() > FRESH && tried > self.again) {
-            return None;
-        }
-        let set = keys.set.as_deref()?;
+        let age = fetched.elapsed();
+        (age <= STALE && (age <= FRESH || tried <= self.again)).then_some(fetched)
+    }
+
+    /// The key with this name, or the only one that fits a token which names none; and when it was fetched.
+    fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<(DecodingKey, Instant)> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let fetched = self.usable(&keys)?;
+        let set = keys.set.as_ref()?;
         let mut fitting = set.keys.iter().filter(|key| {
             let named = kid.is_none_or(|kid| key.common.key_id.as_deref() == Some(kid));
             named && fits(key, algorithm)
@@ -207,7 +246,7 @@ impl Jwt {
         if kid.is_none() && fitting.next().is_some() {
             return None;
         }
-        DecodingKey::from_jwk(key).ok()
+        Some((DecodingKey::from_jwk(key).ok()?, fetched))
     }
 
     /// Fetches the keys, unless that was tried a moment ago.
@@ -226,7 +265,8 @@ impl Jwt {
         match self.fetched().await {
             Ok(set) => {
                 let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-                keys.set = Some(Arc::new(set));
+                keys.set = Some(set);
+                keys.checked = Known::default();
                 keys.fetched = Some(Instant::now());
                 Ok(())
             }
