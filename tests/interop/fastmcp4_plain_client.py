@@ -59,6 +59,16 @@ async def progress_legacy(target: Target) -> None:
     await fastmcp_shared.check_reported_progress(target, mode=LEGACY[0])
 
 
+@suite.check("sampling, roots and a question while the caller waits, 2026-07-28")
+async def asked_modern(target: Target) -> None:
+    await fastmcp_shared.check_asked(target, mode=MODERN[0])
+
+
+@suite.check("sampling, roots and a question while the caller waits, 2025-11-25")
+async def asked_legacy(target: Target) -> None:
+    await fastmcp_shared.check_asked(target, mode=LEGACY[0])
+
+
 @suite.check("a client that gives up gets the result in a later turn, 2026-07-28")
 async def given_up_modern(target: Target) -> None:
     await fastmcp_shared.check_given_up(target, mode=MODERN[0])

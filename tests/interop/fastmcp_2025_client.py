@@ -14,7 +14,7 @@ from fastmcp import Client
 from fastmcp.client.tasks import ToolTask
 from fastmcp.exceptions import ToolError
 
-from fastmcp_shared import check_awaited, check_reported_progress, check_three, connect, outcome
+from fastmcp_shared import check_asked, check_awaited, check_reported_progress, check_three, connect, outcome
 from harness import (
     DEADLINE,
     FOREVER,
@@ -89,6 +89,11 @@ async def call(target: Target) -> None:
 @suite.check("a call without a task reports progress")
 async def call_progress(target: Target) -> None:
     await check_reported_progress(target)
+
+
+@suite.check("sampling, roots and a question while the caller waits")
+async def asked(target: Target) -> None:
+    await check_asked(target)
 
 
 @suite.check("a task is awaited, with the result of the plain call")

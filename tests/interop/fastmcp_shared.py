@@ -8,14 +8,20 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastmcp import Client
+from fastmcp.client.elicitation import ElicitResult
 from fastmcp.client.transports import StdioTransport
 
 from harness import (
+    ASKING,
     DEADLINE,
     FOREVER,
+    NAME,
+    ROOT,
+    SAMPLED,
     Failed,
     Target,
     check_progress,
+    check_told,
     closing,
     eventually,
     need,
@@ -54,6 +60,26 @@ async def check_reported_progress(target: Target, **options: Any) -> None:
     async with connect(target, progress_handler=report, **options) as client:
         text_of((await client.call_tool("slow_progress", {"steps": 10, "step_ms": 100})).content)
     check_progress(seen, 10)
+
+
+def answering() -> dict[str, Any]:
+    """Handlers of a client that has a name, a model and a folder."""
+
+    async def name(_message: str, _kind: Any, _params: Any, _context: Any) -> ElicitResult[dict[str, str]]:
+        return ElicitResult(action="accept", content={"name": NAME})
+
+    async def sample(_messages: Any, _params: Any, _context: Any) -> str:
+        return SAMPLED
+
+    return {"elicitation_handler": name, "sampling_handler": sample, "roots": [ROOT]}
+
+
+async def check_asked(target: Target, **options: Any) -> None:
+    """Checks that tools can ask the client's user, its model and for its folders."""
+    async with connect(target, **answering(), **options) as client:
+        for tool, expected in ASKING.items():
+            got = await asyncio.wait_for(client.call_tool(tool, {}), DEADLINE)
+            check_told(text_of(got.content), expected, tool)
 
 
 async def check_given_up(target: Target, **options: Any) -> None:

@@ -19,6 +19,20 @@ export const FOREVER = 600;
 /** The call that one client starts and other clients fetch. */
 export const HANDOVER = ["slow_progress", { steps: 10, step_ms: 100 }];
 
+/** What the client under test answers when its model or its folders are asked for; `answerTo` has its name. */
+export const SAMPLE = { role: "assistant", content: { type: "text", text: "Paris" }, model: "none" };
+export const ROOTS = { roots: [{ uri: "file:///home/alice/project" }] };
+
+/** The tools that ask while their caller waits, and what each must have been told. */
+export const ASKING = {
+    test_input_required_result_sampling: ["Paris"],
+    test_input_required_result_list_roots: [ROOTS.roots[0].uri],
+    test_input_required_result_multiple_inputs: ["Alice", "Paris", ROOTS.roots[0].uri],
+};
+
+/** The last of them as a task. */
+export const ASKING_TASK = "ask_around";
+
 export const TERMINAL = new Set(["completed", "failed", "cancelled"]);
 
 export const RELATED = "io.modelcontextprotocol/related-task";
@@ -107,6 +121,12 @@ export function checkProgress(seen) {
     need(seen.length >= 2, `too few progress notifications: ${JSON.stringify(seen)}`);
     const values = seen.map((n) => n.progress);
     need(values.every((v, i) => i === 0 || v > values[i - 1]), `progress does not increase: ${values}`);
+}
+
+/** Checks that a tool that asked was told these. */
+export function checkTold(text, expected, tool) {
+    const missing = expected.filter((answer) => !text.includes(answer));
+    need(!missing.length, `${tool} was not told ${missing}: ${text}`);
 }
 
 /** Checks that a task was seen working and then ended in `end`, for good. */

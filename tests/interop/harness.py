@@ -46,6 +46,20 @@ TOOLS: dict[str, tuple[dict[str, str], set[str]]] = {
 #: The call that one client starts and other clients fetch.
 HANDOVER = ("slow_progress", {"steps": 10, "step_ms": 100})
 
+#: What the client under test answers when it is asked for a name, for a text of its model, and for its
+#: folders, and what the fixture's tools make of the last two.
+NAME, SAMPLED, ROOT = "Alice", "Paris", "file:///home/alice/project"
+
+#: The tools that ask for these while their caller waits: for each alone, and for all at once.
+ASKING = {
+    "test_input_required_result_sampling": {SAMPLED},
+    "test_input_required_result_list_roots": {ROOT},
+    "test_input_required_result_multiple_inputs": {NAME, SAMPLED, ROOT},
+}
+
+#: The same as a task.
+ASKING_TASK = "ask_around"
+
 #: Long enough that a task of this many seconds never ends by itself in a check.
 FOREVER = 600
 
@@ -372,6 +386,12 @@ def check_progress(seen: list[tuple[float, float | None]], steps: int) -> None:
     need(totals <= {float(steps), 1.0, 100.0}, f"total is neither the steps, 1 nor 100: {totals}")
 
 
+def check_told(text: str, expected: set[str], tool: str) -> None:
+    """Checks that a tool that asked was told these."""
+    missing = {answer for answer in expected if answer not in text}
+    need(not missing, f"{tool} was not told {sorted(missing)}: {text!r}")
+
+
 def answer_to(schema: dict[str, Any]) -> dict[str, Any]:
     """An answer to an elicitation that fits its schema: everything, agreeing."""
 
@@ -384,6 +404,6 @@ def answer_to(schema: dict[str, Any]) -> dict[str, Any]:
             case "integer" | "number":
                 return field.get("minimum", 1)
             case _:
-                return "Alice"
+                return NAME
 
     return {name: value(field) for name, field in (schema.get("properties") or {}).items()}

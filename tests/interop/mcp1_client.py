@@ -17,9 +17,14 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from harness import (
+    ASKING,
+    ASKING_TASK,
     DEADLINE,
     FOREVER,
     HANDOVER,
+    NAME,
+    ROOT,
+    SAMPLED,
     TERMINAL,
     Suite,
     Target,
@@ -28,6 +33,7 @@ from harness import (
     check_progress,
     check_statuses,
     check_time,
+    check_told,
     check_tools,
     closing,
     eventually,
@@ -369,6 +375,44 @@ async def elicitation(target: Target) -> None:
 @suite.check("a question inside a task reaches a client that only polls")
 async def elicitation_polling(target: Target) -> None:
     await question(target, poll_only=True)
+
+
+def answering() -> dict[str, Any]:
+    """Callbacks of a client that has a name, a model and a folder."""
+
+    async def name(_context: Any, _params: types.ElicitRequestParams) -> types.ElicitResult:
+        return types.ElicitResult(action="accept", content={"name": NAME})
+
+    async def sample(_context: Any, _params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
+        content = types.TextContent(type="text", text=SAMPLED)
+        return types.CreateMessageResult(role="assistant", content=content, model="none")
+
+    async def roots(_context: Any) -> types.ListRootsResult:
+        return types.ListRootsResult(roots=[types.Root(uri=ROOT)])
+
+    return {"elicitation_callback": name, "sampling_callback": sample, "list_roots_callback": roots}
+
+
+@suite.check("sampling, roots and a question while the caller waits")
+async def asked(target: Target) -> None:
+    async with connect(target, **answering()) as session:
+        for tool, expected in ASKING.items():
+            got = await asyncio.wait_for(session.call_tool(tool, {}), DEADLINE)
+            check_told(text_of(got.content), expected, tool)
+
+
+@suite.check("sampling, roots and a question inside a task")
+async def asked_in_task(target: Target) -> None:
+    async with connect(target, **answering()) as session:
+        got = await asyncio.wait_for(result(session, await start(session, ASKING_TASK)), DEADLINE)
+        check_told(text_of(got.content), {NAME, SAMPLED, ROOT}, ASKING_TASK)
+
+
+@suite.check("a client that cannot sample is told so")
+async def cannot_sample(target: Target) -> None:
+    async with connect(target) as session:
+        got = await asyncio.wait_for(session.call_tool("test_sampling", {"prompt": "Anything?"}), DEADLINE)
+        need(got.isError, f"a tool sampled a client without a model: {got.content}")
 
 
 async def question(target: Target, poll_only: bool) -> None:

@@ -20,15 +20,21 @@ from mcp.client import ClaimContext, Client, ClientExtension, ClientSession, Res
 from pydantic import ConfigDict
 
 from harness import (
+    ASKING,
+    ASKING_TASK,
     DEADLINE,
     FOREVER,
     HANDOVER,
+    NAME,
+    ROOT,
+    SAMPLED,
     TERMINAL,
     Suite,
     Target,
     answer_to,
     check_progress,
     check_time,
+    check_told,
     check_tools,
     eventually,
     need,
@@ -199,6 +205,66 @@ async def elicitation(target: Target) -> None:
         answers = {key: {"action": "accept", "content": content}}
         await ask(client.session, "update", mcp_types.EmptyResult, taskId=task_id, inputResponses=answers)
         same((await finish(client.session, task_id)).status, "completed", "status")
+
+
+def answering() -> dict[str, Any]:
+    """Callbacks of a client that has a name, a model and a folder."""
+
+    async def name(_context: Any, _params: Any) -> mcp_types.ElicitResult:
+        return mcp_types.ElicitResult(action="accept", content={"name": NAME})
+
+    async def sample(_context: Any, _params: Any) -> mcp_types.CreateMessageResult:
+        content = mcp_types.TextContent(type="text", text=SAMPLED)
+        return mcp_types.CreateMessageResult(role="assistant", content=content, model="none")
+
+    async def roots(_context: Any) -> mcp_types.ListRootsResult:
+        return mcp_types.ListRootsResult(roots=[mcp_types.Root(uri=ROOT)])
+
+    return {"elicitation_callback": name, "sampling_callback": sample, "list_roots_callback": roots}
+
+
+async def asked(target: Target, mode: str) -> None:
+    async with connect(target, mode, **answering()) as client:
+        for tool, expected in ASKING.items():
+            got = await asyncio.wait_for(client.call_tool(tool, {}), DEADLINE)
+            check_told(text_of(got.content), expected, tool)
+
+
+@suite.check("sampling, roots and a question while the caller waits, 2026-07-28")
+async def asked_modern(target: Target) -> None:
+    await asked(target, MODERN)
+
+
+@suite.check("sampling, roots and a question while the caller waits, 2025-11-25")
+async def asked_legacy(target: Target) -> None:
+    await asked(target, LEGACY)
+
+
+@suite.check("sampling, roots and a question inside a task")
+async def asked_in_task(target: Target) -> None:
+    answers = {
+        "elicitation/create": {"action": "accept", "content": {"name": NAME}},
+        "sampling/createMessage": {
+            "role": "assistant",
+            "content": {"type": "text", "text": SAMPLED},
+            "model": "none",
+        },
+        "roots/list": {"roots": [{"uri": ROOT}]},
+    }
+    async with connect(target, **answering()) as client:
+        task_id = await start(client, ASKING_TASK)
+        paused = await eventually(
+            lambda: ask(client.session, "get", Detailed, taskId=task_id),
+            lambda t: t.status != "working",
+            "the task asks",
+        )
+        requests = paused.input_requests or {}
+        same({request["method"] for request in requests.values()}, set(answers), "what is asked")
+        given = {key: answers[request["method"]] for key, request in requests.items()}
+        await ask(client.session, "update", mcp_types.EmptyResult, taskId=task_id, inputResponses=given)
+        end = await finish(client.session, task_id)
+        need(end.result, f"the task has no result: {end!r}")
+        check_told(end.result["content"][0]["text"], {NAME, SAMPLED, ROOT}, ASKING_TASK)
 
 
 @suite.check("a question before the task exists")

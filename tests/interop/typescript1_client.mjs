@@ -4,11 +4,14 @@
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { CallToolResultSchema, ElicitRequestSchema, TaskStatusNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
+import {
+    CallToolResultSchema, CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema,
+    TaskStatusNotificationSchema,
+} from "@modelcontextprotocol/sdk/types.js";
 
 import {
-    FOREVER, HANDOVER, RELATED, Suite, TERMINAL,
-    answerTo, checkProgress, checkStatuses, checkTools, eventually, need, refused, same, textOf, within,
+    ASKING, ASKING_TASK, FOREVER, HANDOVER, RELATED, ROOTS, SAMPLE, Suite, TERMINAL,
+    answerTo, checkProgress, checkStatuses, checkTold, checkTools, eventually, need, refused, same, textOf, within,
 } from "./harness.mjs";
 
 const suite = new Suite("TypeScript SDK 1");
@@ -16,11 +19,15 @@ const suite = new Suite("TypeScript SDK 1");
 const INVALID_PARAMS = -32602;
 const METHOD_NOT_FOUND = -32601;
 
-/** Runs `use` with a new connection, after its handshake; `answer` makes it declare elicitation. */
+/** Runs `use` with a new connection, after its handshake; `answer` makes it declare all that it can be asked. */
 async function connected(target, use, answer) {
-    const capabilities = answer ? { elicitation: {} } : {};
+    const capabilities = answer ? { elicitation: {}, sampling: {}, roots: {} } : {};
     const client = new Client({ name: "interop", version: "0" }, { capabilities });
-    if (answer) client.setRequestHandler(ElicitRequestSchema, answer);
+    if (answer) {
+        client.setRequestHandler(ElicitRequestSchema, answer);
+        client.setRequestHandler(CreateMessageRequestSchema, () => SAMPLE);
+        client.setRequestHandler(ListRootsRequestSchema, () => ROOTS);
+    }
     const transport = target.stdio
         ? new StdioClientTransport({ command: target.command[0], args: target.command.slice(1) })
         : new StreamableHTTPClientTransport(new URL(target.url));
@@ -144,6 +151,19 @@ suite.check("a question inside a task", async (target) => {
         return { action: "accept", content: answerTo(params.requestedSchema) };
     });
 });
+
+const accept = ({ params }) => ({ action: "accept", content: answerTo(params.requestedSchema) });
+
+suite.check("sampling, roots and a question while the caller waits", (target) => connected(target, async (client) => {
+    for (const [name, expected] of Object.entries(ASKING))
+        checkTold(textOf(await client.callTool({ name, arguments: {} })), expected, name);
+}, accept));
+
+suite.check("sampling, roots and a question inside a task", (target) => connected(target, async (client) => {
+    const task = await start(client, ASKING_TASK);
+    const got = await result(client, task.taskId);
+    checkTold(textOf(got), ASKING.test_input_required_result_multiple_inputs, ASKING_TASK);
+}, accept));
 
 suite.check("a task outlives the connection that started it", async (target) => {
     const { taskId } = await connected(target, (client) => start(client, "slow_progress", { steps: 20, step_ms: 100 }));

@@ -8,8 +8,8 @@ import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { createTaskSessionFromClient, resultFromTaskOutcome } from "@modelcontextprotocol/ext-tasks/client";
 
 import {
-    FOREVER, HANDOVER, Suite, TERMINAL,
-    answerTo, checkProgress, checkStatuses, checkTools, eventually, need, refused, same, textOf, within,
+    ASKING, ASKING_TASK, FOREVER, HANDOVER, ROOTS, SAMPLE, Suite, TERMINAL,
+    answerTo, checkProgress, checkStatuses, checkTold, checkTools, eventually, need, refused, same, textOf, within,
 } from "./harness.mjs";
 
 const suite = new Suite("TypeScript SDK 2");
@@ -18,14 +18,15 @@ const MODERN = "2026-07-28";
 const LEGACY = "2025-11-25";
 const CLIENT = { name: "interop", version: "0" };
 
-/** Runs `use` with a new connection of one era; `answer` makes it declare elicitation. */
+/** What a client declares that answers whatever it is asked. */
+const ASKED = { elicitation: { form: {} }, sampling: {}, roots: {} };
+
+/** Runs `use` with a new connection of one era; `answer` makes it declare all that it can be asked. */
 async function connected(target, version, use, answer) {
-    const capabilities = answer ? { elicitation: { form: {} } } : {};
+    const capabilities = answer ? ASKED : {};
     const versionNegotiation = { mode: version === MODERN ? { pin: MODERN } : "legacy" };
     const client = new Client(CLIENT, { capabilities, versionNegotiation });
-    const transport = target.stdio
-        ? new StdioClientTransport({ command: target.command[0], args: target.command.slice(1) })
-        : new StreamableHTTPClientTransport(new URL(target.url));
+    const transport = transportTo(target);
     const replies = new Map();
     await client.connect(transport);
     // Answers to requests that did not come from the SDK are kept from it.
@@ -48,7 +49,7 @@ async function connected(target, version, use, answer) {
     const framing = { protocolVersion: MODERN, clientInfo: CLIENT, clientCapabilities: capabilities };
     const session = createTaskSessionFromClient(client, {
         endpointId: "interop",
-        onInputRequest: answer && (async ({ params }) => answer(params)),
+        onInputRequest: answer && (async ({ kind, params }) => answer(params, kind)),
         ...(version === MODERN ? { rawDispatch: raw, v2RequestFraming: framing } : {}),
     });
     try {
@@ -64,6 +65,27 @@ function headersOf({ method, params }) {
     const name = params?.name ?? params?.taskId;
     return { "Mcp-Method": method, ...(name === undefined ? {} : { "Mcp-Name": name }) };
 }
+
+/** Runs `use` with a client that answers whatever its user, its model or its folders are asked. */
+async function answering(target, version, use) {
+    const capabilities = ASKED;
+    const versionNegotiation = { mode: version === MODERN ? { pin: MODERN } : "legacy" };
+    const client = new Client(CLIENT, { capabilities, versionNegotiation });
+    const accept = ({ params }) => ({ action: "accept", content: answerTo(params.requestedSchema) });
+    client.setRequestHandler("elicitation/create", accept);
+    client.setRequestHandler("sampling/createMessage", () => SAMPLE);
+    client.setRequestHandler("roots/list", () => ROOTS);
+    await client.connect(transportTo(target));
+    try {
+        return await use(client);
+    } finally {
+        await client.close();
+    }
+}
+
+const transportTo = (target) => target.stdio
+    ? new StdioClientTransport({ command: target.command[0], args: target.command.slice(1) })
+    : new StreamableHTTPClientTransport(new URL(target.url));
 
 /** Adds a check in both eras. */
 function inBothEras(name, run) {
@@ -154,6 +176,24 @@ inBothEras("a task outlives the connection that started it", async (target, vers
         textOf(resultFromTaskOutcome(outcome));
     });
 });
+
+const WAITING = "sampling, roots and a question while the caller waits";
+
+inBothEras(WAITING, (target, version) => answering(target, version, async (client) => {
+    for (const [name, expected] of Object.entries(ASKING))
+        checkTold(textOf(await client.callTool({ name, arguments: {} })), expected, name);
+}));
+
+inBothEras("sampling, roots and a question inside a task", (target, version) => connected(target, version, async (session) => {
+    const { outcome } = await settle(await start(session, ASKING_TASK));
+    checkTold(textOf(resultFromTaskOutcome(outcome)), ASKING.test_input_required_result_multiple_inputs, ASKING_TASK);
+}, (params, kind) => {
+    switch (kind) {
+        case "sampling": return SAMPLE;
+        case "roots": return ROOTS;
+        default: return { action: "accept", content: answerTo(params.requestedSchema) };
+    }
+}));
 
 suite.check("a question during a plain call, 2026-07-28", async (target) => {
     const asked = [];

@@ -4,8 +4,15 @@ use outlast::prelude::*;
 use outlast::{Answer, Ask, InputRequest, RawJson, question};
 use serde::Deserialize;
 
-pub(crate) fn tools() -> [Tool; 3] {
-    [confirm_delete(), multi_input(), test_tool_with_task()]
+use crate::rounds::ask_for_everything;
+
+pub(crate) fn tools() -> [Tool; 4] {
+    [
+        ask_around(),
+        confirm_delete(),
+        multi_input(),
+        test_tool_with_task(),
+    ]
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -41,6 +48,12 @@ async fn multi_input(cx: Cx) -> Result<String> {
     ];
     let answers = cx.ask_all(questions).await?;
     Ok(format!("{} answers", answers.len()))
+}
+
+/// Asks for a name, for a text of the client's model and for its folders, at the same time.
+#[tool(task)]
+async fn ask_around(cx: Cx) -> Result<String> {
+    ask_for_everything(&cx).await
 }
 
 /// Asks for a name before the task exists, and greets in it.

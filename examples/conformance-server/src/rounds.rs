@@ -224,6 +224,11 @@ async fn confirmed(cx: &Cx) -> Result<bool> {
 /// Asks three things at once.
 #[tool]
 async fn test_input_required_result_multiple_inputs(cx: Cx) -> Result<String> {
+    ask_for_everything(&cx).await
+}
+
+/// Asks its client for one thing of every kind, at once, and says what it was told.
+pub(crate) async fn ask_for_everything(cx: &Cx) -> Result<String> {
     let questions = vec![
         question::<Name>("user_name", "What is your name?")?,
         sampling("greeting", "Generate a greeting", 50),

@@ -3,6 +3,9 @@
 //!
 //! The command line and the lines it prints are those of the drivers beside it, see `harness.py`.
 
+// Sampling and roots are deprecated since SEP-2577, and clients have them.
+#![allow(deprecated)]
+
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,9 +14,10 @@ use std::time::Duration;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, ClientCapabilities,
-    ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction, ErrorData, GetTaskParams,
-    Implementation, InputResponses, NumberOrString, ProgressNotificationParam, ProgressToken,
-    ProtocolVersion, RequestMetaObject, TaskPayload, UpdateTaskParams,
+    ClientConfig, CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams,
+    ElicitResult, ElicitationAction, ErrorData, GetTaskParams, Implementation, InputResponses,
+    ListRootsResult, NumberOrString, ProgressNotificationParam, ProgressToken, ProtocolVersion,
+    RequestMetaObject, TaskPayload, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, RunningService, ServiceError};
 use rmcp::transport::{StreamableHttpClientTransport, TokioChildProcess};
@@ -54,7 +58,9 @@ impl ClientHandler for Handler {
         } else {
             json!({})
         };
-        let capabilities = json!({"elicitation": {}, "extensions": extensions});
+        let capabilities = json!({
+            "elicitation": {}, "sampling": {}, "roots": {}, "extensions": extensions,
+        });
         let capabilities: ClientCapabilities =
             serde_json::from_value(capabilities).expect("these are capabilities");
         ClientConfig::new(capabilities, Implementation::new("interop", "0"))
@@ -91,6 +97,35 @@ impl ClientHandler for Handler {
         let schema = json!(requested_schema);
         Ok(ElicitResult::new(ElicitationAction::Accept).with_content(answer_to(&schema)))
     }
+
+    async fn create_message(
+        &self,
+        _: CreateMessageRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<CreateMessageResult, ErrorData> {
+        Ok(serde_json::from_value(sampled()).expect("written as the protocol has it"))
+    }
+
+    async fn list_roots(
+        &self,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ListRootsResult, ErrorData> {
+        Ok(serde_json::from_value(roots()).expect("written as the protocol has it"))
+    }
+}
+
+/// What the client's model writes.
+const SAMPLED: &str = "Paris";
+
+/// The client's folder.
+const ROOT: &str = "file:///home/alice/project";
+
+fn sampled() -> Value {
+    json!({"role": "assistant", "content": {"type": "text", "text": SAMPLED}, "model": "none"})
+}
+
+fn roots() -> Value {
+    json!({"roots": [{"uri": ROOT}]})
 }
 
 /// An answer that fits the schema of a question: everything, agreeing.
@@ -348,6 +383,58 @@ async fn question_in_a_task(target: Target) -> Done {
     Ok(())
 }
 
+/// A tool that asks its caller's user, model and folders, each alone and all at once.
+async fn asked(target: Target, era: Era) -> Done {
+    let client = connect(&target, era, false).await?;
+    let tools: [(&str, &[&str]); 3] = [
+        ("test_input_required_result_sampling", &[SAMPLED]),
+        ("test_input_required_result_list_roots", &[ROOT]),
+        (
+            "test_input_required_result_multiple_inputs",
+            &["Alice", SAMPLED, ROOT],
+        ),
+    ];
+    for (tool, expected) in tools {
+        let told = text_of(&client.call_tool(call(tool, json!({}))).await?)?;
+        need(
+            expected.iter().all(|answer| told.contains(answer)),
+            format!("{tool} was told {told:?}"),
+        )?;
+    }
+    client.cancel().await?;
+    Ok(())
+}
+
+async fn asked_in_a_task(target: Target) -> Done {
+    let client = connect(&target, Era::Modern, true).await?;
+    let id = start(&client, "ask_around", json!({})).await?;
+    let waits = |payload: &TaskPayload| !matches!(payload, TaskPayload::Working);
+    let asking = json!(poll(&client, &id, waits).await?);
+    let requests = asking["inputRequests"].as_object().ok_or("no questions")?;
+    let answers: InputResponses = requests
+        .iter()
+        .map(|(key, request)| {
+            let answer = match request["method"].as_str() {
+                Some("sampling/createMessage") => sampled(),
+                Some("roots/list") => roots(),
+                _ => json!({"action": "accept", "content": {"name": "Alice"}}),
+            };
+            (key.clone(), answer)
+        })
+        .collect();
+    client
+        .update_task(UpdateTaskParams::new(&id, answers))
+        .await?;
+    let told = completed(&client, &id).await?.to_string();
+    let expected = ["Alice", SAMPLED, ROOT];
+    need(
+        expected.iter().all(|answer| told.contains(answer)),
+        format!("the task was told {told}"),
+    )?;
+    client.cancel().await?;
+    Ok(())
+}
+
 async fn question_before_a_task(target: Target) -> Done {
     let client = connect(&target, Era::Modern, true).await?;
     let first = client
@@ -435,6 +522,18 @@ async fn main() {
         (
             "a question while the caller waits, 2025-11-25",
             Box::pin(question_in_a_call(t())),
+        ),
+        (
+            "sampling, roots and a question while the caller waits, 2025-11-25",
+            Box::pin(asked(t(), Era::Legacy)),
+        ),
+        (
+            "sampling, roots and a question while the caller waits, 2026-07-28",
+            Box::pin(asked(t(), Era::Modern)),
+        ),
+        (
+            "sampling, roots and a question inside a task",
+            Box::pin(asked_in_a_task(t())),
         ),
         ("tasks to their ends", Box::pin(task(t()))),
         ("cancel a running task, unknown ids", Box::pin(cancel(t()))),
