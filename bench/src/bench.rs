@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -109,16 +110,22 @@ impl Bench {
         settings: &[(&str, &OsStr)],
     ) -> Result<Server> {
         let address = free_address()?;
+        let mut command = self.outlast_command(folder, address);
+        for (name, value) in settings {
+            command.arg(name).arg(value);
+        }
+        Server::start(command, address, &folder.join("server.log"))
+    }
+
+    /// What starts Outlast's server on this address and the store `outlast.db` in `folder`.
+    pub(crate) fn outlast_command(&self, folder: &Path, address: SocketAddr) -> Command {
         let mut command = Command::new(&self.server);
         command
             .arg("--listen")
             .arg(address.to_string())
             .arg("--store")
             .arg(format!("sqlite:{}", folder.join("outlast.db").display()));
-        for (name, value) in settings {
-            command.arg(name).arg(value);
-        }
-        Server::start(command, address, &folder.join("server.log"))
+        command
     }
 
     /// Adds a row and prints it to standard error, for who is waiting.

@@ -13,6 +13,7 @@ mod bench;
 mod client;
 mod disk;
 mod http;
+mod issuer;
 mod load;
 mod machine;
 mod pairs;
@@ -105,6 +106,8 @@ enum What {
     Timeouts,
     /// Calls and polls with a bearer token, beside none.
     Users,
+    /// What requests cost in instructions, whatever else the machine does; needs valgrind.
+    Instructions,
     /// A thousand open streams: memory, and calls beside them.
     Streams,
     /// Ten thousand sessions of the older era: the same.
@@ -115,7 +118,7 @@ enum What {
     Million,
 }
 
-const ALL: [What; 17] = [
+const ALL: [What; 18] = [
     What::Calls,
     What::Polls,
     What::Lifecycles,
@@ -129,6 +132,7 @@ const ALL: [What; 17] = [
     What::FanOut,
     What::Timeouts,
     What::Users,
+    What::Instructions,
     What::Streams,
     What::Sessions,
     What::Sockets,
@@ -182,6 +186,7 @@ async fn run(mut arguments: Arguments) -> Result<()> {
             What::FanOut => rows::engine::fan_out(&mut bench).await,
             What::Timeouts => rows::timeouts::timeouts(&mut bench).await,
             What::Users => rows::users::users(&mut bench).await,
+            What::Instructions => rows::instructions::instructions(&mut bench).await,
             What::Streams => rows::crowds::streams(&mut bench).await,
             What::Sessions => rows::crowds::sessions(&mut bench).await,
             What::Sockets => rows::sockets::sockets(&mut bench).await,

@@ -4,7 +4,7 @@
 //! both sides receive and send exactly the same; what is compared is everything
 //! in between: header and `_meta` checks, dispatch, the tool, the look-up.
 
-use std::{fs, path::Path, process::Command, sync::Arc};
+use std::{fs, net::SocketAddr, path::Path, process::Command, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What the right answer to 2 + 3 contains.
-const FIVE: &[u8] = br#""text":"5""#;
+pub(super) const FIVE: &[u8] = br#""text":"5""#;
 
 /// The rows of plain calls: of a tool that never makes a task, and of one that
 /// would, had the client asked.
@@ -109,7 +109,11 @@ async fn beside_raw(bench: &mut Bench, sides: Vec<Side<'_>>, what: String) -> Re
 
 /// The server's answer to `request`, in the pieces that `bench-raw` reads: text,
 /// and the places of the id and the task id.
-async fn sample(server: &Server, mut request: Request, task: Option<&str>) -> Result<Vec<Value>> {
+pub(super) async fn sample(
+    server: &Server,
+    mut request: Request,
+    task: Option<&str>,
+) -> Result<Vec<Value>> {
     let mut connection = Connection::open(server.address).await?;
     let response = connection.send(request.next()).await?;
     let body = String::from_utf8_lossy(response.body).into_owned();
@@ -146,13 +150,26 @@ fn pieces(text: &str, marks: &[(&str, &str)]) -> Vec<Value> {
 
 /// Starts `bench-raw` with these answers.
 fn raw(folder: &Path, answers: &[(String, Vec<Value>)]) -> Result<Server> {
+    let address = free_address()?;
+    let command = raw_command(folder, address, answers)?;
+    Server::start(command, address, &folder.join("raw.log"))
+}
+
+/// What starts `bench-raw` with these answers.
+///
+/// # Errors
+/// It is not built, or the folder cannot be written to.
+pub(super) fn raw_command(
+    folder: &Path,
+    address: SocketAddr,
+    answers: &[(String, Vec<Value>)],
+) -> Result<Command> {
     let file = folder.join("answers.json");
     let answers: serde_json::Map<String, Value> = answers
         .iter()
         .map(|(key, parts)| (key.clone(), json!(parts)))
         .collect();
     fs::write(&file, serde_json::to_vec(&answers)?)?;
-    let address = free_address()?;
     let mut command = Command::new(sibling(
         "bench-raw",
         "cargo build --release -p outlast-bench",
@@ -162,7 +179,7 @@ fn raw(folder: &Path, answers: &[(String, Vec<Value>)]) -> Result<Server> {
         .arg(address.to_string())
         .arg("--answers")
         .arg(&file);
-    Server::start(command, address, &folder.join("raw.log"))
+    Ok(command)
 }
 
 #[cfg(test)]

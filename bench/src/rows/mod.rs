@@ -4,6 +4,7 @@ pub(crate) mod calls;
 pub(crate) mod create;
 pub(crate) mod crowds;
 pub(crate) mod engine;
+pub(crate) mod instructions;
 pub(crate) mod lifecycles;
 pub(crate) mod million;
 pub(crate) mod resume;

@@ -13,14 +13,19 @@ mod rounds;
 mod work;
 
 use clap::Parser;
-use outlast::StoreUrl;
+use outlast::auth::JwtSettings;
 use outlast::prelude::*;
+use outlast::{Scope, StoreUrl};
 
 #[derive(Parser)]
 #[command(about = "Serves the tools that test suites and the load program know", long_about = None)]
 struct Cli {
     #[command(flatten)]
     settings: Settings,
+
+    /// Let in whoever has a JSON Web Token of this issuer for the audience "conformance-server"
+    #[arg(long, value_name = "URL")]
+    jwt_issuer: Option<String>,
 }
 
 /// Says that the server is there.
@@ -43,11 +48,26 @@ fn server() -> Result<Server> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut settings = Cli::parse().settings;
-    let folder = tempfile::tempdir()?;
+    let Cli {
+        mut settings,
+        jwt_issuer,
+    } = Cli::parse();
+    settings.auth.jwt = jwt_issuer.map(|issuer| JwtSettings {
+        issuer,
+        audience: vec!["conformance-server".into()],
+        jwks_url: None,
+        algorithms: None,
+        clock_skew_s: None,
+        owner_claim: None,
+        groups_claim: None,
+        scope_prefix: None,
+        default_scope: Some(Scope::Run),
+    });
+    // Made only where it is needed: whoever is killed or exits at once leaves it behind.
+    let mut folder = None;
     if settings.store.is_none() {
         let path = match settings.stdio {
-            None => folder.path().join("tasks.db"),
+            None => folder.insert(tempfile::tempdir()?).path().join("tasks.db"),
             // The bridge and the server behind it must find the same file.
             Some(_) => std::env::temp_dir()
                 .join("outlast-conformance-server")

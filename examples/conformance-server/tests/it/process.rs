@@ -59,6 +59,8 @@ fn what_keeps_it_from_starting_is_said_with_exit_code_2() {
         let mut command = std::process::Command::new(&place.program);
         let output = command
             .args(arguments)
+            // A program that exits at once does not clean up.
+            .env("TMPDIR", place.folder.path())
             .stdin(Stdio::null())
             .output()
             .unwrap();
