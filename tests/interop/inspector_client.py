@@ -19,7 +19,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from harness import Failed, Suite, Target, check_tools, need, same
+import mcp1_client
+from harness import Failed, Suite, Target, check_tools, eventually, need, same
 
 NODE = Path(__file__).resolve().parents[2] / ".deps" / "node"
 CLIENTS = NODE / "node_modules" / "@modelcontextprotocol" / "inspector" / "clients"
@@ -114,6 +115,28 @@ for era, version in ERAS.items():
             need(pending, f"no question came: {said}")
             _, said = await command("elicitation/respond", pending["elicitationId"], "confirm:=true")
             same(text_of(said.get("result", said)), "deleted i.txt", "the result after the answer")
+
+    @suite.check(f"tasks that another client of the older era started: progress, cancel, result, {version}")
+    async def followed(target: Target, era: str = era) -> None:
+        async with mcp1_client.connect(target) as session:
+            done = await mcp1_client.start(session, "add", {"a": 19, "b": 23})
+            # It ends because it is told to.
+            lasting = await mcp1_client.start(session, "slow_progress", {"steps": 100_000, "step_ms": 100})
+        async with connection(target, era) as command:
+            told: dict[str, None] = {}
+
+            async def look() -> str:
+                code, said = await command("tasks/get", lasting)
+                same(code, 0, f"exit code of tasks/get, which said {said}")
+                told[said["task"].get("statusMessage") or ""] = None
+                return said["task"]["status"]
+
+            await eventually(look, lambda _: len([message for message in told if message]) > 1, "the progress moves")
+            code, said = await command("tasks/cancel", lasting)
+            same((code, said.get("cancelled")), (0, True), f"exit code and answer, {said}")
+            await eventually(look, lambda status: status == "cancelled", "the task is cancelled")
+            code, said = await command("tasks/result", done)
+            same((code, text_of(said)), (0, "42"), "exit code and the sum")
 
 
 if __name__ == "__main__":

@@ -408,13 +408,17 @@ async fn asked(target: Target, era: Era) -> Done {
 async fn asked_in_a_task(target: Target) -> Done {
     let client = connect(&target, Era::Modern, true).await?;
     let id = start(&client, "ask_around", json!({})).await?;
-    let waits = |payload: &TaskPayload| !matches!(payload, TaskPayload::Working);
-    let asking = json!(poll(&client, &id, waits).await?);
-    let requests = asking["inputRequests"].as_object().ok_or("no questions")?;
-    let answers: InputResponses = requests
+    let asking = poll(&client, &id, |payload| {
+        !matches!(payload, TaskPayload::Working)
+    })
+    .await?;
+    let TaskPayload::InputRequired { input_requests } = asking else {
+        return Err(format!("no questions: {asking:?}").into());
+    };
+    let answers: InputResponses = input_requests
         .iter()
         .map(|(key, request)| {
-            let answer = match request["method"].as_str() {
+            let answer = match json!(request)["method"].as_str() {
                 Some("sampling/createMessage") => sampled(),
                 Some("roots/list") => roots(),
                 _ => json!({"action": "accept", "content": {"name": "Alice"}}),
