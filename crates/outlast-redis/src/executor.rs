@@ -369,8 +369,10 @@ impl Executor {
                 return Err(refused.map_or(Refused::Stale, Refused::Told));
             }
             b"full" => {
-                let (key, max) = (part(), part());
-                return Err(Refused::Told(limit::full(&row::text(&key), row::int(&max))));
+                let (key, max, room) = (part(), part(), part());
+                let room = row::text(&room).parse().unwrap_or(0);
+                let full = limit::full(&row::text(&key), row::int(&max), room);
+                return Err(Refused::Told(full));
             }
             _ => {
                 let message = "the task store gave an answer that is none of its script's";

@@ -1,7 +1,9 @@
 //! Rules and pauses: one document, and what scripts need of it.
 
+use std::time::Duration;
+
 use outlast_core::limit::{Control, Controls, Key, Queue, Rule};
-use outlast_core::machine::COME_BACK;
+use outlast_core::machine::{Room, come_back};
 use outlast_core::store::Notice;
 use outlast_core::{Error, Result};
 
@@ -39,15 +41,20 @@ pub(crate) fn decode(document: &str) -> Result<Controls, Error> {
     row::decode("controls", document.as_bytes())
 }
 
-/// The refusal of a creation that would have to wait in a full queue.
-pub(crate) fn full(key: &str, max: u64) -> Error {
+/// The refusal of a creation that would have to wait in a full queue, in which there may be room after
+/// `room` milliseconds, as the script says it.
+pub(crate) fn full(key: &str, max: u64, room: i64) -> Error {
     let (length, rest) = key.split_once(':').unwrap_or(("0", key));
     let length = length.parse().unwrap_or(0).min(rest.len());
     let (rule, value) = rest.split_at_checked(length).unwrap_or((rest, ""));
     Error::QueueFull {
         key: Key::new(rule, value),
         max,
-        retry_after: COME_BACK,
+        retry_after: come_back(match room {
+            ..0 => Room::Paused,
+            0 => Room::Unknown,
+            1.. => Room::After(Duration::from_millis(room.unsigned_abs())),
+        }),
     }
 }
 

@@ -163,27 +163,20 @@ impl Executor {
     /// Counts by looking at all tasks, a page at a time: nothing is written for the sake of counts.
     pub(crate) async fn stats(&self) -> Result<Stats> {
         let mut stats = Stats::default();
-        let mut above = "-inf".to_owned();
-        loop {
-            let found = self.link.script(Script::Stats, [above, LOOKS.to_string()]);
-            let mut parts = row::array(found.await?).into_iter();
-            above = parts.next().as_ref().map(row::text).unwrap_or_default();
-            let counts = row::array(parts.next().unwrap_or(redis::Value::Nil));
-            for pair in counts.chunks_exact(2) {
-                let (tool, owner, phase, status): (String, Owner, Phase, TaskStatus) =
-                    row::decode("task", row::bytes(&pair[0]))?;
-                let kind = Kind {
-                    tool,
-                    owner,
-                    phase,
-                    status,
-                };
-                *stats.counts.entry(kind).or_default() += row::int(&pair[1]);
-            }
-            if above.is_empty() {
-                return Ok(stats);
-            }
+        let none: [&str; 0] = [];
+        let counts = row::array(self.link.script(Script::Stats, none).await?);
+        for pair in counts.chunks_exact(2) {
+            let (tool, owner, phase, status): (String, Owner, Phase, TaskStatus) =
+                row::decode("task", row::bytes(&pair[0]))?;
+            let kind = Kind {
+                tool,
+                owner,
+                phase,
+                status,
+            };
+            *stats.counts.entry(kind).or_default() += row::int(&pair[1]);
         }
+        Ok(stats)
     }
 }
 

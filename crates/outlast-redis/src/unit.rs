@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use outlast_core::limit::Key;
 use outlast_core::machine::{Blocker, Consequence, LeaseLost};
-use outlast_core::status::Phase;
+use outlast_core::status::{Era, Phase};
 use outlast_core::store::{ClaimBy, ClaimNow, Notice};
 use outlast_core::task::Lease;
 use outlast_core::{Error, Event, JournalEntry, Task, TaskId, Timestamp};
@@ -548,9 +548,19 @@ fn write_change(
 ) -> Result<(), Error> {
     let (id, sequence) = (after.id(), after.state.sequence.to_string());
     let text = id.to_string();
+    let recounted = before.state.phase != after.state.phase
+        || before.status(Era::Modern) != after.status(Era::Modern);
+    if recounted {
+        operations.begin("tally");
+        operations.extend([text.clone(), "-1".to_owned()]);
+    }
     let mut command = vec!["HSET".to_owned(), format!("t:{id}")];
     command.extend(row::fields(after, revision)?);
     operations.call(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    if recounted {
+        operations.begin("tally");
+        operations.extend([text.clone(), "1".to_owned()]);
+    }
     let state = row::encode("record", &after.state)?;
     let long = format!("d:{id}");
     let mut command = vec!["HSET", &long, "state", &state];

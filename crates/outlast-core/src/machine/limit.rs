@@ -16,8 +16,30 @@ use crate::limit::{Arrival, Controls, Key, Rule};
 use crate::status::Phase;
 use crate::task::Task;
 
+/// What is known of when there is room in a full queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// Nothing: no task has started yet.
+    Unknown,
+    /// The queue is paused.
+    Paused,
+    /// Probably after this time.
+    After(Duration),
+}
+
+/// When whoever is refused is told to come back: in whole seconds, at least one, at most an hour.
+pub fn come_back(room: Room) -> Duration {
+    let wait = match room {
+        Room::Paused => return COME_BACK_TO_PAUSE,
+        Room::Unknown => COME_BACK,
+        Room::After(wait) => wait,
+    };
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    Duration::from_secs(seconds.max(1)).min(LONGEST_ABSENCE)
+}
+
 /// When to come back to a full queue of which nothing is known: nothing has started yet.
-pub const COME_BACK: Duration = Duration::from_secs(5);
+const COME_BACK: Duration = Duration::from_secs(5);
 
 /// When to come back to a queue that is paused: nobody knows for how long.
 const COME_BACK_TO_PAUSE: Duration = Duration::from_secs(60);
@@ -344,16 +366,14 @@ impl Ledger {
 
     fn room_after(&self, task: &Task, quota: &Key, now: Timestamp) -> Duration {
         if self.controls.is_paused(&task.spec.tool) {
-            return COME_BACK_TO_PAUSE;
+            return come_back(Room::Paused);
         }
         let rates = task.spec.keys.rates.iter();
         let opening = rates.filter_map(|key| self.opens_at(key)).max();
         let opening = opening.map_or(Duration::ZERO, |at| at.since(now));
         let pace = self.paces.get(quota).and_then(|pace| pace.next(now));
         let known = pace.or((!opening.is_zero()).then_some(opening));
-        let wait = known.unwrap_or(COME_BACK).max(opening);
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        Duration::from_secs(seconds.max(1)).min(LONGEST_ABSENCE)
+        come_back(known.map_or(Room::Unknown, |wait| Room::After(wait.max(opening))))
     }
 }
 

@@ -31,7 +31,7 @@ pub use consequence::Consequence;
 pub use due::{Due, Rescue};
 pub use finish::AttemptEnd;
 pub use input::Answered;
-pub use limit::{COME_BACK, Gate, Ledger};
+pub use limit::{Gate, Ledger, Room, come_back};
 pub use report::JournalRefused;
 pub use same::{Meant, Named};
 pub use suspend::Suspended;

@@ -55,6 +55,25 @@ local function fuses(mode, phase, group, lane, place)
   return not first or place < first
 end
 
+-- After how many milliseconds there may be room in a full queue: not before its rates allow a start,
+-- and when the next task is to leave it, going by those that left it last. 0 if nothing is known, -1 if
+-- the queue is paused.
+local function room_after(key, group, lane)
+  local paused = read_paused()
+  if paused['*'] or paused['t' .. tool_of(group)] then return -1 end
+  local opening = 0
+  if lane ~= '' then
+    for _, gate in ipairs(cjson.decode(lane)) do
+      local opens = string.sub(gate, 1, 1) == 'R' and opens_at(string.sub(gate, 2))
+      if opens then opening = math.max(opening, opens - now) end
+    end
+  end
+  local last, interval = string.match(call('HGET', prefix .. 'paces', key) or '', '^(%d+) (%d+)$')
+  if not last then return opening end
+  -- Any moment is not nothing.
+  return math.max(opening, tonumber(interval) - (now - tonumber(last)), 1)
+end
+
 local keys_of = {'t:', 'd:', 'e:', 'j:', 's:', 'l:', 'b:'}
 
 local operations = {}
@@ -74,7 +93,7 @@ operations['create'] = function()
       local rule = rule_of(key)
       if rule and string.sub(rule, 1, 1) == 'Q'
         and tonumber(call('HGET', prefix .. 'waiting', key) or '0') >= tonumber(string.sub(rule, 2)) then
-        return {'full', key, string.sub(rule, 2)}
+        return {'full', key, string.sub(rule, 2), int(room_after(key, group, lane))}
       end
     end
   end
@@ -84,7 +103,8 @@ operations['create'] = function()
   call('SET', prefix .. 'sequence', int(sequence))
   call('HSET', task_key(id), 'sequence', int(sequence), unpack(fields))
   call('HSET', prefix .. 'd:' .. id, unpack(values))
-  for _, key in ipairs(waits) do wait(key, 1) end
+  tally(id, 1)
+  for _, key in ipairs(waits) do wait(key, 1, now) end
   for _, set in ipairs(sets) do call('ZADD', prefix .. set, int(sequence), id) end
   call('ZADD', prefix .. 'p:' .. phase, int(sequence), id)
   call('ZADD', prefix .. 'due', due, hex .. id)
@@ -105,7 +125,11 @@ end
 operations['insert'] = function() ready_insert(take(3)) end
 operations['remove'] = function() ready_remove(take(3)) end
 operations['hold'] = function() hold(take(2)) end
-operations['wait'] = function() wait(take(2)) end
+operations['wait'] = function()
+  local key, delta = take(2)
+  wait(key, delta, now)
+end
+operations['tally'] = function() tally(take(2)) end
 
 -- A journal entry behind those that are there.
 operations['record'] = function()
@@ -176,6 +200,7 @@ end
 -- Deletes a record with everything that belongs to it, and what indexes say of it.
 operations['delete'] = function()
   local id, sequence, phase = take(3)
+  tally(id, -1)
   for _, blob in ipairs(call('SMEMBERS', prefix .. 'b:' .. id)) do
     call('UNLINK', prefix .. 'b:' .. id .. ':' .. blob)
   end

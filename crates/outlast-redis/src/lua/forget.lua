@@ -5,6 +5,8 @@
 local prefix = KEYS[1] .. ':'
 local call = redis.call
 local id = ARGV[1]
+-- Nobody knows of which kind it was: the counts are made anew.
+call('DEL', prefix .. 'counts')
 local sequence = call('ZSCORE', prefix .. 'all', id)
 if sequence then call('ZREM', prefix .. 'due', string.format('%012x', tonumber(sequence)) .. id) end
 for _, set in ipairs({'all', 'live', 'p:scheduled', 'p:queued', 'p:blocked', 'p:running', 'p:suspended',

@@ -229,9 +229,31 @@ local function hold(key, delta)
   if tonumber(delta) < 0 then offer_all('L' .. key) end
 end
 
-local function wait(key, delta)
+-- How long the pace at which tasks of a quota leave the queue is remembered.
+local PACE = 3600000
+
+-- Counts tasks that wait under a quota, and how fast they leave: the last time and the usual interval,
+-- of which the last few count most.
+local function wait(key, delta, now)
   local left = call('HINCRBY', prefix .. 'waiting', key, delta)
   if left <= 0 then call('HDEL', prefix .. 'waiting', key) end
+  if tonumber(delta) >= 0 then return end
+  local last, interval = string.match(call('HGET', prefix .. 'paces', key) or '', '^(%d+) (%d*)$')
+  if last then
+    local latest = math.max(0, now - tonumber(last))
+    interval = int(interval == '' and latest or (tonumber(interval) * 3 + latest) / 4)
+  end
+  call('HSET', prefix .. 'paces', key, int(now) .. ' ' .. (interval or ''))
+  call('PEXPIRE', prefix .. 'paces', PACE)
+end
+
+-- Counts a task by what it is, before a change and after it.
+local function tally(id, delta)
+  local fields = call('HMGET', task_key(id), 'tool', 'owner', 'phase', 'status')
+  if not fields[3] then return end
+  local kind = cjson.encode(fields)
+  local left = call('HINCRBY', prefix .. 'counts', kind, delta)
+  if left <= 0 then call('HDEL', prefix .. 'counts', kind) end
 end
 
 -- Takes a start from a rate; true if the rate is closed now.
@@ -266,6 +288,7 @@ local function claim_one(group, lane, member, by, now, notices)
   local expires = now + by.lease
   ready_remove(group, lane, member)
   by.claimed = by.claimed + 1
+  tally(id, -1)
   call('HINCRBY', key, 'revision', 1)
   call('HSET', key, 'phase', 'running', 'keeps_keys', '0', 'held_over', '', 'epoch', int(epoch + 1),
     'worker', by.worker, 'nonce', by.nonces[by.claimed], 'until', int(expires),
@@ -280,10 +303,11 @@ local function claim_one(group, lane, member, by, now, notices)
     if fields[5] == '' then call('HSET', key, 'started', int(now)) end
     event = '{"type":"started","attempt":' .. int(attempt) .. '}'
     if fields[7] ~= '' then
-      for _, waiting in ipairs(cjson.decode(fields[7])) do wait(waiting, -1) end
+      for _, waiting in ipairs(cjson.decode(fields[7])) do wait(waiting, -1, now) end
       call('HSET', key, 'waits', '')
     end
   end
+  tally(id, 1)
   call('RPUSH', prefix .. 'e:' .. id, '[' .. int(now) .. ',' .. event .. ']')
   call('ZREM', prefix .. 'p:queued', id)
   call('ZADD', prefix .. 'p:running', sequence, id)

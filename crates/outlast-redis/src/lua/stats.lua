@@ -1,28 +1,20 @@
-#!lua flags=no-writes
--- Counts tasks along the index of all of them, some at a time: the sequence above which to look (or
--- `-inf`) and how many to look at. Replies with where to look on (empty at the end) and, alternating,
--- the values of `tool`, `owner`, `phase` and `status` as a JSON list and how many tasks have them.
+#!lua flags=allow-oom
+-- Tasks by kind. The counts are kept with every change; they are made anew, by looking at every task,
+-- where they are missing. Replies with kinds, the values of `tool`, `owner`, `phase` and `status` as a
+-- JSON list, and how many tasks are of each, in turn.
 
 local prefix = KEYS[1] .. ':'
 local call = redis.call
-local counts, order = {}, {}
-local page = call('ZRANGEBYSCORE', prefix .. 'all', ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0,
-  tonumber(ARGV[2]))
-if #page == 0 then return {'', {}} end
-for index = 1, #page, 2 do
-  local fields = call('HMGET', prefix .. 't:' .. page[index], 'tool', 'owner', 'phase', 'status')
-  if fields[3] then
-    local kind = cjson.encode(fields)
-    if not counts[kind] then
-      counts[kind] = 0
-      table.insert(order, kind)
+local counts = prefix .. 'counts'
+if call('EXISTS', counts) == 0 then
+  local first = 0
+  repeat
+    local page = call('ZRANGE', prefix .. 'all', first, first + 999)
+    for _, id in ipairs(page) do
+      local fields = call('HMGET', prefix .. 't:' .. id, 'tool', 'owner', 'phase', 'status')
+      if fields[3] then call('HINCRBY', counts, cjson.encode(fields), 1) end
     end
-    counts[kind] = counts[kind] + 1
-  end
+    first = first + 1000
+  until #page == 0
 end
-local reply = {}
-for _, kind in ipairs(order) do
-  table.insert(reply, kind)
-  table.insert(reply, counts[kind])
-end
-return {'(' .. page[#page], reply}
+return call('HGETALL', counts)

@@ -12,3 +12,4 @@ mod outage;
 mod proxy;
 mod server;
 mod shared;
+mod size;
