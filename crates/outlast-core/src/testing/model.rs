@@ -34,7 +34,15 @@ pub async fn model(fixture: impl Fixture, seeds: Range<u64>) {
     println!("model: seeds {seeds:?}");
     for seed in seeds {
         let mut random = Random::new(seed);
-        let commands: Vec<_> = (0..LENGTH).map(|_| Command::draw(&mut random)).collect();
+        // Limits and quotas mean nothing before there are rules.
+        let rules = random.one_in(2).then(|| Command::draw_rules(&mut random));
+        // Calls seldom mean the same work by chance.
+        let alike = random.one_in(3);
+        let drawn = (0..LENGTH).map(|_| match alike {
+            true => Command::draw_alike(&mut random),
+            false => Command::draw(&mut random),
+        });
+        let commands: Vec<_> = rules.into_iter().chain(drawn).collect();
         if let Err(difference) = Pair::run(&fixture, &commands).await {
             let (commands, difference) = shrink(&fixture, commands, difference).await;
             let steps: Vec<_> = commands.iter().map(|step| format!("  {step:?}")).collect();

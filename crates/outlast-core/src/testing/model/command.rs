@@ -294,16 +294,20 @@ impl Shape {
             }),
             same: random.one_in(4).then(|| Same {
                 key: random.pick(&KEYS[..2]).into(),
-                then: match random.below(3) {
-                    0 => Then::Join,
-                    1 => Then::Replace,
-                    _ => Then::Debounce {
-                        delay: moment(random),
-                        at_most: random.one_in(2).then(|| moment(random)),
-                    },
-                },
+                then: then(random),
             }),
         }
+    }
+}
+
+fn then(random: &mut Random) -> Then {
+    match random.below(3) {
+        0 => Then::Join,
+        1 => Then::Replace,
+        _ => Then::Debounce {
+            delay: moment(random),
+            at_most: random.one_in(2).then(|| moment(random)),
+        },
     }
 }
 
@@ -413,6 +417,29 @@ fn value(random: &mut Random) -> RawJson {
 }
 
 impl Command {
+    /// Random rules, most of them limits.
+    pub(super) fn draw_rules(random: &mut Random) -> Self {
+        let limit = |name: &&str| Control::Rule((*name).into(), Some(Rule::Running(1)));
+        let mut changes: Vec<_> = RULES[..2].iter().map(limit).collect();
+        changes.extend((0..3).map(|_| control(random)));
+        Self::Control { changes }
+    }
+
+    /// A random command of a world in which all calls mean the same work.
+    pub(super) fn draw_alike(random: &mut Random) -> Self {
+        let mut command = Self::draw(random);
+        if let Self::Create { shape, .. } = &mut command {
+            let key = KEYS[0].into();
+            shape.same = Some(Same {
+                key,
+                then: then(random),
+            });
+            (shape.tool, shape.version, shape.owner) = (TOOLS[0], "1", "local");
+            shape.after.truncate(1);
+        }
+        command
+    }
+
     /// A random command.
     pub(super) fn draw(random: &mut Random) -> Self {
         let task = random.below(TASKS);
