@@ -103,11 +103,12 @@ impl Executor {
             }
         }
         let loaded = self.load(&ids).await?;
-        let mut known = BTreeMap::new();
+        let (mut known, mut order) = (BTreeMap::new(), Vec::new());
         for (id, loaded) in ids.into_iter().zip(loaded) {
             match loaded {
                 Ok(Some(one)) => {
                     known.insert(id, one);
+                    order.push(id);
                 }
                 // Its records have expired, or were deleted by hand.
                 Ok(None) => self.forget_task(id).await?,
@@ -123,7 +124,8 @@ impl Executor {
                 .bury_silent(&expired(&known, terms, ticked.now))
                 .await?;
         }
-        for id in known.into_keys() {
+        // What was due first is done first: it may decide what becomes of the others.
+        for id in order {
             self.tick_one(id, terms, ticked).await?;
         }
         Ok(())
