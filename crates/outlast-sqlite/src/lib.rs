@@ -42,4 +42,5 @@ mod transition;
 mod unit;
 mod writer;
 
+pub use lock::network_file_system;
 pub use store::{Options, SqliteStore, Synchronous};

@@ -174,29 +174,37 @@ const NETWORK: [(rustix::fs::FsWord, &str); 8] = [
     (0x0bd0_0bd0, "Lustre"),
 ];
 
-#[cfg(target_os = "linux")]
-fn refuse_network(path: &Path) -> Result<()> {
-    let Ok(found) = rustix::fs::statfs(path) else {
-        return Ok(());
-    };
-    refuse_magic(path, found.f_type)
-}
-
-#[cfg(target_os = "linux")]
-fn refuse_magic(path: &Path, magic: rustix::fs::FsWord) -> Result<()> {
-    match NETWORK.iter().find(|(known, _)| *known == magic) {
-        Some((_, name)) => Err(Error::broken(format!(
-            "the task store {} is on a network file system ({name}), where a SQLite file can be \
-             damaged: put it on a local disk",
-            path.display()
-        ))),
-        None => Ok(()),
+/// The name of the network file system that `path` is on; `None` if it is on none, or nobody can tell. A
+/// store is refused there: its locks and shared memory do not hold what SQLite needs of them.
+pub fn network_file_system(path: &Path) -> Option<&'static str> {
+    #[cfg(target_os = "linux")]
+    {
+        let magic = rustix::fs::statfs(path).ok()?.f_type;
+        network_of(magic)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        None
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-fn refuse_network(_path: &Path) -> Result<()> {
-    Ok(())
+#[cfg(target_os = "linux")]
+fn network_of(magic: rustix::fs::FsWord) -> Option<&'static str> {
+    let known = NETWORK.iter().find(|(known, _)| *known == magic);
+    known.map(|(_, name)| *name)
+}
+
+fn refuse_network(path: &Path) -> Result<()> {
+    network_file_system(path).map_or(Ok(()), |name| Err(on_network(path, name)))
+}
+
+fn on_network(path: &Path, name: &str) -> Error {
+    Error::broken(format!(
+        "the task store {} is on a network file system ({name}), where a SQLite file can be \
+         damaged: put it on a local disk",
+        path.display()
+    ))
 }
 
 /// `path` with `suffix` after its name.
@@ -233,15 +241,15 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn network_file_systems_are_refused() {
-        let path = Path::new("/mnt/a.db");
-        let error = refuse_magic(path, 0x6969).unwrap_err().to_string();
+        let name = network_of(0x6969).unwrap();
+        let error = on_network(Path::new("/mnt/a.db"), name).to_string();
         assert!(
             error.contains("NFS") && error.contains("local disk"),
             "{error}"
         );
         // ext4, btrfs, xfs, tmpfs, overlay.
         for local in [0xef53, 0x9123_683e, 0x5846_5342, 0x0102_1994, 0x794c_7630] {
-            refuse_magic(path, local).unwrap();
+            assert_eq!(network_of(local), None);
         }
     }
 }

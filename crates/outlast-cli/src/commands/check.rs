@@ -60,7 +60,7 @@ impl Check {
 }
 
 /// The program of a tool, if there is none of its name at present.
-fn missing_program(tool: &CommandTool) -> Option<&str> {
+pub(super) fn missing_program(tool: &CommandTool) -> Option<&str> {
     let Program::Words(words) = &tool.program else {
         return None;
     };

@@ -7,13 +7,18 @@
 mod call;
 mod check;
 mod client;
+mod completions;
+mod doctor;
 mod init;
+mod install;
 mod pause;
+mod reference;
 mod schedules;
 mod serve;
 mod tasks;
 mod token;
 mod tools;
+mod top;
 
 use std::process::ExitCode;
 
@@ -24,16 +29,26 @@ const USAGE: u8 = 2;
 
 /// What a person reads who tries the program for the first time.
 const EXAMPLES: &str = "\
-Examples:
-  outlast init              write a sample configuration, outlast.toml
-  outlast check             tell what is wrong in it, if anything is
-  outlast serve             serve its tools at http://127.0.0.1:9876/mcp
-  outlast serve --stdio     be the command that an MCP client starts
-  outlast call count to=5   run one of its tools, with a progress bar
+Begin:
+  outlast init                   write a sample configuration, outlast.toml
+  outlast dev                    serve it, and read it again when you change it
+  outlast call count to=5        run one of its tools, with a progress bar
+  outlast top                    watch everything that runs
 
-Exit status: 0 for success, 2 for a wrong call or a configuration that cannot be used.";
+In service:
+  outlast check                  tell what is wrong in the configuration, if anything is
+  outlast serve                  serve its tools at http://127.0.0.1:9876/mcp
+  outlast install cursor         let a client use them; also claude-code, vscode, codex and others
+  outlast tasks list             see the tasks, whoever created them
+  outlast doctor                 find out what keeps it from running well
+
+Exit status: 0 for success, 2 for a wrong call or a configuration that cannot be used; others as
+each command's --help says. Settings: outlast settings. Completions: outlast completions SHELL.";
 
 /// Runs commands and scripts as durable background tasks of an MCP server
+///
+/// A task outlives the connection, the client, the server process and the machine: whoever holds its id
+/// sees its progress, answers its questions, cancels it and fetches its result.
 #[derive(Debug, Parser)]
 #[command(name = "outlast", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Outlast {
@@ -48,13 +63,19 @@ enum Subcommands {
     Worker(Box<serve::Work>),
     Init(init::Init),
     Check(check::Check),
+    Doctor(doctor::Doctor),
+    Install(install::Install),
     Call(Box<call::Call>),
     Tools(tools::Tools),
     Pause(pause::Pause),
     Resume(pause::Resume),
-    Tasks(tasks::Tasks),
+    Tasks(Box<tasks::Tasks>),
+    Top(Box<top::Top>),
     Schedules(schedules::Schedules),
     Token(token::Token),
+    Settings(reference::Reference),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 impl Outlast {
@@ -71,8 +92,14 @@ impl Outlast {
             Subcommands::Pause(pause) => pause.run(),
             Subcommands::Resume(resume) => resume.run(),
             Subcommands::Tasks(tasks) => tasks.run(),
+            Subcommands::Top(top) => top.run(),
             Subcommands::Schedules(schedules) => schedules.run(),
             Subcommands::Token(token) => token.run(),
+            Subcommands::Doctor(doctor) => doctor.run(),
+            Subcommands::Install(install) => install.run(),
+            Subcommands::Settings(settings) => settings.run(),
+            Subcommands::Completions(completions) => completions.run(),
+            Subcommands::Man(man) => man.run(),
         }
     }
 }

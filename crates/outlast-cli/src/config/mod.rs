@@ -34,11 +34,14 @@ pub use argument::{Argument, Rules, Shape, Type};
 pub(crate) use argument::{name_of, whole};
 pub use problem::{ConfigError, Problem};
 pub use sample::{SAMPLE, write_sample};
-pub use server::ServerConfig;
+pub use server::{KEYS as SERVER_KEYS, ServerConfig};
 pub use template::{Piece, Template, Word};
 pub use tool::{CommandTool, INTERRUPT_GRACE, Program, TERMINATE_GRACE};
 
 use section::{Problems, Section};
+
+/// What a file may hold, in Markdown.
+pub const REFERENCE: &str = include_str!("reference.md");
 
 /// The name of the file that is looked for where none is named.
 pub const FILE_NAME: &str = "outlast.toml";

@@ -16,7 +16,8 @@ use super::resolve;
 use super::section::Section;
 use super::tool::{LONGEST, TASK_MODES, detach_after, heartbeat, tags, up_to};
 
-pub(super) const KEYS: [&str; 29] = [
+/// The keys of `[server]`.
+pub const KEYS: [&str; 29] = [
     "name",
     "title",
     "description",

@@ -567,3 +567,23 @@ fn a_result_is_written_to_a_file_and_several_tasks_are_watched() {
         assert!(out.lines().any(|line| line.starts_with(id)), "{out}");
     }
 }
+
+#[test]
+fn top_is_for_terminals_and_programs() {
+    let world = World::new();
+    assert_eq!(world.run(&["call", "echo", "word=x", "--wait"]).0, 0);
+    let (code, out, _) = world.run(&["top", "--json", "--count", "2", "--every", "100ms"]);
+    let lines: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!((code, lines.len()), (0, 2));
+    assert_eq!(lines[0]["tasks"][0]["_meta"]["outlast/tool"], "echo");
+    assert_eq!(lines[0]["overview"]["server"]["name"], "client-test");
+    assert_eq!(lines[0]["overview"]["counts"][0]["count"], 1);
+    let (code, out, err) = world.run(&["top"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("--json"), "{err}");
+    let (code, _, err) = world.run(&["top", "--url", &world.url]);
+    assert!(code == 3 && err.contains("does not list tasks"), "{err}");
+}

@@ -9,6 +9,7 @@ mod rig;
 mod schedules;
 mod secrets;
 mod serve;
+mod setup;
 mod shim;
 mod tool;
 mod users;

@@ -118,6 +118,7 @@ pub struct Settings {
     pub store: Option<StoreUrl>,
 
     /// What an acknowledged write survives: loss of power too (full), or kill -9 only (normal)
+    /// [default: full]
     #[arg(long, env = "OUTLAST_SYNCHRONOUS", value_name = "MODE")]
     pub synchronous: Option<Synchronous>,
 

@@ -34,6 +34,11 @@ impl Bar {
         }
     }
 
+    /// Whether anything is shown here.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.lines.is_some()
+    }
+
     /// A bar below this one.
     pub(crate) fn below(&self) -> Self {
         Self {

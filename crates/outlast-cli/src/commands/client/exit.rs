@@ -1,5 +1,6 @@
 //! Exit codes, one table.
 
+use std::fmt;
 use std::process::ExitCode;
 
 use outlast_mcp::client::ClientError;
@@ -60,6 +61,12 @@ impl Trouble {
         if !self.message.is_empty() {
             super::out::complain(&format!("outlast: {}", self.message));
         }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

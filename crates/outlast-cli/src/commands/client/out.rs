@@ -49,26 +49,40 @@ pub(crate) fn colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// A status as wide as the longest, in its colour where standard output may have some.
-pub(crate) fn status(status: TaskStatus) -> String {
-    let word = format!("{:14}", status.as_str());
-    if !colour() || !io::stdout().is_terminal() {
-        return word;
+/// A text of ours in a colour, where standard output may have some.
+pub(crate) fn coloured(text: &str, code: u8) -> String {
+    if colour() && io::stdout().is_terminal() {
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
     }
-    let code = match status {
+}
+
+/// A status as wide as the longest, in its colour.
+pub(crate) fn status(status: TaskStatus) -> String {
+    coloured(&format!("{:14}", status.as_str()), status_colour(status))
+}
+
+/// The colour of a status, as a terminal counts them.
+pub(crate) fn status_colour(status: TaskStatus) -> u8 {
+    match status {
         TaskStatus::Working => 36,
         TaskStatus::InputRequired => 33,
         TaskStatus::Completed => 32,
         TaskStatus::Failed => 31,
         TaskStatus::Cancelled => 90,
-    };
-    format!("\u{1b}[{code}m{word}\u{1b}[0m")
+    }
 }
 
 /// Writes a line that begins with a status, and whose rest is not ours.
 pub(crate) fn status_line(before: &str, of: TaskStatus, rest: &str) {
+    styled_line(&format!("{before}{}", status(of)), rest);
+}
+
+/// Writes a line that begins with words of ours, perhaps coloured, and whose rest is somebody else's.
+pub(crate) fn styled_line(ours: &str, rest: &str) {
     let rest = clean(rest, io::stdout().is_terminal());
-    let line = format!("{before}{}  {rest}", status(of));
+    let line = format!("{ours}  {rest}");
     bytes(format!("{}\n", line.trim_end()).as_bytes());
 }
 

@@ -87,20 +87,45 @@ impl Logs {
     }
 
     async fn page(&self, client: &Client, offset: u64) -> Result<Page, Trouble> {
-        let params = json!({"taskId": self.id, "offset": offset, "limit": 256 * 1024});
-        match client.request("outlast/logs", &params).await {
-            Ok(raw) => raw.to().map_err(strange),
-            // Servers do not agree on what to say to a method they do not know.
-            Err(ClientError::Refused { error, .. })
-                if matches!(error.code, code::METHOD_NOT_FOUND | code::INVALID_PARAMS) =>
-            {
-                Err(Trouble::new(
-                    Exit::Failed,
-                    "this server does not offer logs",
-                ))
-            }
-            Err(error) => Err(error.into()),
+        page(client, &self.id, offset, 256 * 1024).await
+    }
+}
+
+/// The end of a task's log as text.
+///
+/// # Errors
+/// The server has no logs, or cannot be asked.
+pub(crate) async fn tail(client: &Client, id: &str) -> Result<String, Trouble> {
+    const ENOUGH: u64 = 16 * 1024;
+    let end = page(client, id, 0, 1).await?.end;
+    let (mut offset, mut text) = (end.saturating_sub(ENOUGH), Vec::new());
+    while offset < end {
+        let page = page(client, id, offset, 2 * ENOUGH).await?;
+        for raw in &page.chunks {
+            text.extend(bytes(raw.to().map_err(strange)?)?);
         }
+        if page.next <= offset {
+            break;
+        }
+        offset = page.next;
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+async fn page(client: &Client, id: &str, offset: u64, limit: u64) -> Result<Page, Trouble> {
+    let params = json!({"taskId": id, "offset": offset, "limit": limit});
+    match client.request("outlast/logs", &params).await {
+        Ok(raw) => raw.to().map_err(strange),
+        // Servers do not agree on what to say to a method they do not know.
+        Err(ClientError::Refused { error, .. })
+            if matches!(error.code, code::METHOD_NOT_FOUND | code::INVALID_PARAMS) =>
+        {
+            Err(Trouble::new(
+                Exit::Failed,
+                "this server does not offer logs",
+            ))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+pub(super) use logs::tail as log_tail;
+
 use super::client::address::{Address, Need};
 use super::client::bar::Bar;
 use super::client::exit::{self, Exit, Trouble};

@@ -82,7 +82,13 @@ async fn watch(
             out::json_line(&info.raw.to_value());
             continue;
         }
-        let change = (info.status, message(&info));
+        // A bar shows the rest of what changes.
+        let message = if bar.is_shown() && !info.status.is_terminal() {
+            String::new()
+        } else {
+            message(&info)
+        };
+        let change = (info.status, message);
         if shown.as_ref() != Some(&change) {
             bar.above(|| out::status_line(&before, change.0, &change.1));
             shown = Some(change);
