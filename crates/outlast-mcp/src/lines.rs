@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use outlast_core::Principal;
+use outlast_core::{Principal, Scope};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -23,10 +23,13 @@ use crate::protocol::{ModernMeta, Params};
 use crate::scope;
 use crate::serve;
 use crate::server::{Inner, Server};
-use crate::session::{InFlight, Introduction, Outlet, Session};
+use crate::session::{InFlight, Introduction, MOST_IN_FLIGHT, Outlet, Session};
 
 /// How many messages may wait for a slow reader before a sender has to wait.
 const QUEUE: usize = 1024;
+
+/// How many requests are worked on, or wait for their answers to be written, before the next is read.
+const MOST_WORKING: usize = 2 * MOST_IN_FLIGHT;
 
 /// How long requests in flight may take after the end of the input, so that a script may write its
 /// requests, close its end and read the answers.
@@ -143,6 +146,14 @@ impl Connection {
                 }
             }
             while self.working.try_join_next().is_some() {}
+            // A peer that writes and never reads is read no further: requests that wait for a change are
+            // fewer, so what is above them waits to be written.
+            while self.working.len() >= MOST_WORKING && !self.sender.is_closed() {
+                tokio::select! {
+                    _ = self.working.join_next() => {}
+                    () = self.sender.closed() => {}
+                }
+            }
             if self.sender.is_closed() {
                 // Nobody reads the answers.
                 return Ok(());
@@ -214,7 +225,8 @@ impl Connection {
         });
         match made {
             Ok((response, session)) => {
-                session.add_general(Outlet::Lines(self.sender.clone()));
+                let outlet = Outlet::Lines(self.sender.clone());
+                session.add_general(outlet, self.principal.may(Scope::Run));
                 if let Err(full) = self.server.sessions.insert(&session.key, &session) {
                     return error_response(Some(id.get()), &full.into_error("sessions"));
                 }

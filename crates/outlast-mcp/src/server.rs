@@ -224,6 +224,7 @@ impl Server {
             stopping: CancellationToken::new(),
         });
         tokio::spawn(session::cry(&inner));
+        tokio::spawn(session::sweep(&inner));
         let completed = inner.handle.completed_urls();
         tokio::spawn(session::tell_completed_urls(
             Arc::downgrade(&inner),

@@ -60,7 +60,8 @@ pub(super) async fn open(server: Arc<Inner>, principal: Principal, parts: Parts)
     // What belongs to no request begins anew: the client finds the rest by asking for its tasks.
     let events = resumed.unwrap_or_else(|| session.open_stream(StreamKind::General));
     if events.stream.is_general() {
-        session.add_general(Outlet::Stream(Arc::clone(&events.stream)));
+        let outlet = Outlet::Stream(Arc::clone(&events.stream));
+        session.add_general(outlet, principal.may(Scope::Run));
         server.followed.resume(&server, &session, &principal);
         let (server, owner) = (Arc::clone(&server), owner.clone());
         tokio::spawn(async move { server.couriers.opened(&server, &owner).await });

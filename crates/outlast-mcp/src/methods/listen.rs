@@ -82,7 +82,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let resources = resources.unwrap_or_default();
     let mut changes = JoinSet::new();
     for watch in watches {
-        let seen = tell(cx, watch.task(), None);
+        let seen = tell(cx, watch.task(), None)?;
         if !watch.task().is_finished() {
             changes.spawn(change(watch, seen));
         }
@@ -92,7 +92,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             Some(changed) = changes.join_next() => {
                 // A task that was deleted has nothing more to tell.
                 if let Ok(Some((watch, seen))) = changed {
-                    let seen = tell(cx, watch.task(), Some(seen));
+                    let seen = tell(cx, watch.task(), Some(seen))?;
                     if !watch.task().is_finished() {
                         changes.spawn(change(watch, seen));
                     }
@@ -194,17 +194,24 @@ async fn change(mut watch: Watch, seen: Seen) -> Option<(Watch, Seen)> {
 }
 
 /// Tells the task as it stands, unless the subscriber has seen just that.
-fn tell(cx: &Context<'_>, task: &Arc<Task>, seen: Option<Seen>) -> Seen {
+///
+/// # Errors
+/// The subscriber reads too slowly. It may have been the last thing to tell, after which an open
+/// subscription would say nothing for ever; one that listens anew is told how each task stands.
+fn tell(cx: &Context<'_>, task: &Arc<Task>, seen: Option<Seen>) -> Result<Seen, RpcError> {
     let task = visible::to(cx.capabilities, Arc::clone(task));
     let now: Seen = (
         task.status(outlast_core::status::Era::Modern),
         task.state.updated_at,
         task.open_inputs().count(),
     );
-    if seen != Some(now) || task.is_finished() {
-        cx.outlet.send(task_notification(cx, &task));
+    let news = seen != Some(now) || task.is_finished();
+    if news && !cx.outlet.send(task_notification(cx, &task)) {
+        return Err(RpcError::internal(
+            "a change of a task could not be told, because the stream is read too slowly; listen again",
+        ));
     }
-    now
+    Ok(now)
 }
 
 fn notification(

@@ -10,7 +10,8 @@ use outlast_core::RawJson;
 use crate::protocol::Capabilities;
 use crate::wire::Object;
 
-/// A longer text is not kept.
+/// A client says its name, version and a little more. What is longer than this is not kept, for it would
+/// be kept with each session and each task.
 const LONGEST: usize = 4096;
 
 /// The record that was made last.
@@ -26,6 +27,7 @@ struct Said {
 impl LatestClient {
     /// The record of a client that says this of itself.
     pub(crate) fn record(&self, info: Option<&str>, capabilities: Capabilities) -> RawJson {
+        let info = info.filter(|info| info.len() <= LONGEST);
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(said) = &*latest
             && said.capabilities == capabilities
@@ -34,24 +36,23 @@ impl LatestClient {
             return said.record.clone();
         }
         let record = client_record(info, capabilities);
-        if info.is_none_or(|info| info.len() <= LONGEST) {
-            *latest = Some(Said {
-                info: info.map(Box::from),
-                capabilities,
-                record: record.clone(),
-            });
-        }
+        *latest = Some(Said {
+            info: info.map(Box::from),
+            capabilities,
+            record: record.clone(),
+        });
         record
     }
 }
 
 /// The record of a client with this `Implementation` object and these capabilities. An object that
-/// nobody could read (see [`RawJson`]) is left out.
+/// nobody could read (see [`RawJson`]), or that is too long, is left out.
 pub(crate) fn client_record(info: Option<&str>, capabilities: Capabilities) -> RawJson {
     let mut out = Vec::with_capacity(128);
     {
         let mut object = Object::new(&mut out);
-        if let Some(info) = info.filter(|info| RawJson::parse(*info).is_ok()) {
+        let fits = |info: &&str| info.len() <= LONGEST && RawJson::parse(*info).is_ok();
+        if let Some(info) = info.filter(fits) {
             object.raw("info", info);
         }
         let mut declared = object.object("capabilities");
@@ -102,12 +103,15 @@ mod tests {
     fn each_client_gets_its_own_record() {
         let latest = LatestClient::default();
         let none = Capabilities::default();
+        let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(LONGEST));
+        assert_eq!(client_record(Some(&long), none), client_record(None, none));
         for _ in 0..2 {
             for (info, capabilities) in [
                 (Some(r#"{"name":"x"}"#), FORMS),
                 (Some(r#"{"name":"y"}"#), FORMS),
                 (Some(r#"{"name":"y"}"#), none),
                 (None, none),
+                (Some(&long), none),
             ] {
                 let expected = client_record(info, capabilities);
                 assert_eq!(latest.record(info, capabilities), expected);

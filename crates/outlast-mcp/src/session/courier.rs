@@ -304,7 +304,7 @@ impl Courier {
         home.into_iter()
             .chain(others())
             .filter(|session| can(session))
-            .find_map(|session| Some((session.general()?, session)))
+            .find_map(|session| Some((session.general_for_questions()?, session)))
     }
 
     /// Whether anybody could be told anything.

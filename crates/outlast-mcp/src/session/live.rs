@@ -36,10 +36,16 @@ pub(crate) struct Session {
     streams: Mutex<Streams>,
 }
 
+/// A way for messages that belong to no request.
+struct General {
+    outlet: Outlet,
+    may_answer: bool,
+}
+
 #[derive(Default)]
 struct Streams {
     /// Where messages go that belong to no request, the latest last.
-    general: Vec<Outlet>,
+    general: Vec<General>,
     /// Event streams that can be resumed, by name.
     named: HashMap<String, Arc<SseStream>>,
 }
@@ -67,13 +73,16 @@ impl Session {
     /// A new event stream of this session.
     pub(crate) fn open_stream(&self, kind: StreamKind) -> Events {
         let events = SseStream::open(kind, self.identity.version.has_priming_event());
-        let mut streams = self.streams();
-        let now = Instant::now();
-        streams.named.retain(|_, stream| !stream.is_forgotten(now));
-        streams
+        self.streams()
             .named
             .insert(events.stream.name().to_owned(), Arc::clone(&events.stream));
         events
+    }
+
+    /// Forgets the streams that nobody will come back to.
+    pub(super) fn forget_streams(&self, now: Instant) {
+        let mut streams = self.streams();
+        streams.named.retain(|_, stream| !stream.is_forgotten(now));
     }
 
     /// Makes a stream known by a name that any instance understands.
@@ -94,22 +103,29 @@ impl Session {
     }
 
     /// Adds a way for messages that belong to no request.
-    pub(crate) fn add_general(&self, outlet: Outlet) {
+    /// `may_answer`: whoever reads there has the right to answer questions.
+    pub(crate) fn add_general(&self, outlet: Outlet, may_answer: bool) {
         let mut streams = self.streams();
-        streams.general.retain(Outlet::is_open);
-        if !streams.general.iter().any(|known| known.is(&outlet)) {
-            streams.general.push(outlet);
-        }
+        let general = &mut streams.general;
+        general.retain(|known| known.outlet.is_open() && !known.outlet.is(&outlet));
+        general.push(General { outlet, may_answer });
     }
 
     /// The way for messages that belong to no request, if one is open.
     pub(crate) fn general(&self) -> Option<Outlet> {
-        self.streams()
-            .general
-            .iter()
-            .rev()
-            .find(|outlet| outlet.is_open())
-            .cloned()
+        self.way(|_| true)
+    }
+
+    /// The way for questions, if one is open. The answers of whoever reads elsewhere would be refused.
+    pub(crate) fn general_for_questions(&self) -> Option<Outlet> {
+        self.way(|general| general.may_answer)
+    }
+
+    fn way(&self, fits: impl Fn(&General) -> bool) -> Option<Outlet> {
+        let streams = self.streams();
+        let mut latest_first = streams.general.iter().rev();
+        let way = latest_first.find(|general| fits(general) && general.outlet.is_open());
+        way.map(|general| general.outlet.clone())
     }
 
     /// The least level of log messages the client asked for.
@@ -163,7 +179,7 @@ impl Session {
     }
     /// Ends the streams on which nothing but what is unasked goes: the server stops.
     pub(super) fn close_general(&self) {
-        for outlet in &self.streams().general {
+        for General { outlet, .. } in &self.streams().general {
             if let Outlet::Stream(stream) = outlet {
                 stream.close();
             }

@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use outlast_core::{Level, Owner, Side, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::following::Following;
 use super::index::Index;
 use super::live::Session;
+use super::stream::KEEP_FOR;
 use super::token::Identity;
 use crate::bounds::{Bound, Full};
 use crate::seal::Sealer;
+use crate::server::Inner;
 
 /// How long a session id is good.
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -67,11 +70,16 @@ impl Registry {
         self.index.write().expect("nothing panics under this lock")
     }
 
-    /// Enters a session under its id: a sealed one, or whatever a connection calls itself. Sessions of
-    /// which nothing is open make room: their next request enters them again.
-    pub(crate) fn insert(&self, id: &str, session: &Arc<Session>) -> Result<(), Full> {
+    /// Enters a session under its id: a sealed one, or whatever a connection calls itself. Returns the
+    /// one that has this id from now on, which is another if somebody was quicker: the streams and
+    /// requests of a session must meet in one place. Sessions of which nothing is open make room: their
+    /// next request enters them again.
+    pub(crate) fn insert(&self, id: &str, session: &Arc<Session>) -> Result<Arc<Session>, Full> {
         let Bound { all, of_one } = self.bound;
         let mut index = self.write();
+        if let Some(known) = index.get(id) {
+            return Ok(known);
+        }
         let owner = &session.owner;
         // Of one owner alone there cannot be more than of all.
         if of_one < all && index.count_of(owner) >= of_one {
@@ -87,7 +95,7 @@ impl Registry {
             }
         }
         index.insert(id, session);
-        Ok(())
+        Ok(Arc::clone(session))
     }
 
     pub(crate) fn remove(&self, id: &str) -> Option<Arc<Session>> {
@@ -135,7 +143,7 @@ impl Registry {
             None => {}
         }
         Ok(match self.insert(id, &session) {
-            Ok(()) => Lookup::Found(session),
+            Ok(session) => Lookup::Found(session),
             Err(full) => Lookup::Full(full),
         })
     }
@@ -252,6 +260,13 @@ impl Registry {
         index.of(owner).filter(listens).cloned().collect()
     }
 
+    /// Forgets the streams that nobody will come back to, with what they have kept.
+    fn sweep(&self, now: Instant) {
+        for session in self.read().all() {
+            session.forget_streams(now);
+        }
+    }
+
     /// Ends every stream: the server stops.
     pub(crate) fn close_streams(&self) {
         self.read()
@@ -260,10 +275,29 @@ impl Registry {
     }
 }
 
+/// Forgets streams from time to time, until the server ends.
+pub(crate) fn sweep(server: &Arc<Inner>) -> impl Future<Output = ()> + use<> {
+    let stopping = server.stopping.clone();
+    let server = Arc::downgrade(server);
+    async move {
+        while stopping
+            .run_until_cancelled(tokio::time::sleep(KEEP_FOR))
+            .await
+            .is_some()
+        {
+            let Some(server) = server.upgrade() else {
+                return;
+            };
+            server.sessions.sweep(Instant::now());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use outlast_core::testing::MemoryStore;
+    use outlast_core::testing::{Fault, FaultyStore, MemoryStore};
 
+    use super::super::stream::StreamKind;
     use super::*;
     use crate::protocol::Capabilities;
     use crate::protocol::Version;
@@ -285,7 +319,7 @@ mod tests {
         )
     }
 
-    async fn found(registry: &Registry, store: &MemoryStore, id: &str) -> Option<Arc<Session>> {
+    async fn found(registry: &Registry, store: &dyn Side, id: &str) -> Option<Arc<Session>> {
         match registry
             .lookup(&sealer(), store, now(), id, &Owner::local())
             .await
@@ -318,6 +352,42 @@ mod tests {
         registry.end(&store, &id, &again).await.unwrap();
         assert!(found(&registry, &store, &id).await.is_none());
         assert!(found(&roomy(), &store, &id).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_looks_for_a_session_at_once_finds_one() {
+        let store = FaultyStore::new(Arc::new(MemoryStore::default()));
+        let registry = roomy();
+        let id = identity().seal(&sealer());
+        // Both read before either enters what it has read.
+        store.on_next("record_get", Fault::Delay);
+        store.on_next("record_get", Fault::Delay);
+        let (one, other, ()) = tokio::join!(
+            found(&registry, &store, &id),
+            found(&registry, &store, &id),
+            async { store.release() }
+        );
+        assert!(Arc::ptr_eq(&one.unwrap(), &other.unwrap()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_streams_have_kept_is_forgotten_after_a_while() {
+        let registry = roomy();
+        let id = identity().seal(&sealer());
+        let session = found(&registry, &MemoryStore::default(), &id)
+            .await
+            .unwrap();
+        let events = session.open_stream(StreamKind::Request);
+        let open = session.open_stream(StreamKind::General);
+        events.stream.finish("a long result".into());
+        let finished = Arc::downgrade(&events.stream);
+        drop(events);
+        registry.sweep(Instant::now());
+        assert!(finished.upgrade().is_some(), "its client may come back");
+        tokio::time::advance(KEEP_FOR * 2).await;
+        registry.sweep(Instant::now());
+        assert!(finished.upgrade().is_none());
+        assert!(session.resume_stream(open.stream.name(), 0).is_some());
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use outlast_engine::DetachAfter;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines};
 
-use crate::rig::{Rig, declaring, modern_body};
+use crate::rig::{Rig, declaring, eventually, modern_body};
 
 pub(crate) struct Client {
     input: Option<DuplexStream>,
@@ -523,4 +523,68 @@ async fn a_client_that_reads_slowly_is_asked_in_the_end() {
     assert_eq!(related["taskId"], id.as_str());
     rig.go(1);
     client.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_not_read_without_end() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": {
+        "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {}}}});
+    let line = ping.to_string();
+    // As much as a careless server would take without a word.
+    let writes = async {
+        for _ in 0..20_000 {
+            client.line(line.as_bytes()).await;
+        }
+    };
+    // Idle time passes at once: this is over as soon as nothing more is read.
+    tokio::time::pause();
+    let all = tokio::time::timeout(Duration::from_secs(60), writes).await;
+    tokio::time::resume();
+    assert!(all.is_err(), "every line was read, and no answer");
+}
+
+#[tokio::test]
+async fn a_subscription_that_cannot_tell_the_end_of_a_task_ends() {
+    let rig = Rig::new().await;
+    let mut client = Client::connect(&rig);
+    let id = rig.create("endless").await;
+    let params = json!({"notifications": {"taskIds": [id]}});
+    client
+        .send(modern_body(1, &declaring(), "subscriptions/listen", params))
+        .await;
+    loop {
+        let told = client.next().await.unwrap();
+        if told["method"] == "notifications/tasks" {
+            break;
+        }
+    }
+    let meta = json!({"io.modelcontextprotocol/logLevel": "info"});
+    let chatters = json!({"name": "chatters", "arguments": {}, "_meta": meta});
+    client
+        .send(modern_body(2, &declaring(), "tools/call", chatters))
+        .await;
+    // It waits at the gate when it has said everything, and nothing of it has been read.
+    rig.go(1);
+    eventually("the tool to have said everything", async || {
+        (rig.steps_left() == 0).then_some(())
+    })
+    .await;
+    rig.modern("tasks/cancel", json!({"taskId": id})).await;
+    rig.task(&id, |task| task["status"] == "cancelled").await;
+    let mut told = false;
+    let answer = loop {
+        let message = client.next().await.expect("the end of the subscription");
+        told |= message["params"]["status"] == "cancelled";
+        if message["id"] == 1 {
+            break Some(message);
+        }
+        if told {
+            break None;
+        }
+    };
+    // It was told, or the subscriber knows that it has to listen again.
+    assert!(told || code(&answer.unwrap()) == -32603);
 }

@@ -337,3 +337,23 @@ async fn whoever_may_act_on_a_task_is_asked_while_waiting_for_it() {
         assert!(text.is_some_and(|text| text.contains("true")), "{ended}");
     }
 }
+
+#[tokio::test]
+async fn a_stream_of_credentials_that_may_only_read_is_asked_nothing() {
+    let rig = Rig::new().await;
+    let alice = open(&rig, &[("x-user", "alice")]).await;
+    let reader = [("x-user", "alice"), ("x-scope", "tasks:read")];
+    let reader = Opened {
+        who: &reader,
+        id: alice.id.clone(),
+        ..alice
+    };
+    let id = alice.create("ask_one").await;
+    let _read = Events::of(reader.send(Method::GET, String::new()).await);
+    let other = open(&rig, &[("x-user", "alice")]).await;
+    let mut events = Events::of(other.send(Method::GET, String::new()).await);
+    let question = events.method("elicitation/create").await;
+    let related = &question["params"]["_meta"]["io.modelcontextprotocol/related-task"];
+    assert_eq!(related["taskId"], id.as_str());
+    assert_eq!(other.answer(&question).await, 202);
+}
