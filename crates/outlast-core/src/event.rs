@@ -82,6 +82,13 @@ pub enum EventKind {
         /// Its name.
         name: String,
     },
+    /// Its handler gave it a label, in the place of one with the same key.
+    Labelled {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+    },
     /// The task gave up its worker to wait.
     Suspended,
     /// The worker is gone; the task will run again.

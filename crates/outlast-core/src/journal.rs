@@ -40,6 +40,8 @@ pub enum JournalKind {
     Partial,
     /// A file that the task made: a [`crate::blob::RecordedArtifact`].
     Artifact,
+    /// A label that the handler gave its task: a [`crate::label::RecordedLabel`].
+    Label,
 }
 
 /// The name of a partial result's entry: names in the order of the numbers.
@@ -62,6 +64,7 @@ impl JournalKind {
             Self::Signal => "signal",
             Self::Partial => "partial",
             Self::Artifact => "artifact",
+            Self::Label => "label",
         }
     }
 }

@@ -364,7 +364,8 @@ pub trait Store: Reads + Side + Blobs {
     /// # Errors
     /// [`crate::Error::LeaseLost`]; [`crate::Error::JournalMismatch`] if the entry that is there has
     /// another input hash; [`crate::Error::JournalFull`] if one of the limits in
-    /// [`crate::journal`] would be exceeded.
+    /// [`crate::journal`] would be exceeded; [`crate::Error::Invalid`] if it is a label that the task may
+    /// not have ([`crate::label`]).
     async fn journal_put(
         &self,
         lease: &Lease,

@@ -37,7 +37,8 @@ pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub const DEFAULT_MAX_CRASHES: u32 = 3;
 
 /// What was asked for. Written once, except that a task may take in a later call that means the same
-/// work ([`Task::join`]), and that a child learns the end of its parent ([`Parent::until`]).
+/// work ([`Task::join`]), that a child learns the end of its parent ([`Parent::until`]), and that a handler
+/// may label its task.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct TaskSpec {
     /// The task's name.
@@ -117,7 +118,11 @@ pub struct TaskSpec {
     /// Whether an attempt that was interrupted may be made again.
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
     pub repeatable: bool,
-    /// Free words to find it by.
+    /// The key of a question before whose answer the tool does nothing: as long as it is not answered, an
+    /// attempt may be made again whatever `repeatable` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_by: Option<String>,
+    /// Free words to find it by: [`crate::label`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Seeds whatever the handler draws at random, so that a replay draws the same.
@@ -173,6 +178,7 @@ impl TaskSpec {
             usual: None,
             max_crashes: DEFAULT_MAX_CRASHES,
             repeatable: true,
+            confirmed_by: None,
             labels: BTreeMap::new(),
             seed,
         }

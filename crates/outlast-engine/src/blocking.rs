@@ -71,6 +71,14 @@ impl BlockingCx {
         self.runtime.block_on(self.cx.sleep(name, duration))
     }
 
+    /// [`Cx::label`].
+    ///
+    /// # Errors
+    /// As [`Cx::label`].
+    pub fn label(&self, key: impl Into<String>, value: impl Into<String>) -> Result<()> {
+        self.runtime.block_on(self.cx.label(key, value))
+    }
+
     /// [`Cx::ask_raw`].
     ///
     /// # Errors

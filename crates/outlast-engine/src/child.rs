@@ -11,7 +11,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use outlast_core::machine::Dependency;
-use outlast_core::{JournalEntry, JournalKind, Outcome, RawJson, TaskId, TaskSpec, ToolResult};
+use outlast_core::{
+    JournalEntry, JournalKind, Outcome, RawJson, TaskId, TaskSpec, ToolResult, label,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,6 +34,7 @@ pub struct Spawn<'a> {
     tool: String,
     arguments: Result<RawJson>,
     name: Option<String>,
+    /// Those that it has by itself.
     labels: BTreeMap<String, String>,
     priority: i16,
     after: Vec<Dependency>,
@@ -45,7 +48,7 @@ impl<'a> Spawn<'a> {
     ) -> Self {
         Self {
             arguments: object(&tool, arguments),
-            labels: run.spec.labels.clone(),
+            labels: BTreeMap::new(),
             priority: run.spec.priority,
             after: Vec::new(),
             name: None,
@@ -61,7 +64,7 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// Adds a label to those of the parent, or changes one.
+    /// Adds a label to those of the parent and of its tool, or changes one.
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(key.into(), value.into());
         self
@@ -137,7 +140,11 @@ async fn spawn(spawn: Spawn<'_>, detached: bool) -> Result<TaskId> {
     tool.handler
         .check(&arguments)
         .map_err(|problem| cannot(&problem))?;
-    outlast_core::label::check(&labels).map_err(|problem| cannot(&problem))?;
+    let mut inherited = run.labels();
+    inherited.extend(tool.labels.clone());
+    inherited.extend(labels);
+    let labels = inherited;
+    label::check(&labels).map_err(|problem| cannot(&problem))?;
     let call = NewCall {
         client: run.spec.client.clone(),
         labels,

@@ -2,7 +2,8 @@
 //!
 //! The question belongs to the task, like any other ([`Cx::ask_raw`]): it holds no worker while nobody
 //! answers, survives a restart, and can be answered from wherever the task's questions can be. So the
-//! rule is the same on every surface, and a caller that cannot answer has started nothing.
+//! rule is the same on every surface, and a caller that cannot answer has started nothing. And as nothing is
+//! done before the answer, a crash before it interrupts nothing, also where the tool may not be run twice.
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ impl Tool {
             tool: self.title.clone().unwrap_or_else(|| self.name.clone()),
             inner: self.handler,
         });
+        self.confirmed_by = Some(CONFIRM_KEY.to_owned());
         self
     }
 }

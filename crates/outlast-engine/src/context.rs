@@ -186,19 +186,30 @@ impl Cx {
         Ok(page.map_err(from_store)?.mark)
     }
 
-    /// Resolves when the task is being cancelled. A handler that has called this gets time to stop
-    /// by itself; one that has not is dropped at its next await.
+    /// Resolves when the handler is to stop: the task is being cancelled, or this worker has lost it. A
+    /// handler that has called this gets time to stop by itself when it is cancelled; one that has not is
+    /// dropped at its next await, as every async one is whose task is lost.
     ///
     /// Cancel safe.
     pub async fn cancelled(&self) {
         self.run.cancel_observed.store(true, Ordering::Release);
-        self.run.cancel.cancelled().await;
+        tokio::select! {
+            () = self.run.cancel.cancelled() => {}
+            () = self.run.lost.cancelled() => {}
+        }
     }
 
-    /// Whether the task is being cancelled.
+    /// Whether the handler is to stop: see [`Cx::cancelled`].
     pub fn is_cancelled(&self) -> bool {
         self.run.cancel_observed.store(true, Ordering::Release);
-        self.run.cancel.is_cancelled()
+        self.run.cancel.is_cancelled() || self.is_lost()
+    }
+
+    /// Whether this worker has lost the task: it was paused beyond its lease, cut off from the store, or
+    /// the task was ended over its head. Another worker may be running it. Whatever this handler still
+    /// records or returns changes nothing; only a handler that blocks its thread lives to see it.
+    pub fn is_lost(&self) -> bool {
+        self.run.lost.is_cancelled()
     }
 
     /// Does `work`, an `Fn() -> impl Future<Output = Result<T>> + Send`, once in the life of the task

@@ -68,7 +68,7 @@ pub struct NewCall {
     /// Tasks of the same owner that must have ended before this one runs. Only for
     /// [`Handle::create`]; see [`Dependency`] for what each edge means.
     pub after: Vec<Dependency>,
-    /// See [`TaskSpec::labels`].
+    /// See [`TaskSpec::labels`]. The tool's own are added where these have none of the key.
     pub labels: BTreeMap<String, String>,
     /// What an earlier call of a tool that is never a task has done already. Of no effect for tools
     /// that are.
@@ -111,6 +111,8 @@ impl NewCall {
             .order()
             .add_keys(ALL_TOOLS, telling, &self.owner, &mut keys);
         let idempotency = self.key.map(|key| order.idempotency(key, telling));
+        let mut labels = tool.labels.clone();
+        labels.extend(self.labels);
         let delayed = self.delay.map(|delay| shared.store.clock().now() + delay);
         let mut spec = TaskSpec {
             keys,
@@ -126,13 +128,14 @@ impl NewCall {
             priority: self.priority,
             run_at: self.run_at.max(delayed),
             after: self.after,
-            labels: self.labels,
+            labels,
             retention: self.tool.retention,
             max_age: self.tool.max_age,
             queue_timeout: self.tool.queue_timeout,
             usual: shared.usual.of(&self.tool.name),
             max_crashes: self.tool.max_crashes.max(1),
             repeatable: self.tool.is_repeatable(),
+            confirmed_by: self.tool.confirmed_by.clone(),
             ..TaskSpec::new(self.tool.name.clone(), self.arguments.clone())
         };
         if let Some(fields) = fields {
@@ -227,11 +230,11 @@ impl Handle {
     /// # Cancel safety
     /// A dropped call creates the task or does not; a task that exists is run.
     pub async fn create(&self, call: NewCall) -> Result<Arc<Task>, Error> {
-        label::check(&call.labels).map_err(Error::Invalid)?;
         self.create_spec(call.into_spec(&self.shared)).await
     }
 
     pub(crate) async fn create_spec(&self, spec: TaskSpec) -> Result<Arc<Task>, Error> {
+        label::check(&spec.labels).map_err(Error::Invalid)?;
         let shared = Arc::clone(&self.shared);
         // On a task of its own: a caller that goes away between the commit and the start must not
         // leave a claimed task behind that nobody runs.
@@ -271,9 +274,10 @@ impl Handle {
         })
     }
 
-    /// Whether the store decides when this call may run.
+    /// Whether the store decides when this call may run, or that it may not.
     fn must_wait_its_turn(&self, spec: &TaskSpec) -> bool {
-        !spec.keys.is_empty()
+        label::check(&spec.labels).is_err()
+            || !spec.keys.is_empty()
             || spec.idempotency.is_some()
             || spec.same.is_some()
             || spec.run_at.is_some()
@@ -417,7 +421,7 @@ impl Handle {
         self.store().list(filter, cursor, limit).await
     }
 
-    /// The children of a task, the latest started first, below the sequence `before`.
+    /// The children of a task, the latest or the `oldest_first`, from behind the sequence `cursor` on.
     ///
     /// # Errors
     /// As [`Handle::get`].
@@ -425,15 +429,17 @@ impl Handle {
         &self,
         who: impl Into<Asker<'a>>,
         id: TaskId,
-        before: Option<u64>,
+        oldest_first: bool,
+        cursor: Option<u64>,
         limit: usize,
     ) -> Result<Page, Error> {
         self.permitted(who.into(), id, Right::Read).await?;
         let filter = Filter {
             parent: Some(id),
+            oldest_first,
             ..Filter::default()
         };
-        self.store().list(&filter, before, limit).await
+        self.store().list(&filter, cursor, limit).await
     }
 
     /// Begins to watch a task.

@@ -25,6 +25,7 @@ mod given;
 mod handle;
 mod heart;
 mod hub;
+mod label;
 mod lifecycle;
 mod log;
 mod namespace;

@@ -4,7 +4,7 @@
 //! all. *Lazy* runs (a synchronous call of a tool that may be a task) get their record, already
 //! running, at the first thing that must not be lost. *Leased* runs were claimed from the store.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -66,6 +66,8 @@ pub(crate) struct Run {
     /// Names used in this entry: a second use is a mistake of the code.
     used: Mutex<HashSet<(JournalKind, String)>>,
     answers: Mutex<HashMap<String, Answer>>,
+    /// The task's labels, with those that this entry gave it.
+    labels: Mutex<BTreeMap<String, String>>,
     pub(crate) progress: ProgressCell,
     pub(crate) log: LogBuffer,
     /// The partial results that this entry has given out.
@@ -137,6 +139,7 @@ impl Run {
                     .collect(),
             ),
             used: Mutex::default(),
+            labels: Mutex::new(spec.labels.clone()),
             log: LogBuffer::default(),
             partials: tokio::sync::Mutex::default(),
             meter: Meter::new(recorded_usage),
@@ -312,6 +315,16 @@ impl Run {
     /// Remembers an entry that this run wrote.
     pub(crate) fn remember(&self, entry: JournalEntry) {
         lock(&self.journal).insert((entry.kind, entry.name.clone()), entry);
+    }
+
+    /// The labels that a child inherits.
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        lock(&self.labels).clone()
+    }
+
+    /// Notes a label that the task has from now on.
+    pub(crate) fn labelled(&self, key: String, value: String) {
+        lock(&self.labels).insert(key, value);
     }
 
     /// Recorded entries that this entry never asked for.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use outlast_core::store::ToolVersion;
 use outlast_core::task::{DEFAULT_MAX_AGE, DEFAULT_MAX_CRASHES, DEFAULT_RETENTION};
-use outlast_core::{InputRequest, RawJson, ToolResult};
+use outlast_core::{InputRequest, RawJson, ToolResult, label};
 use serde::{Deserialize, Serialize};
 
 use crate::BoxFuture;
@@ -107,6 +107,9 @@ pub struct Tool {
     /// may be made again. `None`: it may, unless the annotations say `destructiveHint` and not
     /// `idempotentHint`.
     pub repeatable: Option<bool>,
+    /// The key of a question before whose answer the handler does nothing, as [`Tool::confirmed`] has it:
+    /// until then no interruption is one.
+    pub confirmed_by: Option<String>,
     /// Whether and how an attempt that ended with an error is followed by another.
     pub retry: Option<Retry>,
     /// How long one attempt may take; then it ends with the reason `timeout`, or is followed by
@@ -125,6 +128,8 @@ pub struct Tool {
     pub max_age: Duration,
     /// When its tasks run: priority, limits, rates, quotas, and which calls mean the same.
     pub order: Order,
+    /// Labels of its tasks: see [`outlast_core::label`].
+    pub labels: BTreeMap<String, String>,
     /// Questions to be answered before the task exists.
     pub ask_first: Option<AskFirst>,
     /// How calls are served whose caller waits.
@@ -154,12 +159,14 @@ impl Tool {
             retention: DEFAULT_RETENTION,
             max_crashes: DEFAULT_MAX_CRASHES,
             repeatable: None,
+            confirmed_by: None,
             retry: None,
             timeout: None,
             idle_timeout: None,
             queue_timeout: None,
             max_age: DEFAULT_MAX_AGE,
             order: Order::default(),
+            labels: BTreeMap::new(),
             ask_first: None,
             serving: Serving::default(),
             namespace: None,
@@ -197,8 +204,8 @@ impl Tools {
     /// The set of these tools.
     ///
     /// # Errors
-    /// Two tools have the same name, a name is empty, or what a tool says about order cannot hold; the
-    /// sentence says which.
+    /// Two tools have the same name, a name is empty, or what a tool says about order or labels cannot hold;
+    /// the sentence says which.
     pub fn new(tools: impl IntoIterator<Item = Tool>) -> Result<Self, String> {
         let mut set = Self::default();
         for tool in tools {
@@ -291,6 +298,7 @@ fn insert(by_name: &mut BTreeMap<String, Arc<Tool>>, tool: Tool) -> Result<(), S
         return Err("a tool has an empty name".into());
     }
     tool.order.check(&tool.name)?;
+    label::check(&tool.labels).map_err(|wrong| format!("the tool {:?}: {wrong}", tool.name))?;
     if tool.task == TaskSupport::Forbidden && !tool.order.is_free() {
         return Err(format!(
             "the tool {:?} has a limit, a rate, a quota or a rule for calls that mean the same, and \

@@ -40,7 +40,8 @@ impl Unit<'_> {
             Meant::New => None,
         };
         self.need_all(spec.after.iter().map(|edge| edge.task))?;
-        let ended = spec.ended_dependencies(now, |id| self.find(id))?;
+        let replaces = replaced.as_ref().map(|old| old.id());
+        let ended = spec.ended_dependencies(replaces, now, |id| self.find(id))?;
         let (mut task, created) = Task::create(Arc::new(spec), 0, now);
         let mut events = vec![created];
         for (dependency, status) in ended {

@@ -47,7 +47,8 @@ impl Unit<'_> {
             Meant::New => None,
         };
         let now = self.now;
-        let ended = spec.ended_dependencies(now, |id| self.find(id))?;
+        let replaces = replaced.as_ref().map(|old| old.id());
+        let ended = spec.ended_dependencies(replaces, now, |id| self.find(id))?;
         let sequence = self.known.sequence + 1;
         let (mut task, created) = Task::create(Arc::new(spec), sequence, self.now);
         let mut events = vec![created];

@@ -9,6 +9,10 @@
 //! edges say. A dependency that failed (a tool's own error is a failure here) ends it
 //! `failed: dependency`; one that was cancelled cancels it. Either goes on to the dependants of the
 //! dependant by the same rule.
+//!
+//! Decision: a call that takes the place of a task ([`crate::same::Then::Replace`]) cannot come after that
+//! task, nor after one that ends with it. It would cancel what it waits for, in the very unit in which it
+//! begins to wait.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,6 +29,9 @@ use crate::task::{Task, TaskSpec};
 
 /// How many tasks a task may come after.
 pub const MAX_DEPENDENCIES: usize = 1000;
+
+/// How many tasks are looked through for one that a call is about to replace.
+const LONGEST_SEARCH: usize = 10_000;
 
 /// A task that must have ended before another may run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -76,14 +83,16 @@ pub enum Blocker {
 }
 
 impl TaskSpec {
-    /// Looks up what the task comes after, before it is created. Returns those that have ended already
-    /// with their status, for [`Task::dependency_ended`].
+    /// Looks up what the task comes after, before it is created, in the place of `replaced` if that is a
+    /// task. Returns those that have ended already with their status, for [`Task::dependency_ended`].
     ///
     /// # Errors
     /// [`Error::Invalid`] if a dependency does not exist, belongs to another owner (told in the same
-    /// words), is named twice, or if there are more than [`MAX_DEPENDENCIES`]; and what `find` returns.
+    /// words), is named twice, is to be replaced or ends with the task that is, or if there are more than
+    /// [`MAX_DEPENDENCIES`]; and what `find` returns.
     pub fn ended_dependencies<E: From<Error>>(
         &self,
+        replaced: Option<TaskId>,
         now: Timestamp,
         mut find: impl FnMut(TaskId) -> Result<Option<Arc<Task>>, E>,
     ) -> Result<Vec<(TaskId, TaskStatus)>, E> {
@@ -110,11 +119,60 @@ impl TaskSpec {
             };
             ended.extend(found.end_status().map(|status| (*id, status)));
         }
+        if let Some(replaced) = replaced {
+            self.check_behind(replaced, find)?;
+        }
         Ok(ended)
+    }
+
+    /// Whether what the task comes after outlives the end of `replaced`.
+    fn check_behind<E: From<Error>>(
+        &self,
+        replaced: TaskId,
+        mut find: impl FnMut(TaskId) -> Result<Option<Arc<Task>>, E>,
+    ) -> Result<(), E> {
+        let invalid = |message| Err(Error::Invalid(message).into());
+        let mut seen = BTreeSet::new();
+        for Dependency { task: named, .. } in &self.after {
+            let mut search = vec![*named];
+            while let Some(id) = search.pop() {
+                if id == replaced {
+                    let ends = match id == *named {
+                        true => "which the call would replace",
+                        false => "which would end with the task that the call replaces",
+                    };
+                    return invalid(format!("a call cannot come after task {named}, {ends}"));
+                }
+                if !seen.insert(id) {
+                    continue;
+                }
+                if seen.len() > LONGEST_SEARCH {
+                    return invalid(format!(
+                        "a call cannot both replace a task and come after {named}: more than \
+                         {LONGEST_SEARCH} tasks stand before that one, too many to tell whether it would \
+                         end with the task that the call replaces"
+                    ));
+                }
+                if let Some(task) = find(id)? {
+                    search.extend(task.ends_with());
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl Task {
+    /// The tasks whose failure or cancellation ends this one too.
+    fn ends_with(&self) -> impl Iterator<Item = TaskId> {
+        let edges = self.state.blocked.iter().filter_map(|blocker| {
+            let Blocker::Task(edge) = blocker;
+            (edge.needs == Needs::Success).then_some(edge.task)
+        });
+        let parent = self.spec.attached_to().filter(|_| !self.is_finished());
+        edges.chain(parent)
+    }
+
     /// How the task ended, if it has: a tool's own error counts as a failure.
     pub fn end_status(&self) -> Option<TaskStatus> {
         let outcome = self.outcome.as_deref()?;

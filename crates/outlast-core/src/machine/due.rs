@@ -155,6 +155,21 @@ impl Task {
         self.take_over(Outcome::Failed(failure), now)
     }
 
+    /// Whether its tool has done nothing yet, because nobody has answered the question that stands before
+    /// everything.
+    fn is_unconfirmed(&self) -> bool {
+        let is_answered = |key: &String| {
+            let inputs = self.state.inputs.iter();
+            inputs
+                .into_iter()
+                .any(|input| input.request.key == *key && !input.is_open())
+        };
+        self.spec
+            .confirmed_by
+            .as_ref()
+            .is_some_and(|key| !is_answered(key))
+    }
+
     fn expire_questions(&mut self, now: Timestamp) -> Vec<Event> {
         let mut keys = Vec::new();
         for input in &mut self.state.inputs {
@@ -209,7 +224,7 @@ impl Task {
                 return self.take_over(Outcome::Failed(failure), now);
             }
         }
-        if !self.spec.repeatable && !self.is_finished() {
+        if !self.spec.repeatable && !self.is_finished() && !self.is_unconfirmed() {
             let failure = Failure::interrupted(match rescue.reason {
                 RescueReason::Crash => "the server process died",
                 RescueReason::Reboot => "the machine was restarted",

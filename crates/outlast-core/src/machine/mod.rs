@@ -16,6 +16,7 @@ mod consequence;
 mod due;
 mod finish;
 mod input;
+mod label;
 mod limit;
 mod report;
 mod same;

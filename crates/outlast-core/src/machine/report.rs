@@ -17,6 +17,8 @@ pub enum JournalRefused {
     LeaseLost,
     /// The entry is too large, or the journal is full; the sentence says which limit was reached.
     Full(String),
+    /// What it records cannot hold; the sentence says why.
+    Invalid(String),
 }
 
 impl JournalRefused {
@@ -25,6 +27,7 @@ impl JournalRefused {
         match self {
             Self::LeaseLost => Error::LeaseLost(task),
             Self::Full(message) => Error::JournalFull { task, message },
+            Self::Invalid(message) => Error::Invalid(message),
         }
     }
 }
@@ -77,8 +80,8 @@ impl Task {
     /// While undos run, only their ends may be recorded.
     ///
     /// # Errors
-    /// The task does not run under `lease`, or the journal takes no more; then the entry must not be
-    /// written.
+    /// The task does not run under `lease`, the journal takes no more, or the entry's label is none that
+    /// the task may have; then the entry must not be written.
     pub fn journaled(
         &mut self,
         lease: &Lease,
@@ -114,6 +117,7 @@ impl Task {
                 let name = entry.name.clone();
                 Some(self.bump(now, EventKind::Artifact { name }))
             }
+            JournalKind::Label => self.labelled(entry, now).map_err(JournalRefused::Invalid)?,
             _ => None,
         })
     }

@@ -172,10 +172,21 @@ impl NewSchedule {
 
     /// What each firing calls: the tool's name and its arguments, whose JSON form must be an object.
     /// Without another name the schedule has the tool's.
-    pub fn call<A: Serialize + ?Sized>(mut self, tool: impl Into<String>, arguments: &A) -> Self {
-        self.tool = tool.into();
+    pub fn call<A: Serialize + ?Sized>(self, tool: impl Into<String>, arguments: &A) -> Self {
+        self.arguments(arguments).of_tool(tool)
+    }
+
+    /// The arguments of each call, whose JSON form must be an object. Default: none. For a schedule that
+    /// is given to its tool, which it need not name.
+    pub fn arguments<A: Serialize + ?Sized>(mut self, arguments: &A) -> Self {
         // What has no JSON form is no object either, and told by the check.
         self.arguments = RawJson::of(arguments).unwrap_or_else(|_| RawJson::empty_array());
+        self
+    }
+
+    /// The tool that each firing calls. Without another name the schedule has the tool's.
+    pub fn of_tool(mut self, tool: impl Into<String>) -> Self {
+        self.tool = tool.into();
         if self.name.is_empty() {
             self.name.clone_from(&self.tool);
         }

@@ -288,7 +288,12 @@ impl Inner {
         if let Meant::Task(joined) = meant {
             return Ok(Created::joined(joined));
         }
-        let ended = task.ended_dependencies(now, |id| {
+        let replaced = match meant {
+            Meant::Replace(old) => Some(old),
+            _ => None,
+        };
+        let replaces = replaced.as_ref().map(|old| old.id());
+        let ended = task.ended_dependencies(replaces, now, |id| {
             Ok::<_, Error>(self.tasks.get(&id).map(|kept| Arc::clone(&kept.task)))
         })?;
         let (mut task, event) = Task::create(Arc::new(task), self.sequence + 1, now);
@@ -297,10 +302,6 @@ impl Inner {
             events.extend(task.dependency_ended(dependency, status, now));
         }
         let by = self.fuses(&task, claim.as_ref(), now);
-        let replaced = match meant {
-            Meant::Replace(old) => Some(old),
-            _ => None,
-        };
         // A task that takes another's place in the queue needs no further one.
         let placed = replaced
             .as_ref()

@@ -136,7 +136,9 @@ impl World {
             4 => {
                 let entry = entry(random, now);
                 match task.journaled(&lease, &entry, now) {
-                    Err(JournalRefused::Full(sentence)) => panic!("{sentence}"),
+                    Err(JournalRefused::Full(sentence) | JournalRefused::Invalid(sentence)) => {
+                        panic!("{sentence}")
+                    }
                     Err(JournalRefused::LeaseLost) => fenced(Err(outlast_core::machine::LeaseLost)),
                     Ok(event) => fenced(Ok(Vec::from_iter(event))),
                 }

@@ -185,6 +185,34 @@ async fn nothing_is_done_without_a_yes() {
     }
 }
 
+#[tokio::test]
+async fn a_crash_before_the_yes_interrupts_nothing_and_one_after_it_does() {
+    let deletes = |work: Tool| destructive(work).confirmed();
+    // It dies before it can ask.
+    let mute = || Tool {
+        confirmed_by: Some(CONFIRM_KEY.to_owned()),
+        ..destructive(hangs())
+    };
+    let store = Arc::new(MemoryStore::default());
+    let first = builder(&store, mute()).start().await.unwrap();
+    let id = create(&first.handle()).await;
+    eventually(&first.handle(), id, |task| task.lease().is_some()).await;
+    let store = Arc::new(store.successor());
+    let second = builder(&store, deletes(hangs())).start().await.unwrap();
+    assert_eq!(second.recovered().rescued, 1);
+    let handle = second.handle();
+    eventually(&handle, id, |task| task.state.phase == Phase::Suspended).await;
+    let yes = json!({"action": "accept", "content": {"confirm": true}});
+    let given = BTreeMap::from([(CONFIRM_KEY.to_owned(), RawJson::from(yes))]);
+    handle.answer(&Owner::local(), id, given).await.unwrap();
+    eventually(&handle, id, |task| task.lease().is_some()).await;
+    let store = Arc::new(store.successor());
+    let third = builder(&store, deletes(hangs())).start().await.unwrap();
+    assert_eq!(third.recovered().failed, 1);
+    let task = finished(&third.handle(), id).await;
+    assert_eq!(reason(&task), FailureReason::Interrupted);
+}
+
 /// A grant that got lost on the way is given again once its lease has run out, by the very worker that
 /// never heard of it.
 #[tokio::test]

@@ -67,7 +67,9 @@ async fn start(parent: Tool, child: Tool) -> Engine {
 }
 
 async fn children(handle: &Handle, id: outlast_core::TaskId) -> Vec<Arc<Task>> {
-    let page = handle.children(&Owner::local(), id, None, 1000).await;
+    let page = handle
+        .children(&Owner::local(), id, false, None, 1000)
+        .await;
     let mut tasks = page.unwrap().tasks;
     tasks.reverse();
     tasks
@@ -99,7 +101,9 @@ async fn results_of_children_come_back_typed() {
         assert_eq!(tasks[0].spec.parent.unwrap().task, id);
         let shown = task.shown_progress();
         assert_eq!((shown.done, shown.total), (2.0, Some(2.0)));
-        let stranger = handle.children(&Owner::new("ann"), id, None, 9).await;
+        let stranger = handle
+            .children(&Owner::new("ann"), id, false, None, 9)
+            .await;
         assert!(stranger.is_err());
     }
 }

@@ -8,6 +8,7 @@ mod careful;
 mod chains;
 mod children;
 mod given;
+mod labels;
 mod lifecycle;
 mod order;
 mod progress;

@@ -48,7 +48,7 @@ pub(super) async fn children(
     }
     let children = api
         .handle()
-        .children(&who, id, which.cursor, which.limit)
+        .children(&who, id, false, which.cursor, which.limit)
         .await?;
     Ok(Json(TaskPage::of(&children, &base)))
 }

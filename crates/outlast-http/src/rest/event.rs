@@ -114,6 +114,7 @@ fn words(kind: &EventKind) -> (&'static str, Value) {
         }
         EventKind::Partial { number } => ("PARTIAL", json!({ "number": number })),
         EventKind::Artifact { name } => ("ARTIFACT", json!({ "name": name })),
+        EventKind::Labelled { key, value } => ("LABELLED", json!({ "key": key, "value": value })),
         EventKind::Postponed { at } => ("TASK_POSTPONED", json!({ "at": at.to_string() })),
         // The stored form says what it is; a new kind is shown, not hidden.
         other => (

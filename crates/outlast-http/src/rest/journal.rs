@@ -61,8 +61,8 @@ pub(super) struct JournalPage {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EntryView {
-    /// `step`, `sleep`, `ask`, `value`, `undo`, `undone`, `race`, `child`, `signal`, `partial` or
-    /// `artifact`.
+    /// `step`, `sleep`, `ask`, `value`, `undo`, `undone`, `race`, `child`, `signal`, `partial`,
+    /// `artifact` or `label`.
     #[schema(value_type = String, example = "step")]
     kind: JournalKind,
     /// Its name, unique within its kind.

@@ -28,6 +28,8 @@ pub struct TaskInfo {
     pub tool: Option<String>,
     /// The task that started it, where the server says so.
     pub parent: Option<String>,
+    /// How many tasks it has started, where the server says so.
+    pub children: u64,
     /// Its priority, where the server says so; 0 is the usual one.
     pub priority: i16,
     /// How many lines of its log were dropped, where the server says so.
@@ -96,6 +98,8 @@ struct Meta {
     priority: i16,
     #[serde(default, rename = "outlast/logLinesDropped")]
     lines_dropped: u64,
+    #[serde(default, rename = "outlast/children")]
+    children: u64,
     #[serde(default, rename = "outlast/parent")]
     parent: Option<String>,
 }
@@ -154,6 +158,7 @@ impl Snapshot {
             usual: meta.usual_ms.and_then(millis),
             tool: meta.tool,
             parent: meta.parent,
+            children: meta.children,
             priority: meta.priority,
             lines_dropped: meta.lines_dropped,
             created_at: wire.created_at,

@@ -3,7 +3,8 @@
 //! No part of the protocol, whose list of 2025-11-25 has no filters and whose 2026-07-28 has no list; the
 //! names are in our own space, so that they collide with nothing.
 //!
-//! `outlast/tasks` takes `statuses`, `phases` (lists; empty is all), `tool`, `labels` (an object), `text`,
+//! With `parent`, the id of a task, `outlast/tasks` has the tasks that this one has started, for whoever may
+//! read it and wherever; it then takes nothing else but `oldestFirst`, `limit` and `cursor`. Otherwise it takes `statuses`, `phases` (lists; empty is all), `tool`, `labels` (an object), `text`,
 //! `createdBefore` and `updatedBefore` (RFC 3339), `oldestFirst`, `limit` (50; at most 500) and `cursor`. The
 //! result has `tasks`, in the words of the era and with `outlast/phase` and `outlast/startedAt` in their
 //! `_meta`, and `nextCursor`. It is offered where `tasks/list` is: where callers can be told apart.
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 
 use outlast_core::filter::Span;
 use outlast_core::status::{Era, Phase};
-use outlast_core::store::Filter;
+use outlast_core::store::{Filter, Page};
 use outlast_core::{Task, TaskId, TaskStatus, Timestamp};
 use serde::Deserialize;
 
@@ -40,6 +41,8 @@ struct Which<'a> {
     labels: BTreeMap<String, String>,
     text: Option<String>,
     #[serde(borrow)]
+    parent: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     created_before: Option<Cow<'a, str>>,
     #[serde(borrow)]
     updated_before: Option<Cow<'a, str>>,
@@ -56,6 +59,7 @@ impl Default for Which<'_> {
             tool: None,
             labels: BTreeMap::new(),
             text: None,
+            parent: None,
             created_before: None,
             updated_before: None,
             oldest_first: false,
@@ -66,13 +70,13 @@ impl Default for Which<'_> {
 }
 
 pub(crate) async fn list(cx: &Context<'_>) -> Reply {
-    if !is_offered(cx.transport, cx.principal) {
+    let which: Which<'_> = cx.params.read()?;
+    if which.parent.is_none() && !is_offered(cx.transport, cx.principal) {
         return Err(RpcError::invalid_request(
             "the server does not list tasks here, where every caller is the same one to the server: use the \
              server's socket on its machine, give the server users, or ask for a task by its id",
         ));
     }
-    let which: Which<'_> = cx.params.read()?;
     if !(1..=MOST).contains(&which.limit) {
         return Err(RpcError::invalid_params(format!(
             "the limit {} is out of range; allowed: 1 to {MOST}",
@@ -92,6 +96,17 @@ pub(crate) async fn list(cx: &Context<'_>) -> Reply {
         let until = until.map_err(RpcError::invalid_params)?;
         Ok(Span { from: None, until })
     };
+    let handle = &cx.server.handle;
+    if let Some(parent) = &which.parent {
+        let parent = parent.parse().map_err(|_| {
+            RpcError::invalid_params(format!(
+                "\"parent\" is {parent:?}, which is no id of a task"
+            ))
+        })?;
+        let (oldest_first, limit) = (which.oldest_first, which.limit);
+        let page = handle.children(cx.principal, parent, oldest_first, which.cursor, limit);
+        return Ok(page_of(cx, &page.await.map_err(from_store)?));
+    }
     let filter = Filter {
         statuses: which.statuses,
         phases: which.phases,
@@ -103,11 +118,13 @@ pub(crate) async fn list(cx: &Context<'_>) -> Reply {
         oldest_first: which.oldest_first,
         ..Filter::default()
     };
-    let handle = &cx.server.handle;
     let page = handle.list(cx.principal, filter, which.cursor, which.limit);
-    let page = page.await.map_err(from_store)?;
-    let now = handle.now();
-    Ok(cx.reply_object(|result| {
+    Ok(page_of(cx, &page.await.map_err(from_store)?))
+}
+
+fn page_of(cx: &Context<'_>, page: &Page) -> Vec<u8> {
+    let now = cx.server.handle.now();
+    cx.reply_object(|result| {
         begin(cx, result);
         let list = result.buffer("tasks");
         list.push(b'[');
@@ -121,7 +138,7 @@ pub(crate) async fn list(cx: &Context<'_>) -> Reply {
         if let Some(next) = page.next {
             result.value("nextCursor", next);
         }
-    }))
+    })
 }
 
 fn one(cx: &Context<'_>, object: &mut Object<'_>, task: &Task, now: Timestamp) {

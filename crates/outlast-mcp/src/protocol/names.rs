@@ -28,6 +28,8 @@ pub const META_PRIORITY: &str = "outlast/priority";
 pub const META_LINES_DROPPED: &str = "outlast/logLinesDropped";
 /// `_meta` of a Task object: the task that started it. Ours.
 pub const META_PARENT: &str = "outlast/parent";
+/// `_meta` of a Task object: how many tasks it has started, where it has any. Ours.
+pub const META_CHILDREN: &str = "outlast/children";
 /// `_meta` of a Task object: its labels. Ours.
 pub const META_LABELS: &str = "outlast/labels";
 /// `_meta` of a Task object: the task whose call it repeats. Ours.

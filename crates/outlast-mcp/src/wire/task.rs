@@ -14,8 +14,8 @@ use super::object::{Number, Object};
 use super::result;
 use crate::protocol::Version;
 use crate::protocol::names::{
-    META_LABELS, META_LINES_DROPPED, META_PARENT, META_PRIORITY, META_PROGRESS, META_RETRY_OF,
-    META_TOOL, META_USUAL,
+    META_CHILDREN, META_LABELS, META_LINES_DROPPED, META_PARENT, META_PRIORITY, META_PROGRESS,
+    META_RETRY_OF, META_TOOL, META_USUAL,
 };
 
 /// How long a client should wait before it asks again: short for a task that has just begun, since
@@ -114,6 +114,9 @@ pub(crate) fn annotations(meta: &mut Object<'_>, task: &Task) {
     meta.text(META_TOOL, &task.spec.tool);
     if let Some(parent) = &task.spec.parent {
         meta.plain(META_PARENT, parent.task);
+    }
+    if task.state.children.spawned > 0 {
+        meta.value(META_CHILDREN, task.state.children.spawned);
     }
     if let Some(retry_of) = task.spec.retry_of {
         meta.plain(META_RETRY_OF, retry_of);

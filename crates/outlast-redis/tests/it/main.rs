@@ -13,3 +13,4 @@ mod proxy;
 mod server;
 mod shared;
 mod size;
+mod stale;

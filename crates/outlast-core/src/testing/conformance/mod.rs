@@ -147,6 +147,7 @@ cases! {
         a_call_joins_unfinished_work,
         a_newer_call_replaces_the_older,
         a_replacement_takes_the_place_in_the_queue,
+        a_replacement_cannot_come_after_what_it_ends,
         the_last_arguments_win,
         a_delay_has_an_end,
         the_newest_call_is_taken_over_whole,
@@ -172,6 +173,8 @@ cases! {
         entries_keep_their_order,
         a_new_entry_ends_the_count_of_crashes,
         an_entry_that_is_too_large_is_refused,
+        a_label_is_found_by_and_takes_the_place_of_another,
+        labels_keep_to_their_limits,
     }
     undo {
         success_drops_the_undos,
@@ -273,6 +276,7 @@ cases! {
         its_own_tasks_are_left_alone,
         what_may_not_be_repeated_ends,
         what_may_not_be_repeated_and_has_not_begun_runs,
+        what_nobody_has_confirmed_is_not_interrupted,
     }
     retention {
         a_finished_task_is_kept_and_then_gone,

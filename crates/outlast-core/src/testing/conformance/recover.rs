@@ -178,6 +178,26 @@ pub(super) async fn what_may_not_be_repeated_ends(rig: Rig) -> Rig {
     rig
 }
 
+pub(super) async fn what_nobody_has_confirmed_is_not_interrupted(rig: Rig) -> Rig {
+    let careful = TaskSpec {
+        confirmed_by: Some("sure".into()),
+        ..unrepeatable()
+    };
+    let (id, _) = rig.run_spec(careful).await;
+    let recovered = recover(&rig).await;
+    assert_eq!((recovered.rescued, recovered.failed), (1, 0));
+    let lease = rig.claim_one().await.lease;
+    rig.ask(&lease, &["sure", "more"]).await;
+    let recovered = recover(&rig).await;
+    assert_eq!((recovered.rescued, recovered.failed), (1, 0));
+    rig.claim_one().await;
+    let answers = super::rig::answers(&[("sure", "1")]);
+    rig.store.answer(id, answers).await.unwrap();
+    let recovered = recover(&rig).await;
+    assert_eq!((recovered.rescued, recovered.failed), (0, 1));
+    rig
+}
+
 pub(super) async fn what_may_not_be_repeated_and_has_not_begun_runs(rig: Rig) -> Rig {
     let queued = rig.create_spec(unrepeatable()).await.task.id();
     assert_eq!(recover(&rig).await, Recovered::default());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{Forked, Rig, done, json, spec};
+use super::rig::{Forked, Rig, done, json, of, spec};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::event::EventKind;
@@ -192,6 +192,46 @@ pub(super) async fn a_replacement_takes_the_place_in_the_queue(rig: Rig) -> Rig 
     other.same = None;
     assert!(rig.store.create(other, None).await.is_err());
     assert_eq!(rig.phase(second).await, Phase::Queued);
+    rig
+}
+
+pub(super) async fn a_replacement_cannot_come_after_what_it_ends(rig: Rig) -> Rig {
+    let replace = |after: Vec<Dependency>| TaskSpec {
+        after,
+        ..same("work", Then::Replace)
+    };
+    let after = |after: Vec<Dependency>| TaskSpec { after, ..spec() };
+    let (old, lease) = rig.run_spec(replace(Vec::new())).await;
+    let spawned = of("child");
+    let child = spawned.id;
+    let entry = rig.store.spawn(&lease, "child", None, spawned, false);
+    entry.await.unwrap();
+    let behind = create(&rig, after(vec![Dependency::success(old)])).await;
+    let behind = create(&rig, after(vec![Dependency::success(behind.task.id())])).await;
+    let free = create(&rig, after(vec![Dependency::any_end(old)])).await;
+    for named in [old, behind.task.id(), child] {
+        for edge in [Dependency::success(named), Dependency::any_end(named)] {
+            let refused = replace(vec![edge]);
+            let id = refused.id;
+            let error = rig.store.create(refused, None).await.unwrap_err();
+            assert!(matches!(error, Error::Invalid(_)), "{error}");
+            assert!(error.to_string().contains(&named.to_string()), "{error}");
+            assert!(rig.store.get(id).await.unwrap().is_none());
+        }
+    }
+    let untouched = rig.task(old).await;
+    assert!(untouched.state.cancel.is_none() && !untouched.is_finished());
+    // What only waits for its end lives on.
+    let edge = Dependency::success(free.task.id());
+    let newer = create(&rig, replace(vec![edge])).await.task.id();
+    assert!(rig.task(old).await.state.cancel.is_some());
+    rig.finish(&lease).await;
+    let claimed = rig.claim_one().await;
+    assert_eq!(claimed.task.id(), free.task.id());
+    rig.finish(&claimed.lease).await;
+    let claimed = rig.claim_one().await;
+    assert_eq!(claimed.task.id(), newer);
+    rig.finish(&claimed.lease).await;
     rig
 }
 

@@ -1,11 +1,14 @@
 //! The journal: what happened once.
 
-use super::rig::{Rig, json};
+use super::rig::{Forked, Rig, json, spec};
 use crate::error::Error;
+use crate::event::EventKind;
 use crate::id::WorkerId;
-use crate::journal::{JournalKind, MAX_ENTRY_BYTES, Recorded};
-use crate::store::ClaimBy;
-use crate::task::Lease;
+use crate::journal::{JournalEntry, JournalKind, MAX_ENTRY_BYTES, Recorded};
+use crate::json::RawJson;
+use crate::label::{MAX_LABELS, RecordedLabel};
+use crate::store::{ClaimBy, Filter};
+use crate::task::{Lease, TaskSpec};
 
 fn value(text: &str) -> Recorded {
     Recorded::Value(json(text))
@@ -160,5 +163,98 @@ pub(super) async fn an_entry_that_is_too_large_is_refused(rig: Rig) -> Rig {
     let size = rig.task(id).await.state.journal;
     assert_eq!((size.entries, size.bytes), (1, 6));
     rig.finish(&lease).await;
+    rig
+}
+
+async fn label(
+    rig: &Rig,
+    lease: &Lease,
+    name: &str,
+    key: &str,
+    value: &str,
+) -> Result<JournalEntry, Error> {
+    let recorded = RecordedLabel {
+        key: key.into(),
+        value: value.into(),
+    };
+    let recorded = Recorded::Value(RawJson::of(&recorded).unwrap());
+    let kind = JournalKind::Label;
+    rig.store
+        .journal_put(lease, kind, name, None, recorded, None)
+        .await
+}
+
+/// The tasks that a list finds by this label.
+async fn found(rig: &Rig, key: &str, value: &str) -> usize {
+    let filter = Filter {
+        labels: [(key.to_owned(), value.to_owned())].into(),
+        ..Filter::default()
+    };
+    rig.store.list(&filter, None, 10).await.unwrap().tasks.len()
+}
+
+pub(super) async fn a_label_is_found_by_and_takes_the_place_of_another(rig: Rig) -> Rig {
+    let labelled = TaskSpec {
+        labels: [("stage".to_owned(), "new".to_owned())].into(),
+        ..spec()
+    };
+    let (id, lease) = rig.run_spec(labelled).await;
+    let before = rig.task(id).await;
+    label(&rig, &lease, "stage", "stage", "build")
+        .await
+        .unwrap();
+    label(&rig, &lease, "size", "size", "").await.unwrap();
+    assert_eq!(found(&rig, "stage", "new").await, 0);
+    assert_eq!(found(&rig, "stage", "build").await, 1);
+    // What is recorded under a name stays, as with every entry, and so does the label.
+    let again = label(&rig, &lease, "stage", "stage", "other").await;
+    assert!(again.unwrap().recorded.json().as_str().contains("build"));
+    label(&rig, &lease, "stage #2", "stage", "test")
+        .await
+        .unwrap();
+    label(&rig, &lease, "stage #3", "stage", "test")
+        .await
+        .unwrap();
+    assert_eq!(found(&rig, "stage", "build").await, 0);
+    assert_eq!(found(&rig, "stage", "test").await, 1);
+    assert_eq!(found(&rig, "size", "").await, 1);
+    let task = rig.task(id).await;
+    assert_eq!(task.state.updated_at, before.state.updated_at);
+    let told = rig.events(id).await.into_iter();
+    let told: Vec<_> = told
+        .filter_map(|event| match event.kind {
+            EventKind::Labelled { key, value } => Some(format!("{key}={value}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["stage=build", "size=", "stage=test"]);
+    let (Forked::Reopened(rig) | Forked::Same(rig)) = rig.fork().await;
+    assert_eq!(found(&rig, "stage", "test").await, 1);
+    assert_eq!(found(&rig, "stage", "new").await, 0);
+    rig
+}
+
+pub(super) async fn labels_keep_to_their_limits(rig: Rig) -> Rig {
+    let (id, lease) = rig.run().await;
+    for number in 0..MAX_LABELS {
+        let key = number.to_string();
+        label(&rig, &lease, &key, &key, "x").await.unwrap();
+    }
+    let long = "v".repeat(300);
+    for (key, value) in [("more", "x"), ("0", long.as_str()), ("", "x"), ("1", "\n")] {
+        let refused = label(&rig, &lease, "refused", key, value).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
+    let kind = JournalKind::Label;
+    let nothing = rig
+        .store
+        .journal_put(&lease, kind, "refused", None, value("1"), None)
+        .await;
+    assert!(matches!(nothing, Err(Error::Invalid(_))), "{nothing:?}");
+    let size = rig.task(id).await.state.journal.entries;
+    assert_eq!(size as usize, MAX_LABELS, "what is refused is not recorded");
+    label(&rig, &lease, "again", "0", "y").await.unwrap();
+    assert_eq!(rig.task(id).await.spec.labels.len(), MAX_LABELS);
+    assert_eq!(found(&rig, "0", "y").await, 1);
     rig
 }

@@ -10,6 +10,7 @@ use crate::id::{Owner, TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalKind, Recorded};
 use crate::json::RawJson;
+use crate::label::RecordedLabel;
 use crate::limit::{Control, Key, Keys, LimitKey, Queue, Rule};
 use crate::log::{Level, LogLine};
 use crate::machine::{AttemptEnd, CancelMode, Dependency};
@@ -165,6 +166,7 @@ pub(super) struct Shape {
     queue_timeout: Option<Duration>,
     max_crashes: u32,
     repeatable: bool,
+    confirmed_by: Option<&'static str>,
     keys: Keys,
     idempotency: Option<IdempotencyKey>,
     same: Option<Same>,
@@ -249,6 +251,7 @@ impl Shape {
             queue_timeout: self.queue_timeout,
             max_crashes: self.max_crashes,
             repeatable: self.repeatable,
+            confirmed_by: self.confirmed_by.map(str::to_owned),
             keys: self.keys.clone(),
             idempotency: self.idempotency.clone(),
             same: self.same.clone(),
@@ -286,6 +289,7 @@ impl Shape {
             queue_timeout: random.one_in(6).then(|| moment(random)),
             max_crashes: random.pick(&[1, 2, 3]),
             repeatable: !random.one_in(4),
+            confirmed_by: random.one_in(3).then(|| random.pick(&KEYS)),
             keys: limit_keys(random),
             idempotency: random.one_in(5).then(|| IdempotencyKey {
                 key: random.pick(&KEYS[..2]).into(),
@@ -416,6 +420,15 @@ fn value(random: &mut Random) -> RawJson {
     RawJson::of(&random.below(3)).expect("a number is JSON")
 }
 
+/// Labels that meet; one of them no task may have.
+fn label(random: &mut Random) -> RawJson {
+    let label = RecordedLabel {
+        key: random.pick(&KEYS).into(),
+        value: random.pick(&["", "1", "2", "\n"]).into(),
+    };
+    RawJson::of(&label).expect("a label is JSON")
+}
+
 impl Command {
     /// Random rules, most of them limits.
     pub(super) fn draw_rules(random: &mut Random) -> Self {
@@ -475,22 +488,26 @@ impl Command {
                 shape: Box::new(Shape::draw(random)),
                 detached: random.one_in(4),
             },
-            41..44 => Self::JournalPut {
-                lease,
-                kind: random.pick(&[
+            41..44 => {
+                let kind = random.pick(&[
                     JournalKind::Step,
                     JournalKind::Value,
                     JournalKind::Undo,
                     JournalKind::Undone,
-                ]),
-                name: random.pick(&KEYS),
-                hash: random.one_in(4).then(|| random.below(2)),
-                recorded: if random.one_in(4) {
-                    Recorded::Error(value(random))
-                } else {
-                    Recorded::Value(value(random))
-                },
-            },
+                    JournalKind::Label,
+                ]);
+                Self::JournalPut {
+                    lease,
+                    kind,
+                    name: random.pick(&KEYS),
+                    hash: random.one_in(4).then(|| random.below(2)),
+                    recorded: match kind {
+                        JournalKind::Label if !random.one_in(8) => Recorded::Value(label(random)),
+                        _ if random.one_in(4) => Recorded::Error(value(random)),
+                        _ => Recorded::Value(value(random)),
+                    },
+                }
+            }
             44..48 => Self::Ask {
                 lease,
                 questions: keys(random, 3)
