@@ -32,6 +32,8 @@ pub mod store;
 pub mod task;
 pub mod undo;
 pub mod usage;
+pub mod webhook;
+pub mod worker;
 
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -55,3 +57,4 @@ pub use store::{Reads, Side, Store};
 pub use task::{Lease, NewTask, Task, TaskSpec};
 pub use undo::{Cleanup, UndoCall};
 pub use usage::{AttemptUsage, Usage};
+pub use webhook::{Webhook, WebhookEvent};

@@ -42,6 +42,8 @@ use crate::signal::{NewSignal, Signal};
 use crate::status::Phase;
 use crate::task::{Awaiting, Lease, NewTask, Task};
 use crate::usage::Usage;
+use crate::webhook::{DeliveryEnd, Taken};
+use crate::worker::WorkerSign;
 
 /// What a store promises about itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -281,8 +283,31 @@ pub struct Ticked {
     /// Schedules whose time has come. A tick does not change them: whoever knows their tools fires them,
     /// by [`Store::schedule_put`], and until then they are in every tick.
     pub schedules: Vec<Schedule>,
+    /// What is to be told to webhooks, handed out to the caller: nobody else gets it for
+    /// [`crate::webhook::IN_FLIGHT`].
+    pub deliveries: Vec<DueDelivery>,
     /// The next moment at which something is due, if there is one; without the schedules above.
     pub next: Option<Timestamp>,
+}
+
+/// A delivery that was handed out.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DueDelivery {
+    /// The record. It may be past its retention: it is kept until everything is told.
+    pub task: Arc<Task>,
+    /// Which of its deliveries.
+    pub taken: Taken,
+}
+
+impl DueDelivery {
+    /// All that was handed out of one record.
+    pub fn all(task: &Arc<Task>, taken: &[Taken]) -> Vec<Self> {
+        let one = |taken: &Taken| Self {
+            task: Arc::clone(task),
+            taken: *taken,
+        };
+        taken.iter().map(one).collect()
+    }
 }
 
 /// What came of writing a schedule.
@@ -475,6 +500,10 @@ pub trait Store: Reads + Side + Blobs {
     /// work. A lease that was given and never arrived is not among them, and expires.
     async fn tick(&self, alive: &[Lease], length: Duration, budget: usize) -> Result<Ticked>;
 
+    /// Records what came of a delivery that a tick handed out: [`Task::delivery_ended`]. `false`, with nothing
+    /// changed, if it has been handed out again since, is settled, or its task was deleted.
+    async fn delivery_put(&self, task: TaskId, taken: Taken, end: DeliveryEnd) -> Result<bool>;
+
     /// Writes a schedule and creates `task`, if there is one, in one unit, if the record there has the
     /// version `expected`; `None`: if there is no such schedule. This is how schedules are made, changed
     /// and fired. The task is created as by [`Store::create`] without a claim. If it turns out to be one
@@ -498,6 +527,13 @@ pub trait Store: Reads + Side + Blobs {
     /// Changes rules and pauses, together, and returns what holds then. They hold for tasks that wait
     /// already; tasks that run go on.
     async fn control(&self, changes: Vec<Control>) -> Result<Controls>;
+
+    /// Shows others that a worker lives, until [`WorkerSign::until`]; one that is past says that it goes. A
+    /// store that one process has for itself keeps nothing: there are no others.
+    async fn worker_put(&self, sign: WorkerSign) -> Result<()> {
+        let _ = sign;
+        Ok(())
+    }
 
     /// Waits until every write accepted so far is durable, and closes the store. Later calls fail.
     async fn close(&self) -> Result<()>;
@@ -558,6 +594,12 @@ pub trait Reads: Send + Sync + 'static {
 
     /// All schedules, in the order of their names.
     async fn schedules(&self) -> Result<Vec<Schedule>>;
+
+    /// The workers that have shown themselves to this store and are alive, in the order of their beginning;
+    /// none where [`Store::worker_put`] keeps nothing.
+    async fn workers(&self) -> Result<Vec<WorkerSign>> {
+        Ok(Vec::new())
+    }
 
     /// Counts.
     async fn stats(&self) -> Result<Stats>;

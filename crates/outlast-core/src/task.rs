@@ -4,7 +4,7 @@
 //! not copied. Everything that moves stands in [`Task`] and is changed by the verbs of
 //! [`crate::machine`] alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::same::{IdempotencyKey, Same};
 use crate::status::{Era, Phase, TaskStatus};
 use crate::undo::Cleanup;
 use crate::usage::AttemptUsage;
+use crate::webhook::{Delivery, Webhook};
 
 /// How long a finished task is kept where nothing else is said.
 pub const DEFAULT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -125,6 +126,9 @@ pub struct TaskSpec {
     /// Free words to find it by: [`crate::label`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Who is told over HTTP of what becomes of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<Webhook>,
     /// Seeds whatever the handler draws at random, so that a replay draws the same.
     pub seed: u64,
 }
@@ -180,6 +184,7 @@ impl TaskSpec {
             repeatable: true,
             confirmed_by: None,
             labels: BTreeMap::new(),
+            webhooks: Vec::new(),
             seed,
         }
     }
@@ -346,6 +351,12 @@ pub struct TaskState {
     /// How far the undos have got.
     #[serde(default, skip_serializing_if = "Cleanup::is_none")]
     pub cleanup: Cleanup,
+    /// What was and is to be told to its webhooks, in the order of events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deliveries: Vec<Delivery>,
+    /// Which of its webhooks want to hear no more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gone_webhooks: BTreeSet<usize>,
 }
 
 fn yes() -> bool {

@@ -9,10 +9,11 @@ use outlast_core::{Error, Task, TaskId};
 
 use crate::handle::{Handle, NewCall};
 use crate::sharing::{Asker, Right};
+use crate::webhook;
 
 impl Handle {
     /// Makes the call of a task that has ended once more: same tool in its present version, arguments,
-    /// owner, labels and priority. The new task names the old one ([`outlast_core::TaskSpec::retry_of`]).
+    /// owner, labels, webhooks and priority. The new task names the old one ([`outlast_core::TaskSpec::retry_of`]).
     /// It comes after nothing, belongs to no parent, and starts as soon as it may.
     ///
     /// # Errors
@@ -41,6 +42,7 @@ impl Handle {
             ttl: spec.ttl,
             priority: spec.priority,
             labels: spec.labels.clone(),
+            webhooks: webhook::named_by(&self.shared.vault, spec).map_err(wrong)?,
             ..NewCall::new(tool, arguments, spec.owner.clone())
         };
         let mut again = call.into_spec(&self.shared);

@@ -152,7 +152,9 @@ async fn spawn(spawn: Spawn<'_>, detached: bool) -> Result<TaskId> {
         after,
         ..NewCall::new(tool, arguments, run.spec.owner.clone())
     };
-    let child: TaskSpec = call.into_spec(&run.shared);
+    let mut child: TaskSpec = call.into_spec(&run.shared);
+    // Who is told of the parent is told of no child.
+    child.webhooks.clear();
     let lease = run.must_persist("spawn").await?;
     let store = run.store();
     let entry = store

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::changes::Listeners;
+use crate::crew::{self, Pulse, SelfName};
 use crate::declared::Declarations;
 use crate::figures::Meters;
 use crate::handle::Handle;
@@ -28,6 +29,7 @@ use crate::stop::Stop;
 use crate::stored::Observers;
 use crate::tool::Tools;
 use crate::usual::UsualTimes;
+use crate::webhook::{Courier, Webhooks};
 use crate::{schedule, usual, worker};
 
 /// What can be set about an engine.
@@ -96,6 +98,11 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     /// Who listens for the changes of all tasks.
     pub(crate) listeners: Listeners,
+    /// Who is told over HTTP.
+    pub(crate) courier: Courier,
+    /// What this process is called.
+    pub(crate) called: SelfName,
+    pub(crate) pulse: Pulse,
     tools: RwLock<Tools>,
 }
 
@@ -298,9 +305,30 @@ pub struct EngineBuilder {
     settings: Settings,
     order: Order,
     schedules: Vec<NewSchedule>,
+    webhooks: Option<Webhooks>,
+    called: SelfName,
 }
 
 impl EngineBuilder {
+    /// What this process is called where the workers of a store are listed: the name and the version of its
+    /// server.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.called = SelfName {
+            name: name.into(),
+            version: version.into(),
+        };
+        self
+    }
+
+    /// How others are told over HTTP what becomes of tasks. Without it nobody is, and what an earlier
+    /// process has left to be told waits.
+    #[must_use]
+    pub fn webhooks(mut self, webhooks: Webhooks) -> Self {
+        self.webhooks = Some(webhooks);
+        self
+    }
+
     /// The schedules that the server itself declares. The store is brought to them at the start: those
     /// that have changed keep their history, those that are declared no longer are removed, and those
     /// that were made at run time stay.
@@ -425,6 +453,9 @@ impl EngineBuilder {
             usual,
             meters,
             listeners: Listeners::default(),
+            courier: Courier::new(self.webhooks),
+            called: self.called,
+            pulse: Pulse::default(),
         });
         shared
             .store
@@ -477,6 +508,8 @@ impl Engine {
             settings: Settings::default(),
             order: Order::default(),
             schedules: Vec::new(),
+            webhooks: None,
+            called: SelfName::default(),
         }
     }
 
@@ -543,6 +576,10 @@ impl Engine {
             }
         }
         self.heart.stop();
+        // What is on its way and cannot be recorded any more is sent again by the next process.
+        shared.courier.sending.close();
+        let _ = tokio::time::timeout(grace, shared.courier.sending.wait()).await;
+        crew::leave(&shared).await;
         shared.usual.store(&*shared.store).await;
         shared.store.close().await
     }

@@ -138,6 +138,8 @@ pub struct Figures {
     pub tools: BTreeMap<String, ToolFigures>,
     /// Runs that were taken from this process because their lease ran out, or by a forced cancel.
     pub leases_lost: u64,
+    /// Attempts to deliver webhooks, by what came of them: `delivered`, `failed`, `gone`.
+    pub webhooks: BTreeMap<&'static str, u64>,
     /// How long the store took for a call, by what was called, with the wait for its turn.
     pub store: BTreeMap<&'static str, Histogram>,
     /// The last minutes in order, the present one last.
@@ -157,6 +159,7 @@ impl Handle {
             since: meters.since,
             tools: meters.tools.clone(),
             leases_lost: meters.leases_lost,
+            webhooks: meters.webhooks.clone(),
             store: meters.store.clone(),
             minutes: meters.minutes_until(now),
             slots: shared.settings.slots,
@@ -172,6 +175,7 @@ struct Kept {
     since: Timestamp,
     tools: BTreeMap<String, ToolFigures>,
     leases_lost: u64,
+    webhooks: BTreeMap<&'static str, u64>,
     store: BTreeMap<&'static str, Histogram>,
     minutes: VecDeque<Minute>,
 }
@@ -229,6 +233,7 @@ impl Meters {
             since: now,
             tools: BTreeMap::new(),
             leases_lost: 0,
+            webhooks: BTreeMap::new(),
             store: BTreeMap::new(),
             minutes: VecDeque::new(),
         }))
@@ -307,6 +312,11 @@ impl Meters {
 
     pub(crate) fn lease_lost(&self) {
         self.lock().leases_lost += 1;
+    }
+
+    /// A webhook was tried.
+    pub(crate) fn webhook(&self, what: &'static str) {
+        *self.lock().webhooks.entry(what).or_default() += 1;
     }
 
     /// Measures a call of the store.

@@ -15,7 +15,7 @@ use outlast_core::store::{
 use outlast_core::task::ReplyTo;
 use outlast_core::{
     Answer, Error, Event, Failure, FailureReason, JournalEntry, LogPage, NewSignal, Outcome, Owner,
-    Phase, Principal, RawJson, Store, Task, TaskId, TaskSpec, Timestamp, label,
+    Phase, Principal, RawJson, Store, Task, TaskId, TaskSpec, Timestamp, Webhook, label,
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ use crate::sharing::{Asker, Right};
 use crate::stored::{self, Stored};
 use crate::tool::{TaskSupport, Tool, Tools};
 use crate::undo;
+use crate::webhook::{self, CallWebhook};
 use crate::worker;
 
 /// A call of a tool, checked by the surface it came through as far as that surface's rules go.
@@ -70,6 +71,9 @@ pub struct NewCall {
     pub after: Vec<Dependency>,
     /// See [`TaskSpec::labels`]. The tool's own are added where these have none of the key.
     pub labels: BTreeMap<String, String>,
+    /// Who else is told over HTTP what becomes of the task. Only for tools that may be tasks: a call with
+    /// one is stored from its beginning. A call that turns out to mean an earlier one's task has none.
+    pub webhooks: Vec<CallWebhook>,
     /// What an earlier call of a tool that is never a task has done already. Of no effect for tools
     /// that are.
     pub carried: Carried,
@@ -94,6 +98,7 @@ impl NewCall {
             key: None,
             after: Vec::new(),
             labels: BTreeMap::new(),
+            webhooks: Vec::new(),
             carried: Carried::default(),
         }
     }
@@ -141,6 +146,8 @@ impl NewCall {
         if let Some(fields) = fields {
             shared.vault.seal_arguments(&mut spec, fields);
         }
+        let webhooks = shared.courier.webhooks();
+        spec.webhooks = webhook::of_call(webhooks, &shared.vault, &spec, self.webhooks);
         spec
     }
 }
@@ -281,6 +288,7 @@ impl Handle {
             || spec.idempotency.is_some()
             || spec.same.is_some()
             || spec.run_at.is_some()
+            || spec.webhooks.iter().any(Webhook::is_of_call)
             || self.shared.is_paused(&spec.tool)
     }
 

@@ -1,4 +1,4 @@
-//! The heart: renews leases, does what is due and fires schedules, on a thread that no handler can block.
+//! The heart: renews leases, does what is due, fires schedules and passes webhooks to their courier, on a thread that no handler can block.
 //!
 //! The thread has a small runtime of its own, so leases are renewed even while every worker thread
 //! of the application is stuck in a handler. It sleeps until the next renewal or the next due
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Shared;
-use crate::schedule;
+use crate::{crew, schedule, webhook};
 
 /// Tasks that one tick may touch, so that a flood of due tasks does not hold up the writer.
 const BUDGET: usize = 256;
@@ -73,12 +73,13 @@ impl Drop for Heart {
     }
 }
 
-async fn beat(shared: &Shared) {
+async fn beat(shared: &Arc<Shared>) {
     let every = shared.settings.lease / 3;
-    let mut renew_at = Instant::now() + every;
+    let mut renew_at = Instant::now();
     loop {
         if Instant::now() >= renew_at {
             renew(shared).await;
+            crew::show(shared).await;
             renew_at = Instant::now() + every;
         }
         // Until the next look is decided, whatever falls due is nearer: a moment that is announced while
@@ -90,6 +91,8 @@ async fn beat(shared: &Shared) {
             .await
         {
             Ok(ticked) => {
+                shared.pulse.beat();
+                webhook::dispatch(shared, ticked.deliveries);
                 let fires = schedule::fire_due(shared, ticked.schedules, ticked.now).await;
                 fires.into_iter().chain(ticked.next).min()
             }

@@ -16,6 +16,7 @@ mod changes;
 mod child;
 mod confirm;
 mod context;
+mod crew;
 mod deadline;
 mod declared;
 mod engine;
@@ -52,6 +53,7 @@ mod unwind;
 mod usage;
 mod usual;
 mod wait;
+mod webhook;
 mod worker;
 
 pub use artifact::{ArtifactSource, LARGEST_PARTIAL, LARGEST_PARTIALS, MOST_PARTIALS, Partial};
@@ -88,6 +90,10 @@ pub use step::Step;
 pub use tool::{AskFirst, Handler, TaskSupport, Tool, Tools};
 pub use undo::Undo;
 pub use unwind::CatchUnwind;
+pub use webhook::{
+    CallWebhook, NewWebhook, ServerWebhook, SigningKey, Trust, WebhookAnswer, WebhookMessage,
+    WebhookSender, Webhooks,
+};
 
 /// A future on the heap, as handlers return it.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

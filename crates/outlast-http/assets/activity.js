@@ -85,11 +85,13 @@ export function activity() {
   }
 
   function crew(workers) {
-    return section("Workers", { "data-key": "workers" }, h("ul", { class: "workers" }, workers.map((worker) => h("li", { "data-key": `${worker.name} ${worker.since}` },
+    return section("Workers", { "data-key": "workers" }, h("ul", { class: "workers" }, workers.map((worker) => h("li", { "data-key": worker.id },
       h("div", { class: "worker-head" }, h("strong", {}, worker.name), h("span", {}, `${number(worker.slotsTaken)} of ${number(worker.slots)} slots taken`)),
       h("progress", { max: String(worker.slots), value: String(worker.slotsTaken), "aria-label": "Slots taken" }),
       facts([
+        ["Process", worker.machine ? `${worker.pid} on ${worker.machine}` : String(worker.pid)],
         ["Since", since(worker.since)],
+        ["Last seen", since(worker.seenAt)],
         ["Attempts", `${number(worker.attempts)}, of which ${number(worker.retries)} were followed by another`],
         ["Leases lost", worker.leasesLost ? number(worker.leasesLost) : ""],
       ])))));

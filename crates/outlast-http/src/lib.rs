@@ -14,6 +14,7 @@ mod mounted;
 mod patience;
 mod rest;
 mod serve;
+mod webhook;
 
 pub use bind::{BindError, bind};
 pub use body::Body;
@@ -21,3 +22,4 @@ pub use front::Answering;
 pub use mounted::Mounted;
 pub use rest::RestOptions;
 pub use serve::{DEFAULT_CONNECTIONS, DEFAULT_MCP_PATH, HttpServer};
+pub use webhook::{WebhookSettings, WebhookTo};

@@ -32,6 +32,7 @@ mod blobs;
 mod claim;
 mod clock;
 mod connection;
+mod crew;
 mod driver;
 mod executor;
 mod failure;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use outlast_core::limit::Controls;
 use outlast_core::store::{Filter, Page, Reads, Side, Stats};
 use outlast_core::task::Lease;
+use outlast_core::worker::WorkerSign;
 use outlast_core::{
     BlobWriter, Blobs, Error, Event, JournalEntry, JournalKind, LogLine, LogPage, Result, Schedule,
     Signal, Task, TaskId, Timestamp,
@@ -95,6 +96,11 @@ impl Reads for RedisStore {
 
     async fn schedules(&self) -> Result<Vec<Schedule>> {
         self.run(|executor| async move { executor.schedules().await })
+            .await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerSign>> {
+        self.run(|executor| async move { executor.workers().await })
             .await
     }
 

@@ -14,6 +14,8 @@ use outlast_core::store::{
     Recovered, Report, SchedulePut, Signalled, Store, StoreInfo, SuspendReply, Ticked,
 };
 use outlast_core::task::{Awaiting, Lease, NewTask};
+use outlast_core::webhook::{DeliveryEnd, Taken};
+use outlast_core::worker::WorkerSign;
 use outlast_core::{
     Clock, Error, JournalEntry, JournalKind, NewSignal, Recorded, Result, Schedule, Task, TaskId,
 };
@@ -430,6 +432,14 @@ impl Store for RedisStore {
         .await
     }
 
+    async fn delivery_put(&self, task: TaskId, taken: Taken, end: DeliveryEnd) -> Result<bool> {
+        self.run(|executor| async move {
+            let outcome = executor.run(|unit| unit.delivery_put(task, taken, &end), |_| None);
+            Ok(done(outcome.await?).0)
+        })
+        .await
+    }
+
     async fn cancel(
         &self,
         task: TaskId,
@@ -493,6 +503,11 @@ impl Store for RedisStore {
 
     async fn control(&self, changes: Vec<Control>) -> Result<Controls> {
         self.run(|executor| async move { executor.control(&changes).await })
+            .await
+    }
+
+    async fn worker_put(&self, sign: WorkerSign) -> Result<()> {
+        self.run(|executor| async move { executor.worker_put(&sign).await })
             .await
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use outlast_core::machine::Due;
 use outlast_core::status::Phase;
-use outlast_core::store::{Notice, Ticked};
+use outlast_core::store::{DueDelivery, Notice, Ticked};
 use outlast_core::task::Lease;
 use outlast_core::{Result, TaskId, Timestamp};
 use redis::Value;
@@ -139,11 +139,17 @@ impl Executor {
         } = *terms;
         let outcome = self.run(|unit| unit.due(id, alive, length, forgiving), |_| None);
         match outcome.await {
-            Ok(outcome) => match done(outcome).0 {
-                Due::Nothing => {}
-                Due::Changed(_) => ticked.changed += 1,
-                Due::Delete => ticked.deleted += 1,
-            },
+            Ok(outcome) => {
+                let (due, task) = done(outcome).0;
+                match (due, task) {
+                    (Due::Deliver(taken), Some(task)) => {
+                        ticked.deliveries.extend(DueDelivery::all(&task, &taken));
+                    }
+                    (Due::Nothing | Due::Deliver(_), _) => {}
+                    (Due::Changed(_), _) => ticked.changed += 1,
+                    (Due::Delete, _) => ticked.deleted += 1,
+                }
+            }
             Err(error) if error.is_retryable() => return Err(error),
             Err(error) => {
                 // One record must not hold up the others.

@@ -9,6 +9,7 @@ use outlast_core::machine::{Answered, AttemptEnd, CancelMode, Cancelled, Due, Su
 use outlast_core::status::Phase;
 use outlast_core::store::{CancelReply, Report, SuspendReply};
 use outlast_core::task::{Awaiting, Lease, NewTask};
+use outlast_core::webhook::{DeliveryEnd, Taken};
 use outlast_core::{Error, JournalEntry, JournalKind, Task, TaskId, blob::RecordedArtifact};
 
 use crate::failure::Failure;
@@ -246,11 +247,11 @@ impl Unit<'_> {
         alive: &[Lease],
         length: Duration,
         forgiving: bool,
-    ) -> Result<Due, Failure> {
+    ) -> Result<(Due, Option<Arc<Task>>), Failure> {
         let now = self.now;
         if self.find(id)?.is_none() {
             // Another process has deleted it.
-            return Ok(Due::Nothing);
+            return Ok((Due::Nothing, None));
         }
         let (due, task) = self.change(id, |task| {
             if let Some(own) = task.lease().filter(|own| forgiving || alive.contains(own)) {
@@ -259,14 +260,29 @@ impl Unit<'_> {
             let due = task.due(now);
             let events = match &due {
                 Due::Changed(events) => events.clone(),
-                Due::Nothing | Due::Delete => Vec::new(),
+                Due::Nothing | Due::Delete | Due::Deliver(_) => Vec::new(),
             };
             Ok((due, events))
         })?;
         if due == Due::Delete {
             self.remove(&task);
         }
-        Ok(due)
+        Ok((due, Some(task)))
+    }
+
+    pub(crate) fn delivery_put(
+        &mut self,
+        id: TaskId,
+        taken: Taken,
+        end: &DeliveryEnd,
+    ) -> Result<bool, Failure> {
+        let (now, Some(task)) = (self.now, self.find(id)?) else {
+            return Ok(false);
+        };
+        let (put, _) = self.change_found(&task, |task| {
+            Ok((task.delivery_ended(taken, end.clone(), now), Vec::new()))
+        })?;
+        Ok(put)
     }
 }
 

@@ -48,7 +48,8 @@ pub(crate) fn list(
             break;
         }
         let task = row::task(row, 0)?;
-        let matches = filter.matches(&task);
+        // A record that is kept for its webhooks alone is past its retention, and due later.
+        let matches = filter.matches(&task) && !task.is_expired(now);
         if matches && page.tasks.len() == limit {
             page.next = last;
             break;
@@ -58,6 +59,9 @@ pub(crate) fn list(
         if matches {
             page.tasks.push(Arc::new(task));
         }
+    }
+    if page.next.is_none() && most == Some(looked_at) {
+        page.next = last;
     }
     Ok(page)
 }
@@ -175,13 +179,17 @@ pub(crate) fn statement(
         }
         Driver::Everything => ("task", "TRUE"),
     };
-    // A finished record is due when it expires; one that holds keys, when it holds them no more.
+    // A finished record is due when it expires, or before: when it holds its keys no more, and for its
+    // webhooks.
     let mut sql = format!(
         "SELECT {TASK_COLUMNS} FROM {from} WHERE {chosen} \
-         AND NOT (+task.phase = 'finished' AND CASE WHEN task.holds IS NULL THEN task.due_at
-         ELSE json_extract(task.state, '$.expire_at') END <= ?)"
+         AND NOT (+task.phase = 'finished' AND +task.due_at <= ? \
+         AND json_extract(task.state, '$.expire_at') <= ?)"
     );
-    values.push(Value::Integer(now.as_millis()));
+    values.extend([
+        Value::Integer(now.as_millis()),
+        Value::Integer(now.as_millis()),
+    ]);
     // Marked so that none of these draws the statement to another index.
     if let Some(owner) = &filter.owner {
         sql.push_str(" AND +task.owner = ?");

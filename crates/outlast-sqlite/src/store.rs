@@ -18,6 +18,7 @@ use outlast_core::store::{
     SuspendReply, Ticked,
 };
 use outlast_core::task::{Awaiting, Lease, NewTask};
+use outlast_core::webhook::{DeliveryEnd, Taken};
 use outlast_core::{
     BlobWriter, Blobs, Clock, Error, Event, JournalEntry, JournalKind, LogLine, LogPage, NewSignal,
     Recorded, Result, Schedule, Signal, SystemClock, Task, TaskId, Timestamp,
@@ -376,6 +377,11 @@ impl Store for SqliteStore {
     async fn tick(&self, alive: &[Lease], length: Duration, budget: usize) -> Result<Ticked> {
         let alive = alive.to_vec();
         self.write(move |unit| unit.tick(&alive, length, budget))
+            .await
+    }
+
+    async fn delivery_put(&self, task: TaskId, taken: Taken, end: DeliveryEnd) -> Result<bool> {
+        self.write(move |unit| unit.delivery_put(task, taken, end))
             .await
     }
 

@@ -11,9 +11,10 @@ use outlast_core::input::{Answer, InputRequest};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode, Cancelled, Due, Suspended};
 use outlast_core::status::Phase;
 use outlast_core::store::{
-    BeatReply, CancelReply, ClaimBy, FinishReply, Notice, Report, SuspendReply, Ticked,
+    BeatReply, CancelReply, ClaimBy, DueDelivery, FinishReply, Notice, Report, SuspendReply, Ticked,
 };
 use outlast_core::task::{Awaiting, Lease};
+use outlast_core::webhook::{DeliveryEnd, Taken};
 use outlast_core::{Error, JournalEntry, JournalKind, Recorded, Task, TaskId, Timestamp};
 use rusqlite::params;
 
@@ -297,13 +298,14 @@ impl Unit<'_> {
                 let due = task.due(now);
                 let events = match &due {
                     Due::Changed(events) => events.clone(),
-                    Due::Nothing | Due::Delete => Vec::new(),
+                    Due::Nothing | Due::Delete | Due::Deliver(_) => Vec::new(),
                 };
                 Ok((due, events))
             })?;
             match done {
                 Due::Nothing => {}
                 Due::Changed(_) => ticked.changed += 1,
+                Due::Deliver(taken) => ticked.deliveries.extend(DueDelivery::all(&task, &taken)),
                 Due::Delete => {
                     self.remove(&task)?;
                     ticked.deleted += 1;
@@ -325,6 +327,21 @@ impl Unit<'_> {
             .chain(fires)
             .min();
         Ok(ticked)
+    }
+
+    pub(crate) fn delivery_put(
+        &mut self,
+        id: TaskId,
+        taken: Taken,
+        end: DeliveryEnd,
+    ) -> Result<bool, Failure> {
+        let (now, Some(task)) = (self.now, self.find(id)?) else {
+            return Ok(false);
+        };
+        let (put, _) = self.change_found(&task, |task| {
+            Ok((task.delivery_ended(taken, end, now), Vec::new()))
+        })?;
+        Ok(put)
     }
 
     fn due(&mut self, budget: usize) -> Result<Vec<TaskId>, Failure> {

@@ -101,6 +101,7 @@ pub use outlast_engine::{Order, Per};
 #[doc(inline)]
 pub use outlast_http::Mounted;
 pub use outlast_http::auth;
+pub use outlast_http::{WebhookSettings, WebhookTo};
 #[doc(inline)]
 pub use outlast_mcp::Helpers;
 pub use outlast_mcp::Root;
@@ -109,7 +110,7 @@ pub use outlast_mcp::offer::{CacheScope, CompletionRequest, RequestCx, ResourceC
 pub use reply::Reply;
 pub use sample::{Sample, SampleRequest, Sampled};
 pub use server::{Reloaded, RunningServer, Server};
-pub use settings::{Listen, LogLevel, Settings, StdioMode, StoreUrl, Synchronous};
+pub use settings::{Listen, LogFormat, LogLevel, Settings, StdioMode, StoreUrl, Synchronous};
 pub use state::State;
 
 pub use outlast_core as core;

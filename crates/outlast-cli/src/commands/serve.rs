@@ -145,6 +145,7 @@ fn described_by(config: &FileConfig) -> Result<Server, String> {
         .version(env!("CARGO_PKG_VERSION"))
         .settings(Settings {
             auth: config.auth.clone(),
+            webhooks: config.webhooks.clone(),
             ..settings_of(&config.server)?
         })
         .order(config.limits.clone())
@@ -234,6 +235,7 @@ fn settings_of(file: &ServerConfig) -> Result<Settings, String> {
         max_streams: file.max_streams,
         allow_unauthenticated: file.allow_unauthenticated,
         log_level: file.log_level.map(str::parse).transpose()?,
+        log_format: file.log_format.map(str::parse).transpose()?,
         ..Settings::default()
     })
 }

@@ -8,8 +8,8 @@
 #![doc = include_str!("reference.md")]
 
 mod argument;
-mod auth;
 mod icon;
+mod library;
 mod limits;
 mod order;
 mod problem;
@@ -25,6 +25,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use outlast::WebhookSettings;
 use outlast::auth::{AuthSettings, Secret};
 use outlast_core::NewSchedule;
 use outlast_engine::Order;
@@ -65,6 +66,8 @@ pub struct FileConfig {
     pub tools: Vec<CommandTool>,
     /// `[schedules]`, in the order of the file.
     pub schedules: Vec<NewSchedule>,
+    /// `[webhooks]`.
+    pub webhooks: WebhookSettings,
 }
 
 impl FileConfig {
@@ -150,13 +153,25 @@ impl FileConfig {
             0..0,
             document.get_ref(),
             &problems,
-            &["server", "auth", "defaults", "limits", "tools", "schedules"],
+            &[
+                "server",
+                "auth",
+                "defaults",
+                "limits",
+                "tools",
+                "schedules",
+                "webhooks",
+            ],
         );
         let server = server::read(&root, folder);
-        let auth = auth::read(&root, folder);
+        let auth = library::auth(&root, folder);
         let limits = order::shared(&root);
         let mut bounds = limits::defaults(&root);
         bounds.inherited.never = secret_variables(&auth);
+        bounds
+            .inherited
+            .never
+            .extend(library::webhook_variables(&root));
         let mut tools = Vec::new();
         if let Some((span, table)) = root.table("tools") {
             let section = Section::free("tools".to_owned(), span, table, &problems);
@@ -171,6 +186,7 @@ impl FileConfig {
                 schedules.extend(schedule::read(&section, name, span, node, &tools));
             }
         }
+        let webhooks = library::webhooks(&root, folder, &tools);
         let found = problems.into_sorted();
         if !found.is_empty() {
             return invalid(found);
@@ -184,6 +200,7 @@ impl FileConfig {
             limits,
             tools,
             schedules,
+            webhooks,
         })
     }
 }

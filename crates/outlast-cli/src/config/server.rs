@@ -17,7 +17,7 @@ use super::section::Section;
 use super::tool::{LONGEST, TASK_MODES, detach_after, heartbeat, tags, up_to};
 
 /// The keys of `[server]`.
-pub const KEYS: [&str; 29] = [
+pub const KEYS: [&str; 30] = [
     "name",
     "title",
     "description",
@@ -47,6 +47,7 @@ pub const KEYS: [&str; 29] = [
     "max_streams",
     "allow_unauthenticated",
     "log_level",
+    "log_format",
 ];
 
 const HELPERS: [(&str, &str); 3] = [("auto", "auto"), ("always", "always"), ("never", "never")];
@@ -122,6 +123,8 @@ pub struct ServerConfig {
     pub allow_unauthenticated: Option<bool>,
     /// How much the server itself logs: off, error, warn, info, debug, trace.
     pub log_level: Option<&'static str>,
+    /// How it writes that: text, json.
+    pub log_format: Option<&'static str>,
 }
 
 impl ServerConfig {
@@ -169,6 +172,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         max_streams: read_number(&section, "max_streams", 1_000_000),
         allow_unauthenticated: section.boolean("allow_unauthenticated"),
         log_level: section.choice("log_level", &LOG_LEVELS),
+        log_format: section.choice("log_format", &[("text", "text"), ("json", "json")]),
         shutdown_grace: up_to(&section, "shutdown_grace", Duration::from_secs(24 * 3600)),
     }
 }

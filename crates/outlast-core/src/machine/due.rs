@@ -10,6 +10,7 @@ use crate::input::Answer;
 use crate::outcome::{Failure, FailureReason, Outcome};
 use crate::status::Phase;
 use crate::task::Task;
+use crate::webhook::Taken;
 
 /// What was due.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,6 +19,9 @@ pub enum Due {
     Nothing,
     /// Something changed; there may be more.
     Changed(Vec<Event>),
+    /// Something is to be told to webhooks, and is handed out to the caller, or was given up; there may be
+    /// more to do.
+    Deliver(Vec<Taken>),
     /// The record is to be deleted, with everything that belongs to it.
     Delete,
 }
@@ -45,6 +49,16 @@ impl Rescue {
 impl Task {
     /// When this record must be looked at again. Every record has such a moment (I7).
     pub fn due_at(&self) -> Timestamp {
+        let due = self.due_beside_webhooks();
+        match self.next_delivery() {
+            None => due,
+            // It is kept until that is settled.
+            Some(told) if self.waits_to_be_deleted() => told,
+            Some(told) => told.min(due),
+        }
+    }
+
+    fn due_beside_webhooks(&self) -> Timestamp {
         let state = &self.state;
         if let Some(expire_at) = state.expire_at.filter(|_| state.phase == Phase::Finished) {
             // As long as it holds keys it is not forgotten.
@@ -89,6 +103,9 @@ impl Task {
     pub fn due(&mut self, now: Timestamp) -> Due {
         if self.due_at() > now {
             return Due::Nothing;
+        }
+        if let Some(taken) = self.take_deliveries(now) {
+            return Due::Deliver(taken);
         }
         if self.state.phase == Phase::Finished {
             return match self.state.held_over.take() {

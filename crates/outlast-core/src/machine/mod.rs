@@ -6,7 +6,8 @@
 //!
 //! The rules kept here: a write under a lease happens only while the task runs under that very lease
 //! (I1); finished is final (I2); every version has exactly one event (I6); every record has a moment
-//! at which something will happen to it ([`Task::due_at`], I7); a question's key is used once (I9).
+//! at which something will happen to it ([`Task::due_at`], I7); a question's key is used once (I9). What is
+//! to be told to webhooks is noted with the change itself ([`crate::webhook`]).
 
 mod cancel;
 mod chain;
@@ -24,6 +25,7 @@ mod schedule;
 mod signal;
 mod suspend;
 mod undo;
+mod webhook;
 
 pub use cancel::{CancelMode, Cancelled};
 pub use chain::{Blocker, Dependency, MAX_DEPENDENCIES, Needs};
@@ -98,6 +100,8 @@ impl Task {
                 undos: 0,
                 undo_failed: false,
                 cleanup: Cleanup::None,
+                deliveries: Vec::new(),
+                gone_webhooks: std::collections::BTreeSet::new(),
             },
             spec,
             outcome: None,
@@ -133,12 +137,14 @@ impl Task {
         if self.state.phase == Phase::Queued && self.state.started_at.is_none() {
             self.state.ready_since.get_or_insert(now);
         }
-        Event {
+        let event = Event {
             task: self.id(),
             number: self.state.version,
             at: now,
             kind,
-        }
+        };
+        self.note_deliveries(&event);
+        event
     }
 
     /// Makes the task ready to be claimed again, at its old place in the order.

@@ -30,6 +30,8 @@ use crate::store::{
     SuspendReply, Ticked,
 };
 use crate::task::{Awaiting, Lease, NewTask, Task};
+use crate::webhook::{DeliveryEnd, Taken};
+use crate::worker::WorkerSign;
 
 /// What happens to a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -282,6 +284,11 @@ impl Store for FaultyStore {
             .await
     }
 
+    async fn delivery_put(&self, task: TaskId, taken: Taken, end: DeliveryEnd) -> Result<bool> {
+        self.call("delivery_put", self.inner.delivery_put(task, taken, end))
+            .await
+    }
+
     async fn schedule_put(
         &self,
         expected: Option<u64>,
@@ -299,6 +306,10 @@ impl Store for FaultyStore {
 
     async fn control(&self, changes: Vec<Control>) -> Result<Controls> {
         self.call("control", self.inner.control(changes)).await
+    }
+
+    async fn worker_put(&self, sign: WorkerSign) -> Result<()> {
+        self.call("worker_put", self.inner.worker_put(sign)).await
     }
 
     async fn close(&self) -> Result<()> {
@@ -374,6 +385,10 @@ impl Reads for FaultyStore {
 
     async fn controls(&self) -> Result<Controls> {
         self.call("controls", self.inner.controls()).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerSign>> {
+        self.call("workers", self.inner.workers()).await
     }
 
     async fn stats(&self) -> Result<Stats> {

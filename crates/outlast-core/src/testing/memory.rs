@@ -25,11 +25,12 @@ use crate::schedule::Schedule;
 use crate::signal::{NewSignal, Signal};
 use crate::status::Phase;
 use crate::store::{
-    BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, Notice,
-    NoticeSink, Page, REPLACE_PATIENCE, Reads, Recovered, Report, SchedulePut, Side, Signalled,
-    Stats, Store, StoreInfo, SuspendReply, Ticked, ToolVersion, replaced_by,
+    BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, DueDelivery, Filter, FinishReply,
+    Notice, NoticeSink, Page, REPLACE_PATIENCE, Reads, Recovered, Report, SchedulePut, Side,
+    Signalled, Stats, Store, StoreInfo, SuspendReply, Ticked, ToolVersion, replaced_by,
 };
 use crate::task::{Awaiting, Lease, NewTask, Task};
+use crate::webhook::{DeliveryEnd, Taken};
 
 /// A store that keeps everything in memory. For tests only.
 pub struct MemoryStore {
@@ -870,13 +871,16 @@ impl Store for MemoryStore {
                     let due = task.due(now);
                     let events = match &due {
                         Due::Changed(events) => events.clone(),
-                        Due::Nothing | Due::Delete => Vec::new(),
+                        Due::Nothing | Due::Delete | Due::Deliver(_) => Vec::new(),
                     };
                     Ok((due, events))
                 })?;
                 match done {
                     Due::Nothing => {}
                     Due::Changed(_) => ticked.changed += 1,
+                    Due::Deliver(taken) => {
+                        ticked.deliveries.extend(DueDelivery::all(&task, &taken));
+                    }
                     Due::Delete => {
                         let version = task.state.version;
                         inner.remove(id);
@@ -906,6 +910,18 @@ impl Store for MemoryStore {
             }
             ticked.next = next;
             Ok(ticked)
+        })
+    }
+
+    async fn delivery_put(&self, task: TaskId, taken: Taken, end: DeliveryEnd) -> Result<bool> {
+        self.unit(|inner, now| {
+            if !inner.tasks.contains_key(&task) {
+                return Ok(false);
+            }
+            let (put, _) = inner.change(task, |task| {
+                Ok((task.delivery_ended(taken, end, now), Vec::new()))
+            })?;
+            Ok(put)
         })
     }
 

@@ -16,6 +16,7 @@ use outlast_core::same::{Same, Then};
 use outlast_core::status::Phase;
 use outlast_core::task::{Awaiting, Lease, MAX_RETENTION};
 use outlast_core::testing::{Random, count, seed};
+use outlast_core::webhook::{DeliveryEnd, Receiver, Tried, Webhook, WebhookEvent};
 use outlast_core::{
     Cleanup, Event, FailureReason, JournalEntry, JournalKind, Outcome, Progress, RawJson, Recorded,
     Task, TaskId, TaskSpec, TaskStatus, Timestamp, ToolResult,
@@ -51,6 +52,12 @@ impl World {
             Duration::from_secs(1 << 40)
         };
         spec.queue_timeout = random.one_in(4).then(|| moment(random));
+        if random.one_in(3) {
+            spec.webhooks.push(Webhook {
+                to: Receiver::Server("hook".into()),
+                events: WebhookEvent::ALL.into(),
+            });
+        }
         spec.repeatable = !random.one_in(4);
         spec.max_crashes = u32::try_from(random.below(4)).expect("small");
         for number in 0..random.below(3) {
@@ -328,6 +335,15 @@ impl World {
                         assert!(!events.is_empty(), "I7: what is due is done");
                         events
                     }
+                    Due::Deliver(taken) => {
+                        assert_eq!(task.state.version, before.state.version);
+                        for one in taken {
+                            let ended = task.delivery_ended(one, delivered(random), now);
+                            // What is pending for one that wants no more has been given up.
+                            assert!(ended || task.state.gone_webhooks.contains(&one.webhook));
+                        }
+                        Vec::new()
+                    }
                     Due::Delete => {
                         assert!(before.state.expire_at.is_some_and(|at| at <= now));
                         Vec::new()
@@ -344,7 +360,12 @@ impl World {
             assert_eq!(now.state.expire_at, then.state.expire_at);
             assert_eq!(now.state.progress, then.state.progress);
             assert_eq!(now.state.attempt, then.state.attempt);
-            assert!(before.is_cleaning_up() || self.task == before);
+            let mut told = self.task.clone();
+            told.state.deliveries.clone_from(&before.state.deliveries);
+            told.state
+                .gone_webhooks
+                .clone_from(&before.state.gone_webhooks);
+            assert!(before.is_cleaning_up() || told == before);
         }
         self.check(&before, &events);
         events
@@ -428,6 +449,20 @@ fn entry(random: &mut Random, at: Timestamp) -> JournalEntry {
     }
 }
 
+/// What comes of telling; never a long wait.
+fn delivered(random: &mut Random) -> DeliveryEnd {
+    let after = Duration::from_secs(24 * 60 * 60 / 4);
+    match random.below(4) {
+        0 => DeliveryEnd::Delivered(Tried::default()),
+        1 => DeliveryEnd::Gone(Tried::default()),
+        2 => DeliveryEnd::Later { after },
+        _ => DeliveryEnd::Retry {
+            tried: Tried::default(),
+            after,
+        },
+    }
+}
+
 fn moment(random: &mut Random) -> Duration {
     let millis = [0, 1, 999, 1000, 30_000, 3_600_000];
     Duration::from_millis(random.pick(&millis))
@@ -479,6 +514,12 @@ fn everything_ends_when_it_is_left_alone() {
                 Due::Delete => break,
                 Due::Nothing => panic!("its moment has come (OUTLAST_SEED={seed})"),
                 Due::Changed(events) => world.events.extend(events),
+                Due::Deliver(taken) => {
+                    for one in taken {
+                        let end = delivered(&mut random);
+                        world.task.delivery_ended(one, end, world.now);
+                    }
+                }
             }
         }
         assert!(world.task.is_finished());

@@ -83,6 +83,19 @@ impl Vault {
             .map_err(|_| cannot())
     }
 
+    /// A text that belongs to a task, sealed.
+    pub(crate) fn seal_text(&self, task: TaskId, plain: &str) -> String {
+        self.seal(task, plain.as_bytes())
+    }
+
+    /// What [`Vault::seal_text`] has sealed.
+    ///
+    /// # Errors
+    /// The key is another one; the sentence says so.
+    pub(crate) fn open_text(&self, task: TaskId, sealed: &str) -> Result<String, String> {
+        String::from_utf8(self.open(task, sealed)?).map_err(|error| error.to_string())
+    }
+
     /// The arguments with a keyed digest in the place of each secret, for finding equal calls.
     pub(crate) fn keyed(&self, arguments: &RawJson, fields: &Fields) -> RawJson {
         let mut value = arguments.to_value();

@@ -280,3 +280,28 @@ async fn a_scheduled_call_waits_for_its_moment() {
     engine.run_due();
     assert_eq!(text(&*finished(&handle, id).await), "done");
 }
+
+#[tokio::test]
+async fn a_process_shows_itself_and_says_when_it_cannot_work() {
+    let store = Arc::new(MemoryStore::default());
+    let quick = tool(async |_| Ok(String::new()));
+    let engine = builder(&store, quick).named("here", "7").slots(3).start();
+    let engine = engine.await.unwrap();
+    let handle = engine.handle();
+    finished(&handle, create(&handle).await).await;
+    let workers = handle.workers().await.unwrap();
+    let [worker] = &workers[..] else {
+        panic!("this process alone: {workers:?}");
+    };
+    assert_eq!(
+        (worker.name.as_str(), worker.version.as_str()),
+        ("here", "7")
+    );
+    assert_eq!((worker.pid, worker.slots), (std::process::id(), 3));
+    assert_eq!(worker.attempts, 1);
+    assert_eq!(worker.tools, ["work"]);
+    assert_eq!(handle.check_alive(), Ok(()));
+    engine.shutdown(Duration::ZERO).await.unwrap();
+    let why = handle.check_alive().unwrap_err();
+    assert!(why.contains("stopping"), "{why}");
+}

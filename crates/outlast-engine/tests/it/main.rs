@@ -21,3 +21,4 @@ mod support;
 mod timeouts;
 mod undo;
 mod waiting;
+mod webhooks;

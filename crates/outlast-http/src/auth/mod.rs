@@ -22,7 +22,6 @@ mod introspection;
 mod jwt;
 #[cfg(feature = "oauth")]
 mod known;
-#[cfg(feature = "oauth")]
 mod secret;
 mod settings;
 mod token_file;
@@ -44,7 +43,6 @@ pub use gate::{Gate, GateOptions};
 pub use introspection::{Introspection, IntrospectionSettings};
 #[cfg(feature = "oauth")]
 pub use jwt::{Jwt, JwtSettings};
-#[cfg(feature = "oauth")]
 pub use secret::Secret;
 pub use settings::{AuthError, AuthSettings};
 pub use token_file::{NewToken, TokenEntry, TokenFile, TokenFileError, Tokens};

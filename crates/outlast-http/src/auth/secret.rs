@@ -40,7 +40,8 @@ impl Secret {
     ///
     /// # Errors
     /// It is not there; the sentence says where it was looked for.
-    pub(super) fn read(&self) -> Result<String, String> {
+    #[cfg(any(feature = "oauth", feature = "webhooks"))]
+    pub(crate) fn read(&self) -> Result<String, String> {
         let secret = match self {
             Self::Env(name) => std::env::var(name)
                 .map_err(|_| format!("the environment variable {name} is not set"))?,

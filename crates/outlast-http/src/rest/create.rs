@@ -1,6 +1,6 @@
 //! `POST /tasks`: a task that is stored when this answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json as Answer;
@@ -47,6 +47,37 @@ pub(super) struct NewTask {
     /// Larger runs earlier. By default the tool's.
     #[serde(default)]
     priority: Option<i16>,
+    /// Who else is told over HTTP what becomes of the task, at most 8.
+    #[serde(default)]
+    webhooks: Vec<NewWebhook>,
+}
+
+/// A receiver of messages by the Standard Webhooks specification.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewWebhook {
+    /// Where messages are sent. The server's operator lists the hosts that may be named.
+    url: String,
+    /// What they are signed with: `whsec_` and 24 to 64 bytes in base64. The server's own key by default,
+    /// where it has one. It is stored sealed and never shown.
+    #[serde(default)]
+    secret: Option<String>,
+    /// What the receiver wants to hear of: `input_required`, `completed`, `failed`, `cancelled`; of all by
+    /// default.
+    #[serde(default)]
+    events: Option<BTreeSet<String>>,
+}
+
+impl NewWebhook {
+    fn read(self) -> Result<outlast_engine::NewWebhook, String> {
+        let mut wanted = outlast_engine::NewWebhook::new(self.url);
+        if let Some(events) = self.events {
+            let events = events.iter().map(|event| event.parse());
+            wanted.events = events.collect::<Result<_, _>>()?;
+        }
+        wanted.secret = self.secret.map(|secret| secret.parse()).transpose()?;
+        Ok(wanted)
+    }
 }
 
 impl NewTask {
@@ -64,6 +95,7 @@ impl NewTask {
                     ttl: None,
                     delay: None,
                     priority: None,
+                    webhooks: Vec::new(),
                 });
             }
         }
@@ -112,12 +144,18 @@ pub(super) async fn create(
     if let Some(priority) = new.priority {
         check_priority(priority).map_err(|why| Problem::bad(format!("\"priority\": {why}")))?;
     }
+    let webhooks = new.webhooks.into_iter().map(NewWebhook::read);
+    let webhooks = webhooks
+        .collect::<Result<_, _>>()
+        .map_err(|why| Problem::bad(format!("\"webhooks\": {why}")))?;
+    let webhooks = api.handle().admit_webhooks(webhooks)?;
     let call = NewCall::new(tool, new.arguments, who.owner().clone());
     let call = NewCall {
         labels: new.labels,
         ttl: time("ttl", &new.ttl)?,
         delay,
         key: key(&headers)?,
+        webhooks,
         priority: new.priority.unwrap_or(call.priority),
         ..call
     };

@@ -1,6 +1,7 @@
 //! `/health/live`, `/health/ready`, `/health`: for monitors and load balancers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,6 +11,9 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::problem::Problem;
+
+/// How long the store may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process answers.
 #[derive(Serialize, ToSchema)]
@@ -32,6 +36,8 @@ pub(super) struct Health {
     store: StoreInfo,
     /// Tasks by phase.
     tasks: BTreeMap<&'static str, u64>,
+    /// How many processes run tasks of the store, this one among them.
+    workers: usize,
 }
 
 /// Whether the process answers.
@@ -43,7 +49,7 @@ pub(super) async fn live() -> Json<Live> {
     Json(Live { status: "live" })
 }
 
-/// Whether the server can take work: its store can be reached.
+/// Whether the server can take work: it is not stopping, its leases are renewed, and its store can be reached.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health",
     responses(
@@ -68,17 +74,28 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<Health>, Probl
 }
 
 async fn check(api: &Api) -> Result<Json<Health>, Problem> {
-    let stats = api.handle().stats().await.map_err(|error| {
-        Problem::new(
-            http::StatusCode::SERVICE_UNAVAILABLE,
-            format!("the store cannot be reached: {error}"),
-        )
-    })?;
+    let not_ready = |why: String| Problem::new(http::StatusCode::SERVICE_UNAVAILABLE, why);
+    api.handle().check_alive().map_err(not_ready)?;
+    let away =
+        |error: &dyn std::fmt::Display| not_ready(format!("the store cannot be reached: {error}"));
+    let looked = tokio::time::timeout(PATIENCE, async {
+        let handle = api.handle();
+        Ok::<_, outlast_core::Error>((handle.stats().await?, handle.workers().await?))
+    });
+    let (stats, workers) = match looked.await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return Err(away(&error)),
+        Err(_) => {
+            let waited = PATIENCE.as_secs();
+            return Err(away(&format!("no answer within {waited} s")));
+        }
+    };
     Ok(Json(Health {
         status: "ready",
         name: api.options().title.clone(),
         version: api.options().version.clone(),
         store: api.handle().store_info(),
         tasks: stats.phases(),
+        workers: workers.len(),
     }))
 }

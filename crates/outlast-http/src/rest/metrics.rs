@@ -197,6 +197,18 @@ fn write_figures(text: &mut Text, figures: &Figures) {
     );
     text.line("outlast_leases_lost_total", &[], figures.leases_lost as f64);
     text.family(
+        "outlast_webhook_attempts_total",
+        "counter",
+        "Attempts to deliver webhooks, by what came of them; gone is a receiver that wants no more.",
+    );
+    for (result, count) in &figures.webhooks {
+        text.line(
+            "outlast_webhook_attempts_total",
+            &[("result", result)],
+            *count as f64,
+        );
+    }
+    text.family(
         "outlast_slots",
         "gauge",
         "How many tasks this process runs at a time.",

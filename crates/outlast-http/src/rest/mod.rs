@@ -35,6 +35,7 @@ mod stats;
 mod task;
 mod tools;
 mod wait;
+mod webhooks;
 
 use axum::Json;
 use axum::Router;
@@ -137,6 +138,7 @@ pub(crate) fn routes(server: &Server, options: RestOptions) -> Router {
         .routes(routes!(journal::attempts))
         .routes(routes!(children::children))
         .routes(routes!(partials::partials))
+        .routes(routes!(webhooks::list))
         .routes(routes!(artifacts::list))
         .routes(routes!(artifacts::artifact))
         .routes(routes!(stats::stats))

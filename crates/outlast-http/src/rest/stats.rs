@@ -10,6 +10,7 @@ use axum::extract::State;
 use outlast_core::Phase;
 use outlast_core::filter::Kind;
 use outlast_core::store::{Filter, StoreInfo};
+use outlast_core::worker::WorkerSign;
 use outlast_engine::{Histogram, Minute};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -255,7 +256,7 @@ pub(super) async fn stats(
 /// Who runs tasks.
 #[derive(Serialize, ToSchema)]
 pub(super) struct WorkerList {
-    /// The process that answers.
+    /// The processes that run tasks of the store and are alive; the one that answers first.
     workers: Vec<WorkerView>,
     /// What the store promises.
     #[schema(value_type = Object)]
@@ -266,12 +267,20 @@ pub(super) struct WorkerList {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct WorkerView {
+    /// One life of one process.
+    id: String,
     /// The server's name.
     name: String,
     /// Its version.
     version: String,
+    /// The machine; empty if that is not known.
+    machine: String,
+    /// The process id there.
+    pid: u32,
     /// When it began.
     since: String,
+    /// Its last sign of life, which the rest of this is from.
+    seen_at: String,
     /// How many tasks it runs at a time.
     slots: usize,
     /// How many of these are taken.
@@ -282,27 +291,45 @@ struct WorkerView {
     retries: u64,
     /// Runs that were taken from it.
     leases_lost: u64,
+    /// The tools that it runs.
+    tools: Vec<String>,
 }
 
-/// Who runs tasks, and how much of it is busy: the process that answers.
+impl From<WorkerSign> for WorkerView {
+    fn from(sign: WorkerSign) -> Self {
+        Self {
+            id: sign.worker.to_string(),
+            name: sign.name,
+            version: sign.version,
+            machine: sign.machine,
+            pid: sign.pid,
+            since: sign.since.to_string(),
+            seen_at: sign.seen_at.to_string(),
+            slots: sign.slots,
+            slots_taken: sign.slots_taken,
+            attempts: sign.attempts,
+            retries: sign.retries,
+            leases_lost: sign.leases_lost,
+            tools: sign.tools,
+        }
+    }
+}
+
+/// Who runs tasks, and how much of it is busy.
 #[utoipa::path(
     get, path = "/workers", tag = "operation",
-    responses((status = 200, description = "The workers.", body = WorkerList))
+    responses(
+        (status = 200, description = "The workers.", body = WorkerList),
+        (status = 503, description = "The store cannot answer at present.", body = Problem),
+    )
 )]
-pub(super) async fn workers(State(api): State<Api>, Reader(_): Reader) -> Json<WorkerList> {
-    let figures = api.handle().figures();
-    let worker = WorkerView {
-        name: api.options().title.clone(),
-        version: api.options().version.clone(),
-        since: figures.since.to_string(),
-        slots: figures.slots,
-        slots_taken: figures.slots_taken,
-        attempts: figures.tools.values().map(|tool| tool.attempts).sum(),
-        retries: figures.tools.values().map(|tool| tool.retries).sum(),
-        leases_lost: figures.leases_lost,
-    };
-    Json(WorkerList {
-        workers: vec![worker],
+pub(super) async fn workers(
+    State(api): State<Api>,
+    Reader(_): Reader,
+) -> Result<Json<WorkerList>, Problem> {
+    let workers = api.handle().workers().await?;
+    Ok(Json(WorkerList {
+        workers: workers.into_iter().map(WorkerView::from).collect(),
         store: api.handle().store_info(),
-    })
+    }))
 }

@@ -42,6 +42,9 @@ pub struct ModernMeta<'a> {
     /// Labels of the task. Ours.
     #[serde(borrow, default, rename = "outlast/labels")]
     pub labels: Option<&'a RawValue>,
+    /// Who else is told over HTTP what becomes of the task. Ours.
+    #[serde(borrow, default, rename = "outlast/webhooks")]
+    pub webhooks: Option<&'a RawValue>,
     /// The token for progress notifications.
     #[serde(borrow, default, rename = "progressToken")]
     pub progress_token: Option<&'a RawValue>,

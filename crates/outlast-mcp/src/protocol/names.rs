@@ -30,6 +30,8 @@ pub const META_LINES_DROPPED: &str = "outlast/logLinesDropped";
 pub const META_PARENT: &str = "outlast/parent";
 /// `_meta` of a Task object: how many tasks it has started, where it has any. Ours.
 pub const META_CHILDREN: &str = "outlast/children";
+/// `_meta` of a call: who else is told over HTTP what becomes of the task. Ours.
+pub const META_WEBHOOKS: &str = "outlast/webhooks";
 /// `_meta` of a Task object: its labels. Ours.
 pub const META_LABELS: &str = "outlast/labels";
 /// `_meta` of a Task object: the task whose call it repeats. Ours.

@@ -7,6 +7,7 @@ use outlast_core::id::WorkerId;
 use outlast_core::store::{ClaimBy, Notice, NoticeSink, Reads, Store};
 use outlast_core::testing::conformance::check_invariants;
 use outlast_core::testing::{ManualClock, block_on, eventually, join_all};
+use outlast_core::worker::WorkerSign;
 use outlast_core::{Clock, Error, Phase, TaskId};
 
 use crate::cost::{by, done, spec};
@@ -156,5 +157,57 @@ fn many_children_that_end_at_once_tell_their_parent_each() {
         let record = stores[2].get(parent.task).await.unwrap().unwrap();
         assert_eq!(record.state.children.ended, 30);
         check_invariants(&stores[2]).await;
+    });
+}
+
+#[test]
+fn workers_show_themselves_to_each_other() {
+    let server = Server::volatile();
+    let clock = Arc::new(ManualClock::default());
+    let [first, second] = [0, 1].map(|_| {
+        open(
+            &server.address("shared"),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+        )
+    });
+    let lease = Duration::from_secs(30);
+    let sign = |name: &str, worker: WorkerId| WorkerSign {
+        worker,
+        name: name.into(),
+        version: "1".into(),
+        machine: "here".into(),
+        pid: 7,
+        since: clock.now(),
+        seen_at: clock.now(),
+        until: clock.now() + lease,
+        slots: 4,
+        slots_taken: 1,
+        attempts: 9,
+        retries: 1,
+        leases_lost: 0,
+        tools: vec!["tool".into()],
+    };
+    block_on(async {
+        let [one, two] = [WorkerId::random(), WorkerId::random()];
+        let names = async |store: &dyn Store| -> Vec<String> {
+            let workers = store.workers().await.unwrap();
+            workers.into_iter().map(|sign| sign.name).collect()
+        };
+        first.worker_put(sign("one", one)).await.unwrap();
+        clock.advance(lease / 2);
+        second.worker_put(sign("two", two)).await.unwrap();
+        assert_eq!(names(&first).await, ["one", "two"]);
+        let told = first.workers().await.unwrap().pop().unwrap();
+        assert_eq!(told, sign("two", two), "as it was said");
+        clock.advance(lease / 2);
+        assert_eq!(names(&first).await, ["two"], "the other is silent");
+        first.worker_put(sign("one", one)).await.unwrap();
+        assert_eq!(names(&second).await.len(), 2, "it is there again");
+        let goes = WorkerSign {
+            until: clock.now(),
+            ..sign("two", two)
+        };
+        second.worker_put(goes).await.unwrap();
+        assert_eq!(names(&first).await, ["one"], "it said so");
     });
 }

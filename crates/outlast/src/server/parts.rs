@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use outlast_engine::{Engine, TaskSupport};
+use outlast_engine::{Engine, TaskSupport, Webhooks};
 use outlast_http::auth::{AnyOf, Gate, GateOptions};
 use outlast_http::{HttpServer, RestOptions};
 use tokio::net::{TcpListener, UnixListener};
@@ -138,6 +138,7 @@ impl Server {
         let offered = self.settle(settings)?;
         check_default_tool(&offered, settings)?;
         let gate = self.gate(settings)?;
+        let webhooks = webhooks(settings)?;
         let open = gate.is_some() || settings.allow_unauthenticated == Some(true);
         let wanted = match &listen {
             Some(listen) => listen.resolve(open)?,
@@ -183,10 +184,12 @@ impl Server {
         let mut state = begun.state.clone();
         state.insert(catalog.clone());
         let tools = catalog.offer().tools();
-        let key = secret_key::load(&database, &*store, tools.have_secrets()).await?;
+        let sealed = tools.have_secrets() || settings.webhooks.lets_callers();
+        let key = secret_key::load(&database, &*store, sealed).await?;
         let served = Served::new(self, settings, key.is_some());
         let mut engine = Engine::builder(Arc::clone(&store))
             .tools(tools)
+            .named(&self.name, &self.version)
             .order(self.order.clone())
             .state(state.clone())
             .schedules(self.all_schedules());
@@ -195,6 +198,9 @@ impl Server {
         }
         if let Some(key) = key {
             engine = engine.secret_key(key);
+        }
+        if let Some(webhooks) = webhooks {
+            engine = engine.webhooks(webhooks);
         }
         if let Some(concurrency) = settings.concurrency {
             engine = engine.slots(concurrency.get());
@@ -329,6 +335,22 @@ impl Server {
         config.allow_address_hosts = reachable;
         config.allowed_origins = settings.allowed_origins.clone().unwrap_or_default();
         Ok(config)
+    }
+}
+
+/// Who is told over HTTP.
+fn webhooks(settings: &Settings) -> Result<Option<Webhooks>, StartError> {
+    #[cfg(feature = "webhooks")]
+    return settings
+        .webhooks
+        .build(settings.public_url.as_deref())
+        .map_err(StartError::new);
+    #[cfg(not(feature = "webhooks"))]
+    match settings.webhooks.is_empty() {
+        true => Ok(None),
+        false => Err(StartError::new(
+            "webhooks are set, and this server was built without the feature `webhooks`",
+        )),
     }
 }
 

@@ -12,7 +12,7 @@ use super::reload::Reloads;
 use super::running::RunningServer;
 use crate::bridge::{self, Stage};
 use crate::error::StartError;
-use crate::settings::{Listen, LogLevel, Settings, StdioMode, StoreAt};
+use crate::settings::{Listen, LogFormat, LogLevel, Settings, StdioMode, StoreAt};
 use crate::{Result, blocking};
 
 /// The exit code of a server that did not start.
@@ -68,7 +68,7 @@ impl Server {
     pub async fn run_with(mut self, settings: Settings) -> Result<()> {
         self.told = settings.clone();
         let settings = settings.over(self.settings.clone());
-        start_log(settings.log_level.unwrap_or(LogLevel::Info));
+        start_log(&settings);
         match self.run_as_told(&settings).await {
             Ok(result) => result,
             Err(error) => {
@@ -94,7 +94,7 @@ impl Server {
     pub async fn work_with(mut self, settings: Settings) -> Result<()> {
         self.told = settings.clone();
         let settings = settings.over(self.settings.clone());
-        start_log(settings.log_level.unwrap_or(LogLevel::Info));
+        start_log(&settings);
         match self.run_worker(&settings).await {
             Ok(result) => result,
             Err(error) => {
@@ -319,9 +319,9 @@ fn take_standard_output() -> Result<tokio::fs::File, StartError> {
     Ok(tokio::fs::File::from_std(std::fs::File::from(protocol)))
 }
 
-fn start_log(level: LogLevel) {
+fn start_log(settings: &Settings) {
     use tracing_subscriber::filter::LevelFilter;
-    let level = match level {
+    let level = match settings.log_level.unwrap_or(LogLevel::Info) {
         LogLevel::Off => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -329,12 +329,21 @@ fn start_log(level: LogLevel) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // An application that has a log of its own keeps it.
-    let _ = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .try_init();
+        .with_writer(std::io::stderr);
+    // An application that has a log of its own keeps it.
+    let _ = match settings.log_format.unwrap_or_default() {
+        LogFormat::Json => log
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init(),
+        LogFormat::Text => log
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init(),
+    };
 }
 
 /// The signals that stop a server.

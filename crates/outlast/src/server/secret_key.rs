@@ -1,4 +1,4 @@
-//! The key that secret arguments are sealed with: in the environment as `OUTLAST_KEY`, or in the file
+//! The key that secret arguments and the webhooks of calls are sealed with: in the environment as `OUTLAST_KEY`, or in the file
 //! `<db>.key` (mode 0600), which is made when a server first has a tool with secrets.
 //!
 //! It is not in the store, so that a copy of the store tells nothing. The store knows its digest, so that

@@ -11,13 +11,14 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use outlast_engine::{DetachAfter, TaskSupport};
+use outlast_http::WebhookSettings;
 use outlast_http::auth::AuthSettings;
 use outlast_mcp::Helpers;
 use serde::Deserialize;
 
 use crate::declared::TagFilter;
 pub(crate) use values::StoreAt;
-pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
+pub use values::{Listen, LogFormat, LogLevel, StdioMode, StoreUrl, Synchronous};
 
 /// How a server runs. All of it is optional.
 ///
@@ -49,7 +50,11 @@ pub use values::{Listen, LogLevel, StdioMode, StoreUrl, Synchronous};
 /// | `auth.authorization_servers` | `--authorization-server URL` | `OUTLAST_AUTHORIZATION_SERVER` | none |
 /// | `include_tags` | `--include-tag TAG` | `OUTLAST_INCLUDE_TAG` | everything is offered |
 /// | `exclude_tags` | `--exclude-tag TAG` | `OUTLAST_EXCLUDE_TAG` | nothing is left out |
+/// | `webhooks.hosts` | `--webhook-host NAME` | `OUTLAST_WEBHOOK_HOST` | callers name none |
+/// | `webhooks.private` | `--webhook-private` | `OUTLAST_WEBHOOK_PRIVATE` | no |
+/// | `webhooks.secret` | `--webhook-secret env:NAME\|file:PATH` | `OUTLAST_WEBHOOK_SECRET` | each webhook's own |
 /// | `log_level` | `--log-level LEVEL` | `OUTLAST_LOG_LEVEL` | `info` |
+/// | `log_format` | `--log-format text\|json` | `OUTLAST_LOG_FORMAT` | `text` |
 ///
 /// Times are a number and a unit (`500ms`, `30s`, `10m`, `2h`, `7d`) or several (`1h 30m`).
 ///
@@ -236,10 +241,18 @@ pub struct Settings {
     #[command(flatten)]
     pub auth: AuthSettings,
 
+    /// Who is told over HTTP what becomes of tasks. The server's own webhooks are set in a file or by hand.
+    #[command(flatten)]
+    pub webhooks: WebhookSettings,
+
     /// How much the server itself says on standard error: off, error, warn, info, debug or trace
     /// [default: info]
     #[arg(long, env = "OUTLAST_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
+
+    /// How it says so: lines for people (text), or an object a line for machines (json) [default: text]
+    #[arg(long, env = "OUTLAST_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
 }
 
 impl Settings {
@@ -271,7 +284,9 @@ impl Settings {
             max_streams,
             allow_unauthenticated,
             auth,
+            webhooks,
             log_level,
+            log_format,
         } = self;
         let fields = [
             ("listen", *listen != other.listen),
@@ -301,7 +316,9 @@ impl Settings {
                 *allow_unauthenticated != other.allow_unauthenticated,
             ),
             ("auth", *auth != other.auth),
+            ("webhooks", *webhooks != other.webhooks),
             ("log_level", *log_level != other.log_level),
+            ("log_format", *log_format != other.log_format),
         ];
         let differ = fields.into_iter().filter(|(_, differs)| *differs);
         differ.map(|(name, _)| name).collect()
@@ -335,7 +352,9 @@ impl Settings {
             max_streams: self.max_streams.or(lower.max_streams),
             allow_unauthenticated: self.allow_unauthenticated.or(lower.allow_unauthenticated),
             auth: self.auth.over(lower.auth),
+            webhooks: self.webhooks.over(lower.webhooks),
             log_level: self.log_level.or(lower.log_level),
+            log_format: self.log_format.or(lower.log_format),
         }
     }
 
@@ -402,6 +421,8 @@ mod tests {
             ("--heartbeat", "0s", "100ms"),
             ("--helpers", "sometimes", "auto, always or never"),
             ("--log-level", "loud", "info"),
+            ("--log-format", "xml", "text or json"),
+            ("--webhook-secret", "hunter2", "env:NAME"),
         ] {
             let error = parse(&[flag, value]).unwrap_err();
             assert!(error.contains(hint), "{flag} {value}: {error}");

@@ -286,6 +286,29 @@ impl FromStr for LogLevel {
     }
 }
 
+/// How the server writes its own log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// An object a line, with `timestamp`, `level`, `target`, `message` and the fields of what is told: `task`,
+    /// `tool`, `attempt`.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("{text:?} is not a format; write text or json")),
+        }
+    }
+}
+
 macro_rules! read_from_text {
     ($($name:ident),*) => {$(
         impl<'de> Deserialize<'de> for $name {
@@ -296,7 +319,14 @@ macro_rules! read_from_text {
     )*};
 }
 
-read_from_text!(Listen, StoreUrl, StdioMode, Synchronous, LogLevel);
+read_from_text!(
+    Listen,
+    StoreUrl,
+    StdioMode,
+    Synchronous,
+    LogFormat,
+    LogLevel
+);
 
 /// Reads whether tools run as tasks.
 pub(super) fn task_support(text: &str) -> Result<TaskSupport, String> {

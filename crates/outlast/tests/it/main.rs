@@ -16,3 +16,4 @@ mod rig;
 mod start;
 mod tagged;
 mod tools;
+mod webhooks;

@@ -6,3 +6,4 @@ mod kill_children;
 mod kill_steps;
 mod redelivery;
 mod suspended;
+mod webhooks;

@@ -7,6 +7,7 @@ use crate::status::{Era, Phase};
 use crate::store::{Filter, Store};
 use crate::task::Task;
 use crate::undo::Cleanup;
+use crate::webhook::MAX_DELIVERIES;
 
 /// Checks every task that can be listed: its record, its events and its journal.
 ///
@@ -91,6 +92,13 @@ pub(in crate::testing) fn check_record(task: &Task) {
         "{id}: keys are held over the end, and by whoever runs it"
     );
     assert!(state.updated_at >= state.created_at, "{id}: times");
+    assert!(state.deliveries.len() <= MAX_DELIVERIES, "{id}: room");
+    assert!(
+        state
+            .deliveries
+            .is_sorted_by_key(|one| (one.number, one.webhook)),
+        "{id}: deliveries stand in the order of events"
+    );
     let keys: BTreeSet<_> = state
         .inputs
         .iter()

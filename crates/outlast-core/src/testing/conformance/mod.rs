@@ -34,6 +34,7 @@ mod schedule;
 mod signal;
 mod step;
 mod undo;
+mod webhook;
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -251,6 +252,17 @@ cases! {
         signals_keep_to_their_limits,
         a_task_takes_so_many_signals_and_no_more,
         signals_survive_a_restart_and_go_with_their_task,
+    }
+    webhook {
+        what_is_told_is_noted_with_its_event,
+        a_delivery_is_handed_out_to_one,
+        a_delivery_without_a_word_is_handed_out_again,
+        a_late_word_changes_nothing,
+        a_delivery_is_tried_for_so_long,
+        who_wants_no_more_is_told_no_more,
+        a_record_is_kept_until_everything_is_told,
+        what_is_to_be_told_survives_the_process,
+        the_end_is_told_whatever_came_before,
     }
     child {
         a_child_and_its_entry_are_one,

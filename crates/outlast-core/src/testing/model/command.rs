@@ -21,6 +21,7 @@ use crate::status::{Phase, TaskStatus};
 use crate::store::{ClaimBy, Filter, ToolVersion};
 use crate::task::{Awaiting, TaskSpec};
 use crate::testing::Random;
+use crate::webhook::{DeliveryEnd, GIVE_UP_AFTER, Receiver, Tried, Webhook, WebhookEvent};
 
 /// How many tasks the world has.
 pub(super) const TASKS: u64 = 9;
@@ -111,6 +112,11 @@ pub(super) enum Command {
         alive: Vec<u64>,
         budget: usize,
     },
+    /// What came of a delivery that a tick handed out.
+    Delivered {
+        taken: u64,
+        end: DeliveryEnd,
+    },
     Recover {
         worker: u64,
     },
@@ -170,6 +176,7 @@ pub(super) struct Shape {
     keys: Keys,
     idempotency: Option<IdempotencyKey>,
     same: Option<Same>,
+    webhooks: Vec<Webhook>,
 }
 
 /// Who claims.
@@ -255,6 +262,7 @@ impl Shape {
             keys: self.keys.clone(),
             idempotency: self.idempotency.clone(),
             same: self.same.clone(),
+            webhooks: self.webhooks.clone(),
             seed: task,
             ..TaskSpec::new(self.tool, RawJson::empty_object())
         }
@@ -300,6 +308,7 @@ impl Shape {
                 key: random.pick(&KEYS[..2]).into(),
                 then: then(random),
             }),
+            webhooks: webhooks(random),
         }
     }
 }
@@ -375,6 +384,38 @@ fn limit_keys(random: &mut Random) -> Keys {
             .collect(),
         rates,
         quotas,
+    }
+}
+
+fn webhooks(random: &mut Random) -> Vec<Webhook> {
+    if !random.one_in(4) {
+        return Vec::new();
+    }
+    let one = |random: &mut Random| Webhook {
+        to: Receiver::Server(random.pick(&KEYS).into()),
+        events: WebhookEvent::ALL
+            .into_iter()
+            .filter(|_| !random.one_in(4))
+            .collect(),
+    };
+    (0..1 + random.below(2)).map(|_| one(random)).collect()
+}
+
+fn delivery_end(random: &mut Random) -> DeliveryEnd {
+    let tried = Tried {
+        took: moment(random),
+        status: random.one_in(2).then_some(503),
+        error: random.one_in(2).then(|| "no".into()),
+    };
+    let after = match random.below(6) {
+        0 => GIVE_UP_AFTER,
+        _ => moment(random),
+    };
+    match random.below(6) {
+        0 | 1 => DeliveryEnd::Delivered(tried),
+        2 => DeliveryEnd::Gone(tried),
+        3 => DeliveryEnd::Later { after },
+        _ => DeliveryEnd::Retry { tried, after },
     }
 }
 
@@ -556,7 +597,11 @@ impl Command {
             72 => Self::Control {
                 changes: (0..=random.below(2)).map(|_| control(random)).collect(),
             },
-            73..79 => Self::Tick {
+            73 => Self::Delivered {
+                taken: random.below(3),
+                end: delivery_end(random),
+            },
+            74..79 => Self::Tick {
                 alive: (0..random.below(3)).map(|_| random.below(4)).collect(),
                 budget: random.pick(&[1, 2, 100]),
             },

@@ -21,6 +21,7 @@ use crate::store::{CancelReply, ClaimNow, Claimed, Created, Filter, Store, Suspe
 use crate::task::{Lease, Task};
 use crate::testing::conformance::{Fixture, Reopened, check_invariants};
 use crate::testing::{ManualClock, MemoryStore};
+use crate::webhook::Taken;
 
 /// More pages than there are tasks.
 const MOST_PAGES: usize = 50;
@@ -33,6 +34,8 @@ pub(super) struct Pair {
     fixture: Arc<dyn Fixture>,
     /// Leases that both gave, in the order of giving: the model's and the other's.
     leases: Vec<(Lease, Lease)>,
+    /// What the ticks have handed out, the latest last.
+    deliveries: Vec<(TaskId, Taken)>,
     /// The tasks that there are or have been.
     seen: BTreeSet<u64>,
     /// The model's nonce for one of the other.
@@ -55,6 +58,7 @@ struct Reply {
     leases: Vec<Lease>,
     journals: Vec<Vec<JournalEntry>>,
     created: Option<Created>,
+    deliveries: Vec<(TaskId, Taken)>,
 }
 
 impl Reply {
@@ -98,6 +102,7 @@ impl Pair {
             nonces: BTreeMap::new(),
             compared: BTreeMap::new(),
             oracle: Oracle::default(),
+            deliveries: Vec::new(),
             seen: BTreeSet::new(),
         };
         for command in commands {
@@ -303,7 +308,29 @@ impl Pair {
             Command::Control { changes } => Reply::of(store.control(changes.clone()).await),
             Command::Tick { alive, budget } => {
                 let alive: Vec<_> = alive.iter().map(lease).collect();
-                Reply::of(store.tick(&alive, LEASE, *budget).await)
+                match store.tick(&alive, LEASE, *budget).await {
+                    Ok(mut ticked) => {
+                        let handed = std::mem::take(&mut ticked.deliveries);
+                        let mut reply = Reply::of(ticked);
+                        for one in handed {
+                            reply.deliveries.push((one.task.id(), one.taken));
+                            reply.tasks.push(one.task);
+                        }
+                        reply
+                    }
+                    Err(error) => Reply::of(error),
+                }
+            }
+            Command::Delivered { taken, end } => {
+                let known = usize::try_from(*taken).ok();
+                let known = known.and_then(|back| self.deliveries.iter().rev().nth(back));
+                let unknown = Taken {
+                    number: 1,
+                    webhook: 0,
+                    taken: 0,
+                };
+                let (id, taken) = known.copied().unwrap_or((task_id(*taken), unknown));
+                Reply::of(store.delivery_put(id, taken, end.clone()).await)
             }
             Command::Recover { worker } => Reply::of(store.recover(worker_id(*worker)).await),
             Command::LogAppend { lease: at, lines } => {
@@ -376,6 +403,8 @@ impl Pair {
                 self.leases.push((ours, theirs));
             }
         }
+        same("what was handed out", &model.deliveries, &tested.deliveries)?;
+        self.deliveries.extend(model.deliveries);
         self.compare_tasks("the records in the reply", &model.tasks, &tested.tasks)?;
         same("the journals", &model.journals, &tested.journals)
     }

@@ -117,7 +117,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             ask_first::Collected::Ask(reply) => return Ok(reply),
         }
     }
-    new.request_meta = request_meta;
+    new.request_meta = order::storable(cx, request_meta);
     new.client = Some(cx.client());
     match mode {
         Mode::Synchronous if detach == DetachAfter::After(Duration::ZERO) => start(cx, new).await,

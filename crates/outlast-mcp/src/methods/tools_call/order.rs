@@ -1,23 +1,39 @@
 //! What a call says about its place among others, in `_meta`: `outlast/priority`, a number;
 //! `outlast/idempotencyKey`, a string; `outlast/after`, a list of tasks, each an id or
 //! `{"taskId": …, "needs": "success" | "any_end"}`; `outlast/delayMs`, a number; `outlast/runAt`, RFC 3339;
-//! `outlast/labels`, an object of strings.
+//! `outlast/labels`, an object of strings; `outlast/webhooks`, a list of `{"url": …, "secret": …,
+//! "events": […]}`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use outlast_core::machine::{Dependency, Needs};
-use outlast_core::{TaskId, Timestamp, label};
-use outlast_engine::{NewCall, TaskSupport, check_priority};
+use outlast_core::{RawJson, TaskId, Timestamp, label};
+use outlast_engine::{NewCall, NewWebhook, TaskSupport, check_priority};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::context::Context;
 use crate::jsonrpc::{RpcError, string};
+use crate::protocol::names::META_WEBHOOKS;
 
 /// The longest idempotency key, in bytes.
 const LONGEST_KEY: usize = 256;
+
+/// The `_meta` of a call as it may be stored: addresses and keys of webhooks are kept sealed, elsewhere.
+pub(super) fn storable(cx: &Context<'_>, meta: Option<RawJson>) -> Option<RawJson> {
+    if cx.meta.webhooks.is_none() {
+        return meta;
+    }
+    meta.map(|meta| {
+        let mut value = meta.to_value();
+        if let Some(members) = value.as_object_mut() {
+            members.remove(META_WEBHOOKS);
+        }
+        value.into()
+    })
+}
 
 /// The longest that a call may be put off.
 const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -95,6 +111,21 @@ pub(super) fn read(cx: &Context<'_>, new: &mut NewCall) -> Result<(), RpcError> 
             read_as(raw, "outlast/labels", "an object of strings")?;
         label::check(&labels).map_err(RpcError::invalid_params)?;
         new.labels = labels;
+    }
+    if let Some(raw) = cx.meta.webhooks {
+        let webhooks: Vec<NewWebhook> = serde_json::from_str(raw.get()).map_err(|why| {
+            RpcError::invalid_params(format!(
+                "{META_WEBHOOKS:?} must be a list of objects with url, secret and events: {why}"
+            ))
+        })?;
+        if new.tool.task == TaskSupport::Forbidden {
+            return Err(RpcError::invalid_params(format!(
+                "the tool {:?} is never a task, of which nobody could be told; leave {META_WEBHOOKS:?} out",
+                new.tool.name
+            )));
+        }
+        let admitted = cx.server.handle.admit_webhooks(webhooks);
+        new.webhooks = admitted.map_err(|why| RpcError::invalid_params(why.to_string()))?;
     }
     let later = new.delay.is_some() || new.run_at.is_some() || !new.after.is_empty();
     if later && new.tool.task == TaskSupport::Forbidden {

@@ -1,0 +1,241 @@
+//! The courier: sends what the ticks of this process hand out, and records what came of it.
+//!
+//! A slow receiver holds up itself only: so many messages are on their way to one receiver at a time, and so
+//! many in all. What finds no place in time is put back, for longer each time, and counts as no attempt. What
+//! this process cannot record (it dies, or the store is away) is handed out again by the store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use outlast_core::store::DueDelivery;
+use outlast_core::webhook::{Delivery, DeliveryEnd, IN_FLIGHT, Receiver, Tried};
+use outlast_core::{Task, TaskId};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::{Address, Trust, WebhookMessage, Webhooks, message, open, sign};
+use crate::engine::Shared;
+use crate::retry::Retry;
+
+/// How long a receiver may take to answer. Together with the wait for a place it is less than
+/// [`IN_FLIGHT`], so that nothing is sent by two processes at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a message waits for its place.
+const QUEUE_TIME: Duration = Duration::from_secs(IN_FLIGHT.as_secs() / 4);
+
+/// How many messages are on their way at a time, and how many of them to one receiver.
+const AT_ONCE: usize = 32;
+const AT_ONCE_TO_ONE: usize = 8;
+
+/// How many messages wait for a place.
+const QUEUE: usize = 512;
+
+/// How long to wait between attempts: 5 s, then twice as long each time, up to an hour.
+const BACKOFF: Retry = Retry {
+    attempts: u32::MAX,
+    first: Duration::from_secs(5),
+    factor: 2.0,
+    longest: Duration::from_secs(60 * 60),
+};
+
+/// The longest wait that a receiver can ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Where webhooks are sent from.
+pub(crate) struct Courier {
+    webhooks: Option<Webhooks>,
+    /// The heart's own runtime has no network.
+    runtime: tokio::runtime::Handle,
+    places: Arc<Semaphore>,
+    to_one: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// What waits or is on its way.
+    pub(crate) sending: TaskTracker,
+}
+
+impl Courier {
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub(crate) fn new(webhooks: Option<Webhooks>) -> Self {
+        Self {
+            webhooks,
+            runtime: tokio::runtime::Handle::current(),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            to_one: Mutex::default(),
+            sending: TaskTracker::new(),
+        }
+    }
+
+    pub(crate) fn webhooks(&self) -> Option<&Webhooks> {
+        self.webhooks.as_ref()
+    }
+
+    /// The places for messages to one receiver.
+    fn places_for(&self, url: &str) -> Arc<Semaphore> {
+        let mut to_one = self.to_one.lock().expect("nothing panics under this lock");
+        // Whoever has nothing on its way is forgotten.
+        to_one.retain(|_, places| Arc::strong_count(places) > 1);
+        let new = || Arc::new(Semaphore::new(AT_ONCE_TO_ONE));
+        Arc::clone(to_one.entry(url.to_owned()).or_insert_with(new))
+    }
+}
+
+/// Sends what a tick has handed out.
+pub(crate) fn dispatch(shared: &Arc<Shared>, due: Vec<DueDelivery>) {
+    for due in due {
+        let shared = Arc::clone(shared);
+        let courier = &shared.courier;
+        let sending = courier.sending.clone();
+        let full = sending.len() >= QUEUE;
+        let runtime = courier.runtime.clone();
+        sending.spawn_on(
+            async move {
+                let end = if full {
+                    Some(put_back(&due))
+                } else {
+                    carry(&shared, &due).await
+                };
+                if let Some(end) = end {
+                    record(&shared, &due, end).await;
+                }
+            },
+            &runtime,
+        );
+    }
+}
+
+async fn record(shared: &Shared, due: &DueDelivery, end: DeliveryEnd) {
+    let (task, taken) = (due.task.id(), due.taken);
+    if let Err(error) = shared.store.delivery_put(task, taken, end).await {
+        tracing::warn!(%task, %error, "could not record what came of a webhook; it is sent again");
+    }
+}
+
+/// Waits longer each time: it was handed out more often than it was tried.
+fn put_back(due: &DueDelivery) -> DeliveryEnd {
+    let tried = delivery_of(due).map_or(0, |delivery| delivery.attempts);
+    let put_back = due.taken.taken.saturating_sub(tried);
+    let after = BACKOFF.wait_after(put_back.min(8));
+    DeliveryEnd::Later {
+        after: after.unwrap_or(BACKOFF.longest),
+    }
+}
+
+fn delivery_of(due: &DueDelivery) -> Option<&Delivery> {
+    let taken = due.taken;
+    let mut deliveries = due.task.state.deliveries.iter();
+    deliveries.find(|one| (one.number, one.webhook) == (taken.number, taken.webhook))
+}
+
+/// Sends one. `None` if there is no such delivery.
+async fn carry(shared: &Shared, due: &DueDelivery) -> Option<DeliveryEnd> {
+    let (task, delivery) = (&due.task, delivery_of(due)?);
+    let begun = Instant::now();
+    let failed = |status: Option<u16>, why: String, after: Option<Duration>| {
+        let backoff = BACKOFF.wait_after(delivery.attempts + 1);
+        let backoff = backoff.unwrap_or(BACKOFF.longest);
+        DeliveryEnd::Retry {
+            tried: Tried {
+                took: begun.elapsed(),
+                status,
+                error: Some(why),
+            },
+            after: backoff.max(after.unwrap_or_default().min(LONGEST_RETRY_AFTER)),
+        }
+    };
+    let (address, trust) = match address_of(shared, task, delivery) {
+        Ok(Some(found)) => found,
+        // A process with other settings may know it.
+        Ok(None) => return Some(put_back(due)),
+        Err(why) => return Some(failed(None, why, None)),
+    };
+    let webhooks = shared.courier.webhooks()?;
+    let to_one = shared.courier.places_for(&address.url);
+    let place = tokio::time::timeout(QUEUE_TIME, async {
+        let one = to_one.acquire_owned().await;
+        (
+            one,
+            Arc::clone(&shared.courier.places).acquire_owned().await,
+        )
+    });
+    let Ok(_places) = place.await else {
+        return Some(put_back(due));
+    };
+    let id = delivery.id(task.id());
+    let body = message::body(task, delivery, webhooks.public_url.as_deref());
+    let now = shared.store.clock().now();
+    let message = WebhookMessage {
+        url: address.url,
+        trust,
+        headers: sign::headers(&address.secret, &id, now, &body),
+        body,
+    };
+    let sent = tokio::time::timeout(PATIENCE, webhooks.sender.send(message)).await;
+    let end = match sent {
+        Err(_) => failed(
+            None,
+            format!("no answer within {} s", PATIENCE.as_secs()),
+            None,
+        ),
+        Ok(Err(why)) => failed(None, why, None),
+        Ok(Ok(answer)) => match answer.status {
+            200..=299 => DeliveryEnd::Delivered(Tried {
+                took: begun.elapsed(),
+                status: Some(answer.status),
+                error: None,
+            }),
+            410 => DeliveryEnd::Gone(Tried {
+                took: begun.elapsed(),
+                status: Some(410),
+                error: Some("the receiver wants no more (410)".into()),
+            }),
+            status => {
+                let why = format!("the receiver answered {status}");
+                failed(Some(status), why, answer.retry_after)
+            }
+        },
+    };
+    note(shared, task.id(), &id, &end);
+    Some(end)
+}
+
+/// Where a delivery goes; `None` if no settings here say so.
+fn address_of(
+    shared: &Shared,
+    task: &Task,
+    delivery: &Delivery,
+) -> Result<Option<(Address, Trust)>, String> {
+    let webhook = task.spec.webhooks.get(delivery.webhook);
+    let (Some(webhook), Some(webhooks)) = (webhook, shared.courier.webhooks()) else {
+        return Ok(None);
+    };
+    match &webhook.to {
+        Receiver::Server(name) => Ok(webhooks.server.get(name).map(|hook| {
+            let address = Address {
+                url: hook.url.clone(),
+                secret: hook.secret.clone(),
+            };
+            let private = hook.private;
+            (address, Trust::Settings { private })
+        })),
+        Receiver::Call { sealed, .. } => {
+            let address = open(&shared.vault, &task.spec, sealed)?;
+            Ok(Some((address, Trust::Caller)))
+        }
+    }
+}
+
+fn note(shared: &Shared, task: TaskId, delivery: &str, end: &DeliveryEnd) {
+    let (what, tried) = match end {
+        DeliveryEnd::Delivered(tried) => ("delivered", Some(tried)),
+        DeliveryEnd::Retry { tried, .. } => ("failed", Some(tried)),
+        DeliveryEnd::Gone(tried) => ("gone", Some(tried)),
+        DeliveryEnd::Later { .. } => return,
+    };
+    shared.meters.webhook(what);
+    match tried.and_then(|tried| tried.error.as_deref()) {
+        None => tracing::debug!(%task, delivery, "webhook delivered"),
+        Some(why) => tracing::info!(%task, delivery, why, "webhook not delivered"),
+    }
+}
