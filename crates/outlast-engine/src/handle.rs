@@ -19,6 +19,7 @@ use outlast_core::{
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::attempt::{Ending, drive};
 use crate::carried::Carried;
@@ -32,9 +33,9 @@ use crate::running::{Call, OnDrop, Running};
 use crate::sharing::{Asker, Right};
 use crate::stored::{self, Stored};
 use crate::tool::{TaskSupport, Tool, Tools};
-use crate::undo;
 use crate::webhook::{self, CallWebhook};
 use crate::worker;
+use crate::{trace, undo};
 
 /// A call of a tool, checked by the surface it came through as far as that surface's rules go.
 ///
@@ -253,8 +254,13 @@ impl Handle {
             let claim = slot
                 .as_ref()
                 .map(|_| ClaimNow::IfNext(shared.claim_by(false)));
+            let span = trace::create(&spec);
             let created = shared.store.create(spec, claim);
-            let created = shared.meters.timed("create", created).await?;
+            let created = shared
+                .meters
+                .timed("create", created)
+                .instrument(span)
+                .await?;
             if !created.joined {
                 lifecycle::created(&created.task);
                 shared.meters.created(&created.task);

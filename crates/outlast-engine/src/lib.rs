@@ -48,6 +48,7 @@ mod step;
 mod stop;
 mod stored;
 mod tool;
+pub mod trace;
 mod undo;
 mod unwind;
 mod usage;

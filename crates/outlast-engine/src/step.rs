@@ -7,11 +7,13 @@ use std::time::Duration;
 use outlast_core::{Failure, FailureReason, JournalEntry, JournalKind, RawJson, Recorded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Instrument;
 
 use crate::BoxFuture;
 use crate::error::{Error, ErrorKind, RecordedError, Result, from_store};
 use crate::retry::Retry;
 use crate::run::Run;
+use crate::trace;
 
 tokio::task_local! {
     /// Set while a step's work is polled.
@@ -157,6 +159,7 @@ where
     let mut errors = 0;
     loop {
         let tried = INSIDE_STEP.scope((), work());
+        let tried = tried.instrument(trace::step(name));
         let tried = match timeout {
             None => tried.await,
             Some(timeout) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use outlast_core::machine::AttemptEnd;
 use outlast_core::store::Claimed;
 use outlast_core::{Error, Failure, FailureReason, Lease, Outcome, Task};
+use tracing::Instrument;
 
 use crate::attempt::{Ending, drive};
 use crate::context::Cx;
@@ -14,7 +15,7 @@ use crate::engine::Shared;
 use crate::lifecycle;
 use crate::run::{Origin, Run};
 use crate::slots::Slot;
-use crate::undo;
+use crate::{trace, undo};
 
 /// How long the worker waits when the store does not answer.
 const BACKOFF: Duration = Duration::from_millis(500);
@@ -113,7 +114,8 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
         undo::clean_up(&run, &journal).await
     } else {
         let handler = start_handler(&tool.handler, &run);
-        attempt_end(shared, drive(&run, handler).await)
+        let driven = drive(&run, handler).instrument(trace::attempt(&task));
+        attempt_end(shared, driven.await)
     };
     let next = match ended {
         Some(attempt_end) => end(shared, &lease, attempt_end).await,

@@ -16,9 +16,9 @@ export function activity() {
   async function refresh() {
     clearTimeout(timer);
     try {
-      const [queues, stats, workers] = await Promise.all([get("/queues"), get("/stats"), get("/workers")]);
+      const [queues, stats, workers, schedules] = await Promise.all([get("/queues"), get("/stats"), get("/workers"), mine(get("/schedules"))]);
       failure = null;
-      if (!left) draw(queues, stats, workers.workers);
+      if (!left) draw(queues, stats, workers.workers, schedules);
     } catch (error) {
       if (!left) update(view, problem(error));
     }
@@ -35,8 +35,18 @@ export function activity() {
     await refresh();
   }
 
-  function draw(queues, stats, workers) {
-    update(view, failure ? problem(failure) : null, summary(queues, stats), charts(stats), table(queues), crew(workers));
+  // Schedules are an administrator's; whoever is none sees the rest.
+  async function mine(asked) {
+    try {
+      return (await asked).schedules;
+    } catch (error) {
+      if (error.status === 403) return [];
+      throw error;
+    }
+  }
+
+  function draw(queues, stats, workers, schedules) {
+    update(view, failure ? problem(failure) : null, summary(queues, stats), charts(stats), table(queues), calendar(schedules), crew(workers));
   }
 
   function summary(queues, stats) {
@@ -82,6 +92,26 @@ export function activity() {
     const words = ({ running, rate, queued }) => (running !== undefined ? `${number(running)} at a time` : rate ?? `at most ${number(queued)} waiting`);
     return h("p", { class: "limits" }, h("span", { class: "quiet" }, "Limits: "),
       named.map(([name, limit]) => h("span", { class: "limit" }, h("code", {}, name), ` ${words(limit)}`)));
+  }
+
+  function calendar(schedules) {
+    if (!schedules.length) return null;
+    const path = (schedule) => `/schedules/${encodeURIComponent(schedule.name)}`;
+    const when = (schedule) => (schedule.cron ? `${schedule.cron} (${schedule.timeZone})` : `every ${schedule.every}`);
+    const act_on = (schedule, verb, words) => h("button", {
+      type: "button", class: "small", "aria-label": `${words} ${schedule.name}`,
+      onclick: () => act(() => post(`${path(schedule)}/${verb}`)),
+    }, words);
+    return section("Schedules", { "data-key": "schedules" },
+      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Schedules" }, h("table", { class: "queues" },
+        h("thead", {}, h("tr", {}, ["Schedule", "Tool", "When", "Next", "Last", ""].map((name) => h(name ? "th" : "td", { scope: name ? "col" : undefined }, name)))),
+        h("tbody", {}, schedules.map((schedule) => h("tr", { "data-key": schedule.name },
+          h("th", { scope: "row" }, schedule.name, schedule.paused ? h("span", { class: "label warn" }, "paused") : null),
+          h("td", {}, schedule.tool),
+          h("td", {}, when(schedule), schedule.note ? h("span", { class: "quiet" }, ` ${schedule.note}`) : null),
+          h("td", {}, schedule.paused || !schedule.nextAt ? "" : new Date(schedule.nextAt).toLocaleString()),
+          h("td", {}, schedule.lastTaskId ? h("a", { href: `#/tasks/${schedule.lastTaskId}` }, schedule.lastFireAt ? since(schedule.lastFireAt) : "by hand") : ""),
+          h("td", {}, schedule.paused ? act_on(schedule, "resume", "Resume") : act_on(schedule, "pause", "Pause"), " ", act_on(schedule, "run", "Run now"))))))));
   }
 
   function crew(workers) {

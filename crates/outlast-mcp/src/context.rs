@@ -36,6 +36,8 @@ pub(crate) struct Context<'a> {
     /// Whose a new task is.
     pub(crate) owner: &'a Owner,
     pub(crate) transport: Transport,
+    /// The header `traceparent`.
+    pub(crate) traceparent: Option<&'a str>,
     /// The session of the older era; `None` in the newer one, and before the handshake.
     pub(crate) session: Option<&'a Arc<Session>>,
     /// Where messages go that belong to this request.

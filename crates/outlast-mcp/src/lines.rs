@@ -378,6 +378,7 @@ fn understand<'a>(
         principal,
         owner: principal.owner(),
         transport: Transport::Lines,
+        traceparent: None,
         session,
         outlet,
         flight: None,

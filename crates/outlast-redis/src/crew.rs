@@ -40,7 +40,7 @@ impl Executor {
         let now = self.clock.now();
         let mut signs = self.signs().await?;
         signs.retain(|sign| sign.until > now);
-        signs.sort_by(|a, b| (a.since, a.worker).cmp(&(b.since, b.worker)));
+        signs.sort_by_key(|sign| (sign.since, sign.worker));
         Ok(signs)
     }
 

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use outlast_core::{RawJson, Task, duration};
-use outlast_engine::{NewCall, TaskSupport, Tool, check_priority};
+use outlast_engine::{NewCall, TaskSupport, Tool, check_priority, trace};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -156,6 +156,7 @@ pub(super) async fn create(
         delay,
         key: key(&headers)?,
         webhooks,
+        request_meta: trace(&headers),
         priority: new.priority.unwrap_or(call.priority),
         ..call
     };
@@ -173,6 +174,12 @@ pub(super) fn accepted(task: &Task, base: &Base) -> Response {
     }
     headers.insert(header::RETRY_AFTER, LOOK_AGAIN.into());
     response
+}
+
+/// The caller's trace context, as a call over MCP has it in `_meta`.
+pub(super) fn trace(headers: &HeaderMap) -> Option<RawJson> {
+    let said = headers.get(trace::TRACEPARENT)?.to_str().ok();
+    trace::meta_with(None, said)
 }
 
 /// The caller's name for the call, if the request has one.

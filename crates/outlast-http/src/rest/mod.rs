@@ -27,6 +27,7 @@ mod problem;
 mod queues;
 mod result;
 mod retry;
+mod schedules;
 pub(crate) mod session;
 mod show;
 mod signals;
@@ -148,6 +149,11 @@ pub(crate) fn routes(server: &Server, options: RestOptions) -> Router {
         .routes(routes!(queues::resume_all))
         .routes(routes!(queues::pause))
         .routes(routes!(queues::resume))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::show))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::run))
         .routes(routes!(tools::list))
         .routes(routes!(tools::call))
         .routes(routes!(metrics::metrics))
@@ -235,7 +241,17 @@ pub(crate) fn trim_path(uri: &mut Uri) {
     let first = path.split('/').nth(1);
     let ours = matches!(
         first,
-        Some("tasks" | "tools" | "queues" | "workers" | "stats" | "health" | "ws" | "openapi.json")
+        Some(
+            "tasks"
+                | "tools"
+                | "queues"
+                | "schedules"
+                | "workers"
+                | "stats"
+                | "health"
+                | "ws"
+                | "openapi.json"
+        )
     );
     let Some(path) = path.strip_suffix('/').filter(|_| ours) else {
         return;

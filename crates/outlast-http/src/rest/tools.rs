@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::create::{check, key, tool};
+use super::create::{check, key, tool, trace};
 use super::extract::{Json, Query, Reader, Runner};
 use super::links::Base;
 use super::problem::Problem;
@@ -114,6 +114,7 @@ pub(super) async fn call(
     let inline = tool.task == TaskSupport::Forbidden;
     let call = NewCall {
         key: key(&headers)?,
+        request_meta: trace(&headers),
         ..NewCall::new(tool, arguments, who.owner().clone())
     };
     if inline {

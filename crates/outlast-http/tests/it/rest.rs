@@ -109,7 +109,7 @@ fn make(_arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
 pub(super) struct Rig {
     pub(super) address: SocketAddr,
     pub(super) client: Client,
-    _engine: Engine,
+    pub(super) engine: Engine,
 }
 
 pub(super) async fn rig() -> Rig {
@@ -160,7 +160,7 @@ pub(super) async fn rig_configured(
     Rig {
         address,
         client: Client::new(),
-        _engine: engine,
+        engine,
     }
 }
 

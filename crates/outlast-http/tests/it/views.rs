@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use outlast_core::NewSchedule;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -421,4 +422,60 @@ async fn a_task_that_has_ended_is_tried_again_as_a_new_one() {
     .await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(detail.contains("has not ended"), "{detail}");
+}
+
+#[tokio::test]
+async fn schedules_are_shown_stopped_and_run() {
+    let rig = rig().await;
+    let hourly = NewSchedule::every(Duration::from_secs(3600))
+        .call("echo", &json!({"text": "tick"}))
+        .named("hourly");
+    let schedules = rig.engine.handle().schedules();
+    schedules.put(hourly).await.unwrap();
+    let list = rig.json("/schedules").await;
+    let shown = &list["schedules"][0];
+    assert_eq!(
+        (&shown["name"], &shown["every"]),
+        (&json!("hourly"), &json!("1h"))
+    );
+    assert_eq!(rig.json("/schedules/hourly/").await, *shown);
+    let act = async |verb: &str| {
+        rig.post(&format!("/schedules/hourly/{verb}"), json!({}))
+            .await
+    };
+    for (verb, paused) in [("pause", true), ("pause", true), ("resume", false)] {
+        let told: Value = act(verb).await.json().await.unwrap();
+        assert_eq!(told["paused"], paused, "{verb}: {told}");
+    }
+    let run = act("run").await;
+    assert_eq!(run.status(), StatusCode::ACCEPTED);
+    assert!(run.headers().contains_key("location"));
+    let task: Value = run.json().await.unwrap();
+    assert_eq!(task["labels"]["schedule"], "hourly");
+    rig.ended(task["taskId"].as_str().unwrap()).await;
+    for path in ["/schedules/none", "/schedules/a%2Fb"] {
+        let (status, detail) = problem(rig.get(path).await).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{detail}");
+    }
+    let (status, _) = problem(rig.post("/schedules/none/run", json!({})).await).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_callers_trace_is_kept_with_the_task() {
+    let rig = rig().await;
+    let said = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (header, kept) in [(said, Some(said)), ("no trace", None)] {
+        let call = rig
+            .client
+            .post(format!("http://{}/tasks", rig.address))
+            .header("traceparent", header)
+            .json(&json!({"tool": "echo"}));
+        let task: Value = call.send().await.unwrap().json().await.unwrap();
+        let id = task["taskId"].as_str().unwrap().parse().unwrap();
+        let owner = outlast_core::Owner::local();
+        let task = rig.engine.handle().get(&owner, id).await.unwrap();
+        let meta = task.spec.request_meta.as_ref().map(|meta| meta.to_value());
+        assert_eq!(meta, kept.map(|kept| json!({"traceparent": kept})));
+    }
 }

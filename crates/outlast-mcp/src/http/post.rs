@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::request::Parts;
 use outlast_core::status::Era;
 use outlast_core::{Owner, Principal};
+use outlast_engine::trace::TRACEPARENT;
 use serde_json::value::RawValue;
 
 use super::headers;
@@ -256,6 +257,10 @@ impl Post<'_> {
         }
     }
 
+    fn traceparent(&self) -> Option<&str> {
+        self.parts.headers.get(TRACEPARENT)?.to_str().ok()
+    }
+
     fn context<'c>(
         &'c self,
         request: &'c Request<'_>,
@@ -275,6 +280,7 @@ impl Post<'_> {
             principal: self.principal,
             owner: self.owner,
             transport: Transport::Http,
+            traceparent: self.traceparent(),
             session,
             outlet: Outlet::Exchange(Arc::clone(self.exchange)),
             flight: None,

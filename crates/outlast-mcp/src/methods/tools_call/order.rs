@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use outlast_core::machine::{Dependency, Needs};
 use outlast_core::{RawJson, TaskId, Timestamp, label};
-use outlast_engine::{NewCall, NewWebhook, TaskSupport, check_priority};
+use outlast_engine::{NewCall, NewWebhook, TaskSupport, check_priority, trace};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -21,8 +21,10 @@ use crate::protocol::names::META_WEBHOOKS;
 /// The longest idempotency key, in bytes.
 const LONGEST_KEY: usize = 256;
 
-/// The `_meta` of a call as it may be stored: addresses and keys of webhooks are kept sealed, elsewhere.
+/// The `_meta` of a call as it may be stored: addresses and keys of webhooks are kept sealed, elsewhere. The
+/// trace context of the header is in it unless it has one of its own (SEP-414).
 pub(super) fn storable(cx: &Context<'_>, meta: Option<RawJson>) -> Option<RawJson> {
+    let meta = trace::meta_with(meta, cx.traceparent);
     if cx.meta.webhooks.is_none() {
         return meta;
     }
