@@ -337,7 +337,7 @@ fn start_log(settings: &Settings) {
         LogFormat::Json => log
             .json()
             .flatten_event(true)
-            .with_current_span(false)
+            .with_current_span(true)
             .with_span_list(false)
             .try_init(),
         LogFormat::Text => log

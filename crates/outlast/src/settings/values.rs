@@ -293,7 +293,7 @@ pub enum LogFormat {
     #[default]
     Text,
     /// An object a line, with `timestamp`, `level`, `target`, `message` and the fields of what is told: `task`,
-    /// `tool`, `attempt`.
+    /// `tool`, `attempt`. What a handler says itself through `tracing` has them in `span`.
     Json,
 }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use outlast_processes::{Server, binary};
+use outlast_processes::{Server, binary, eventually};
 use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
@@ -52,7 +52,15 @@ fn a_message_that_was_on_its_way_comes_after_kill_9() {
     std::fs::write(folder.path().join("outlast.toml"), config).expect("it is written");
     let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     std::fs::write(folder.path().join("key"), key).expect("it is written");
-    let arguments = ["serve", "--listen", "127.0.0.1:{port}"];
+    let arguments = [
+        "serve",
+        "--listen",
+        "127.0.0.1:{port}",
+        "--log-format",
+        "json",
+        "--log-level",
+        "debug",
+    ];
     let mut server = Server::new(&binary("outlast"), &arguments, folder.path());
     server.start();
     let call = json!({"name": "hello", "arguments": {}});
@@ -72,4 +80,12 @@ fn a_message_that_was_on_its_way_comes_after_kill_9() {
     stream
         .write_all(b"HTTP/1.1 204 Taken\r\n\r\n")
         .expect("it is answered");
+    // The server's own log says so, as an object a line.
+    eventually("the line of the log", || {
+        let log = server.log();
+        let mut lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        lines.find(|line: &Value| line["message"] == "webhook delivered" && line["task"] == id)
+    });
 }
