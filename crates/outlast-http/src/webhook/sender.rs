@@ -107,11 +107,11 @@ impl Hosts {
     fn parse(text: &str) -> Result<Self, String> {
         let name = text.strip_prefix("*.").unwrap_or(text);
         let url = format!("https://{name}/");
-        // A port that is the usual one would be lost on the way.
-        let port = !name.starts_with('[') && name.contains(':');
+        // A port that is the usual one would be lost on the way, and a star is a host to the parser.
+        let odd = name.contains('*') || (name.contains(':') && !name.starts_with('['));
         let plain = Url::parse(&url).ok().filter(|url| {
             let more =
-                port || url.port().is_some() || url.path() != "/" || !url.username().is_empty();
+                odd || url.port().is_some() || url.path() != "/" || !url.username().is_empty();
             !more && url.query().is_none() && url.fragment().is_none()
         });
         let host = plain.as_ref().and_then(Url::host_str);

@@ -428,7 +428,7 @@ async fn a_task_that_has_ended_is_tried_again_as_a_new_one() {
 async fn schedules_are_shown_stopped_and_run() {
     let rig = rig().await;
     let hourly = NewSchedule::every(Duration::from_secs(3600))
-        .call("echo", &json!({"text": "tick"}))
+        .call("echo", &json!({"n": 1}))
         .named("hourly");
     let schedules = rig.engine.handle().schedules();
     schedules.put(hourly).await.unwrap();
