@@ -550,14 +550,19 @@ impl Engine {
         }
     }
 
-    /// Stops cleanly: claims nothing more, lets running handlers end for up to `grace`, those of
-    /// synchronous calls as well, hands back the rest without counting the attempt, and closes the store.
-    /// What cannot be handed back within ten seconds more, as on a full disk, is taken up by
-    /// the next process.
+    /// Stops cleanly: [`Engine::stop`] and [`Stopped::close`].
     ///
     /// # Errors
-    /// The store could not be closed cleanly; nothing acknowledged is lost.
+    /// As [`Stopped::close`].
     pub async fn shutdown(self, grace: Duration) -> Result<(), outlast_core::Error> {
+        self.stop(grace).await.close().await
+    }
+
+    /// Claims nothing more, lets running handlers end for up to `grace`, those of synchronous calls as
+    /// well, and hands back the rest without counting the attempt. What cannot be handed back within ten
+    /// seconds more, as on a full disk, is taken up by the next process. The store is still open: whoever
+    /// asks for a task meanwhile is answered.
+    pub async fn stop(self, grace: Duration) -> Stopped {
         let shared = self.shared;
         shared.stopping.cancel();
         shared.slots.close();
@@ -581,6 +586,22 @@ impl Engine {
         let _ = tokio::time::timeout(grace, shared.courier.sending.wait()).await;
         crew::leave(&shared).await;
         shared.usual.store(&*shared.store).await;
-        shared.store.close().await
+        Stopped { shared }
+    }
+}
+
+/// An engine that runs nothing any more, over a store that is still open.
+#[must_use = "the store is to be closed"]
+pub struct Stopped {
+    shared: Arc<Shared>,
+}
+
+impl Stopped {
+    /// Closes the store.
+    ///
+    /// # Errors
+    /// The store could not be closed cleanly; nothing acknowledged is lost.
+    pub async fn close(self) -> Result<(), outlast_core::Error> {
+        self.shared.store.close().await
     }
 }

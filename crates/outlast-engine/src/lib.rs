@@ -65,7 +65,7 @@ pub use child::{Child, ChildFailure, FanOut, Spawn};
 pub use confirm::CONFIRM_KEY;
 pub use context::Cx;
 pub use declared::Declarations;
-pub use engine::{Engine, EngineBuilder};
+pub use engine::{Engine, EngineBuilder, Stopped};
 pub use error::{Error, ErrorKind, Result};
 pub use figures::{Figures, Histogram, Minute, ToolFigures};
 pub use handle::{CancelBy, Handle, NewCall, Watch, WeakHandle};

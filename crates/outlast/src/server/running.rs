@@ -166,15 +166,20 @@ impl RunningServer {
         // While the store's lock still holds: later the socket may be somebody else's.
         let _ = std::fs::remove_file(&self.socket_path);
         // Clients see their tasks end while the grace lasts.
-        let closed = match self.engine.take() {
-            Some(engine) => engine.shutdown(grace).await,
-            None => Ok(()),
+        let stopped = match self.engine.take() {
+            Some(engine) => Some(engine.stop(grace).await),
+            None => None,
         };
         self.closing.cancel();
         self.mcp.stop();
         self.tasks.close();
-        // Connections to a store that is closed have little more to say.
+        // What is asked until the connections have ended is answered from the store, and not told that
+        // there is none.
         let _ = tokio::time::timeout(LAST_ANSWERS, self.tasks.wait()).await;
+        let closed = match stopped {
+            Some(stopped) => stopped.close().await,
+            None => Ok(()),
+        };
         std::mem::take(&mut self.stops).run().await;
         closed.map_err(crate::Error::from)
     }
