@@ -62,13 +62,13 @@ struct DeliveryView {
     /// How often it was tried.
     attempts: u32,
     /// The last attempts, at most 5.
-    latest: Vec<AttemptView>,
+    latest: Vec<DeliveryAttemptView>,
 }
 
 /// One attempt.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct AttemptView {
+struct DeliveryAttemptView {
     /// When it ended.
     at: String,
     /// How long it took, in milliseconds.
@@ -81,7 +81,7 @@ struct AttemptView {
     error: Option<String>,
 }
 
-impl From<&DeliveryAttempt> for AttemptView {
+impl From<&DeliveryAttempt> for DeliveryAttemptView {
     fn from(attempt: &DeliveryAttempt) -> Self {
         Self {
             at: attempt.at.to_string(),
@@ -121,7 +121,11 @@ impl WebhookList {
                 state,
                 next_attempt_at: next.map(|at| at.to_string()),
                 attempts: delivery.attempts,
-                latest: delivery.latest.iter().map(AttemptView::from).collect(),
+                latest: delivery
+                    .latest
+                    .iter()
+                    .map(DeliveryAttemptView::from)
+                    .collect(),
             }
         };
         Self {
