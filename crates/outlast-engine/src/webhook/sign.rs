@@ -93,7 +93,7 @@ impl fmt::Debug for SigningKey {
 mod tests {
     use super::*;
 
-    /// Made by the specification's own library in Python (standardwebhooks 1.0).
+    /// Made by the specification's own library in Python (standardwebhooks 1.1).
     #[test]
     fn signatures_are_those_of_the_specification() {
         let key: SigningKey = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap();
