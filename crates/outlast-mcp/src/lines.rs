@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use outlast_core::{Principal, Scope};
+use outlast_core::Principal;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -226,7 +226,7 @@ impl Connection {
         match made {
             Ok((response, session)) => {
                 let outlet = Outlet::Lines(self.sender.clone());
-                session.add_general(outlet, self.principal.may(Scope::Run));
+                session.add_general(outlet, self.principal.clone());
                 if let Err(full) = self.server.sessions.insert(&session.key, &session) {
                     return error_response(Some(id.get()), &full.into_error("sessions"));
                 }

@@ -61,7 +61,7 @@ pub(super) async fn open(server: Arc<Inner>, principal: Principal, parts: Parts)
     let events = resumed.unwrap_or_else(|| session.open_stream(StreamKind::General));
     if events.stream.is_general() {
         let outlet = Outlet::Stream(Arc::clone(&events.stream));
-        session.add_general(outlet, principal.may(Scope::Run));
+        session.add_general(outlet, principal.clone());
         server.followed.resume(&server, &session, &principal);
         let (server, owner) = (Arc::clone(&server), owner.clone());
         tokio::spawn(async move { server.couriers.opened(&server, &owner).await });
@@ -85,12 +85,7 @@ pub(super) async fn end(server: Arc<Inner>, principal: Principal, parts: Parts) 
         Ok(session) => session,
         Err(refusal) => return refusal.into_done(None),
     };
-    let id = parts
-        .headers
-        .get(&headers::SESSION)
-        .and_then(|id| id.to_str().ok())
-        .unwrap_or_default();
-    match server.sessions.end(server.side(), id, &session).await {
+    match server.sessions.end(server.side(), &session).await {
         Ok(()) => Done::empty(StatusCode::NO_CONTENT),
         Err(error) => Done::error(StatusCode::INTERNAL_SERVER_ERROR, None, &from_store(error)),
     }

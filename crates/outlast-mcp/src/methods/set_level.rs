@@ -3,7 +3,8 @@
 use outlast_core::Level;
 use serde::Deserialize;
 
-use crate::context::{Context, Reply, from_store};
+use crate::context::{Context, Reply};
+use crate::methods::subscribe::made;
 
 #[derive(Deserialize)]
 struct SetLevel {
@@ -13,12 +14,9 @@ struct SetLevel {
 pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let SetLevel { level } = cx.params.read()?;
     if let Some(session) = cx.session {
-        let store = cx.server.side();
-        cx.server
-            .sessions
-            .set_level(store, session, level)
-            .await
-            .map_err(from_store)?;
+        let sessions = &cx.server.sessions;
+        let change = sessions.set_level(cx.server.side(), session, level).await;
+        made(change)?;
     }
     Ok(cx.reply(2, |out| out.extend_from_slice(b"{}")))
 }

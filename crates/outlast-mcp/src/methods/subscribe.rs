@@ -9,6 +9,7 @@ use crate::jsonrpc::RpcError;
 use crate::methods::lists::require;
 use crate::methods::resources_read::not_found;
 use crate::offer::task_of;
+use crate::session::Change;
 
 pub(crate) async fn subscribe(cx: &Context<'_>) -> Reply {
     let uri = uri(cx, "resources/subscribe")?;
@@ -18,15 +19,10 @@ pub(crate) async fn subscribe(cx: &Context<'_>) -> Reply {
     if let Some(session) = cx.session {
         let following = cx.server.followed.follow(cx.server, cx.principal, &uri);
         let sessions = &cx.server.sessions;
-        let room = sessions
+        let change = sessions
             .subscribe(cx.server.side(), session, &uri, following)
-            .await
-            .map_err(from_store)?;
-        if !room {
-            return Err(RpcError::invalid_params(
-                "this session has as many subscriptions as one may have; unsubscribe from some",
-            ));
-        }
+            .await;
+        made(change)?;
     }
     Ok(cx.reply(2, |out| out.extend_from_slice(b"{}")))
 }
@@ -35,12 +31,22 @@ pub(crate) async fn unsubscribe(cx: &Context<'_>) -> Reply {
     let uri = uri(cx, "resources/unsubscribe")?;
     if let Some(session) = cx.session {
         let sessions = &cx.server.sessions;
-        sessions
-            .unsubscribe(cx.server.side(), session, &uri)
-            .await
-            .map_err(from_store)?;
+        made(sessions.unsubscribe(cx.server.side(), session, &uri).await)?;
     }
     Ok(cx.reply(2, |out| out.extend_from_slice(b"{}")))
+}
+
+/// Refuses a request that would change a session and did not.
+pub(crate) fn made(change: outlast_core::Result<Change>) -> Result<(), RpcError> {
+    match change.map_err(from_store)? {
+        Change::Made => Ok(()),
+        Change::Ended => Err(RpcError::invalid_request(
+            "this session has ended; call initialize",
+        )),
+        Change::Full => Err(RpcError::invalid_params(
+            "this session has as many subscriptions as one may have; unsubscribe from some",
+        )),
+    }
 }
 
 fn uri(cx: &Context<'_>, method: &str) -> Result<String, RpcError> {

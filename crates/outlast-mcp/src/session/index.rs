@@ -56,6 +56,13 @@ impl Index {
         Some(session)
     }
 
+    /// Removes the session with this key.
+    pub(super) fn remove_key(&mut self, key: &str) {
+        if let Some(id) = self.by_key.get(key).cloned() {
+            self.remove(&id);
+        }
+    }
+
     /// Removes the sessions of which nothing is open: this owner's, or all.
     pub(super) fn remove_idle(&mut self, owner: Option<&Owner>) {
         let among = match owner {

@@ -1,10 +1,11 @@
 //! A session while this process serves it: its streams, its requests in flight, what it has asked for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use outlast_core::{Level, Owner, RawJson};
+use outlast_core::{Level, Owner, Principal, RawJson, Scope};
 use tokio::time::Instant;
 
 use super::client::client_record;
@@ -31,7 +32,9 @@ pub(crate) struct Session {
     level: AtomicU8,
     /// The resources that the client has subscribed to, each with what follows it.
     subscriptions: Mutex<BTreeMap<String, Option<Following>>>,
-    /// Held while the record of the session is changed, so that the last change is the one kept.
+    /// When the store was last asked what it holds of the session.
+    read_at: Mutex<Instant>,
+    /// Held while the record of the session is read and changed, so that the last change is the one kept.
     pub(super) recording: tokio::sync::Mutex<()>,
     streams: Mutex<Streams>,
 }
@@ -39,7 +42,8 @@ pub(crate) struct Session {
 /// A way for messages that belong to no request.
 struct General {
     outlet: Outlet,
-    may_answer: bool,
+    /// Who reads there.
+    reader: Principal,
 }
 
 #[derive(Default)]
@@ -61,6 +65,7 @@ impl Session {
             pending: Pending::default(),
             level: AtomicU8::new(NO_LEVEL),
             subscriptions: Mutex::default(),
+            read_at: Mutex::new(Instant::now()),
             recording: tokio::sync::Mutex::default(),
             streams: Mutex::default(),
         })
@@ -102,30 +107,35 @@ impl Session {
         Some(stream.resume(after))
     }
 
-    /// Adds a way for messages that belong to no request.
-    /// `may_answer`: whoever reads there has the right to answer questions.
-    pub(crate) fn add_general(&self, outlet: Outlet, may_answer: bool) {
+    /// Adds a way for messages that belong to no request, on which `reader` reads.
+    pub(crate) fn add_general(&self, outlet: Outlet, reader: Principal) {
         let mut streams = self.streams();
         let general = &mut streams.general;
         general.retain(|known| known.outlet.is_open() && !known.outlet.is(&outlet));
-        general.push(General { outlet, may_answer });
+        general.push(General { outlet, reader });
     }
 
     /// The way for messages that belong to no request, if one is open.
     pub(crate) fn general(&self) -> Option<Outlet> {
-        self.way(|_| true)
+        self.way(|_| true).map(|(outlet, _)| outlet)
+    }
+
+    /// Who reads what belongs to no request, if somebody does.
+    pub(super) fn reader(&self) -> Option<Principal> {
+        self.way(|_| true).map(|(_, reader)| reader)
     }
 
     /// The way for questions, if one is open. The answers of whoever reads elsewhere would be refused.
     pub(crate) fn general_for_questions(&self) -> Option<Outlet> {
-        self.way(|general| general.may_answer)
+        let way = self.way(|general| general.reader.may(Scope::Run));
+        way.map(|(outlet, _)| outlet)
     }
 
-    fn way(&self, fits: impl Fn(&General) -> bool) -> Option<Outlet> {
+    fn way(&self, fits: impl Fn(&General) -> bool) -> Option<(Outlet, Principal)> {
         let streams = self.streams();
         let mut latest_first = streams.general.iter().rev();
         let way = latest_first.find(|general| fits(general) && general.outlet.is_open());
-        way.map(|general| general.outlet.clone())
+        way.map(|general| (general.outlet.clone(), general.reader.clone()))
     }
 
     /// The least level of log messages the client asked for.
@@ -135,14 +145,37 @@ impl Session {
             .copied()
     }
 
-    pub(super) fn set_level(&self, level: Level) {
-        let index = Level::ALL.iter().position(|known| *known == level);
+    /// Goes by what the store holds of the session: it was read or written this moment.
+    pub(super) fn take_over(&self, level: Option<Level>, subscriptions: BTreeSet<String>) {
+        let index = Level::ALL.iter().position(|known| Some(*known) == level);
         let index = index.and_then(|index| u8::try_from(index).ok());
         self.level
             .store(index.unwrap_or(NO_LEVEL), Ordering::Relaxed);
+        let mut known = self.subscriptions();
+        known.retain(|uri, _| subscriptions.contains(uri));
+        for uri in subscriptions {
+            known.entry(uri).or_default();
+        }
+        self.was_read();
     }
 
-    pub(super) fn subscriptions(&self) -> MutexGuard<'_, BTreeMap<String, Option<Following>>> {
+    /// The store was asked this moment.
+    pub(super) fn was_read(&self) {
+        let mut read_at = self.read_at.lock().expect("nothing panics under this lock");
+        *read_at = Instant::now();
+    }
+
+    /// When the store was last asked what it holds of the session.
+    pub(super) fn read_at(&self) -> Instant {
+        *self.read_at.lock().expect("nothing panics under this lock")
+    }
+
+    /// Whether that was `fresh` ago or longer.
+    pub(super) fn is_stale(&self, fresh: Duration) -> bool {
+        self.read_at().elapsed() >= fresh
+    }
+
+    fn subscriptions(&self) -> MutexGuard<'_, BTreeMap<String, Option<Following>>> {
         self.subscriptions
             .lock()
             .expect("nothing panics under this lock")
@@ -177,6 +210,7 @@ impl Session {
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.general().is_none()
     }
+
     /// Ends the streams on which nothing but what is unasked goes: the server stops.
     pub(super) fn close_general(&self) {
         for General { outlet, .. } in &self.streams().general {

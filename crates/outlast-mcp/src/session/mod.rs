@@ -34,6 +34,6 @@ pub(crate) use messages::{
 };
 pub(crate) use outlet::Outlet;
 pub(crate) use question::QuestionId;
-pub(crate) use registry::{Lookup, Registry, sweep};
+pub(crate) use registry::{Change, Lookup, Registry, sweep};
 pub(crate) use stream::{Event, Events, SseStream, StreamKind};
 pub(crate) use token::Identity;

@@ -1,11 +1,13 @@
 //! The sessions that this process serves.
 //!
 //! An entry is a cache: it is made again from the id by whichever process sees it next. What must
-//! outlast the process (the session was ended, its log level, what
-//! it has subscribed to) is a record in the store, written on
-//! first use and read when an entry is made.
+//! outlast the process (its log level, what it has subscribed to) is a record in the store, written on
+//! first use, read when an entry is made, and read again by the first request that comes when it was
+//! last read [`FRESH`] ago: another instance may have changed it. That a session was ended is a record of
+//! its own, which nothing ever replaces. An instance that still holds the session learns of it within
+//! [`FRESH`] of the next request, or without one if it has a stream open (see [`sweep`]).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -26,16 +28,37 @@ use crate::server::Inner;
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The store's space for what changes in sessions.
 const SPACE: &str = "mcp-session";
-/// The record of a session that was ended.
-const ENDED: &[u8] = b"ended";
+/// The store's space for sessions that were ended.
+const ENDED: &str = "mcp-session-ended";
+/// How long what was read of a session is taken for what the store holds.
+const FRESH: Duration = Duration::from_secs(5);
+/// How many sessions are read again each time without a request of theirs.
+const MOST_AT_ONCE: usize = 500;
 /// How many resources one session may subscribe to.
 const MOST_SUBSCRIPTIONS: usize = 1000;
+
 /// What outlasts the process: the record of a session that has not ended.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Record {
     level: Option<Level>,
     #[serde(default)]
-    subscriptions: Vec<String>,
+    subscriptions: BTreeSet<String>,
+}
+
+/// What the store holds of a session.
+enum Kept {
+    Ended,
+    Open(Record),
+}
+
+/// What became of a change to a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    Made,
+    /// Another instance ended the session while this request was under way.
+    Ended,
+    /// It has as many subscriptions as one may have.
+    Full,
 }
 
 /// What became of a session id.
@@ -116,7 +139,10 @@ impl Registry {
     ) -> outlast_core::Result<Lookup> {
         let known = self.read().get(id);
         if let Some(session) = known {
-            return Ok(if session.owner == *owner {
+            let good = session.owner == *owner
+                && now.since(session.identity.created) <= LIFETIME
+                && self.refresh(side, &session).await;
+            return Ok(if good {
                 Lookup::Found(session)
             } else {
                 Lookup::Unknown
@@ -129,18 +155,9 @@ impl Registry {
             return Ok(Lookup::Unknown);
         }
         let session = Session::new(identity, owner.clone(), None);
-        match side.record_get(SPACE, &session.key).await? {
-            Some(record) if record == ENDED => return Ok(Lookup::Unknown),
-            Some(record) => {
-                // What cannot be read is worth no more than what was never written.
-                let record: Record = serde_json::from_slice(&record).unwrap_or_default();
-                if let Some(level) = record.level {
-                    session.set_level(level);
-                }
-                let uris = record.subscriptions.into_iter();
-                session.subscriptions().extend(uris.map(|uri| (uri, None)));
-            }
-            None => {}
+        match kept(side, &session.key).await? {
+            Kept::Ended => return Ok(Lookup::Unknown),
+            Kept::Open(record) => session.take_over(record.level, record.subscriptions),
         }
         Ok(match self.insert(id, &session) {
             Ok(session) => Lookup::Found(session),
@@ -148,21 +165,46 @@ impl Registry {
         })
     }
 
-    /// Ends a session for good, on every instance.
+    /// Reads a session again if that is due. `false` if it was ended by another instance: then it is
+    /// ended here too. A store that cannot be read ends nothing, and is asked again when the next read is
+    /// due: that a session is open lets nobody in who is not let in anyway.
+    async fn refresh(&self, side: &dyn Side, session: &Session) -> bool {
+        // Whoever changes the record reads it, and one reader is enough.
+        let Ok(_recording) = session.recording.try_lock() else {
+            return true;
+        };
+        if !session.is_stale(FRESH) {
+            return true;
+        }
+        match kept(side, &session.key).await {
+            Ok(Kept::Ended) => {
+                self.has_ended(session);
+                return false;
+            }
+            Ok(Kept::Open(record)) => session.take_over(record.level, record.subscriptions),
+            Err(error) => {
+                session.was_read();
+                tracing::warn!(%error, "cannot read a session again; going on with what is known");
+            }
+        }
+        true
+    }
+
+    /// Takes a session out, with everything that is open of it.
+    fn has_ended(&self, session: &Session) {
+        self.write().remove_key(&session.key);
+        session.end();
+    }
+
+    /// Ends a session for good: here at once, on other instances when they read it again.
     ///
     /// # Errors
     /// The store failed.
-    pub(crate) async fn end(
-        &self,
-        side: &dyn Side,
-        id: &str,
-        session: &Session,
-    ) -> outlast_core::Result<()> {
+    pub(crate) async fn end(&self, side: &dyn Side, session: &Session) -> outlast_core::Result<()> {
         let until = session.identity.created + LIFETIME;
-        side.record_put(SPACE, &session.key, ENDED.to_vec(), Some(until))
+        side.record_put(ENDED, &session.key, Vec::new(), Some(until))
             .await?;
-        self.remove(id);
-        session.end();
+        self.has_ended(session);
         Ok(())
     }
 
@@ -175,12 +217,15 @@ impl Registry {
         side: &dyn Side,
         session: &Session,
         level: Level,
-    ) -> outlast_core::Result<()> {
-        self.record(side, session, || session.set_level(level))
-            .await
+    ) -> outlast_core::Result<Change> {
+        self.change(side, session, |record| {
+            record.level = Some(level);
+            Change::Made
+        })
+        .await
     }
 
-    /// Subscribes the client to a resource. `false` if it has too many subscriptions already.
+    /// Subscribes the client to a resource.
     ///
     /// # Errors
     /// The store failed.
@@ -190,17 +235,20 @@ impl Registry {
         session: &Session,
         uri: &str,
         following: Option<Following>,
-    ) -> outlast_core::Result<bool> {
-        let full = |known: &BTreeMap<String, Option<Following>>| {
-            known.len() >= MOST_SUBSCRIPTIONS && !known.contains_key(uri)
+    ) -> outlast_core::Result<Change> {
+        let change = |record: &mut Record| {
+            let known = record.subscriptions.contains(uri);
+            if !known && record.subscriptions.len() >= MOST_SUBSCRIPTIONS {
+                return Change::Full;
+            }
+            record.subscriptions.insert(uri.to_owned());
+            Change::Made
         };
-        if full(&session.subscriptions()) {
-            return Ok(false);
+        let change = self.change(side, session, change).await?;
+        if change == Change::Made {
+            session.follow(uri, || following);
         }
-        let change = || {
-            session.subscriptions().insert(uri.to_owned(), following);
-        };
-        self.record(side, session, change).await.map(|()| true)
+        Ok(change)
     }
 
     /// Ends the client's subscription to a resource, if there is one.
@@ -212,33 +260,59 @@ impl Registry {
         side: &dyn Side,
         session: &Session,
         uri: &str,
-    ) -> outlast_core::Result<()> {
-        if !session.is_subscribed(uri) {
-            return Ok(());
-        }
-        let change = || {
-            session.subscriptions().remove(uri);
-        };
-        self.record(side, session, change).await
+    ) -> outlast_core::Result<Change> {
+        self.change(side, session, |record| {
+            record.subscriptions.remove(uri);
+            Change::Made
+        })
+        .await
     }
 
-    /// Changes what of a session outlasts the process, and writes it down.
-    async fn record(
+    /// Changes what of a session outlasts the process: reads what the store holds, which another instance
+    /// may have written, writes it down changed, and goes by that from then on. Of changes that two
+    /// instances make in the same moment the later one is kept; a client sends its requests one after
+    /// the other where that matters.
+    async fn change(
         &self,
         side: &dyn Side,
         session: &Session,
-        change: impl FnOnce(),
-    ) -> outlast_core::Result<()> {
+        change: impl FnOnce(&mut Record) -> Change,
+    ) -> outlast_core::Result<Change> {
         let _recording = session.recording.lock().await;
-        change();
-        let record = Record {
-            level: session.level(),
-            subscriptions: session.subscribed(),
+        let mut record = match kept(side, &session.key).await? {
+            Kept::Ended => {
+                self.has_ended(session);
+                return Ok(Change::Ended);
+            }
+            Kept::Open(record) => record,
         };
-        let record = serde_json::to_vec(&record).expect("a record has a JSON form");
-        let until = session.identity.created + LIFETIME;
-        side.record_put(SPACE, &session.key, record, Some(until))
-            .await
+        let before = record.clone();
+        let change = change(&mut record);
+        if record != before {
+            let bytes = serde_json::to_vec(&record).expect("a record has a JSON form");
+            let until = session.identity.created + LIFETIME;
+            side.record_put(SPACE, &session.key, bytes, Some(until))
+                .await?;
+        }
+        session.take_over(record.level, record.subscriptions);
+        Ok(change)
+    }
+
+    /// Reads again the sessions that can be told something unasked, those first that were read longest
+    /// ago: what they have subscribed to elsewhere is told here, and their streams end where the session
+    /// has ended. Returns those that are open, and were read.
+    async fn refresh_listening(&self, side: &dyn Side) -> Vec<Arc<Session>> {
+        let mut stale = self.reachable();
+        stale.retain(|session| session.is_stale(FRESH));
+        stale.sort_by_key(|session| session.read_at());
+        stale.truncate(MOST_AT_ONCE);
+        let mut open = Vec::with_capacity(stale.len());
+        for session in stale {
+            if self.refresh(side, &session).await {
+                open.push(session);
+            }
+        }
+        open
     }
 
     /// All sessions that can be told something unasked.
@@ -275,22 +349,45 @@ impl Registry {
     }
 }
 
-/// Forgets streams from time to time, until the server ends.
+/// Looks after sessions from time to time, until the server ends: forgets streams, and reads again what
+/// other instances may have changed of sessions that have a stream open here.
 pub(crate) fn sweep(server: &Arc<Inner>) -> impl Future<Output = ()> + use<> {
     let stopping = server.stopping.clone();
     let server = Arc::downgrade(server);
     async move {
+        let mut forgotten = Instant::now();
         while stopping
-            .run_until_cancelled(tokio::time::sleep(KEEP_FOR))
+            .run_until_cancelled(tokio::time::sleep(FRESH))
             .await
             .is_some()
         {
             let Some(server) = server.upgrade() else {
                 return;
             };
-            server.sessions.sweep(Instant::now());
+            let now = Instant::now();
+            if now.duration_since(forgotten) >= KEEP_FOR {
+                forgotten = now;
+                server.sessions.sweep(now);
+            }
+            for session in server.sessions.refresh_listening(server.side()).await {
+                if let Some(reader) = session.reader() {
+                    server.followed.resume(&server, &session, &reader);
+                }
+            }
         }
     }
+}
+
+/// What the store holds of the session with this key.
+async fn kept(side: &dyn Side, key: &str) -> outlast_core::Result<Kept> {
+    // In this order: whoever ends a session writes that after all else.
+    let record = side.record_get(SPACE, key).await?;
+    if side.record_get(ENDED, key).await?.is_some() {
+        return Ok(Kept::Ended);
+    }
+    // What cannot be read is worth no more than what was never written.
+    let record = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(Kept::Open(record.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -349,9 +446,71 @@ mod tests {
             .unwrap();
         let again = found(&registry, &store, &id).await.unwrap();
         assert_eq!(again.level(), Some(Level::Warning));
-        registry.end(&store, &id, &again).await.unwrap();
+        registry.end(&store, &again).await.unwrap();
         assert!(found(&registry, &store, &id).await.is_none());
         assert!(found(&roomy(), &store, &id).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instance_that_knows_a_session_learns_that_another_ended_it() {
+        let store = MemoryStore::default();
+        let id = identity().seal(&sealer());
+        let (one, other) = (roomy(), roomy());
+        let here = found(&one, &store, &id).await.unwrap();
+        let there = found(&other, &store, &id).await.unwrap();
+        let stream = there.open_stream(StreamKind::General);
+        one.end(&store, &here).await.unwrap();
+        assert!(found(&other, &store, &id).await.is_some(), "still fresh");
+        // Whatever the other one writes by then brings the session back nowhere.
+        let late = other.set_level(&store, &there, Level::Warning).await;
+        assert_eq!(late.unwrap(), Change::Ended);
+        for registry in [&one, &other, &roomy()] {
+            assert!(found(registry, &store, &id).await.is_none());
+        }
+        assert!(!stream.stream.is_connected(), "its streams have ended");
+        // The same where nothing is written, as soon as it is read again.
+        let id = identity().seal(&sealer());
+        let here = found(&one, &store, &id).await.unwrap();
+        found(&other, &store, &id).await.unwrap();
+        one.end(&store, &here).await.unwrap();
+        tokio::time::advance(FRESH).await;
+        assert!(found(&other, &store, &id).await.is_none());
+        assert!(other.by_key(&here.key).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_session_asks_of_two_instances_counts_for_both() {
+        let store = MemoryStore::default();
+        let id = identity().seal(&sealer());
+        let (one, other) = (roomy(), roomy());
+        let here = found(&one, &store, &id).await.unwrap();
+        let there = found(&other, &store, &id).await.unwrap();
+        let subscribe = async |registry: &Registry, session: &Session, uri: &str| {
+            let change = registry.subscribe(&store, session, uri, None).await;
+            assert_eq!(change.unwrap(), Change::Made);
+        };
+        subscribe(&one, &here, "x://1").await;
+        subscribe(&other, &there, "x://2").await;
+        assert_eq!(there.subscribed(), ["x://1", "x://2"]);
+        let change = other.unsubscribe(&store, &there, "x://1").await;
+        assert_eq!(change.unwrap(), Change::Made);
+        other.set_level(&store, &there, Level::Error).await.unwrap();
+        tokio::time::advance(FRESH).await;
+        found(&one, &store, &id).await.unwrap();
+        assert_eq!(here.subscribed(), ["x://2"]);
+        assert_eq!(here.level(), Some(Level::Error));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_is_away_ends_no_session_that_is_known() {
+        let store = FaultyStore::new(Arc::new(MemoryStore::default()));
+        let registry = roomy();
+        let id = identity().seal(&sealer());
+        found(&registry, &store, &id).await.unwrap();
+        tokio::time::advance(FRESH).await;
+        store.on_next("record_get", Fault::Fail);
+        assert!(found(&registry, &store, &id).await.is_some());
+        assert_eq!(store.planned(), 0, "it was asked");
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! 2025-11-25 and before: sessions and SEP-1686 tasks.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -105,6 +107,11 @@ async fn a_session_is_needed_and_can_end() {
         404,
         "ended everywhere"
     );
+    // The instance that has served it notices when it reads it again.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    tokio::time::resume();
+    assert_eq!(send_to(&instance, ping()).await.status(), 404);
 }
 
 #[tokio::test]
