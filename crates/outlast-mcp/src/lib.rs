@@ -40,6 +40,7 @@ pub mod jsonrpc;
 pub mod lines;
 pub mod offer;
 pub mod protocol;
+pub mod sse;
 
 pub use answers::check as check_answer;
 pub use bounds::{Full, Room};

@@ -33,6 +33,41 @@
 //! # Ok(()) }
 //! ```
 //!
+//! REST, event streams, WebSockets and MCP are driven without a network, by [`TestServer::get`],
+//! [`TestServer::post`], [`TestServer::events`], [`TestServer::socket`] and [`TestServer::connect`]:
+//!
+//! ```
+//! # use outlast::prelude::*;
+//! # use outlast::testing::TestServer;
+//! # use serde_json::json;
+//! # use std::time::Duration;
+//! /// Waits for an hour.
+//! #[tool(task)]
+//! async fn nap(cx: Cx) -> Result<String> {
+//!     cx.sleep("an hour", Duration::from_secs(3600)).await?;
+//!     Ok("rested".into())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<()> {
+//! let server = TestServer::start(Server::new("bed").tool(nap)).await?;
+//! let created = server.post("/tasks", &json!({"tool": "nap"})).await;
+//! assert_eq!(created.status, 202);
+//! let id = created.body["taskId"].as_str().expect("an id");
+//!
+//! let mut socket = server.socket(&format!("/ws/{id}")).await;
+//! assert_eq!(socket.next().await.expect("an event")["type"], "TASK_STARTED");
+//!
+//! server.run_until_idle().await;
+//! server.advance(Duration::from_secs(3600)).await;
+//! let task = server.get(&format!("/tasks/{id}")).await;
+//! assert_eq!(task.body["status"], "completed");
+//!
+//! let mut events = server.events(&format!("/tasks/{id}/events")).await;
+//! assert_eq!(events.next().await.expect("an event").data["seq"], 1);
+//! # Ok(()) }
+//! ```
+//!
 //! What can go wrong with a store is planned by [`TestServer::faults`]:
 //!
 //! ```
@@ -50,6 +85,8 @@
 //! # Ok(()) }
 //! ```
 
+mod http;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,8 +98,9 @@ use outlast_core::{Outcome, Owner, Phase, RawJson, Task, TaskId};
 use outlast_engine::{Engine, Handle, NewCall};
 use serde::Serialize;
 
+pub use self::http::{EventStream, HttpAnswer, ServerEvent, Socket};
 use crate::error::StartError;
-use crate::server::Stops;
+use crate::server::{Doors, Stops};
 use crate::{Error, Result, Server};
 
 /// How often a test looks whether something has come to rest.
@@ -81,6 +119,7 @@ pub struct TestServer {
     memory: Arc<MemoryStore>,
     faults: Arc<FaultyStore>,
     clock: Arc<ManualClock>,
+    doors: Doors,
 }
 
 impl TestServer {
@@ -102,22 +141,24 @@ impl TestServer {
     ) -> Result<Self, StartError> {
         // Nothing is taken down at the end: a test server ends by a crash, or is dropped.
         let begun = server.begin(&mut Stops::default()).await?;
-        let (tools, state, schedules) = begun.parts_for_tests()?;
+        let (catalog, state, schedules) = begun.parts_for_tests()?;
         let faults = Arc::new(FaultyStore::new(Arc::clone(&memory) as Arc<dyn Store>));
         let engine = Engine::builder(Arc::clone(&faults) as Arc<dyn Store>)
-            .tools(tools)
+            .tools(catalog.tools())
             .state(state)
             .schedules(schedules)
             .lease(LEASE)
             .hot_wait(Duration::ZERO)
             .start()
             .await?;
+        let doors = begun.doors_for_tests(engine.handle(), catalog).await?;
         Ok(Self {
             server,
             engine,
             memory,
             faults,
             clock,
+            doors,
         })
     }
 
@@ -260,6 +301,7 @@ impl TestServer {
     /// # Errors
     /// As [`TestServer::start`].
     pub async fn crash_into(self, server: Server) -> Result<Self, StartError> {
+        self.doors.close();
         self.engine.abandon().await;
         let memory = Arc::new(self.memory.successor());
         Self::over(server, memory, self.clock).await

@@ -18,10 +18,10 @@ use super::headers;
 use super::inbox::{self, Inbox};
 use super::lines::cancelled;
 use super::link::{Answer, Background, LinkError, MAX_MESSAGE, Outgoing};
-use super::sse::Parser;
 use crate::jsonrpc::{Message, code};
 use crate::protocol::Version;
 use crate::protocol::names::{HEADER_METHOD, HEADER_NAME, HEADER_SESSION, HEADER_VERSION};
+use crate::sse::Parser;
 
 const BOTH: &str = "application/json, text/event-stream";
 const EVENTS: &str = "text/event-stream";

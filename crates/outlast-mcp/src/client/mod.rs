@@ -42,7 +42,6 @@ mod result;
 mod rounds;
 mod sampling;
 mod session;
-mod sse;
 mod target;
 mod task_info;
 mod tool_info;

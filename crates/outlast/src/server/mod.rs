@@ -33,6 +33,8 @@ use self::mount::Mount;
 
 pub(crate) use lifespan::Stops;
 pub(crate) use mount::mounted_uri;
+#[cfg(feature = "testing")]
+pub(crate) use parts::Doors;
 pub use reload::Reloaded;
 pub use running::RunningServer;
 pub(crate) use socket::socket_path;
@@ -90,7 +92,7 @@ pub struct Server {
 
 /// What a server in process is made of.
 #[cfg(feature = "testing")]
-pub(crate) type PartsForTests = (outlast_engine::Tools, StateMap, Vec<NewSchedule>);
+pub(crate) type PartsForTests = (outlast_mcp::offer::Catalog, StateMap, Vec<NewSchedule>);
 
 /// Work that an application does beside the server.
 type Background = Arc<dyn Fn(Handle) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -435,9 +437,9 @@ impl Server {
     #[cfg(feature = "testing")]
     pub(crate) fn parts_for_tests(&self) -> Result<PartsForTests, StartError> {
         let catalog = self.settle(&self.settings)?;
-        let (tools, mut state) = (catalog.offer().tools(), self.state.clone());
+        let (offer, mut state) = (catalog.offer().clone(), self.state.clone());
         state.insert(catalog);
-        Ok((tools, state, self.all_schedules()))
+        Ok((offer, state, self.all_schedules()))
     }
 
     /// Those of mounted servers too.

@@ -41,6 +41,21 @@ pub(crate) enum Origin {
     Bridge,
 }
 
+/// What a server in process is reached by.
+#[cfg(feature = "testing")]
+pub(crate) struct Doors {
+    pub(crate) mcp: outlast_mcp::Server,
+    pub(crate) http: HttpServer,
+}
+
+#[cfg(feature = "testing")]
+impl Doors {
+    /// Ends streams and sockets.
+    pub(crate) fn close(&self) {
+        self.mcp.stop();
+    }
+}
+
 /// How long a clean stop waits where nothing is said.
 pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -235,13 +250,7 @@ impl Server {
         }
         tasks.spawn(door.serve(door_listener));
         let counted = connections.clone();
-        let rest = RestOptions {
-            title: self.name.clone(),
-            version: self.version.clone(),
-            public_url: settings.public_url.clone(),
-            default_tool: settings.default_tool.clone(),
-        };
-        let mut http = HttpServer::with_rest(&mcp, rest)
+        let mut http = HttpServer::with_rest(&mcp, self.rest_options(settings))
             .with_mcp_path(mcp_path)
             .with_companion(move || counted.enter());
         if let Some(most) = settings.max_connections {
@@ -286,6 +295,36 @@ impl Server {
             identity,
             stops: Stops::default(),
         })
+    }
+
+    /// The doors of a server in process, which nobody has to pass a port for. Users are asked for their
+    /// tokens where the server has them.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn doors_for_tests(
+        &self,
+        handle: outlast_engine::Handle,
+        offer: outlast_mcp::offer::Catalog,
+    ) -> Result<Doors, StartError> {
+        let gate = self.gate(&self.settings)?;
+        let config = self.mcp_config(&self.settings, false, gate.is_some())?;
+        let mcp = outlast_mcp::Server::with_catalog(handle, offer, config).await?;
+        let mut http = HttpServer::with_rest(&mcp, self.rest_options(&self.settings));
+        if let Some(path) = &self.settings.mcp_path {
+            http = http.with_mcp_path(path);
+        }
+        if let Some(gate) = gate {
+            http = http.with_gate(gate);
+        }
+        Ok(Doors { mcp, http })
+    }
+
+    fn rest_options(&self, settings: &Settings) -> RestOptions {
+        RestOptions {
+            title: self.name.clone(),
+            version: self.version.clone(),
+            public_url: settings.public_url.clone(),
+            default_tool: settings.default_tool.clone(),
+        }
     }
 
     /// The gate of a server with users.

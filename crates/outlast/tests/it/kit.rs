@@ -153,3 +153,85 @@ async fn time_passes_when_the_test_says_so() {
     let unknown = server.create("nothing", &json!({})).await.unwrap_err();
     assert!(unknown.to_string().contains("no tool \"nothing\""));
 }
+
+/// Asks where to go.
+#[tool(task)]
+async fn asks(cx: Cx) -> Result<String> {
+    match cx.ask::<Delivery>("street", "Where to?").await? {
+        Answer::Accepted(Delivery { street }) => Ok(street),
+        _ => Err(Error::tool("nowhere to go")),
+    }
+}
+
+#[tokio::test]
+async fn rest_streams_and_sockets_are_driven_without_a_network() {
+    let server = TestServer::start(Server::new("kit").tool(asks))
+        .await
+        .unwrap();
+    let unknown = server.post("/tasks", &json!({"tool": "none"})).await;
+    assert_eq!(unknown.status, 404, "{unknown:?}");
+    assert_eq!(unknown.headers["content-type"], "application/problem+json");
+    let mut all = server.socket("/ws").await;
+    assert_eq!(all.next().await.unwrap()["type"], "READY");
+    let created = server.post("/tasks", &json!({"tool": "asks"})).await;
+    assert_eq!(created.status, 202, "{created:?}");
+    let id = created.body["taskId"].as_str().unwrap().to_owned();
+    assert_eq!(
+        all.next().await.unwrap()["task"]["taskId"],
+        id.as_str(),
+        "told of all"
+    );
+
+    server.run_until_idle().await;
+    let path = format!("/tasks/{id}/events");
+    let mut events = server.events(&path).await;
+    let asked = loop {
+        let event = events.next().await.expect("it asks");
+        if event.data["type"] == "INPUT_REQUIRED" {
+            break event;
+        }
+    };
+    let mut socket = server.socket(&format!("/ws/{id}")).await;
+    assert_eq!(socket.next().await.unwrap()["type"], "TASK_STARTED");
+    socket.send(&json!({"type": "nonsense"})).await;
+    while socket.next().await.expect("the socket stays")["type"] != "ERROR" {}
+
+    let answer = json!({"action": "accept", "content": {"street": "Long Lane"}});
+    let answers = json!({"inputResponses": {"street": answer}});
+    let answered = server.post(&format!("/tasks/{id}/input"), &answers).await;
+    assert_eq!(answered.status, 200, "{answered:?}");
+    server.run_until_idle().await;
+    let task = server.get(&format!("/tasks/{id}")).await;
+    assert_eq!(task.body["status"], "completed", "{task:?}");
+
+    let mut rest = server.events_after(&path, asked.id.as_deref()).await;
+    let mut expected = asked.data["seq"].as_u64().unwrap();
+    loop {
+        let event = rest.next().await.expect("what came after, and its end");
+        if event.name.as_deref() == Some("end") {
+            break;
+        }
+        expected += 1;
+        assert_eq!(event.data["seq"], expected, "{event:?}");
+    }
+    assert_eq!(rest.next().await, None);
+}
+
+#[tokio::test]
+async fn a_crash_ends_streams_which_go_on_at_the_successor() {
+    let server = TestServer::start(Server::new("kit").tool(asks))
+        .await
+        .unwrap();
+    let created = server.post("/tasks", &json!({"tool": "asks"})).await;
+    let id = created.body["taskId"].as_str().unwrap().to_owned();
+    server.run_until_idle().await;
+    let path = format!("/tasks/{id}/events");
+    let mut events = server.events(&path).await;
+    let first = events.next().await.expect("an event");
+    let server = server.crash().await.unwrap();
+    while let Some(event) = events.next().await {
+        assert_ne!(event.name.as_deref(), Some("end"), "the task has not ended");
+    }
+    let mut events = server.events_after(&path, first.id.as_deref()).await;
+    assert_eq!(events.next().await.expect("an event").data["seq"], 2);
+}

@@ -9,22 +9,24 @@ use std::time::Duration;
 
 /// One event.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Event {
+pub struct Event {
+    /// The id that stood in it, if one did.
+    pub id: Option<String>,
     /// The lines of `data`, joined. May be empty: an event that only carries an id.
-    pub(super) data: String,
+    pub data: String,
     /// The value of `event`, if it was given.
-    pub(super) kind: Option<String>,
+    pub kind: Option<String>,
 }
 
 /// An event or a line went over the limit.
 #[derive(Debug, thiserror::Error)]
 #[error("an event of the stream is larger than {limit} bytes")]
-pub(super) struct TooLarge {
+pub struct TooLarge {
     limit: usize,
 }
 
 /// The reader of one stream.
-pub(super) struct Parser {
+pub struct Parser {
     limit: usize,
     line: Vec<u8>,
     after_carriage_return: bool,
@@ -41,7 +43,7 @@ pub(super) struct Parser {
 
 impl Parser {
     /// A reader that refuses events of more than `limit` bytes.
-    pub(super) fn new(limit: usize) -> Self {
+    pub fn new(limit: usize) -> Self {
         Self {
             limit,
             line: Vec::new(),
@@ -57,12 +59,12 @@ impl Parser {
     }
 
     /// The id of the latest event that had one: where to go on after a break.
-    pub(super) fn last_id(&self) -> Option<&str> {
+    pub fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
     }
 
     /// How long the server wants to be left alone before the next attempt.
-    pub(super) fn retry(&self) -> Option<Duration> {
+    pub fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
@@ -70,7 +72,7 @@ impl Parser {
     ///
     /// # Errors
     /// An event is larger than the limit. The stream cannot be read on.
-    pub(super) fn push(&mut self, chunk: &[u8], events: &mut Vec<Event>) -> Result<(), TooLarge> {
+    pub fn push(&mut self, chunk: &[u8], events: &mut Vec<Event>) -> Result<(), TooLarge> {
         let mut rest = chunk;
         while !rest.is_empty() {
             if std::mem::take(&mut self.after_carriage_return) && rest[0] == b'\n' {
@@ -104,12 +106,14 @@ impl Parser {
             line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         }
         if line.is_empty() {
-            if let Some(id) = self.next_id.take() {
-                self.last_id = Some(id);
+            let id = self.next_id.take();
+            if id.is_some() {
+                self.last_id.clone_from(&id);
             }
             if std::mem::take(&mut self.has_data) {
                 let data = std::mem::take(&mut self.data);
                 events.push(Event {
+                    id,
                     data,
                     kind: self.kind.take(),
                 });
@@ -154,8 +158,16 @@ mod tests {
 
     fn event(data: &str) -> Event {
         Event {
+            id: None,
             data: data.into(),
             kind: None,
+        }
+    }
+
+    fn with_id(id: &str, data: &str) -> Event {
+        Event {
+            id: Some(id.into()),
+            ..event(data)
         }
     }
 
@@ -168,8 +180,9 @@ mod tests {
             assert_eq!(
                 events,
                 [
-                    event("a\nb ü"),
+                    with_id("1", "a\nb ü"),
                     Event {
+                        id: None,
                         data: "c".into(),
                         kind: Some("message".into())
                     }
@@ -187,7 +200,7 @@ mod tests {
         assert_eq!(events, [event("a")]);
         assert_eq!(parser.last_id(), Some("s.1"));
         let (events, _) = all(b"id: s.0\ndata:\n\n", 4);
-        assert_eq!(events, [event("")]);
+        assert_eq!(events, [with_id("s.0", "")]);
     }
 
     #[test]
@@ -204,7 +217,7 @@ mod tests {
         assert_eq!(events, [event("")]);
         assert_eq!((parser.last_id(), parser.retry()), (None, None));
         let (events, parser) = all(b"id: 5\ndata: x\n\nid\ndata:  y\n\n", 2);
-        assert_eq!(events, [event("x"), event(" y")]);
+        assert_eq!(events, [with_id("5", "x"), with_id("", " y")]);
         assert_eq!(parser.last_id(), Some(""));
     }
 
