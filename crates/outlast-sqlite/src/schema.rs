@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use outlast_core::{Error, Result};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use crate::failure::explain;
@@ -99,6 +100,9 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Otherwise a statement whose plan may look at a parameter, as `LIMIT ?` does, is parsed and planned
+    // again at every call. No plan here is meant to depend on a value.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.execute_batch("PRAGMA temp_store = MEMORY;")
 }
 
@@ -205,6 +209,7 @@ mod tests {
     #[test]
     fn nothing_scans_or_sorts() {
         let conn = Connection::open_in_memory().unwrap();
+        configure(&conn).unwrap();
         conn.execute_batch(MIGRATIONS[0].sql).unwrap();
         let asked = |filter: Filter| {
             let created = [Some(1), Some(9)];
