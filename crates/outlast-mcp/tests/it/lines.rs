@@ -7,11 +7,13 @@ use outlast_engine::DetachAfter;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines};
 
+use crate::official::Conversation;
 use crate::rig::{Rig, declaring, eventually, modern_body};
 
 pub(crate) struct Client {
     input: Option<DuplexStream>,
     output: Lines<BufReader<DuplexStream>>,
+    conversation: Conversation,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
@@ -28,11 +30,13 @@ impl Client {
         Self {
             input: Some(input),
             output: BufReader::new(output).lines(),
+            conversation: Conversation::default(),
             served,
         }
     }
 
     async fn line(&mut self, bytes: &[u8]) {
+        self.conversation.sends(bytes);
         let input = self.input.as_mut().unwrap();
         input.write_all(bytes).await.unwrap();
         input.write_all(b"\n").await.unwrap();
@@ -45,7 +49,9 @@ impl Client {
     pub(crate) async fn next(&mut self) -> Option<Value> {
         let line = tokio::time::timeout(Duration::from_secs(30), self.output.next_line());
         let line = line.await.expect("a line in time").unwrap()?;
-        Some(serde_json::from_str(&line).unwrap())
+        let message = serde_json::from_str(&line).unwrap();
+        self.conversation.receives(&message);
+        Some(message)
     }
 
     /// The response to a request, and what came before it.

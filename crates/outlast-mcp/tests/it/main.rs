@@ -13,6 +13,8 @@ mod lines;
 mod modern;
 mod mutations;
 mod offered;
+#[path = "../official/mod.rs"]
+mod official;
 mod owners;
 mod questions;
 mod refusals;

@@ -18,6 +18,8 @@ use outlast_mcp::{Config, Helpers, Server};
 use serde_json::{Value, json};
 use tower_service::Service as _;
 
+use crate::official::Conversation;
+
 /// How long anything that must happen may take on a busy machine.
 const GENEROUS: Duration = Duration::from_secs(30);
 
@@ -516,6 +518,7 @@ pub(crate) async fn respond(session: &Session<'_>, question: &Value, result: Val
 pub(crate) struct Events {
     body: Body,
     text: String,
+    conversation: Conversation,
 }
 
 /// One event.
@@ -527,9 +530,10 @@ pub(crate) struct Event {
 }
 
 impl Events {
-    pub(crate) fn of(response: Response<Body>) -> Self {
+    pub(crate) fn of(mut response: Response<Body>) -> Self {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self {
+            conversation: conversation(&mut response),
             body: response.into_body(),
             text: String::new(),
         }
@@ -551,11 +555,12 @@ impl Events {
                 };
                 let id = field("id").map(|id| id.trim().to_owned());
                 let data = field("data").unwrap_or_default().trim();
-                let message = if data.is_empty() {
-                    Value::Null
-                } else {
-                    serde_json::from_str(data).unwrap()
-                };
+                if data.is_empty() {
+                    let message = Value::Null;
+                    return Some(Event { id, message });
+                }
+                let message = serde_json::from_str(data).unwrap();
+                self.conversation.receives(&message);
                 return Some(Event { id, message });
             }
             let frame = tokio::time::timeout(GENEROUS, self.body.frame());
@@ -586,15 +591,27 @@ impl Events {
     }
 }
 
+/// Sends a request. Whatever is read of the response is held to the official schemas.
 pub(crate) async fn send_to(
     service: &HttpService,
     request: Request<Full<Bytes>>,
 ) -> Response<Body> {
+    let mut conversation = Conversation::default();
+    let sent = request.body().clone().collect().await;
+    conversation.sends(&sent.expect("bytes that are there").to_bytes());
     let response = service.clone().call(request);
-    tokio::time::timeout(GENEROUS, response)
+    let mut response = tokio::time::timeout(GENEROUS, response)
         .await
         .expect("an answer in time")
-        .unwrap()
+        .unwrap();
+    response.extensions_mut().insert(conversation);
+    response
+}
+
+/// What a response belongs to.
+fn conversation(response: &mut Response<Body>) -> Conversation {
+    let conversation = response.extensions_mut().remove();
+    conversation.expect("every response is of `send_to`")
 }
 
 pub(crate) fn request(
@@ -651,7 +668,7 @@ pub(crate) fn modern_headers(body: &Value) -> Vec<(&'static str, String)> {
 }
 
 /// Status and message of a response. Of a stream, the last message.
-pub(crate) async fn whole(response: Response<Body>) -> (u16, Value) {
+pub(crate) async fn whole(mut response: Response<Body>) -> (u16, Value) {
     let status = response.status().as_u16();
     let streams = response
         .headers()
@@ -665,13 +682,14 @@ pub(crate) async fn whole(response: Response<Body>) -> (u16, Value) {
         }
         return (status, last);
     }
+    let conversation = conversation(&mut response);
     let body = tokio::time::timeout(GENEROUS, response.into_body().collect()).await;
     let body = body.expect("a body in time").unwrap().to_bytes();
-    let message = if body.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&body).unwrap()
-    };
+    if body.is_empty() {
+        return (status, Value::Null);
+    }
+    let message = serde_json::from_slice(&body).unwrap();
+    conversation.receives(&message);
     (status, message)
 }
 

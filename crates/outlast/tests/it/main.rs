@@ -11,6 +11,8 @@ mod composed;
 mod errors;
 mod kit;
 mod offered;
+#[path = "../../../outlast-mcp/tests/official/mod.rs"]
+mod official;
 mod order;
 mod rig;
 mod start;

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf};
 
+use crate::official::Conversation;
+
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -15,6 +17,7 @@ pub(crate) struct Rig {
     input: BufReader<ReadHalf<DuplexStream>>,
     output: WriteHalf<DuplexStream>,
     last_id: u64,
+    conversation: Conversation,
     pub(crate) folder: TempDir,
 }
 
@@ -41,6 +44,7 @@ impl Rig {
             input: BufReader::new(input),
             output,
             last_id: 0,
+            conversation: Conversation::default(),
             folder,
         }
     }
@@ -80,10 +84,9 @@ impl Rig {
         let request = json!({
             "jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params,
         });
-        self.output
-            .write_all(format!("{request}\n").as_bytes())
-            .await
-            .unwrap();
+        let line = format!("{request}\n");
+        self.conversation.sends(line.as_bytes());
+        self.output.write_all(line.as_bytes()).await.unwrap();
         loop {
             let mut line = String::new();
             let read = tokio::time::timeout(PATIENCE, self.input.read_line(&mut line));
@@ -93,6 +96,7 @@ impl Rig {
                 "the connection ended"
             );
             let message: Value = serde_json::from_str(&line).unwrap();
+            self.conversation.receives(&message);
             if message["id"] == self.last_id {
                 return message;
             }
