@@ -157,10 +157,8 @@ async fn spawn(spawn: Spawn<'_>, detached: bool) -> Result<TaskId> {
     child.webhooks.clear();
     let lease = run.must_persist("spawn").await?;
     let store = run.store();
-    let entry = store
-        .spawn(&lease, &name, Some(hash), child, detached)
-        .await;
-    let entry = entry.map_err(from_store)?;
+    let spawn = || store.spawn(&lease, &name, Some(hash), child.clone(), detached);
+    let entry = run.insist(spawn).await?;
     run.remember(entry.clone());
     id_of(&entry)
 }

@@ -547,8 +547,8 @@ impl Cx {
         }
         if run.is_storable() || run.observer.is_none() {
             let lease = run.must_persist("ask").await?;
-            let asked = run.store().ask(&lease, requests.clone()).await;
-            let task = asked.map_err(from_store)?;
+            let store = run.store();
+            let task = run.insist(|| store.ask(&lease, requests.clone())).await?;
             run.learn(&task);
         }
         if let Some(observer) = &run.observer {

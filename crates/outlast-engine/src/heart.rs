@@ -78,13 +78,15 @@ async fn beat(shared: &Arc<Shared>) {
     let mut renew_at = Instant::now();
     loop {
         if Instant::now() >= renew_at {
-            renew(shared).await;
+            let renewed = renew(shared).await;
             crew::show(shared).await;
-            renew_at = Instant::now() + every;
+            renew_at = Instant::now() + if renewed { every } else { every.min(BACKOFF) };
         }
         // Until the next look is decided, whatever falls due is nearer: a moment that is announced while
         // the store ticks leaves a permit behind, and is looked at again.
         shared.looks_at.store(i64::MAX, Ordering::Release);
+        // Something is due and cannot be done: it must not keep the heart awake.
+        let stuck;
         let next = match shared
             .store
             .tick(&alive(shared), shared.settings.lease, BUDGET)
@@ -92,6 +94,8 @@ async fn beat(shared: &Arc<Shared>) {
         {
             Ok(ticked) => {
                 shared.pulse.beat();
+                let idle = ticked.changed + ticked.deleted == 0 && ticked.deliveries.is_empty();
+                stuck = idle && ticked.next.is_some_and(|next| next <= ticked.now);
                 webhook::dispatch(shared, ticked.deliveries);
                 let fires = schedule::fire_due(shared, ticked.schedules, ticked.now).await;
                 fires.into_iter().chain(ticked.next).min()
@@ -102,7 +106,11 @@ async fn beat(shared: &Arc<Shared>) {
                 continue;
             }
         };
-        let sleep = until(shared, next);
+        let sleep = if stuck {
+            until(shared, next).max(BACKOFF)
+        } else {
+            until(shared, next)
+        };
         let looks_at = shared.store.clock().now() + sleep;
         shared
             .looks_at
@@ -128,15 +136,16 @@ fn until(shared: &Shared, next: Option<Timestamp>) -> Duration {
     })
 }
 
-/// Renews the leases of all runs and passes on what the store says about each.
-async fn renew(shared: &Shared) {
+/// Renews the leases of all runs and passes on what the store says about each. `false` if the store did
+/// not answer.
+async fn renew(shared: &Shared) -> bool {
     let runs = shared.runs.all();
     let (runs, leases): (Vec<_>, Vec<_>) = runs
         .into_iter()
         .filter_map(|run| run.lease().map(|lease| (run, lease)))
         .unzip();
     if leases.is_empty() {
-        return;
+        return true;
     }
     let renewed = shared.store.heartbeat(leases, shared.settings.lease);
     match shared.meters.timed("heartbeat", renewed).await {
@@ -151,7 +160,11 @@ async fn renew(shared: &Shared) {
                     }
                 }
             }
+            true
         }
-        Err(error) => tracing::warn!(%error, "could not renew leases; trying again"),
+        Err(error) => {
+            tracing::warn!(%error, "could not renew leases; trying again");
+            false
+        }
     }
 }

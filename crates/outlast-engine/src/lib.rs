@@ -83,7 +83,7 @@ pub use retry::Retry;
 pub use running::{OnDrop, Running};
 pub use schedule::{Schedules, view as schedule_view};
 pub use secrets::{DOTS, Mask};
-pub use serving::{DetachAfter, HEARTBEATS, OnDisconnect, Serving, heartbeat};
+pub use serving::{DetachAfter, HEARTBEATS, LEASES, OnDisconnect, Serving, heartbeat, lease};
 pub use sharing::{Asker, Grantee, Right};
 pub use signal::Signals;
 pub use state::StateMap;

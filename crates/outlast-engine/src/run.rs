@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
 use outlast_core::store::{ClaimNow, Claimed};
 use outlast_core::{Answer, Input, JournalEntry, JournalKind, Lease, Store, Task, TaskSpec};
@@ -240,6 +241,26 @@ impl Run {
             observer.stored(self.spec.id);
         }
         Ok(lease)
+    }
+
+    /// Writes on behalf of this run until the store has answered, as long as the run holds its lease:
+    /// what was done before must not be done again because the store was away for a moment. `write`
+    /// must be harmless to repeat.
+    pub(crate) async fn insist<T, F>(&self, mut write: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, outlast_core::Error>>,
+    {
+        let mut wait = Duration::from_millis(50);
+        loop {
+            match write().await {
+                Err(error) if error.is_retryable() && !self.lost.is_cancelled() => {
+                    tracing::warn!(task = %self.spec.id, %error, "could not store; trying again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(2));
+                }
+                written => return written.map_err(from_store),
+            }
+        }
     }
 
     /// Ends the chance to get a record, and returns the lease of the one there is.

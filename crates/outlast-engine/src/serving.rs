@@ -82,6 +82,27 @@ pub fn heartbeat(every: Duration) -> Result<Duration, String> {
     }
 }
 
+/// The shortest and the longest lease. Anything shorter is lost over a pause of the machine.
+pub const LEASES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3600));
+
+/// Checks how long a worker may be silent before its tasks are taken from it.
+///
+/// # Errors
+/// It is outside of [`LEASES`].
+pub fn lease(length: Duration) -> Result<Duration, String> {
+    let (shortest, longest) = LEASES;
+    if (shortest..=longest).contains(&length) {
+        Ok(length)
+    } else {
+        Err(format!(
+            "\"{}\" is no lease; allowed: {} to {}",
+            duration::format(length),
+            duration::format(shortest),
+            duration::format(longest)
+        ))
+    }
+}
+
 /// What becomes of a call whose caller goes away before its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnDisconnect {

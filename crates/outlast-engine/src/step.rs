@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
 use crate::BoxFuture;
-use crate::error::{Error, ErrorKind, RecordedError, Result, from_store};
+use crate::error::{Error, ErrorKind, RecordedError, Result};
 use crate::retry::Retry;
 use crate::run::Run;
 use crate::trace;
@@ -225,11 +225,9 @@ async fn record_timed(
     let lease = run.must_persist(kind.as_str()).await?;
     let vault = &run.shared.vault;
     let recorded = vault.seal_recorded(run.spec.id, run.mask(), recorded);
-    let entry = run
-        .store()
-        .journal_put(&lease, kind, name, input, recorded, took)
-        .await;
-    let entry = run.opened_entry(entry.map_err(from_store)?);
+    let store = run.store();
+    let put = || store.journal_put(&lease, kind, name, input, recorded.clone(), took);
+    let entry = run.opened_entry(run.insist(put).await?);
     run.sign_of_life();
     run.remember(entry.clone());
     Ok(entry)

@@ -26,6 +26,10 @@ struct Cli {
     /// Let in whoever has a JSON Web Token of this issuer for the audience "conformance-server"
     #[arg(long, value_name = "URL")]
     jwt_issuer: Option<String>,
+
+    /// Run the tools for servers elsewhere; needs a store that is shared
+    #[arg(long)]
+    worker: bool,
 }
 
 /// Says that the server is there.
@@ -51,6 +55,7 @@ async fn main() -> Result<()> {
     let Cli {
         mut settings,
         jwt_issuer,
+        worker,
     } = Cli::parse();
     settings.auth.jwt = jwt_issuer.map(|issuer| JwtSettings {
         issuer,
@@ -74,6 +79,9 @@ async fn main() -> Result<()> {
                 .join("tasks.db"),
         };
         settings.store = Some(StoreUrl::sqlite(path));
+    }
+    if worker {
+        return server()?.work_with(settings).await;
     }
     server()?.run_with(settings).await
 }

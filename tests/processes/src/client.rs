@@ -48,7 +48,19 @@ impl Client {
     /// # Errors
     /// The server is not there, or went away before it had answered.
     pub fn modern(&self, method: &str, params: Value) -> std::io::Result<Answer> {
-        let mut params = params;
+        self.modern_with(method, params, json!({}))
+    }
+
+    /// The same with more in its `_meta`.
+    ///
+    /// # Errors
+    /// As [`Client::modern`].
+    pub fn modern_with(
+        &self,
+        method: &str,
+        mut params: Value,
+        meta: Value,
+    ) -> std::io::Result<Answer> {
         let name = params.get("name").or_else(|| params.get("taskId")).cloned();
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -56,6 +68,9 @@ impl Client {
             "io.modelcontextprotocol/clientCapabilities":
                 {"extensions": {"io.modelcontextprotocol/tasks": {}}},
         });
+        if let (Value::Object(all), Value::Object(more)) = (&mut params["_meta"], meta) {
+            all.extend(more);
+        }
         let mut headers = vec![
             ("MCP-Protocol-Version".to_owned(), "2026-07-28".to_owned()),
             ("Mcp-Method".to_owned(), method.to_owned()),
@@ -66,6 +81,24 @@ impl Client {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         self.post(&headers, &body.to_string())
             .map(|(answer, _)| answer)
+    }
+
+    /// What stands at a path of the REST surface.
+    ///
+    /// # Errors
+    /// As [`Client::modern`].
+    pub fn get_json(&self, path: &str) -> std::io::Result<Value> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.0\r\nHost: {}\r\nAccept: application/json\r\n\r\n",
+            self.address
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        serde_json::from_str(body).map_err(std::io::Error::other)
     }
 
     /// Opens a session of the 2025-11-25 era and returns the header that names it.

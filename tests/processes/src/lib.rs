@@ -5,8 +5,10 @@
 
 mod client;
 mod random;
+mod redis;
 mod server;
 
 pub use client::{Answer, Client, Events};
 pub use random::Random;
-pub use server::{Server, binary, eventually, free_port};
+pub use redis::Redis;
+pub use server::{Server, Signal, binary, eventually, free_port};

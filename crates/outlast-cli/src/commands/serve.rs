@@ -219,6 +219,7 @@ fn settings_of(file: &ServerConfig) -> Result<Settings, String> {
         retention: file.retention,
         detach_after: file.detach_after,
         heartbeat: file.heartbeat,
+        lease: file.lease,
         helpers: file.helpers.map(str::parse).transpose()?,
         include_tags: file.include_tags.clone(),
         exclude_tags: file.exclude_tags.clone(),

@@ -14,10 +14,10 @@ use outlast_engine::{DetachAfter, TaskSupport};
 use super::icon;
 use super::resolve;
 use super::section::Section;
-use super::tool::{LONGEST, TASK_MODES, detach_after, heartbeat, tags, up_to};
+use super::tool::{LONGEST, TASK_MODES, detach_after, heartbeat, lease, tags, up_to};
 
 /// The keys of `[server]`.
-pub const KEYS: [&str; 30] = [
+pub const KEYS: [&str; 31] = [
     "name",
     "title",
     "description",
@@ -35,6 +35,7 @@ pub const KEYS: [&str; 30] = [
     "include_tags",
     "exclude_tags",
     "concurrency",
+    "lease",
     "shutdown_grace",
     "idle_exit",
     "allowed_hosts",
@@ -99,6 +100,8 @@ pub struct ServerConfig {
     pub synchronous: Option<&'static str>,
     /// How many tasks run at once.
     pub concurrency: Option<NonZeroUsize>,
+    /// How long a worker that shares its store may be silent before its tasks are taken from it.
+    pub lease: Option<Duration>,
     /// How long a clean stop waits for running work.
     pub shutdown_grace: Option<Duration>,
     /// After how long without clients and work a server behind standard input and output ends.
@@ -161,6 +164,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         exclude_tags: tags(&section, "exclude_tags"),
         synchronous: section.choice("synchronous", &[("full", "full"), ("normal", "normal")]),
         concurrency: read_number(&section, "concurrency", 10_000),
+        lease: lease(&section),
         idle_exit: up_to(&section, "idle_exit", LONGEST),
         allowed_hosts: names(&section, "allowed_hosts"),
         allowed_origins: names(&section, "allowed_origins"),

@@ -546,6 +546,7 @@ fn impossible_servers_and_files_are_named() {
             "[server]\nstore = \"sqlite::memory:\"",
             "allowed: sqlite:PATH or redis://HOST",
         ),
+        ("[server]\nlease = \"1s\"", "2s to 1h"),
         ("[server]\nconcurrency = 0", "0 would run nothing"),
         ("[server]\nconcurrency = -1", "out of range"),
         (
@@ -599,6 +600,7 @@ idle_exit = "5m"
 allowed_hosts = ["box.local"]
 log_level = "debug"
 shutdown_grace = "10s"
+lease = "5s"
 "#,
     )
     .unwrap();
@@ -614,6 +616,7 @@ shutdown_grace = "10s"
         allowed_hosts: Some(vec!["box.local".into()]),
         log_level: Some("debug"),
         shutdown_grace: Some(Duration::from_secs(10)),
+        lease: Some(Duration::from_secs(5)),
         ..ServerConfig::default()
     };
     assert_eq!(config.server, expected);

@@ -706,6 +706,13 @@ pub(super) fn heartbeat(section: &Section<'_>) -> Option<Duration> {
         .ok()
 }
 
+/// How long a worker may be silent.
+pub(super) fn lease(section: &Section<'_>) -> Option<Duration> {
+    outlast_engine::lease(section.duration("lease")?)
+        .map_err(|problem| section.wrong("lease", problem))
+        .ok()
+}
+
 fn read_progress(section: &Section<'_>) -> Vec<ProgressPattern> {
     let mut patterns = Vec::new();
     for (text, span) in section.strings("progress").unwrap_or_default() {

@@ -176,6 +176,40 @@ async fn the_last_word_survives_a_store_that_fails() {
 }
 
 #[tokio::test]
+async fn a_step_is_not_done_again_because_the_store_was_away() {
+    for fault in [Fault::Fail, Fault::LoseReply] {
+        let faulty = Arc::new(FaultyStore::new(Arc::new(MemoryStore::default())));
+        let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&done);
+        let work = tool(move |cx: Cx| {
+            let counted = Arc::clone(&counted);
+            async move {
+                let step = cx.step("effect", || async {
+                    Ok(counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst))
+                });
+                Ok(step.await?.to_string())
+            }
+        });
+        let engine = Engine::builder(Arc::clone(&faulty) as Arc<dyn Store>)
+            .tools(Tools::new([work]).unwrap())
+            .start()
+            .await
+            .unwrap();
+        faulty.on_next("journal_put", fault);
+        faulty.on_next("journal_put", Fault::Fail);
+        let handle = engine.handle();
+        let id = create(&handle).await;
+        let task = finished(&handle, id).await;
+        assert_eq!(
+            done.load(std::sync::atomic::Ordering::SeqCst),
+            1,
+            "{fault:?}"
+        );
+        assert_eq!(task.state.attempt, 1, "{fault:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_time_left_is_estimated_from_the_pace() {
     let step = Arc::new(Notify::new());
     let go = Arc::clone(&step);

@@ -217,6 +217,9 @@ impl Server {
         if let Some(webhooks) = webhooks {
             engine = engine.webhooks(webhooks);
         }
+        if let Some(lease) = settings.lease {
+            engine = engine.lease(lease);
+        }
         if let Some(concurrency) = settings.concurrency {
             engine = engine.slots(concurrency.get());
         }

@@ -34,6 +34,7 @@ pub use values::{Listen, LogFormat, LogLevel, StdioMode, StoreUrl, Synchronous};
 /// | `heartbeat` | `--heartbeat TIME` | `OUTLAST_HEARTBEAT` | 5 s |
 /// | `helpers` | `--helpers auto\|always\|never` | `OUTLAST_HELPERS` | `auto` |
 /// | `concurrency` | `--concurrency N` | `OUTLAST_CONCURRENCY` | 64 |
+/// | `lease` | `--lease TIME` | `OUTLAST_LEASE` | 30 s |
 /// | `shutdown_grace` | `--shutdown-grace TIME` | `OUTLAST_SHUTDOWN_GRACE` | 10 s |
 /// | `idle_exit` | `--idle-exit TIME` | `OUTLAST_IDLE_EXIT` | 10 minutes; only behind `--stdio` |
 /// | `allowed_hosts` | `--allow-host NAME` | `OUTLAST_ALLOW_HOST` | loopback names |
@@ -155,6 +156,12 @@ pub struct Settings {
     #[arg(long, env = "OUTLAST_CONCURRENCY", value_name = "N")]
     pub concurrency: Option<NonZeroUsize>,
 
+    /// How long a worker that shares its store may be silent before its tasks are taken from it and
+    /// started anew elsewhere [default: 30s]
+    #[arg(long, env = "OUTLAST_LEASE", value_name = "TIME", value_parser = values::lease)]
+    #[serde(deserialize_with = "values::lease_in_file")]
+    pub lease: Option<Duration>,
+
     /// How long a clean stop waits for running work [default: 10s]
     #[arg(long, env = "OUTLAST_SHUTDOWN_GRACE", value_name = "TIME", value_parser = outlast_core::duration::parse)]
     #[serde(deserialize_with = "values::time")]
@@ -270,6 +277,7 @@ impl Settings {
             heartbeat,
             helpers,
             concurrency,
+            lease,
             shutdown_grace,
             idle_exit,
             include_tags,
@@ -299,6 +307,7 @@ impl Settings {
             ("heartbeat", *heartbeat != other.heartbeat),
             ("helpers", *helpers != other.helpers),
             ("concurrency", *concurrency != other.concurrency),
+            ("lease", *lease != other.lease),
             ("shutdown_grace", *shutdown_grace != other.shutdown_grace),
             ("idle_exit", *idle_exit != other.idle_exit),
             ("include_tags", *include_tags != other.include_tags),
@@ -338,6 +347,7 @@ impl Settings {
             heartbeat: self.heartbeat.or(lower.heartbeat),
             helpers: self.helpers.or(lower.helpers),
             concurrency: self.concurrency.or(lower.concurrency),
+            lease: self.lease.or(lower.lease),
             shutdown_grace: self.shutdown_grace.or(lower.shutdown_grace),
             idle_exit: self.idle_exit.or(lower.idle_exit),
             include_tags: self.include_tags.or(lower.include_tags),
@@ -419,6 +429,7 @@ mod tests {
             ("--retention", "90d", "30 days"),
             ("--detach-after", "soon", "never"),
             ("--heartbeat", "0s", "100ms"),
+            ("--lease", "1s", "2s to 1h"),
             ("--helpers", "sometimes", "auto, always or never"),
             ("--log-level", "loud", "info"),
             ("--log-format", "xml", "text or json"),

@@ -361,6 +361,20 @@ pub(super) fn heartbeat_in_file<'de, D: Deserializer<'de>>(
         .transpose()
 }
 
+/// Reads how long a worker may be silent.
+pub(super) fn lease(text: &str) -> Result<Duration, String> {
+    outlast_engine::lease(duration::parse(text)?)
+}
+
+/// [`lease`], in a file.
+pub(super) fn lease_in_file<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text: Option<String> = Option::deserialize(from)?;
+    text.map(|text| lease(&text).map_err(de::Error::custom))
+        .transpose()
+}
+
 /// Reads how long finished tasks are kept.
 pub(super) fn retention(text: &str) -> Result<Duration, String> {
     let retention = duration::parse(text)?;
