@@ -7,6 +7,7 @@
 //!
 //! Who should depend on this crate: authors of a store. Everybody else depends on `outlast`.
 
+pub mod archive;
 pub mod blob;
 pub mod clock;
 pub mod duration;

@@ -28,6 +28,7 @@
 //! # Ok::<(), outlast_core::Error>(())
 //! ```
 
+mod archive;
 mod blobs;
 mod claim;
 mod clock;

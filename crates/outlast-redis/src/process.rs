@@ -131,6 +131,14 @@ impl Processes {
             .collect()
     }
 
+    /// Another process that seems to be alive, in words.
+    pub(crate) fn another(&self, own: &str, now: Timestamp) -> Option<String> {
+        let mut others = self.0.iter().filter(|(name, _)| *name != own);
+        let (_, process) = others.find(|(_, process)| process.is_alive(now))?;
+        let machine = process.machine.split(' ').next().unwrap_or_default();
+        Some(format!("process {} on {machine}", process.pid))
+    }
+
     /// The worker of the process of this name.
     pub(crate) fn worker_of(&self, name: &str) -> Option<WorkerId> {
         self.0.get(name)?.worker

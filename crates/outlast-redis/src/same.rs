@@ -9,7 +9,7 @@ use std::time::Duration;
 use outlast_core::machine::{CancelMode, Meant, Named};
 use outlast_core::store::{REPLACE_PATIENCE, replaced_by};
 use outlast_core::task::{NewTask, TaskSpec};
-use outlast_core::{TaskId, Timestamp};
+use outlast_core::{Task, TaskId, Timestamp};
 
 use crate::failure::Failure;
 use crate::row;
@@ -86,17 +86,35 @@ impl Unit<'_> {
     /// Notes that the keys of `call` mean this task from now on; an idempotency key that still means
     /// another one is left alone.
     pub(crate) fn remember(&mut self, call: &NewTask, task: TaskId) -> Result<(), Failure> {
+        self.remember_from(call, task, self.now, true)
+    }
+
+    /// The same for a task that was created elsewhere.
+    pub(crate) fn remember_since(&mut self, call: &NewTask, task: &Task) -> Result<(), Failure> {
+        let unfinished = !task.is_finished();
+        self.remember_from(call, task.id(), task.state.created_at, unfinished)
+    }
+
+    fn remember_from(
+        &mut self,
+        call: &NewTask,
+        task: TaskId,
+        created: Timestamp,
+        unfinished: bool,
+    ) -> Result<(), Failure> {
         if let Some(key) = &call.idempotency {
             let name = call_name(call, &key.key);
             let there = self.find_same(&name)?;
-            if there.is_none_or(|there| there.until <= self.now) {
-                let until = row::millis(self.now + key.window);
+            let until = created + key.window;
+            if there.is_none_or(|there| there.until <= self.now) && until > self.now {
+                let kept = (until.since(self.now) + MARGIN).as_millis();
+                let kept = kept.min(1 << 45).to_string();
+                let until = row::millis(until);
                 let value = format!("{task} {until} {}", key.digest);
-                let kept = (key.window + MARGIN).as_millis().min(1 << 45).to_string();
                 self.call(&["SET", &name, &value, "PX", &kept]);
             }
         }
-        if let Some(same) = &call.same {
+        if let Some(same) = call.same.as_ref().filter(|_| unfinished) {
             self.call(&["SET", &same_name(call, &same.key), &task.to_string()]);
         }
         Ok(())

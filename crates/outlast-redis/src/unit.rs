@@ -299,6 +299,34 @@ impl<'a> Unit<'a> {
         self.owe(None, task)
     }
 
+    /// Writes a record as it is, which another store has made, at the end of the order of creation.
+    pub(crate) fn insert_as_is(&mut self, task: &Arc<Task>, events: Vec<Event>) {
+        let id = task.id();
+        self.read.borrow_mut().insert(id);
+        self.put(id, Some(Arc::clone(task)), events);
+        self.creation = Some((id, Creation::default()));
+        for key in task.held_keys() {
+            self.operate("hold", [row::key_name(key), "1".to_owned()]);
+        }
+        self.notices.push(Notice::Due(task.due_at()));
+    }
+
+    /// [`Unit::remove`] for a record in any phase, which another one is to replace.
+    pub(crate) fn remove_as_is(&mut self, task: &Task) -> Result<(), Failure> {
+        self.remove(task);
+        let id = task.id();
+        self.call(&["ZREM", "live", &id.to_string()]);
+        if task.state.phase == Phase::Queued {
+            let place = [row::group(task), row::lane(task)?, row::member(task)];
+            self.operate("remove", place);
+        }
+        // The keys that it holds are given back with its removal.
+        for key in task.quota_keys() {
+            self.operate("wait", [row::key_name(key), "-1".to_owned()]);
+        }
+        Ok(())
+    }
+
     /// Deletes a finished record with everything that belongs to it.
     pub(crate) fn remove(&mut self, task: &Task) {
         self.put(task.id(), None, Vec::new());

@@ -19,6 +19,7 @@
 //! # Ok::<(), outlast_core::Error>(())
 //! ```
 
+mod archive;
 mod blobs;
 mod cache;
 mod claim;

@@ -171,7 +171,7 @@ impl SqliteStore {
         }
     }
 
-    async fn write<T: Send + 'static>(
+    pub(crate) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Unit<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T> {

@@ -213,6 +213,19 @@ impl<'a> Unit<'a> {
 
     /// Writes a new record with its events. `false` if its id is taken; then nothing is written.
     pub(crate) fn insert(&mut self, task: &Arc<Task>, events: &[Event]) -> Result<bool, Failure> {
+        if !self.insert_as_is(task, events)? {
+            return Ok(false);
+        }
+        self.owe(None, task)?;
+        Ok(true)
+    }
+
+    /// [`Unit::insert`] without what the record means for others.
+    pub(crate) fn insert_as_is(
+        &mut self,
+        task: &Arc<Task>,
+        events: &[Event],
+    ) -> Result<bool, Failure> {
         let sequence = int(task.state.sequence);
         let spec = row::encode("call", &*task.spec)?;
         let state = row::encode("record", &task.state)?;
@@ -229,7 +242,7 @@ impl<'a> Unit<'a> {
                 "INSERT INTO task (sequence, id, owner, tool, tool_version, priority, suspect,
                  phase, status, due_at, state, spec, gates, holds, waits, outcome,
                  parent)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?17, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
                  ON CONFLICT (id) DO NOTHING",
             )?
             .execute(params![
@@ -248,7 +261,8 @@ impl<'a> Unit<'a> {
                 holds,
                 waits,
                 outcome,
-                task.spec.parent.map(|parent| *parent.task.as_bytes())
+                task.spec.parent.map(|parent| *parent.task.as_bytes()),
+                task.state.suspect
             ])?;
         if rows == 0 {
             return Ok(false);
@@ -267,7 +281,6 @@ impl<'a> Unit<'a> {
         self.count_keys(None, Some(task));
         self.changed.insert(task.id(), Some(Arc::clone(task)));
         self.insert_relations(task)?;
-        self.owe(None, task)?;
         Ok(true)
     }
 
@@ -300,6 +313,14 @@ impl<'a> Unit<'a> {
             version: task.state.version,
         });
         Ok(())
+    }
+
+    /// [`Unit::remove`] for a record in any phase, which another one is to replace.
+    pub(crate) fn replace_away(&mut self, task: &Task) -> Result<(), Failure> {
+        if task.state.phase == Phase::Queued {
+            self.known.ready.remove(task, &row::encode_gates(task)?);
+        }
+        self.remove(task)
     }
 
     /// A statement that will write.

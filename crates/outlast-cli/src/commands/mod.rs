@@ -15,6 +15,7 @@ mod pause;
 mod reference;
 mod schedules;
 mod serve;
+mod store;
 mod tasks;
 mod token;
 mod tools;
@@ -72,6 +73,7 @@ enum Subcommands {
     Tasks(Box<tasks::Tasks>),
     Top(Box<top::Top>),
     Schedules(schedules::Schedules),
+    Store(store::Store),
     Token(token::Token),
     Settings(reference::Reference),
     Completions(completions::Completions),
@@ -94,6 +96,7 @@ impl Outlast {
             Subcommands::Tasks(tasks) => tasks.run(),
             Subcommands::Top(top) => top.run(),
             Subcommands::Schedules(schedules) => schedules.run(),
+            Subcommands::Store(store) => store.run(),
             Subcommands::Token(token) => token.run(),
             Subcommands::Doctor(doctor) => doctor.run(),
             Subcommands::Install(install) => install.run(),

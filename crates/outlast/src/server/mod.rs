@@ -1,6 +1,7 @@
 //! A server: what it offers, state and settings put together, and then run.
 
 mod connections;
+mod copy;
 mod lifespan;
 mod mount;
 mod parts;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use outlast_core::Store;
+use outlast_core::archive::Archive;
 use outlast_sqlite::{Options, SqliteStore};
 
 use super::socket::{beside, socket_path};
@@ -55,21 +56,49 @@ pub(super) async fn open_store(
 
 #[cfg(feature = "redis")]
 async fn open_redis(address: &str, name: &str) -> Result<Opened, StartError> {
-    let options = outlast_redis::Options::new(address, name);
-    let open = move || outlast_redis::RedisStore::open(options);
-    let opened = tokio::task::spawn_blocking(open).await;
-    let store = opened.map_err(|_| StartError::new("the task store cannot be opened"))??;
     Ok(Opened {
-        store: Arc::new(store),
+        store: Arc::new(redis_at(address, name).await?),
         kind: Kind::Redis,
     })
 }
 
+/// The Redis at `address` as a store that can be copied.
+#[cfg(feature = "redis")]
+pub(super) async fn open_redis_archive(
+    address: &str,
+    name: &str,
+) -> Result<Arc<dyn Archive>, StartError> {
+    Ok(Arc::new(redis_at(address, name).await?))
+}
+
+#[cfg(feature = "redis")]
+async fn redis_at(address: &str, name: &str) -> Result<outlast_redis::RedisStore, StartError> {
+    let options = outlast_redis::Options::new(address, name);
+    let open = move || outlast_redis::RedisStore::open(options);
+    let opened = tokio::task::spawn_blocking(open).await;
+    Ok(opened.map_err(|_| StartError::new("the task store cannot be opened"))??)
+}
+
 #[cfg(not(feature = "redis"))]
 async fn open_redis(_address: &str, _name: &str) -> Result<Opened, StartError> {
-    let message = "this program was built without Redis: build it with the feature `redis`, or name a \
-                   file with --store sqlite:PATH";
-    Err(StartError::new(message))
+    Err(without_redis())
+}
+
+/// The Redis at `address` as a store that can be copied.
+#[cfg(not(feature = "redis"))]
+pub(super) async fn open_redis_archive(
+    _address: &str,
+    _name: &str,
+) -> Result<Arc<dyn Archive>, StartError> {
+    Err(without_redis())
+}
+
+#[cfg(not(feature = "redis"))]
+fn without_redis() -> StartError {
+    StartError::new(
+        "this program was built without Redis: build it with the feature `redis`, or name a file with \
+         --store sqlite:PATH",
+    )
 }
 
 impl Opened {

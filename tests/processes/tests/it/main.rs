@@ -1,9 +1,12 @@
 //! Durability, shown by killing processes.
 
 mod commands;
+#[expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+mod copy;
 mod crash;
 mod kill_children;
 mod kill_steps;
+mod many;
 mod redelivery;
 mod suspended;
 mod webhooks;

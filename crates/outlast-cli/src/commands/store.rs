@@ -1,0 +1,124 @@
+//! `outlast store`: what is done to a task store while no server runs on it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use outlast::core::Progress;
+use outlast::core::archive::Copied;
+use outlast::{Server, StoreUrl};
+use outlast_cli::config::{FILE_NAME, FileConfig};
+use serde_json::json;
+
+use super::USAGE;
+use super::client::bar::Bar;
+use super::client::out;
+
+/// Copy a task store into another one
+#[derive(Debug, Args)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Copy all tasks, ended ones too, with journals, events, logs and artifacts, schedules and sessions
+    ///
+    /// No server may run on either store. May be repeated: then only what is missing or has changed is
+    /// copied, and a task that has gone on in the other store is left alone.
+    Copy {
+        /// Where from: sqlite:PATH or redis://HOST
+        from: StoreUrl,
+        /// Where to
+        to: StoreUrl,
+        /// The name of the server that the stores belong to [default: that of the configuration file]
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// The configuration file
+        #[arg(long, short, env = "OUTLAST_CONFIG", value_name = "FILE", default_value = FILE_NAME)]
+        config: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Store {
+    pub(super) fn run(self) -> ExitCode {
+        let Verb::Copy {
+            from,
+            to,
+            name,
+            config,
+            json,
+        } = self.verb;
+        let copied = name_of(name, &config).and_then(|name| copy(&name, &from, &to, json));
+        match copied {
+            Ok(copied) => {
+                tell(&copied, json);
+                ExitCode::SUCCESS
+            }
+            Err(sentence) => {
+                out::complain(&sentence);
+                ExitCode::from(USAGE)
+            }
+        }
+    }
+}
+
+/// The name that the server of the configuration file has.
+fn name_of(name: Option<String>, config: &std::path::Path) -> Result<String, String> {
+    if let Some(name) = name {
+        return Ok(name);
+    }
+    let file = FileConfig::load(config)
+        .map_err(|error| format!("{error}\n(or name the server with --name)"))?;
+    Ok(file.server.name_in(&file.folder))
+}
+
+fn copy(name: &str, from: &StoreUrl, to: &StoreUrl, json: bool) -> Result<Copied, String> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| format!("the copy cannot be started: {error}"))?;
+    let bar = Bar::new(json);
+    bar.start("copying");
+    let server = Server::new(name);
+    let copied = runtime.block_on(server.copy_store(from, to, |copied| {
+        let done = copied.new + copied.changed + copied.unchanged + copied.newer_there;
+        let progress = Progress {
+            done: done as f64,
+            ..Progress::default()
+        };
+        bar.set(&progress, Some(&format!("{done} tasks")));
+    }));
+    bar.finish();
+    copied.map_err(|error| error.to_string())
+}
+
+fn tell(copied: &Copied, json: bool) {
+    let Copied {
+        new,
+        changed,
+        unchanged,
+        newer_there,
+        schedules,
+        records,
+    } = *copied;
+    if json {
+        out::json(&json!({
+            "new": new, "changed": changed, "unchanged": unchanged, "newerThere": newer_there,
+            "schedules": schedules, "records": records,
+        }));
+        return;
+    }
+    let mut line = format!(
+        "{new} tasks copied, {changed} copied again because they had changed, {unchanged} unchanged; \
+         {schedules} schedules"
+    );
+    if newer_there > 0 {
+        line.push_str(&format!(
+            "; {newer_there} have gone on in the other store and were left alone"
+        ));
+    }
+    out::line(&line);
+}

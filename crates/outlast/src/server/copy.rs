@@ -1,0 +1,75 @@
+//! Copying one store into another: from a file to Redis when one machine is not enough, and back.
+
+use std::sync::Arc;
+
+use outlast_core::archive::{self, Archive, Copied};
+use outlast_sqlite::{Options, SqliteStore};
+
+use super::Server;
+use crate::error::StartError;
+use crate::settings::{Settings, StoreAt, StoreUrl};
+
+impl Server {
+    /// Copies everything that the store `from` keeps of this server into `to`: tasks with their journals,
+    /// events, logs, signals and artifacts, whether they have ended or not, schedules, pauses, and what
+    /// sessions and grants rest on. Both belong to this server by name, and no server may run on
+    /// either. `progress` hears of every task.
+    ///
+    /// May be repeated: what is there as it is stays, what has changed since is copied again, and a task
+    /// that has gone on in `to` is left alone. The files beside a store stay where they are: the key that
+    /// secret arguments are sealed with, and the folders of commands that run.
+    ///
+    /// # Errors
+    /// A sentence that says what to do: a store that is in use, another server's, or out of reach.
+    ///
+    /// # Cancel safety
+    /// What was copied before it was dropped is whole.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time.
+    pub async fn copy_store(
+        &self,
+        from: &StoreUrl,
+        to: &StoreUrl,
+        progress: impl FnMut(&Copied) + Send,
+    ) -> Result<Copied, StartError> {
+        if from == to {
+            return Err(StartError::new(format!(
+                "{from} would be copied into itself: name another store to copy into"
+            )));
+        }
+        if let StoreAt::Sqlite(path) = from.at()
+            && !path.is_file()
+        {
+            return Err(StartError::new(format!(
+                "there is no task store in {}: name the file that a server has made",
+                path.display()
+            )));
+        }
+        let from = self.open_archive(from).await?;
+        let to = self.open_archive(to).await?;
+        let copied = archive::copy(&*from, &*to, progress).await;
+        // What was copied is written down by then, whatever comes of closing.
+        let closed = [from.close().await, to.close().await];
+        let copied = copied?;
+        for closed in closed {
+            closed?;
+        }
+        Ok(copied)
+    }
+
+    async fn open_archive(&self, url: &StoreUrl) -> Result<Arc<dyn Archive>, StartError> {
+        match url.at() {
+            StoreAt::Sqlite(_) => {
+                let settings = Settings {
+                    store: Some(url.clone()),
+                    ..Settings::default()
+                };
+                let path = self.database(&settings)?;
+                let store = SqliteStore::open(Options::new(path, &self.name))?;
+                Ok(Arc::new(store))
+            }
+            StoreAt::Redis(address) => super::store::open_redis_archive(address, &self.name).await,
+        }
+    }
+}
