@@ -82,7 +82,14 @@ export function list(asked) {
     if (stale) { stale = false; later(); }
   }
 
-  const later = () => { if (!left) timer ??= setTimeout(() => refresh({ patient: true }), PAUSE); };
+  const later = () => {
+    if (left) return;
+    timer ??= setTimeout(() => {
+      // Also where a refresh is still under way: it is that one which then asks for the next.
+      timer = null;
+      refresh({ patient: true });
+    }, PAUSE);
+  };
 
   function draw() {
     if (left) return;
