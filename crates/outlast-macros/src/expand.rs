@@ -243,6 +243,10 @@ fn settings(
         calls.extend(quote!(.confirm()));
     }
     calls.extend(options.order.call(krate));
+    for (key, value) in &options.labels {
+        calls.extend(quote!(.label(#key, #value)));
+    }
+    calls.extend(options.schedule.call(krate));
     match options.detach_after_ms {
         None => {}
         Some(None) => calls.extend(quote!(.detach_after(#krate::DetachAfter::Never))),

@@ -8,6 +8,7 @@ mod expand;
 mod offered;
 mod options;
 mod order;
+mod schedule;
 mod signature;
 
 use proc_macro::TokenStream;

@@ -1,12 +1,15 @@
 //! What stands in the brackets of `#[tool(…)]`.
 
-use crate::order::Order;
 use proc_macro2::Span;
+use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::parse::Parser;
-use syn::{LitBool, LitInt, LitStr, Path, Result, Token};
+use syn::{Ident, LitBool, LitInt, LitStr, Path, Result, Token};
 
-use outlast_core::duration;
+use outlast_core::{duration, label};
+
+use crate::order::Order;
+use crate::schedule::Schedule;
 
 /// Everything that may be written, for error messages.
 const ALLOWED: &str = "task, name, title, description, icon, tags, version, accepts, retention, timeout, \
@@ -16,7 +19,7 @@ const ALLOWED: &str = "task, name, title, description, icon, tags, version, acce
                        open_world, priority, max_running, limit_key, max_running_per_key, \
                        max_running_per_owner, hold_while_suspended, rate, rate_per_owner, \
                        max_queued, max_queued_per_owner, same, same_key, debounce, key_window, \
-                       crate";
+                       labels, schedule, every, time_zone, crate";
 
 /// The three words of `task = "…"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) idempotent: Option<bool>,
     pub(crate) open_world: Option<bool>,
     pub(crate) order: Order,
+    pub(crate) labels: Vec<(String, LitStr)>,
+    pub(crate) schedule: Schedule,
     pub(crate) krate: Option<Path>,
 }
 
@@ -113,8 +118,10 @@ impl Options {
             "destructive" => self.destructive = Some(flag(meta)?),
             "idempotent" => self.idempotent = Some(flag(meta)?),
             "open_world" => self.open_world = Some(flag(meta)?),
+            "labels" => self.labels = labels(meta)?,
             "crate" => self.krate = Some(meta.value()?.call(Path::parse_mod_style)?),
             _ if self.order.option(word, meta)? => {}
+            _ if self.schedule.option(word, meta)? => {}
             _ => return Err(meta.error(format!("unknown option; allowed: {ALLOWED}"))),
         }
         Ok(())
@@ -129,6 +136,8 @@ impl Options {
             ));
         }
         self.order.check_together()?;
+        self.schedule
+            .check_together(self.task == Some(TaskWord::Forbidden))?;
         if self.ask_first.is_some() && self.task == Some(TaskWord::Forbidden) {
             return Err(syn::Error::new(
                 Span::call_site(),
@@ -168,6 +177,38 @@ fn tool_name(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
         ));
     }
     Ok(name)
+}
+
+/// `labels(team = "payments", "cost centre" = "42")`.
+fn labels(meta: &ParseNestedMeta<'_>) -> Result<Vec<(String, LitStr)>> {
+    let inner;
+    syn::parenthesized!(inner in meta.input);
+    let mut labels: Vec<(String, LitStr)> = Vec::new();
+    while !inner.is_empty() {
+        let (key, span) = if inner.peek(LitStr) {
+            let key: LitStr = inner.parse()?;
+            (key.value(), key.span())
+        } else {
+            let key = inner.call(Ident::parse_any)?;
+            (key.unraw().to_string(), key.span())
+        };
+        inner.parse::<Token![=]>()?;
+        let value: LitStr = inner.parse()?;
+        label::check_one(&key, &value.value()).map_err(|wrong| syn::Error::new(span, wrong))?;
+        if labels.iter().any(|(other, _)| *other == key) {
+            let wrong = format!("the label {key:?} is given twice");
+            return Err(syn::Error::new(span, wrong));
+        }
+        labels.push((key, value));
+        if labels.len() > label::MAX_LABELS {
+            let wrong = format!("a task has at most {} labels", label::MAX_LABELS);
+            return Err(syn::Error::new(span, wrong));
+        }
+        if !inner.is_empty() {
+            inner.parse::<Token![,]>()?;
+        }
+    }
+    Ok(labels)
 }
 
 pub(crate) fn strings(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {

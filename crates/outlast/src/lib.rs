@@ -171,6 +171,10 @@ pub use outlast_engine as engine;
 /// | `max_crashes = 5` | crashes in a row that end a task | 3 |
 /// | `repeatable`, `repeatable = false` | an attempt that a crash interrupted may be made again | unless it is `destructive` and not `idempotent` |
 /// | `confirm` | asks whether it shall run, before anything is done | not asked |
+/// | `priority`, `max_running`, `limit_key`, `rate`, `max_queued`, `same`, `debounce` and others | when its tasks run; each is a method of [`Order`] | at once |
+/// | `labels(team = "payments")` | labels of its tasks, to find them by | none |
+/// | `schedule = "0 3 * * *"`, `time_zone = "Europe/Berlin"` | calls itself at the times of a cron pattern; see [`Tool::schedule`] | not at all |
+/// | `every = "1h"` | calls itself again and again after this time | not at all |
 /// | `ask_first = path` | a function that asks before the task exists; see [`Tool::ask_first`] | none |
 /// | `read_only`, `destructive`, `idempotent`, `open_world` | the protocol's hints; `= false` says no | unsaid |
 /// | `crate = path` | where the crate `outlast` is | `::outlast` |

@@ -106,6 +106,7 @@ pub fn tool(command: CommandTool, defaults: Defaults, runs: &Arc<Runs>) -> Tool 
         queue_timeout: command.queue_timeout,
         max_age: command.max_age.unwrap_or(DEFAULT_MAX_AGE),
         serving: command.serving,
+        labels: command.labels.clone(),
         // A server that dies under a command says nothing about the command, which goes on.
         max_crashes: u32::MAX,
         // The handler knows what has become of the command, and runs it again only if it may.

@@ -9,6 +9,7 @@
 
 mod argument;
 mod icon;
+mod labels;
 mod library;
 mod limits;
 mod order;
@@ -183,7 +184,8 @@ impl FileConfig {
         if let Some((span, table)) = root.table("schedules") {
             let section = Section::free("schedules".to_owned(), span, table, &problems);
             for (name, span, node) in section.entries() {
-                schedules.extend(schedule::read(&section, name, span, node, &tools));
+                let read = schedule::read(&section, name, span, node, &tools, server.task);
+                schedules.extend(read);
             }
         }
         let webhooks = library::webhooks(&root, folder, &tools);

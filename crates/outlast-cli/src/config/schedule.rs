@@ -1,17 +1,20 @@
 //! `[schedules.NAME]`: calls that make themselves.
 //!
-//! What a schedule says is checked here as far as the file tells; its arguments are checked against the
-//! tool when the server starts, as those of any call.
+//! What a schedule says is checked here, its arguments as those of any call, so that `outlast check` and the
+//! start of a server refuse the same and can say where it stands.
 
 use std::ops::Range;
 
 use outlast_core::schedule::{CatchUp, NewSchedule, Overlap};
 use outlast_core::{Owner, Timestamp};
-use outlast_engine::check_priority;
+use outlast_engine::{TaskSupport, check_priority};
+use serde_json::Value;
 use toml::de::DeValue;
 
+use super::labels;
 use super::section::{Node, Section, json, kind};
 use super::tool::CommandTool;
+use crate::command::expand::{as_object, expand};
 
 /// The keys of `[schedules.NAME]`.
 pub(super) const KEYS: [&str; 12] = [
@@ -29,13 +32,15 @@ pub(super) const KEYS: [&str; 12] = [
     "owner",
 ];
 
-/// Reads one. `None` if it says nothing that could fire.
+/// Reads one. `None` if it says nothing that could fire. `task` is for tools that do not say whether they run
+/// as tasks.
 pub(super) fn read(
     parent: &Section<'_>,
     name: &str,
     span: Range<usize>,
     node: Node<'_>,
     tools: &[CommandTool],
+    task: Option<TaskSupport>,
 ) -> Option<NewSchedule> {
     let path = format!("schedules.{name}");
     let DeValue::Table(table) = node.get_ref() else {
@@ -62,14 +67,23 @@ pub(super) fn read(
         }
     };
     let mut schedule = schedule.named(name);
+    if let Err(wrong) = schedule.timing.check() {
+        let when = if section.has("cron") { "cron" } else { "every" };
+        section.wrong(when, wrong);
+        return None;
+    }
     if let Some(zone) = section.text("time_zone") {
         if section.has("every") {
             section.wrong("time_zone", "means nothing beside every; leave it out");
         }
         schedule = schedule.time_zone(zone);
+        if let Err(wrong) = schedule.timing.check() {
+            section.wrong("time_zone", wrong);
+            return None;
+        }
     }
     let tool = section.text("tool").unwrap_or_else(|| name.to_owned());
-    if !tools.iter().any(|known| known.name == tool) {
+    let Some(called) = tools.iter().find(|known| known.name == tool) else {
         let known: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
         let sentence = format!(
             "{tool:?} is no tool of this file; its tools: {}",
@@ -81,13 +95,24 @@ pub(super) fn read(
             parent.wrong_at(span.clone(), name, format!("names no tool, and {sentence}"));
         }
         return None;
-    }
+    };
     let arguments = match section.get("arguments") {
         None => Some(serde_json::json!({})),
-        Some(node) => json(node.get_ref()).filter(serde_json::Value::is_object),
+        Some(node) => json(node.get_ref()).filter(Value::is_object),
     };
+    schedule = schedule.of_tool(tool);
+    if called.task.or(task) == Some(TaskSupport::Forbidden) {
+        let wrong = format!(
+            "the tool {:?} never runs as a task; let it say task = \"optional\"",
+            called.name
+        );
+        parent.wrong_at(span.clone(), name, wrong);
+    }
     match arguments {
-        Some(arguments) => schedule = schedule.call(tool, &arguments).named(name),
+        Some(arguments) => {
+            check_arguments(&section, called, &arguments);
+            schedule = schedule.arguments(&arguments);
+        }
         None => section.wrong("arguments", "no table of values that JSON has"),
     }
     schedule.start = time(&section, "start");
@@ -113,20 +138,32 @@ pub(super) fn read(
     if let Some(owner) = section.text("owner") {
         schedule.owner = Owner::new(owner);
     }
-    if let Some((span, table)) = section.table("labels") {
-        let path = format!("schedules.{name}.labels");
-        let labels = Section::free(path, span, table, section.problems());
-        for (key, ..) in labels.entries() {
-            if let Some(value) = labels.string(key) {
-                schedule.labels.insert(key.to_owned(), value);
-            }
-        }
-    }
-    if let Err(wrong) = schedule.check() {
+    schedule.labels = labels::read(&section);
+    let checked = schedule.check();
+    if let Err(wrong) = checked.and_then(|()| schedule.check_labels(&called.labels)) {
         parent.wrong_at(span, name, wrong);
         return None;
     }
     Some(schedule)
+}
+
+/// Notes what keeps the tool from being called with these arguments.
+fn check_arguments(section: &Section<'_>, tool: &CommandTool, arguments: &Value) {
+    let mut secrets = tool.arguments.iter().filter(|argument| argument.secret);
+    if let Some(secret) = secrets.find(|secret| arguments.get(&secret.name).is_some()) {
+        let wrong = format!(
+            "{} is secret, and a schedule keeps its arguments as they are; let the command read it from \
+             its environment",
+            secret.name
+        );
+        section.wrong("arguments", wrong);
+        return;
+    }
+    let refused = as_object(arguments).and_then(|arguments| expand(tool, &arguments));
+    if let Err(refused) = refused {
+        let wrong = format!("the tool {:?} refuses them: {refused}", tool.name);
+        section.wrong("arguments", wrong);
+    }
 }
 
 /// A moment, as a string or as TOML's own date with an offset.

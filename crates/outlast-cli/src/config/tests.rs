@@ -741,10 +741,68 @@ fn what_is_wrong_about_order_is_told() {
 
 const BACKUP: &str = "[tools.backup]\ndescription = \"x\"\ncommand = [\"true\"]\n";
 
+/// The same with arguments.
+const TAKES: &str = "[tools.backup]\ndescription = \"x\"\ncommand = [\"true\", \"{n}\"]\n\
+    env = { WORD = \"{word}\" }\n[tools.backup.arguments]\n\
+    n = { type = \"array\", items = \"integer\", required = false }\n\
+    word = { type = \"string\", secret = true, required = false }\n";
+
+#[test]
+fn labels_of_a_tool_are_read_and_checked() {
+    let tool = one_tool(&format!(
+        "{BACKUP}labels = {{ team = \"ops\", \"cost centre\" = \"42\" }}\n"
+    ));
+    let labels: Vec<_> = tool.labels.iter().collect();
+    let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let wanted = [label("cost centre", "42"), label("team", "ops")];
+    assert_eq!(
+        labels,
+        wanted.iter().map(|(k, v)| (k, v)).collect::<Vec<_>>()
+    );
+    let wrong = [
+        ("labels = 3", "tools.backup.labels", "a table"),
+        (
+            "labels = { team = 3 }",
+            "tools.backup.labels.team",
+            "a string",
+        ),
+        (
+            "labels = { \"\" = \"x\" }",
+            "tools.backup.labels",
+            "1 to 64 bytes",
+        ),
+    ];
+    let said = |line: &str| message(&format!("{BACKUP}{line}\n"));
+    for (line, place, part) in wrong {
+        let said = said(line);
+        assert!(said.contains(place) && said.contains(part), "{said}");
+    }
+    let long = said(&format!("labels = {{ team = \"{}\" }}", "x".repeat(257)));
+    assert!(
+        long.contains("tools.backup.labels.team") && long.contains("256 bytes"),
+        "{long}"
+    );
+    let labels = |count: usize| -> String {
+        let labels: Vec<_> = (0..count).map(|n| format!("l{n} = \"x\"")).collect();
+        format!("labels = {{ {} }}", labels.join(", "))
+    };
+    let many = said(&labels(33));
+    assert!(many.contains("there are 33 labels"), "{many}");
+    // A schedule adds two of its own to those of the tool.
+    let many = said(&format!(
+        "{}\n[schedules.backup]\nevery = \"1h\"",
+        labels(31)
+    ));
+    assert!(
+        many.contains("schedules.backup") && many.contains("there are 33 labels"),
+        "{many}"
+    );
+}
+
 #[test]
 fn a_schedule_is_read_whole() {
     let text = format!(
-        "{BACKUP}[schedules.nightly]\ntool = \"backup\"\narguments = {{ n = [1, 2] }}\n\
+        "{TAKES}[schedules.nightly]\ntool = \"backup\"\narguments = {{ n = [1, 2] }}\n\
          cron = \"30 2 * * *\"\ntime_zone = \"Europe/Berlin\"\nstart = 2026-12-01T00:00:00Z\n\
          end = \"2027-12-01T00:00:00+01:00\"\ncatch_up = \"all\"\noverlap = \"queue\"\n\
          priority = 7\nlabels = {{ team = \"x\" }}\nowner = \"alice\"\n[schedules.backup]\nevery = \"1h\"\n"
@@ -770,9 +828,19 @@ fn what_a_schedule_cannot_hold_is_told_with_its_place() {
     let wrong = [
         ("every = \"1h\"\ncron = \"* * * * *\"", "keep one"),
         ("tool = \"backup\"", "says nowhere when"),
-        ("every = \"10ms\"", "too short"),
-        ("cron = \"61 * * * *\"", "cannot be read"),
-        ("cron = \"0 7 * * *\"\ntime_zone = \"Mars\"", "no time zone"),
+        (
+            "every = \"10ms\"",
+            "schedules.backup.every: the interval 10ms is too short",
+        ),
+        (
+            "cron = \"61 * * * *\"",
+            "schedules.backup.cron: the cron pattern",
+        ),
+        ("cron = \"0 0 30 2 *\"", "never comes true"),
+        (
+            "cron = \"0 7 * * *\"\ntime_zone = \"Mars\"",
+            "schedules.backup.time_zone: there is no time zone \"Mars\"",
+        ),
         ("every = \"1h\"\ntime_zone = \"UTC\"", "means nothing"),
         ("every = \"1h\"\ntool = \"nothing\"", "no tool of this file"),
         ("every = \"1h\"\nstart = \"tomorrow\"", "no moment"),
@@ -791,5 +859,26 @@ fn what_a_schedule_cannot_hold_is_told_with_its_place() {
             said.contains(part) && said.contains("schedules.backup"),
             "{said}"
         );
+    }
+    let wrong = [
+        ("{ n = [1, \"x\"] }", "refuses them: argument n item 1"),
+        ("{ m = 1 }", "refuses them: argument m is unknown"),
+        ("{ word = \"x\" }", "word is secret"),
+    ];
+    for (arguments, part) in wrong {
+        let said = message(&format!(
+            "{TAKES}[schedules.backup]\nevery = \"1h\"\n\
+             arguments = {arguments}\n"
+        ));
+        let place = "schedules.backup.arguments";
+        assert!(said.contains(part) && said.contains(place), "{said}");
+    }
+    let never = [
+        format!("{BACKUP}task = \"forbidden\"\n"),
+        format!("[server]\ntask = \"forbidden\"\n{BACKUP}"),
+    ];
+    for file in never {
+        let said = message(&format!("{file}[schedules.backup]\nevery = \"1h\"\n"));
+        assert!(said.contains("never runs as a task"), "{said}");
     }
 }

@@ -16,6 +16,7 @@ use toml::de::DeValue;
 
 use super::argument::{self, Argument, Type, regex_message};
 use super::icon;
+use super::labels;
 use super::limits::{self, Bounds};
 use super::order;
 use super::problem::closest;
@@ -26,7 +27,7 @@ use crate::command::limits::Limits;
 use crate::command::progress::{PatternError, ProgressPattern};
 use crate::command::{Inherited, artifacts, expand};
 
-pub(super) const KEYS: [&str; 28] = [
+pub(super) const KEYS: [&str; 29] = [
     "title",
     "description",
     "icon",
@@ -55,6 +56,7 @@ pub(super) const KEYS: [&str; 28] = [
     "annotations",
     "artifacts",
     "log_file",
+    "labels",
 ];
 
 const ANNOTATIONS: [&str; 4] = [
@@ -160,6 +162,8 @@ pub struct CommandTool {
     pub confirm: bool,
     /// The hints for clients, under their names in the protocol.
     pub annotations: BTreeMap<String, bool>,
+    /// Labels of its tasks.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl CommandTool {
@@ -305,6 +309,7 @@ pub(super) fn read(
         repeatable: section.boolean("repeatable").unwrap_or(false),
         confirm: section.boolean("confirm").unwrap_or(false),
         annotations: read_annotations(&section),
+        labels: labels::read(&section),
     };
     if tool.confirm && tool.task == Some(TaskSupport::Forbidden) {
         section.wrong(

@@ -151,14 +151,15 @@ async fn the_shell_looks_after_schedules() {
 }
 
 #[test]
-fn what_the_tool_refuses_refuses_the_start() {
+fn what_the_tool_refuses_refuses_the_file() {
     let rig = Rig::new();
     let wrong = FILE.replace("every = \"1s\"", "every = \"1s\"\narguments = { n = 1 }");
     std::fs::write(rig.file("outlast.toml"), wrong).unwrap();
-    let (code, _, err) = run(&rig, &["serve"]);
-    assert_ne!(code, 0);
-    assert!(
-        err.contains("\"often\"") && err.contains("refuses"),
-        "{err}"
-    );
+    for command in ["check", "serve"] {
+        let (code, out, err) = run(&rig, &[command]);
+        assert_eq!((code, out.as_str()), (2, ""), "{command}: {err}");
+        let wanted =
+            "schedules.often.arguments: the tool \"tick\" refuses them: argument n is unknown";
+        assert!(err.contains(wanted), "{command}: {err}");
+    }
 }

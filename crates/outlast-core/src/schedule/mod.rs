@@ -273,12 +273,22 @@ impl NewSchedule {
                     .into(),
             );
         }
-        let mut labels = self.labels.clone();
-        for (key, value) in [(LABEL, self.name.as_str()), (LABEL_FOR, LABEL_FOR)] {
-            if labels.insert(key.into(), value.into()).is_some() {
-                return Err(format!("the label {key:?} is set by the schedule itself"));
-            }
+        let set_itself = [LABEL, LABEL_FOR].into_iter();
+        if let Some(key) = { set_itself }.find(|key| self.labels.contains_key(*key)) {
+            return Err(format!("the label {key:?} is set by the schedule itself"));
         }
+        self.check_labels(&BTreeMap::new())
+    }
+
+    /// Whether its tasks may have the labels that they are given: those of their tool, which are `tools`, its
+    /// own, [`LABEL`] and [`LABEL_FOR`].
+    ///
+    /// # Errors
+    /// As [`label::check`].
+    pub fn check_labels(&self, tools: &BTreeMap<String, String>) -> Result<(), String> {
+        let mut labels = tools.clone();
+        labels.extend(self.labels.clone());
+        labels.extend([LABEL, LABEL_FOR].map(|key| (key.to_owned(), self.name.clone())));
         label::check(&labels)
     }
 }

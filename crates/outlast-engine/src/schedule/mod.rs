@@ -262,6 +262,7 @@ fn check<'t>(spec: &NewSchedule, tools: &'t Tools) -> Result<&'t Arc<Tool>, Erro
     if let Some(priority) = spec.priority {
         check_priority(priority).map_err(wrong)?;
     }
+    spec.check_labels(&tool.labels).map_err(wrong)?;
     tool.handler
         .check(&spec.arguments)
         .map_err(|refused| wrong(format!("the tool {:?} refuses: {refused}", spec.tool)))?;

@@ -7,7 +7,7 @@ mod settle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::{InputRequest, RawJson, ToolResult};
+use outlast_core::{InputRequest, NewSchedule, RawJson, ToolResult};
 use outlast_engine::{
     BlockingCx, BoxFuture, Cx, DetachAfter, Handler, OnDisconnect, Order, Retry, TaskSupport,
 };
@@ -52,6 +52,7 @@ pub struct Tool {
     confirm: bool,
     annotations: Map<String, Value>,
     declared: Declared,
+    schedules: Vec<NewSchedule>,
 }
 
 impl Tool {
@@ -141,6 +142,7 @@ impl Tool {
             confirm: false,
             annotations: Map::new(),
             declared: Declared::default(),
+            schedules: Vec::new(),
         }
     }
 
@@ -237,6 +239,47 @@ impl Tool {
     pub fn order(mut self, order: Order) -> Self {
         self.tool.order = order;
         self
+    }
+
+    /// Adds a label to the tool's tasks, by which they can be found: see [`outlast_core::label`]. A caller's
+    /// label of the same key stands before it.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tool.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Lets the tool call itself at the times that the schedule says, as [`crate::Server::schedule`] does;
+    /// the schedule need not name the tool. A second one needs a name, which stands behind the prefix of a
+    /// mounted server as the tool's does. Such a tool must run as a task.
+    ///
+    /// ```
+    /// use outlast::prelude::*;
+    /// use outlast::{NewSchedule, Server};
+    ///
+    /// /// Sends the report of the last days.
+    /// #[tool(task)]
+    /// async fn report(days: u32) -> Result<String> {
+    ///     Ok(format!("sent for {days}"))
+    /// }
+    ///
+    /// let every_morning = NewSchedule::cron("0 7 * * *")
+    ///     .time_zone("Europe/Berlin")
+    ///     .arguments(&serde_json::json!({"days": 1}));
+    /// let server = Server::new("reports").tool(report().schedule(every_morning));
+    /// # let _ = server;
+    /// ```
+    pub fn schedule(mut self, schedule: NewSchedule) -> Self {
+        self.schedules.push(schedule);
+        self
+    }
+
+    pub(crate) fn has_schedules(&self) -> bool {
+        !self.schedules.is_empty()
+    }
+
+    /// Its schedules, which need not name the tool yet; it has none afterwards.
+    pub(crate) fn take_schedules(&mut self) -> Vec<NewSchedule> {
+        std::mem::take(&mut self.schedules)
     }
 
     /// Sets how many crashes in a row, without a new journal entry, end a task. Default 3.

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use outlast_core::NewSchedule;
 use outlast_engine::{Namespace, TaskSupport};
 
 use super::prompt::IntoPrompt;
 use super::resource::IntoResource;
 use crate::declared::{Declared, TagFilter};
-use crate::definition::IntoTool;
+use crate::definition::{IntoTool, Tool};
 use crate::error::StartError;
 use crate::layer::AnyLayer;
 use crate::settings::Settings;
@@ -152,13 +153,27 @@ impl Catalog {
     /// leave out ([`crate::Server::include_tags`]) is not offered.
     ///
     /// # Errors
-    /// There is one of this name, it takes a state that the server does not have, or what it says
-    /// does not fit together; the sentence says which.
+    /// There is one of this name, it takes a state that the server does not have, it brings a schedule,
+    /// or what it says does not fit together; the sentence says which.
     pub fn add_tool(&self, tool: impl IntoTool) -> Result<(), StartError> {
         let tool = tool.into_tool();
-        if !self.wants("tool", tool.name(), tool.declared())? {
-            return Ok(());
+        if tool.has_schedules() {
+            return Err(StartError::new(format!(
+                "the tool {:?} brings a schedule, and those of tools are declared when the server starts: \
+                 make it by Handle::schedules",
+                tool.name()
+            )));
         }
+        self.add(tool).map(drop)
+    }
+
+    /// Adds a tool, if the tags let it through. Returns the schedules that it brings, with the names that
+    /// they and it have outside; whoever adds it declares them.
+    pub(crate) fn add(&self, mut tool: Tool) -> Result<Vec<NewSchedule>, StartError> {
+        if !self.wants("tool", tool.name(), tool.declared())? {
+            return Ok(Vec::new());
+        }
+        let schedules = tool.take_schedules();
         let mut tool = tool.settle(self.defaults.task, self.defaults.retention)?;
         if let Some(namespace) = &self.namespace {
             tool.name.insert_str(0, &namespace.prefix);
@@ -167,7 +182,16 @@ impl Catalog {
         for layer in &*self.layers {
             tool.handler = layer(&tool.name, tool.handler);
         }
-        Ok(self.offer.change(|offer| offer.add_tool(tool))?)
+        let prefix = self.namespace.as_ref().map_or("", |there| &there.prefix);
+        let schedules = schedules.into_iter().map(|mut schedule| {
+            if !schedule.name.is_empty() {
+                schedule.name.insert_str(0, prefix);
+            }
+            schedule.of_tool(tool.name.clone())
+        });
+        let schedules = schedules.collect();
+        self.offer.change(|offer| offer.add_tool(tool))?;
+        Ok(schedules)
     }
 
     /// Removes a tool; `false` if there is none of this name. It can no longer be called; its running

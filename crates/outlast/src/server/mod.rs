@@ -91,6 +91,13 @@ pub struct Server {
     stdio_command: Option<String>,
 }
 
+/// All that a server and those mounted in it offer.
+struct Offered {
+    catalog: Catalog,
+    /// Their own and those of the tools that are offered.
+    schedules: Vec<NewSchedule>,
+}
+
 /// What a server in process is made of.
 #[cfg(feature = "testing")]
 pub(crate) type PartsForTests = (outlast_mcp::offer::Catalog, StateMap, Vec<NewSchedule>);
@@ -437,40 +444,33 @@ impl Server {
     /// What a server in process runs.
     #[cfg(feature = "testing")]
     pub(crate) fn parts_for_tests(&self) -> Result<PartsForTests, StartError> {
-        let catalog = self.settle(&self.settings)?;
+        let Offered { catalog, schedules } = self.settle(&self.settings)?;
         let (offer, mut state) = (catalog.offer().clone(), self.state.clone());
         state.insert(catalog);
-        Ok((offer, state, self.all_schedules()))
-    }
-
-    /// Those of mounted servers too.
-    fn all_schedules(&self) -> Vec<NewSchedule> {
-        let servers = self.with_mounted().into_iter();
-        servers
-            .flat_map(|server| server.schedules.clone())
-            .collect()
+        Ok((offer, state, schedules))
     }
 
     /// What is offered, with the defaults of `settings`, all of what it needs being there.
-    fn settle(&self, settings: &Settings) -> Result<Catalog, StartError> {
+    fn settle(&self, settings: &Settings) -> Result<Offered, StartError> {
         let defaults = Defaults::of(settings);
         let catalog = Catalog::new(defaults, self.states.clone(), settings.tag_filter());
         self.settle_with(catalog, settings)
     }
 
     /// What is offered in the place of what a running server offers in `there`, with the states of that one.
-    fn settle_in(&self, settings: &Settings, there: &Catalog) -> Result<Catalog, StartError> {
+    fn settle_in(&self, settings: &Settings, there: &Catalog) -> Result<Offered, StartError> {
         let catalog = there.empty(Defaults::of(settings), settings.tag_filter());
         self.settle_with(catalog, settings)
     }
 
-    fn settle_with(&self, catalog: Catalog, settings: &Settings) -> Result<Catalog, StartError> {
+    fn settle_with(&self, catalog: Catalog, settings: &Settings) -> Result<Offered, StartError> {
         let catalog = catalog.with_layers(&self.layers);
-        self.add_to(&catalog, settings)?;
+        let mut schedules = Vec::new();
+        self.add_to(&catalog, settings, &mut schedules)?;
         settings
             .helpers
             .unwrap_or_default()
             .check(&catalog.offer().tools())?;
-        Ok(catalog)
+        Ok(Offered { catalog, schedules })
     }
 }

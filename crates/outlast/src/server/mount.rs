@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use outlast_core::NewSchedule;
 use outlast_engine::{Namespace, StateMap};
 use outlast_http::auth::AuthSettings;
 
@@ -29,10 +30,17 @@ pub(super) struct Mount {
 }
 
 impl Server {
-    /// Adds what this server and those mounted in it offer to `catalog`.
-    pub(super) fn add_to(&self, catalog: &Catalog, settings: &Settings) -> Result<(), StartError> {
+    /// Adds what this server and those mounted in it offer to `catalog`, and the schedules that they have and
+    /// that their tools bring to `schedules`.
+    pub(super) fn add_to(
+        &self,
+        catalog: &Catalog,
+        settings: &Settings,
+        schedules: &mut Vec<NewSchedule>,
+    ) -> Result<(), StartError> {
+        schedules.extend(self.schedules.iter().cloned());
         for tool in &self.tools {
-            catalog.add_tool(tool.clone())?;
+            schedules.extend(catalog.add(tool.clone())?);
         }
         for prompt in &self.prompts {
             catalog.add_prompt(prompt.clone())?;
@@ -59,7 +67,8 @@ impl Server {
             let namespace = server.namespace(catalog, prefix);
             let filter = settings.tag_filter();
             let inside = catalog.mounted(namespace, &server.states, defaults, filter);
-            server.add_to(&inside.with_layers(&server.layers), &settings)?;
+            let inside = inside.with_layers(&server.layers);
+            server.add_to(&inside, &settings, schedules)?;
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ use super::secret_key;
 use super::socket::{self, Door};
 use super::store::open_store;
 use super::unix::{self, UnixDoor};
-use super::{Server, Stops};
+use super::{Offered, Server, Stops};
 use crate::bridge::{self, Identity};
 use crate::error::StartError;
 use crate::icon::icons;
@@ -151,7 +151,7 @@ impl Server {
     ) -> Result<RunningServer, StartError> {
         // What cannot be offered is said before anything is begun.
         let offered = self.settle(settings)?;
-        check_default_tool(&offered, settings)?;
+        check_default_tool(&offered.catalog, settings)?;
         let gate = self.gate(settings)?;
         let webhooks = webhooks(settings)?;
         let open = gate.is_some() || settings.allow_unauthenticated == Some(true);
@@ -191,7 +191,8 @@ impl Server {
 
         let begun = self.begin(stops).await?;
         // Handlers of mounted servers hold the values that lifespans have made.
-        let catalog = if servers.iter().any(|server| server.has_lifespans()) {
+        let Offered { catalog, schedules } = if servers.iter().any(|server| server.has_lifespans())
+        {
             begun.settle(settings)?
         } else {
             offered
@@ -207,7 +208,7 @@ impl Server {
             .named(&self.name, &self.version)
             .order(self.order.clone())
             .state(state.clone())
-            .schedules(self.all_schedules());
+            .schedules(schedules);
         for sink in servers.iter().flat_map(|server| &server.progress_sinks) {
             engine = engine.progress_sink(Arc::clone(sink));
         }

@@ -23,9 +23,9 @@ use std::time::Duration;
 use outlast_engine::Declarations;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Server;
 use super::parts::check_default_tool;
 use super::running::RunningServer;
+use super::{Offered, Server};
 use crate::bridge::Identity;
 use crate::error::StartError;
 use crate::icon::Icon;
@@ -139,7 +139,10 @@ impl RunningServer {
             ));
         }
         let settings = self.told.clone().over(server.settings.clone());
-        let next = server.settle_in(&settings, &self.catalog)?;
+        let Offered {
+            catalog: next,
+            schedules,
+        } = server.settle_in(&settings, &self.catalog)?;
         check_default_tool(&next, &self.served().settings)?;
         let (before, tools) = (self.catalog.offer().tools(), next.offer().tools());
         if tools.have_secrets() && !self.served().may_have_secrets {
@@ -148,7 +151,6 @@ impl RunningServer {
                  restart the server",
             ));
         }
-        let schedules = server.all_schedules();
         let declared = Declarations::check(&tools, server.order.clone(), schedules)?;
         let next = next.offer();
         let swapped = self.catalog.offer().change(|changes| {

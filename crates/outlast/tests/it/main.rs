@@ -15,6 +15,7 @@ mod offered;
 mod official;
 mod order;
 mod rig;
+mod scheduled;
 mod start;
 mod tagged;
 mod tools;

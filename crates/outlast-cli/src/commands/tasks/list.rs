@@ -49,8 +49,12 @@ impl List {
         let width = widths.max().unwrap_or(0);
         for task in &tasks {
             let message = task.message.as_deref().unwrap_or_default();
+            let priority = match task.priority {
+                0 => String::new(),
+                priority => format!("priority {priority}  "),
+            };
             let rest = format!(
-                "{:width$}  {}  {}",
+                "{:width$}  {}  {priority}{}",
                 tool(task),
                 task.created_at,
                 message.lines().next().unwrap_or_default(),
@@ -60,6 +64,28 @@ impl List {
         if left {
             out::complain("there are more; see them with --limit N");
         }
+        if tasks.iter().any(|task| !task.status.is_terminal()) {
+            say_what_is_paused(client).await;
+        }
         Ok(Exit::Ok)
+    }
+}
+
+/// Why some of the tasks may not start. A server that is not ours does not say.
+async fn say_what_is_paused(client: &Client) {
+    let Ok(overview) = client.request("outlast/overview", &json!({})).await else {
+        return;
+    };
+    let overview = overview.to_value();
+    let names: Vec<&str> = overview["paused"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(|name| if name == "*" { "all tools" } else { name })
+        .collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        out::complain(&format!("paused: {names}; see `outlast resume --help`"));
     }
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod cancel;
+mod family;
 mod filter;
 mod list;
 mod logs;

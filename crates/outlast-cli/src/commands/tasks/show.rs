@@ -6,6 +6,7 @@ use outlast_mcp::client::{Asked, Client};
 
 use super::super::client::exit::{Exit, Trouble};
 use super::super::client::out;
+use super::family;
 
 /// Show where a task stands
 #[derive(Debug, Args)]
@@ -26,12 +27,12 @@ impl Show {
             ("task", task.id.clone()),
             ("status", task.status.as_str().to_owned()),
         ];
-        lines.extend(task.tool.map(|tool| ("tool", tool)));
-        lines.extend(task.parent.map(|parent| ("child of", parent)));
+        lines.extend(task.tool.clone().map(|tool| ("tool", tool)));
+        lines.extend(task.parent.clone().map(|parent| ("child of", parent)));
         if task.priority != 0 {
             lines.push(("priority", task.priority.to_string()));
         }
-        lines.extend(task.message.map(|message| ("message", message)));
+        lines.extend(task.message.clone().map(|message| ("message", message)));
         if let Some(percent) = task.progress.percent() {
             let (done, total) = (task.progress.done, task.progress.total.unwrap_or_default());
             lines.push(("progress", format!("{percent:.0} % ({done} of {total})")));
@@ -51,8 +52,8 @@ impl Show {
                 format!("{dropped} lines were dropped: logged faster than stored"),
             ));
         }
-        lines.push(("created", task.created_at));
-        lines.push(("changed", task.last_updated_at));
+        lines.push(("created", task.created_at.clone()));
+        lines.push(("changed", task.last_updated_at.clone()));
         if let Some(ttl) = task.ttl {
             lines.push((
                 "kept for",
@@ -73,6 +74,10 @@ impl Show {
         }
         for (name, value) in lines {
             out::line(&format!("{name:10}{value}"));
+        }
+        if task.children > 0 {
+            out::line(&format!("{:10}{}", "children", task.children));
+            family::print(client, &task).await?;
         }
         Ok(Exit::Ok)
     }
