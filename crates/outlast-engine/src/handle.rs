@@ -654,8 +654,15 @@ impl Handle {
         self.patiently(|| self.wait(owner, id)).await
     }
 
-    /// Repeats `read` until the store answers.
-    async fn patiently<T, F>(&self, mut read: impl FnMut() -> F) -> Result<T, Error>
+    /// Repeats `read` until the store answers: for those who go on with what they have read before.
+    ///
+    /// # Errors
+    /// Of `read`, where trying again does not help; also of one that may succeed later, once the engine
+    /// stops.
+    ///
+    /// # Cancel safety
+    /// As `read`.
+    pub async fn patiently<T, F>(&self, mut read: impl FnMut() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {

@@ -12,6 +12,22 @@ pub enum Body {
     Mcp(outlast_mcp::http::Body),
     /// Of any other.
     Other(axum::body::Body),
+    /// A stream that ends when somebody is no longer let in.
+    Lasting(Box<Lasting>),
+}
+
+/// A stream, and what ends it.
+pub struct Lasting {
+    body: Body,
+    lost: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Body {
+    /// The same, until `lost`.
+    pub(crate) fn until(self, lost: impl Future<Output = ()> + Send + 'static) -> Self {
+        let lost = Box::pin(lost);
+        Self::Lasting(Box::new(Lasting { body: self, lost }))
+    }
 }
 
 impl http_body::Body for Body {
@@ -27,6 +43,11 @@ impl http_body::Body for Body {
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
             Self::Other(body) => Pin::new(body).poll_frame(cx),
+            Self::Lasting(lasting) => match lasting.lost.as_mut().poll(cx) {
+                // Whoever reads it opens it again, and hears why that is refused.
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => Pin::new(&mut lasting.body).poll_frame(cx),
+            },
         }
     }
 
@@ -34,6 +55,7 @@ impl http_body::Body for Body {
         match self {
             Self::Mcp(body) => body.is_end_stream(),
             Self::Other(body) => body.is_end_stream(),
+            Self::Lasting(lasting) => lasting.body.is_end_stream(),
         }
     }
 
@@ -41,6 +63,7 @@ impl http_body::Body for Body {
         match self {
             Self::Mcp(body) => body.size_hint(),
             Self::Other(body) => body.size_hint(),
+            Self::Lasting(_) => SizeHint::default(),
         }
     }
 }

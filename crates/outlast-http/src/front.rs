@@ -21,7 +21,7 @@ use outlast_mcp::Server;
 use outlast_mcp::http::{Guard, HttpFuture, HttpService, NeedsScope};
 use tower_service::Service as _;
 
-use crate::auth::Gate;
+use crate::auth::{Gate, Standing};
 use crate::body::Body;
 use crate::cors;
 use crate::rest::{self, session};
@@ -32,7 +32,7 @@ const OLDER_TRANSPORT: [&str; 3] = ["/sse", "/messages", "/message"];
 /// What anybody may see on a server with users: whether it is alive, and the dashboard's page, which has
 /// nothing in it before somebody's token has fetched it.
 fn is_public(path: &str) -> bool {
-    matches!(path, "/" | "/health/live") || path.starts_with("/dashboard/")
+    matches!(path, "/" | "/health/live" | "/health/live/") || path.starts_with("/dashboard/")
 }
 
 /// Everything behind one port.
@@ -139,7 +139,8 @@ impl Entrance {
         } else if let Some(sessions) = routes.sessions_at(parts.uri.path()) {
             self.session(sessions, parts, body).await
         } else {
-            let public = is_public(parts.uri.path());
+            let path = parts.uri.path();
+            let public = is_public(path) && !routes.is_mcp(path);
             let gate = routes.gate.as_ref().filter(|_| !open && !public);
             let metadata = gate.and_then(|gate| gate.metadata(&parts, &routes.mcp_path));
             match (metadata, gate) {
@@ -155,6 +156,7 @@ impl Entrance {
                             // What a challenge names, needed only if a scope was missing.
                             let host = parts.headers.get(HOST).cloned();
                             let uri = parts.uri.clone();
+                            let standing = parts.extensions.get::<Standing>().cloned();
                             let request = Request::from_parts(parts, body);
                             let mut response = routes.route(request).await?;
                             if let Some(NeedsScope(scope)) = response.extensions_mut().remove() {
@@ -168,7 +170,10 @@ impl Entrance {
                                 let path = &routes.mcp_path;
                                 gate.challenge(&mut response, &head, path, Some(error), scope);
                             }
-                            response
+                            match standing.filter(|_| is_stream(&response)) {
+                                Some(standing) => response.map(|body| body.until(standing.lost())),
+                                None => response,
+                            }
                         }
                     }
                 }
@@ -235,7 +240,7 @@ impl Entrance {
 impl Routes {
     /// The sessions, if they are what is at this path.
     fn sessions_at(&self, path: &str) -> Option<&Sessions> {
-        let here = path.strip_suffix('/').unwrap_or(path) == session::PATH;
+        let here = path.strip_suffix('/').unwrap_or(path) == session::PATH && !self.is_mcp(path);
         self.sessions.as_ref().filter(|_| here)
     }
 
@@ -278,6 +283,12 @@ impl Routes {
             self.mcp_path
         )
     }
+}
+
+/// Whether it goes on until somebody ends it.
+fn is_stream(response: &Response<Body>) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 fn plain(status: StatusCode, sentence: impl Into<String>) -> Response<Body> {

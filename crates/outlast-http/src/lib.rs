@@ -11,6 +11,7 @@ mod cors;
 mod dashboard;
 mod front;
 mod mounted;
+mod opening;
 mod patience;
 mod rest;
 mod serve;

@@ -21,6 +21,7 @@ use crate::auth::Gate;
 use crate::dashboard;
 use crate::front::{Entrance, Front, Routes, Sessions};
 use crate::mounted::Mounted;
+use crate::opening::Opening;
 use crate::patience::Patience;
 use crate::rest::{self, RestOptions};
 
@@ -36,8 +37,11 @@ const LONGEST_HEAD: usize = 64 * 1024;
 /// How many requests may be under way on one connection of HTTP/2.
 const STREAMS: u32 = 250;
 
-/// How long a client may take to send the head of a request.
+/// How long a client may take to begin, and to send the head of a request.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a peer of HTTP/2 that says nothing is asked whether it is still there.
+const STILL_THERE: Duration = Duration::from_secs(30);
 
 /// How long connections may take to end once the server stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -165,7 +169,7 @@ impl HttpServer {
             }
             let connection = builder()
                 .serve_connection_with_upgrades(
-                    TokioIo::new(stream),
+                    TokioIo::new(Opening::new(stream, HEAD_PATIENCE)),
                     self.entrance(Some(peer.ip()), None),
                 )
                 .into_owned();
@@ -216,7 +220,8 @@ impl HttpServer {
     {
         let builder = builder();
         let entrance = self.entrance(None, principal);
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), entrance);
+        let stream = TokioIo::new(Opening::new(stream, HEAD_PATIENCE));
+        let connection = builder.serve_connection_with_upgrades(stream, entrance);
         connection.await.map_err(io::Error::other)
     }
 
@@ -245,6 +250,8 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(STILL_THERE)
+        .keep_alive_timeout(HEAD_PATIENCE)
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(LONGEST_HEAD as u32);
     builder

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use outlast_core::Scope;
 use serde_json::json;
 
-use super::{Authenticator, Credentials, Denied, Failures};
+use super::{Authenticator, Credentials, Denied, Failures, Standing};
 use crate::body::Body;
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -54,7 +54,13 @@ impl Gate {
         }))
     }
 
-    /// Finds out who sends a request and writes that into its extensions, for the routes behind.
+    /// How it finds out who somebody is.
+    pub(super) fn ways(&self) -> (&dyn Authenticator, &Failures) {
+        (&*self.0.authenticator, &self.0.failures)
+    }
+
+    /// Finds out who sends a request and writes that into its extensions, for the routes behind; with its
+    /// [`Standing`] if it asks for what may last.
     ///
     /// # Errors
     /// The response for a request that may not pass.
@@ -68,6 +74,10 @@ impl Gate {
         let credentials = Credentials::new(parts, peer, failures);
         let denied = match self.0.authenticator.authenticate(credentials).await {
             Ok(principal) => {
+                if may_last(parts) {
+                    let standing = Standing::new(self, parts, peer, &principal);
+                    parts.extensions.insert(standing);
+                }
                 parts.extensions.insert(principal);
                 return Ok(());
             }
@@ -195,6 +205,13 @@ impl Gate {
         let path = path.trim_end_matches('/');
         Some(format!("{origin}{WELL_KNOWN}{path}"))
     }
+}
+
+/// Whether what is asked for may be a stream or a socket that goes on until somebody ends it. A call is
+/// none: it is under way, and its answer belongs to whoever began it.
+fn may_last(parts: &Parts) -> bool {
+    let listens = |method: &HeaderValue| method == "subscriptions/listen";
+    parts.method == Method::GET || parts.headers.get("mcp-method").is_some_and(listens)
 }
 
 /// The path of an address, with everything after it.

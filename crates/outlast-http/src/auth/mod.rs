@@ -24,6 +24,7 @@ mod jwt;
 mod known;
 mod secret;
 mod settings;
+mod standing;
 mod token_file;
 #[cfg(feature = "oauth")]
 mod user_info;
@@ -44,6 +45,7 @@ pub use introspection::{Introspection, IntrospectionSettings};
 #[cfg(feature = "oauth")]
 pub use jwt::{Jwt, JwtSettings};
 pub use secret::Secret;
+pub(crate) use standing::{Standing, lost};
 pub use settings::{AuthError, AuthSettings};
 pub use token_file::{NewToken, TokenEntry, TokenFile, TokenFileError, Tokens};
 #[cfg(feature = "oauth")]

@@ -66,6 +66,18 @@ enum End {
     Stopping,
 }
 
+impl End {
+    /// A store that cannot be reached is waited for, until the server stops; every other error is of a
+    /// task that has been deleted or is no longer shared.
+    fn of(error: &Error) -> Self {
+        if error.is_retryable() {
+            Self::Stopping
+        } else {
+            Self::Over
+        }
+    }
+}
+
 impl Feed {
     /// Begins after `place`.
     ///
@@ -88,7 +100,7 @@ impl Feed {
     }
 
     /// The next thing told and the place after it; `None` after the last of a task that has ended or
-    /// was deleted, and when the server stops.
+    /// was deleted, and when the server stops. A store that cannot be reached is waited for.
     ///
     /// # Cancel safety
     /// A dropped wait loses nothing.
@@ -103,14 +115,11 @@ impl Feed {
             // Looked at before reading: what ended by now has told everything it will ever tell.
             let task = self.watch.task();
             let over = task.is_finished() && !task.state.cleanup.is_open();
-            let read = self.read_on().await;
-            if read.is_ok() && !self.read.is_empty() {
-                continue;
-            }
-            self.end = if read.is_err() || over {
-                Some(End::Over)
-            } else {
-                self.changed().await
+            self.end = match self.read_on().await {
+                Ok(()) if !self.read.is_empty() => continue,
+                Ok(()) if over => Some(End::Over),
+                Ok(()) => self.changed().await,
+                Err(error) => Some(End::of(&error)),
             };
         }
     }
@@ -122,7 +131,7 @@ impl Feed {
 
     async fn changed(&mut self) -> Option<End> {
         tokio::select! {
-            changed = self.watch.changed() => changed.is_err().then_some(End::Over),
+            changed = self.watch.changed() => changed.err().map(|error| End::of(&error)),
             () = self.handle.stopping() => Some(End::Stopping),
         }
     }
@@ -137,10 +146,14 @@ impl Feed {
         let id = self.watch.task().id();
         // The number of an event is the version that it made.
         let known = self.watch.task().state.version;
-        let log = self.handle.log(&self.who, id, self.place.log, LOG);
-        let log = log.await?;
-        let events = self.handle.events(&self.who, id, self.place.event, EVENTS);
-        let events = events.await?;
+        let (who, place) = (&self.who, self.place);
+        let handle = &self.handle;
+        let read = || async move {
+            let log = handle.log(who, id, place.log, LOG).await?;
+            let events = handle.events(who, id, place.event, EVENTS).await?;
+            Ok((log, events))
+        };
+        let (log, events) = handle.patiently(read).await?;
         let more = events.len() == EVENTS;
         let mut events = events.into_iter().peekable();
         let name = id.to_string();

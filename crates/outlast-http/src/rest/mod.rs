@@ -234,26 +234,10 @@ async fn openapi(State(api): State<Api>) -> Json<utoipa::openapi::OpenApi> {
     Json(api.0.document.clone())
 }
 
-/// Takes the trailing slash off a path of ours: with and without it is the same, and a redirect would
-/// lose the body of a POST.
+/// Takes the trailing slash off a path: with and without it is the same, and a redirect would lose the
+/// body of a POST.
 pub(crate) fn trim_path(uri: &mut Uri) {
-    let path = uri.path();
-    let first = path.split('/').nth(1);
-    let ours = matches!(
-        first,
-        Some(
-            "tasks"
-                | "tools"
-                | "queues"
-                | "schedules"
-                | "workers"
-                | "stats"
-                | "health"
-                | "ws"
-                | "openapi.json"
-        )
-    );
-    let Some(path) = path.strip_suffix('/').filter(|_| ours) else {
+    let Some(path) = uri.path().strip_suffix('/').filter(|path| !path.is_empty()) else {
         return;
     };
     let text = match uri.query() {

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
@@ -19,6 +20,8 @@ use outlast_core::{Principal, RawJson, Scope, TaskId};
 use outlast_engine::CancelBy;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::auth::{Standing, lost};
 
 use super::Api;
 use super::events::{After, LiveAfter};
@@ -63,6 +66,7 @@ pub(super) async fn socket(
     Reader(who): Reader,
     Id(id): Id,
     Query(query): Query<After>,
+    standing: Option<Extension<Standing>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
     let place = query.place(None)?;
@@ -70,7 +74,7 @@ pub(super) async fn socket(
     let feed = Feed::new(api.handle(), who.clone(), id, place).await?;
     let source = Source::One(id, Box::new(feed));
     let conversation = async move |socket| {
-        converse(api, who, source, socket).await;
+        converse(api, who, standing, source, socket).await;
         drop(room);
     };
     Ok(upgrade.max_message_size(LARGEST).on_upgrade(conversation))
@@ -81,12 +85,13 @@ pub(super) async fn live(
     State(api): State<Api>,
     Reader(who): Reader,
     Query(query): Query<LiveAfter>,
+    standing: Option<Extension<Standing>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
     let room = api.room(&who)?;
     let watcher = query.watch(&api, &who, None)?;
     let conversation = async move |socket| {
-        converse(api, who, Source::All(watcher), socket).await;
+        converse(api, who, standing, Source::All(watcher), socket).await;
         drop(room);
     };
     Ok(upgrade.max_message_size(LARGEST).on_upgrade(conversation))
@@ -141,7 +146,22 @@ fn too_slow() -> CloseFrame {
     }
 }
 
-async fn converse(api: Api, who: Principal, mut source: Source, mut socket: WebSocket) {
+fn no_longer() -> CloseFrame {
+    CloseFrame {
+        code: close_code::POLICY,
+        reason: "the token is no longer valid; sign in again".into(),
+    }
+}
+
+async fn converse(
+    api: Api,
+    who: Principal,
+    standing: Option<Extension<Standing>>,
+    mut source: Source,
+    mut socket: WebSocket,
+) {
+    let standing = standing.map(|Extension(standing)| standing);
+    let mut lost = std::pin::pin!(lost(standing.clone()));
     let mut ping = tokio::time::interval(PING);
     let close = loop {
         let out = tokio::select! {
@@ -151,6 +171,10 @@ async fn converse(api: Api, who: Principal, mut source: Source, mut socket: WebS
             },
             said = socket.recv() => match said {
                 Some(Ok(Message::Text(text))) => {
+                    // What is said counts only as long as it would as a request.
+                    if let Some(standing) = &standing && !standing.holds().await {
+                        break no_longer();
+                    }
                     let reply = heard(&api, &who, source.task(), &text).await;
                     Message::text(reply.to_string())
                 }
@@ -158,6 +182,7 @@ async fn converse(api: Api, who: Principal, mut source: Source, mut socket: WebS
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             },
+            () = &mut lost => break no_longer(),
             _ = ping.tick() => Message::Ping(Vec::new().into()),
         };
         match tokio::time::timeout(PATIENCE, socket.send(out)).await {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use outlast_core::testing::MemoryStore;
+use outlast_core::testing::{Fault, FaultyStore, MemoryStore};
 use outlast_core::{InputRequest, Level, RawJson, Store, ToolResult};
 use outlast_engine::{
     BoxFuture, Cx, Engine, Error, Handler, Result, Retry, TaskSupport, Tool, Tools,
@@ -110,6 +110,7 @@ pub(super) struct Rig {
     pub(super) address: SocketAddr,
     pub(super) client: Client,
     pub(super) engine: Engine,
+    pub(super) store: Arc<FaultyStore>,
 }
 
 pub(super) async fn rig() -> Rig {
@@ -140,7 +141,8 @@ pub(super) async fn rig_configured(
             ..tool("make", TaskSupport::Optional, make)
         },
     ];
-    let engine = Engine::builder(Arc::new(MemoryStore::default()) as Arc<dyn Store>)
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::default())));
+    let engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
         .tools(Tools::new(tools).unwrap())
         .start()
         .await
@@ -161,6 +163,7 @@ pub(super) async fn rig_configured(
         address,
         client: Client::new(),
         engine,
+        store,
     }
 }
 
@@ -286,6 +289,8 @@ async fn a_trailing_slash_changes_nothing() {
         "/health/",
         "/health/live/",
         "/openapi.json/",
+        "/metrics/",
+        "/events/",
     ] {
         assert_eq!(rig.get(path).await.status(), StatusCode::OK, "{path}");
     }
@@ -594,6 +599,32 @@ pub(super) async fn until(socket: &mut Socket, kind: &str) -> Value {
             return message;
         }
     }
+}
+
+/// A watcher is not told that a task has ended because the store could not be read for a moment.
+#[tokio::test]
+async fn a_stream_outlasts_a_store_that_cannot_be_read() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "obey"})).await;
+    let mut socket = socket(&rig, &id, "0").await;
+    until(&mut socket, "TASK_STARTED").await;
+    rig.store.on_next("log_read", Fault::Fail);
+    rig.store.on_next("events", Fault::Fail);
+    say(
+        &mut socket,
+        r#"{"type":"INTERVENTION","guidance":"smaller steps"}"#,
+    )
+    .await;
+    loop {
+        let progress = until(&mut socket, "PROGRESS").await;
+        if progress["progress"]["message"] == "smaller steps" {
+            break;
+        }
+    }
+    assert_eq!(rig.store.planned(), 0, "both reads have failed once");
+    say(&mut socket, r#"{"type":"INTERVENTION","guidance":"stop"}"#).await;
+    until(&mut socket, "TASK_COMPLETED").await;
+    assert_eq!(heard(&mut socket).await, Err(1000));
 }
 
 #[tokio::test]

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use outlast_core::{Clock, Scope, SystemClock};
+use outlast_http::HttpServer;
 use outlast_http::auth::{Gate, GateOptions, NewToken, TokenFile, Tokens};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::rest::{Rig, problem, rig, rig_with};
+use crate::rest::{Rig, heard, problem, rig, rig_with, say, until};
 
 struct Guarded {
     rig: Rig,
@@ -17,6 +18,10 @@ struct Guarded {
 }
 
 async fn guarded() -> Guarded {
+    guarded_as(|http| http).await
+}
+
+async fn guarded_as(change: impl FnOnce(HttpServer) -> HttpServer) -> Guarded {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens.json");
     let mut tokens = Tokens::default();
@@ -33,7 +38,7 @@ async fn guarded() -> Guarded {
         GateOptions::default(),
     );
     Guarded {
-        rig: rig_with(|http| http.with_gate(gate)).await,
+        rig: rig_with(|http| change(http.with_gate(gate))).await,
         token,
         folder,
     }
@@ -201,4 +206,51 @@ async fn a_server_without_users_needs_no_session() {
     let (status, detail) = problem(rig.post("/session", json!({"token": "x"})).await).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(detail.contains("no users"), "{detail}");
+}
+
+/// Wherever MCP is, and whatever is public otherwise there.
+#[tokio::test]
+async fn no_path_of_mcp_is_open_to_everybody() {
+    for path in ["/dashboard/mcp", "/health/live", "/session"] {
+        let guarded = guarded_as(|http| http.with_mcp_path(path)).await;
+        for path in [path.to_owned(), format!("{path}/")] {
+            let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+            let answer = guarded.rig.post(&path, body).await;
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whether_it_is_alive_may_be_asked_with_a_slash() {
+    let guarded = guarded().await;
+    for path in ["/health/live", "/health/live/"] {
+        assert_eq!(guarded.rig.get(path).await.status(), StatusCode::OK);
+    }
+}
+
+/// What a socket says counts as long as a request of the same token would.
+#[tokio::test]
+async fn a_socket_ends_with_its_token() {
+    let guarded = guarded().await;
+    let url = format!("ws://{}/ws", guarded.rig.address);
+    let mut request = url.into_client_request().unwrap();
+    let bearer = format!("Bearer {}", guarded.token).parse().unwrap();
+    request.headers_mut().insert("authorization", bearer);
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    until(&mut socket, "READY").await;
+    say(&mut socket, "{}").await;
+    until(&mut socket, "ERROR").await;
+    Tokens::default()
+        .save(&guarded.folder.path().join("tokens.json"))
+        .unwrap();
+    // The file is looked at again within a second.
+    let code = loop {
+        say(&mut socket, "{}").await;
+        if let Err(code) = heard(&mut socket).await {
+            break code;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(code, 1008);
 }
