@@ -88,3 +88,6 @@ expect "with a token it lists its tools" \
     "$(OUTLAST_TOKEN=$token there "$outlast" tools --url "$url")" "hello"
 expect "and calls them" \
     "$(OUTLAST_TOKEN=$token there "$outlast" call hello --url "$url")" "hello"
+signed=$(there curl -sSi -H "Origin: http://$address:9876" -H 'Content-Type: application/json' \
+    -d "{\"token\": \"$token\"}" "http://$address:9876/session")
+expect "a browser there signs in from the dashboard's own page" "$signed" "outlast_session="

@@ -3,6 +3,7 @@
 //! the public metadata, who sends it. A request to MCP on a server without users, from no page, goes there directly: it is the path
 //! that must be fast, and MCP looks at `Host` itself.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use std::task::{Context, Poll};
 use axum::response::IntoResponse as _;
 use axum::{BoxError, Router};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -62,7 +63,12 @@ pub(crate) struct Entrance {
     pub(crate) peer: Option<IpAddr>,
     /// Who is at the other end, if the kernel said so.
     pub(crate) principal: Option<Principal>,
+    /// What is kept as long as the connection, also as one that has become a socket.
+    pub(crate) kept: Option<Kept>,
 }
+
+/// Something that lasts as long as a connection.
+pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
 
 type Answered = Result<Response<Body>, Infallible>;
 
@@ -87,6 +93,11 @@ impl Entrance {
         let known = self.principal.as_ref();
         if let Some(principal) = known {
             request.extensions_mut().insert(principal.clone());
+        }
+        if let Some(kept) = &self.kept
+            && request.headers().contains_key(UPGRADE)
+        {
+            request.extensions_mut().insert(Arc::clone(kept));
         }
         let open = known.is_some() || routes.gate.is_none();
         if open && routes.is_mcp(request.uri().path()) && !request.headers().contains_key(ORIGIN) {
@@ -130,7 +141,7 @@ impl Entrance {
     {
         let routes = Arc::clone(&self.front.0);
         let (mut parts, body) = request.into_parts();
-        if let Err(problem) = routes.guard.check(&parts) {
+        if let Err(problem) = routes.allows(&parts) {
             return Ok(rest::refused(problem).map(Body::Other));
         }
         let origin = parts.headers.get(ORIGIN).cloned();
@@ -215,8 +226,12 @@ impl Entrance {
             (Method::POST, None) => session::no_users(),
             (Method::POST, Some(gate)) => {
                 let body = axum::body::Body::new(body);
-                let Ok(body) = axum::body::to_bytes(body, session::LONGEST_BODY).await else {
-                    return session::too_large().map(Body::Other);
+                let body = axum::body::to_bytes(body, session::LONGEST_BODY);
+                // Nobody knows who it is yet.
+                let body = match tokio::time::timeout(session::PATIENCE, body).await {
+                    Ok(Ok(body)) => body,
+                    Ok(Err(_)) => return session::too_large().map(Body::Other),
+                    Err(_) => return session::too_slow().map(Body::Other),
                 };
                 let asked = match session::read(&body) {
                     Ok(asked) => asked,
@@ -238,6 +253,16 @@ impl Entrance {
 }
 
 impl Routes {
+    /// Whether a request may come from where it does. The dashboard is a page of this server: `Host`, which
+    /// no page can choose, has named an allowed one by the time it is asked what the page's is.
+    fn allows(&self, parts: &Parts) -> Result<(), String> {
+        self.guard.check_host(parts)?;
+        match &self.sessions {
+            Some(sessions) if session::is_own_page(parts, sessions.public_url.as_deref()) => Ok(()),
+            _ => self.guard.check_origin(parts),
+        }
+    }
+
     /// The sessions, if they are what is at this path.
     fn sessions_at(&self, path: &str) -> Option<&Sessions> {
         let here = path.strip_suffix('/').unwrap_or(path) == session::PATH && !self.is_mcp(path);

@@ -50,6 +50,7 @@ where
             front: self.0.clone(),
             peer: peer.map(|ConnectInfo(address)| address.ip()),
             principal: extensions.get::<Principal>().cloned(),
+            kept: None,
         };
         entrance.answer(request)
     }

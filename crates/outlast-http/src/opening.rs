@@ -113,7 +113,7 @@ mod tests {
         let mut buffer = [0; 64];
         for bytes in said {
             client.write_all(bytes.as_bytes()).await.unwrap();
-            server.read(&mut buffer).await.unwrap();
+            assert_ne!(server.read(&mut buffer).await.unwrap(), 0);
         }
         let read = tokio::time::timeout(PATIENCE * 2, server.read(&mut buffer));
         read.await.unwrap_or(Ok(0))
@@ -121,7 +121,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_does_not_begin_is_not_waited_for() {
-        for said in [&[][..], &["P"], &["PRI * HT"], &["PRI ", "* HTTP/2.0\r\n\r\n"]] {
+        for said in [
+            &[][..],
+            &["P"],
+            &["PRI * HT"],
+            &["PRI ", "* HTTP/2.0\r\n\r\n"],
+        ] {
             let end = after(said).await.unwrap_err();
             assert_eq!(end.kind(), io::ErrorKind::TimedOut, "{said:?}");
         }
@@ -130,7 +135,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_has_begun_is_left_to_other_clocks() {
         let preface = std::str::from_utf8(PREFACE).unwrap();
-        for said in [&["G"][..], &["P", "O"], &["PRI ", &preface[4..]], &[preface]] {
+        for said in [
+            &["G"][..],
+            &["P", "O"],
+            &["PRI ", &preface[4..]],
+            &[preface],
+        ] {
             assert!(after(said).await.is_ok(), "{said:?}");
         }
     }

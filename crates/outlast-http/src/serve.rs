@@ -16,10 +16,11 @@ use outlast_mcp::http::{Guard, HttpService};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::Gate;
 use crate::dashboard;
-use crate::front::{Entrance, Front, Routes, Sessions};
+use crate::front::{Entrance, Front, Kept, Routes, Sessions};
 use crate::mounted::Mounted;
 use crate::opening::Opening;
 use crate::patience::Patience;
@@ -51,7 +52,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes a value that lives as long as a connection.
-type Companion = Arc<dyn Fn() -> Box<dyn Send> + Send + Sync>;
+type Companion = Arc<dyn Fn() -> Kept + Send + Sync>;
 
 /// Serves MCP on one path and a router's routes beside it. Whatever the path, a request must come from
 /// an allowed host and origin.
@@ -129,14 +130,14 @@ impl HttpServer {
         self
     }
 
-    /// Keeps what `companion` returns for as long as each accepted connection lives, for whoever
-    /// counts them.
+    /// Keeps what `companion` returns for as long as each accepted connection lives, also as a socket, for
+    /// whoever counts them.
     #[must_use]
-    pub fn with_companion<T: Send + 'static>(
+    pub fn with_companion<T: Send + Sync + 'static>(
         mut self,
         companion: impl Fn() -> T + Send + Sync + 'static,
     ) -> Self {
-        self.companion = Some(Arc::new(move || Box::new(companion())));
+        self.companion = Some(Arc::new(move || Arc::new(companion())));
         self
     }
 
@@ -147,6 +148,7 @@ impl HttpServer {
     /// Dropping it stops accepting; connections that are open go on by themselves.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
+        let cut = CancellationToken::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let accepted = async { (self.room().await, listener.accept().await) };
@@ -167,17 +169,23 @@ impl HttpServer {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
+            let companion = self.companion.as_ref().map(|companion| companion());
+            let kept: Kept = Arc::new((room, companion));
             let connection = builder()
                 .serve_connection_with_upgrades(
                     TokioIo::new(Opening::new(stream, HEAD_PATIENCE)),
-                    self.entrance(Some(peer.ip()), None),
+                    self.entrance(Some(peer.ip()), None, Arc::clone(&kept)),
                 )
                 .into_owned();
             let connection = graceful.watch(connection);
-            let companion = self.companion.as_ref().map(|companion| companion());
+            let cut = cut.clone();
             tokio::spawn(async move {
-                let _kept = (room, companion);
-                if let Err(error) = connection.await {
+                let _kept = kept;
+                let ended = tokio::select! {
+                    ended = connection => ended,
+                    () = cut.cancelled() => return,
+                };
+                if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended");
                 }
             });
@@ -189,6 +197,7 @@ impl HttpServer {
             .is_err()
         {
             tracing::warn!("some connections were still busy and are cut");
+            cut.cancel();
         }
     }
 
@@ -206,7 +215,8 @@ impl HttpServer {
     }
 
     /// Serves one connection that somebody else accepted, for example on a Unix socket. A principal
-    /// whom the kernel vouched for needs no token.
+    /// whom the kernel vouched for needs no token. What `kept` is lives as long as the connection, also as
+    /// one that becomes a socket and outlives this call.
     ///
     /// # Errors
     /// The connection broke, or spoke no HTTP.
@@ -214,12 +224,13 @@ impl HttpServer {
         &self,
         stream: S,
         principal: Option<Principal>,
+        kept: impl Send + Sync + 'static,
     ) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let builder = builder();
-        let entrance = self.entrance(None, principal);
+        let entrance = self.entrance(None, principal, Arc::new(kept));
         let stream = TokioIo::new(Opening::new(stream, HEAD_PATIENCE));
         let connection = builder.serve_connection_with_upgrades(stream, entrance);
         connection.await.map_err(io::Error::other)
@@ -230,11 +241,12 @@ impl HttpServer {
         Mounted(self.front.clone())
     }
 
-    fn entrance(&self, peer: Option<IpAddr>, principal: Option<Principal>) -> Entrance {
+    fn entrance(&self, peer: Option<IpAddr>, principal: Option<Principal>, kept: Kept) -> Entrance {
         Entrance {
             front: self.front.clone(),
             peer,
             principal,
+            kept: Some(kept),
         }
     }
 }

@@ -246,6 +246,12 @@ impl Server {
         self.0.sessions.close_streams();
     }
 
+    /// Resolves once [`Server::stop`] was called: when everything that only waits is to end. That is after
+    /// the grace that a clean stop gives to tasks, so that whoever watches sees them end.
+    pub async fn stopping(&self) {
+        self.0.stopping.cancelled().await;
+    }
+
     /// Seals what a browser keeps for its user, under the keys of the store: every instance opens it, and
     /// nobody else.
     pub fn seal_for_browser(&self, plain: &[u8]) -> String {

@@ -38,6 +38,13 @@ impl Known {
         bad.get(digest).filter(|until| **until > now).map(|_| None)
     }
 
+    /// Whether it is known, or was until a while ago, that this token is good: asking again whether it still
+    /// is is no guess.
+    pub(super) fn was_good(&self, digest: &Digest) -> bool {
+        let good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        good.contains_key(digest)
+    }
+
     pub(super) fn is_good(&self, digest: Digest, principal: Principal, lasts: Duration) {
         let now = Instant::now();
         let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,6 +54,9 @@ impl Known {
 
     pub(super) fn is_bad(&self, digest: Digest) {
         let now = Instant::now();
+        let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        good.remove(&digest);
+        drop(good);
         let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
         make_room(&mut bad, |until| *until > now);
         bad.insert(digest, now + BAD_FOR);
@@ -84,5 +94,8 @@ mod tests {
         }
         assert!(known.bad.lock().unwrap().len() <= MOST);
         assert!(known.get(&[1; 32]).is_some(), "what is good is still known");
+        assert!(known.was_good(&[2; 32]), "its time is up, and it was good");
+        known.is_bad([2; 32]);
+        assert!(!known.was_good(&[2; 32]));
     }
 }

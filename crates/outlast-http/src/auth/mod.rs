@@ -45,8 +45,8 @@ pub use introspection::{Introspection, IntrospectionSettings};
 #[cfg(feature = "oauth")]
 pub use jwt::{Jwt, JwtSettings};
 pub use secret::Secret;
-pub(crate) use standing::{Standing, lost};
 pub use settings::{AuthError, AuthSettings};
+pub(crate) use standing::{Standing, lost};
 pub use token_file::{NewToken, TokenEntry, TokenFile, TokenFileError, Tokens};
 #[cfg(feature = "oauth")]
 pub use user_info::{Provider, UserInfo, UserInfoSettings};

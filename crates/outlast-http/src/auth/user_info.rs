@@ -27,7 +27,8 @@ pub enum Provider {
     Google,
     /// GitHub accounts; people are known by their login.
     Github,
-    /// Microsoft Entra ID; people are known by their email address.
+    /// Microsoft Entra ID; people are known by their user principal name, whose domain their organisation
+    /// has proved to be its own. An email address there is what its administrator writes.
     Azure,
 }
 
@@ -60,10 +61,10 @@ impl Provider {
                 verified: None,
             },
             Self::Azure => Preset {
-                url: "https://graph.microsoft.com/oidc/userinfo",
+                url: "https://graph.microsoft.com/v1.0/me",
                 issuer: "https://login.microsoftonline.com/common/v2.0",
-                subject: "sub",
-                name: "email",
+                subject: "id",
+                name: "userPrincipalName",
                 verified: None,
             },
         }
@@ -76,7 +77,8 @@ impl Provider {
 pub struct UserInfoSettings {
     /// The provider.
     pub provider: Provider,
-    /// Who may come in: email addresses or logins, or `*@DOMAIN` for everybody of a domain.
+    /// Who may come in: email addresses, logins or user principal names, or `*@DOMAIN` for everybody of a
+    /// domain.
     #[serde(deserialize_with = "super::settings::one_or_more")]
     pub allow: Vec<String>,
     /// What they may do; by default `tasks:run`.
@@ -178,7 +180,9 @@ impl Authenticator for UserInfo {
         if let Some(known) = self.known.get(&digest) {
             return known.ok_or_else(unknown);
         }
-        credentials.may_look_up()?;
+        if !self.known.was_good(&digest) {
+            credentials.may_look_up()?;
+        }
         match self.ask(token.expose()).await {
             Ok(Ok(principal)) => {
                 self.known.is_good(digest, principal.clone(), BELIEVED);

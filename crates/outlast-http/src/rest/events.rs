@@ -68,7 +68,7 @@ pub(super) async fn events(
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>>>, Problem> {
     let place = query.place(headers.get("last-event-id"))?;
     let room = api.room(&who)?;
-    let feed = Feed::new(api.handle(), who, id, place).await?;
+    let feed = Feed::new(api.server(), who, id, place).await?;
     let stream = unfold(Some((feed, room)), |open| async move {
         let (mut feed, room) = open?;
         match feed.next().await {
@@ -117,8 +117,8 @@ impl LiveAfter {
 
 /// The live list: what becomes of all tasks that the caller may see. The first message is `READY`; with
 /// `resumed: false` what is missing between is to be read from `GET /tasks`. Then come `TASK_CREATED`,
-/// `TASK_CHANGED` and `TASK_ENDED` with the task, and `TASK_DELETED` with its id. Changes close
-/// together are told once. A reader that is too slow is cut off, and resumes with the last id.
+/// `TASK_CHANGED` and `TASK_ENDED` with the task, and `TASK_DELETED` with its id, or without one if it is
+/// no longer known whose it was. Changes close together are told once. A reader that is too slow is cut off, and resumes with the last id.
 #[utoipa::path(
     get, path = "/events", tag = "tasks",
     params(LiveAfter,

@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 
 use outlast_core::{Error, Event, EventKind, LogChunk, Principal, TaskId};
-use outlast_engine::{Handle, Watch};
+use outlast_engine::Watch;
+use outlast_mcp::Server;
 
 use super::event::{EventView, LogView, Told};
 use super::logs::Chunk;
@@ -49,7 +50,7 @@ impl std::str::FromStr for Place {
 
 /// One reader of one task.
 pub(super) struct Feed {
-    handle: Handle,
+    server: Server,
     who: Principal,
     watch: Watch,
     place: Place,
@@ -84,14 +85,14 @@ impl Feed {
     /// # Errors
     /// As [`Handle::get`].
     pub(super) async fn new(
-        handle: &Handle,
+        server: &Server,
         who: Principal,
         id: TaskId,
         place: Place,
     ) -> Result<Self, Error> {
         Ok(Self {
-            watch: handle.watch(&who, id).await?,
-            handle: handle.clone(),
+            watch: server.handle().watch(&who, id).await?,
+            server: server.clone(),
             who,
             place,
             read: VecDeque::new(),
@@ -132,7 +133,7 @@ impl Feed {
     async fn changed(&mut self) -> Option<End> {
         tokio::select! {
             changed = self.watch.changed() => changed.err().map(|error| End::of(&error)),
-            () = self.handle.stopping() => Some(End::Stopping),
+            () = self.server.stopping() => Some(End::Stopping),
         }
     }
 
@@ -147,7 +148,7 @@ impl Feed {
         // The number of an event is the version that it made.
         let known = self.watch.task().state.version;
         let (who, place) = (&self.who, self.place);
-        let handle = &self.handle;
+        let handle = self.server.handle();
         let read = || async move {
             let log = handle.log(who, id, place.log, LOG).await?;
             let events = handle.events(who, id, place.event, EVENTS).await?;

@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use outlast_core::{Owner, Task, TaskId};
-use outlast_engine::{Changes, Handle};
+use outlast_engine::Changes;
+use outlast_mcp::Server;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{Receiver, Sender, channel};
@@ -67,7 +68,8 @@ impl FromStr for LivePlace {
 #[derive(Debug)]
 struct Told {
     number: u64,
-    /// Whose task it is; `None` if nobody knows any more, and then it is for those who see everything.
+    /// Whose task it is; `None` if nobody knows any more, and then it says nothing of the task and is for
+    /// everybody.
     owner: Option<Owner>,
     text: String,
 }
@@ -77,7 +79,7 @@ struct Told {
 pub(super) struct Live(Arc<Shared>);
 
 struct Shared {
-    handle: Handle,
+    server: Server,
     state: Mutex<State>,
 }
 
@@ -92,9 +94,9 @@ struct State {
 }
 
 impl Live {
-    pub(super) fn new(handle: &Handle) -> Self {
+    pub(super) fn new(server: &Server) -> Self {
         Self(Arc::new(Shared {
-            handle: handle.clone(),
+            server: server.clone(),
             state: Mutex::new(State {
                 epoch: 0,
                 last: 0,
@@ -113,7 +115,7 @@ impl Live {
         if !state.reading {
             state.begin();
             // Listening before anybody is told that it has begun: nothing falls between.
-            let changes = self.0.handle.changes();
+            let changes = self.0.server.handle().changes();
             tokio::spawn(read(Arc::clone(&self.0), changes));
         }
         let first = state
@@ -134,7 +136,7 @@ impl Live {
             missed: missed.cloned().collect(),
             receiver: state.sender.subscribe(),
             owner,
-            handle: self.0.handle.clone(),
+            server: self.0.server.clone(),
         }
     }
 }
@@ -180,8 +182,12 @@ impl State {
                 )
             }
             None => {
-                let message = json!({"type": "TASK_DELETED", "id": place, "taskId": id});
-                (self.owners.remove(&id).map(|(_, owner)| owner), message)
+                let mut message = json!({"type": "TASK_DELETED", "id": place});
+                let owner = self.owners.remove(&id).map(|(_, owner)| owner);
+                if owner.is_some() {
+                    message["taskId"] = id.to_string().into();
+                }
+                (owner, message)
             }
         };
         let told = Arc::new(Told {
@@ -204,18 +210,19 @@ impl State {
 
 /// Reads what changes until nobody has watched for a while, or the server stops.
 async fn read(shared: Arc<Shared>, mut changes: Changes) {
-    let store = shared.handle.side();
+    let store = shared.server.handle().side();
     let mut watched = Instant::now();
     while shared.is_watched(&mut watched) {
-        let changed = tokio::select! {
+        let mut changed = tokio::select! {
             changed = changes.next() => changed,
             () = tokio::time::sleep(PATIENCE) => continue,
-            () = shared.handle.stopping() => return,
+            () = shared.server.stopping() => return,
         };
         for (id, version) in changed.tasks {
-            // What cannot be read now is told with its next change.
-            if let Ok(task) = store.get(id).await {
-                shared.lock().tell(id, version, task.as_deref());
+            match store.get(id).await {
+                Ok(task) => shared.lock().tell(id, version, task.as_deref()),
+                // It may have been its last change.
+                Err(_) => changed.missed = true,
             }
         }
         if changed.missed {
@@ -258,7 +265,7 @@ pub(super) struct Watcher {
     missed: VecDeque<Arc<Told>>,
     receiver: Receiver<Arc<Told>>,
     owner: Option<Owner>,
-    handle: Handle,
+    server: Server,
 }
 
 impl Watcher {
@@ -280,11 +287,11 @@ impl Watcher {
                         Ok(told) => told,
                         Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(LiveEnd::Behind),
                     },
-                    () = self.handle.stopping() => return Err(LiveEnd::Stopping),
+                    () = self.server.stopping() => return Err(LiveEnd::Stopping),
                 },
             };
             self.place.number = told.number;
-            let mine = self.owner.is_none() || told.owner == self.owner;
+            let mine = self.owner.is_none() || told.owner.is_none() || told.owner == self.owner;
             if mine {
                 return Ok((self.place, told.text.clone()));
             }

@@ -173,7 +173,7 @@ pub(crate) fn routes(server: &Server, options: RestOptions) -> Router {
     document.info.title.clone_from(&options.title);
     document.info.version.clone_from(&options.version);
     let api = Api(Arc::new(Inner {
-        live: Live::new(server.handle()),
+        live: Live::new(server),
         server: server.clone(),
         options,
         document,

@@ -130,7 +130,7 @@ pub(super) async fn result(
     base: Base,
     Query(patience): Query<Patience>,
 ) -> Result<Response, Problem> {
-    let task = patience.wait.on(api.handle(), &who, id).await?;
+    let task = patience.wait.on(api.server(), &who, id).await?;
     Ok(ended_or_not(&task, &base))
 }
 

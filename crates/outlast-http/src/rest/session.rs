@@ -32,6 +32,9 @@ pub(crate) const PATH: &str = "/session";
 /// The longest body: a token is a few kilobytes.
 pub(crate) const LONGEST_BODY: usize = 32 * 1024;
 
+/// How long the body may take to come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
 const NAME: &str = "outlast_session";
 
 /// How long a browser is signed in, if the token lasts.
@@ -193,6 +196,12 @@ pub(crate) fn too_large() -> Response {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, why).into_response()
 }
 
+/// Says that the body did not come in time.
+pub(crate) fn too_slow() -> Response {
+    let why = format!("the body has to come within {} s", PATIENCE.as_secs());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, why).into_response()
+}
+
 /// Says that only three methods are known here.
 pub(crate) fn wrong_method(method: &Method) -> Response {
     let why = format!("{PATH} does not take {method}; the header Allow says what it takes");
@@ -267,13 +276,22 @@ pub(crate) fn is_own_page(parts: &Parts, public_url: Option<&str>) -> bool {
     };
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
-    let public = public_url.map(|url| url.trim_end_matches('/'));
     host.is_some_and(|host| host.eq_ignore_ascii_case(page))
-        || public.is_some_and(|public| {
-            public
-                .strip_prefix(origin)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        || public_url.is_some_and(|url| origin_of(url) == origin)
+}
+
+/// The origin of an address, as a browser writes it: in lower case, without the scheme's own port.
+fn origin_of(url: &str) -> String {
+    let url = url.to_ascii_lowercase();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", &url));
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let own_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "",
+    };
+    let authority = authority.strip_suffix(own_port).unwrap_or(authority);
+    format!("{scheme}://{authority}")
 }
 
 #[cfg(test)]
@@ -300,6 +318,9 @@ mod tests {
         assert!(own(Some("https://tasks.example.org"), public));
         assert!(!own(Some("https://tasks.example"), public));
         assert!(!own(Some("http://tasks.example.org"), public));
+        // Browsers write it so, however it is written in a file.
+        let public = Some("https://Tasks.Example.org:443");
+        assert!(own(Some("https://tasks.example.org"), public));
     }
 
     #[test]

@@ -39,6 +39,6 @@ pub(super) async fn show(
     base: Base,
     Query(patience): Query<Patience>,
 ) -> Result<Json<TaskView>, Problem> {
-    let task = patience.wait.on(api.handle(), &who, id).await?;
+    let task = patience.wait.on(api.server(), &who, id).await?;
     Ok(Json(TaskView::whole(&task, &base)))
 }

@@ -22,6 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::{Standing, lost};
+use crate::front::Kept;
 
 use super::Api;
 use super::events::{After, LiveAfter};
@@ -67,15 +68,16 @@ pub(super) async fn socket(
     Id(id): Id,
     Query(query): Query<After>,
     standing: Option<Extension<Standing>>,
+    kept: Option<Extension<Kept>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
     let place = query.place(None)?;
     let room = api.room(&who)?;
-    let feed = Feed::new(api.handle(), who.clone(), id, place).await?;
+    let feed = Feed::new(api.server(), who.clone(), id, place).await?;
     let source = Source::One(id, Box::new(feed));
     let conversation = async move |socket| {
         converse(api, who, standing, source, socket).await;
-        drop(room);
+        drop((room, kept));
     };
     Ok(upgrade.max_message_size(LARGEST).on_upgrade(conversation))
 }
@@ -86,13 +88,14 @@ pub(super) async fn live(
     Reader(who): Reader,
     Query(query): Query<LiveAfter>,
     standing: Option<Extension<Standing>>,
+    kept: Option<Extension<Kept>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
     let room = api.room(&who)?;
     let watcher = query.watch(&api, &who, None)?;
     let conversation = async move |socket| {
         converse(api, who, standing, Source::All(watcher), socket).await;
-        drop(room);
+        drop((room, kept));
     };
     Ok(upgrade.max_message_size(LARGEST).on_upgrade(conversation))
 }

@@ -122,7 +122,7 @@ pub(super) async fn call(
         return inline_answer(outcome);
     }
     let task = api.handle().create(call).await?;
-    let task = patience.wait.on(api.handle(), &who, task.id()).await?;
+    let task = patience.wait.on(api.server(), &who, task.id()).await?;
     Ok(ended_or_not(&task, &base))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::{Principal, Task, TaskId, duration};
-use outlast_engine::Handle;
+use outlast_mcp::Server;
 use serde::{Deserialize, Deserializer, de};
 
 use super::problem::Problem;
@@ -34,13 +34,14 @@ impl Wait {
     /// The task once it has ended, or as it stands when the time is up or the server stops.
     ///
     /// # Errors
-    /// As [`Handle::get`].
+    /// As [`Handle::get`](outlast_engine::Handle::get).
     pub(super) async fn on(
         self,
-        handle: &Handle,
+        server: &Server,
         who: &Principal,
         id: TaskId,
     ) -> Result<Arc<Task>, Problem> {
+        let handle = server.handle();
         if self.0.is_zero() {
             return Ok(handle.get(who, id).await?);
         }
@@ -49,7 +50,7 @@ impl Wait {
                 Ok(ended) => Ok(ended?),
                 Err(_) => Ok(handle.get(who, id).await?),
             },
-            () = handle.stopping() => Ok(handle.get(who, id).await?),
+            () = server.stopping() => Ok(handle.get(who, id).await?),
         }
     }
 }

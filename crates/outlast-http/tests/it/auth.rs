@@ -310,7 +310,12 @@ async fn user_info(
             json!({"sub": "112", "email": "mallory@evil.example", "email_verified": true})
         }
         "Bearer github-alice" => json!({"id": 42, "login": "Alice"}),
-        "Bearer azure-alice" => json!({"sub": "AAA", "email": "alice@team.example"}),
+        "Bearer azure-alice" => {
+            json!({"id": "AAA", "userPrincipalName": "alice@team.example", "mail": null})
+        }
+        // What the administrator of any organisation can write.
+        "Bearer azure-mallory" => json!({"id": "BBB", "mail": "alice@team.example",
+            "email": "alice@team.example", "userPrincipalName": "m@evil.onmicrosoft.example"}),
         _ => return (StatusCode::UNAUTHORIZED, Json(json!({}))),
     };
     (StatusCode::OK, Json(user))
@@ -452,7 +457,7 @@ async fn a_providers_users_come_in_if_they_are_listed() {
             Provider::Azure,
             "alice@team.example",
             "azure-alice",
-            ["github-alice", "x"],
+            ["github-alice", "azure-mallory"],
         ),
     ] {
         let way = UserInfo::new(UserInfoSettings {

@@ -1,10 +1,13 @@
 //! The live list: over a socket and as a stream.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::rest::{Socket, heard, problem, rig, say, socket_at, until};
+use crate::rest::{Socket, heard, problem, rig, rig_with, say, socket_at, until};
 
 /// The next message about this task.
 async fn about(socket: &mut Socket, id: &str) -> Value {
@@ -136,4 +139,55 @@ async fn the_socket_takes_orders_for_each_task_and_stays_when_it_does_not_unders
     say(&mut socket, &stop.to_string()).await;
     until(&mut socket, "SIGNALLED").await;
     rig.ended(&id).await;
+}
+
+/// Whose a deleted task was is not known if nobody has seen it change; then it is told without its id.
+#[tokio::test]
+async fn a_deletion_is_told_also_of_a_task_that_nobody_has_seen() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "echo"})).await;
+    rig.ended(&id).await;
+    let mut socket = socket_at(&rig, "/ws").await;
+    until(&mut socket, "READY").await;
+    let deleted = rig.client.delete(rig.url(&format!("/tasks/{id}")));
+    assert!(deleted.send().await.unwrap().status().is_success());
+    let told = until(&mut socket, "TASK_DELETED").await;
+    assert!(told["taskId"].is_null(), "{told}");
+}
+
+/// What the grace of a clean stop is for: whoever watches sees the tasks end.
+#[tokio::test]
+async fn watchers_stay_while_a_server_gives_its_tasks_time() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "endless"})).await;
+    let mut all = socket_at(&rig, "/ws").await;
+    let mut one = socket_at(&rig, &format!("/ws/{id}")).await;
+    until(&mut all, "READY").await;
+    until(&mut one, "TASK_STARTED").await;
+    let handle = rig.engine.handle();
+    let stopping = tokio::spawn(rig.engine.stop(Duration::from_secs(60)));
+    handle.stopping().await;
+    let cancel = json!({"type": "CANCEL", "taskId": id});
+    say(&mut all, &cancel.to_string()).await;
+    until(&mut one, "TASK_CANCELLED").await;
+    assert_eq!(until(&mut all, "TASK_ENDED").await["task"]["taskId"], id);
+    drop(stopping.await.unwrap());
+}
+
+/// A socket is a connection as long as it is open, for whoever counts them.
+#[tokio::test]
+async fn a_socket_counts_as_a_connection() {
+    let open = Arc::new(());
+    let each = Arc::clone(&open);
+    let rig = rig_with(|http| http.with_companion(move || Arc::clone(&each))).await;
+    let none = Arc::strong_count(&open);
+    let mut socket = socket_at(&rig, "/ws").await;
+    until(&mut socket, "READY").await;
+    say(&mut socket, "{}").await;
+    until(&mut socket, "ERROR").await;
+    assert_eq!(Arc::strong_count(&open), none + 1);
+    drop(socket);
+    while Arc::strong_count(&open) > none {
+        tokio::task::yield_now().await;
+    }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use outlast_core::{Clock, Scope, SystemClock};
 use outlast_http::HttpServer;
 use outlast_http::auth::{Gate, GateOptions, NewToken, TokenFile, Tokens};
+use outlast_mcp::Config;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::rest::{Rig, heard, problem, rig, rig_with, say, until};
+use crate::rest::{Rig, heard, problem, rig, rig_configured, rig_with, say, until};
 
 struct Guarded {
     rig: Rig,
@@ -22,6 +23,16 @@ async fn guarded() -> Guarded {
 }
 
 async fn guarded_as(change: impl FnOnce(HttpServer) -> HttpServer) -> Guarded {
+    let (gate, token, folder) = gate();
+    Guarded {
+        rig: rig_with(|http| change(http.with_gate(gate))).await,
+        token,
+        folder,
+    }
+}
+
+/// A gate that knows alice, her token, and where its file is.
+fn gate() -> (Gate, String, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens.json");
     let mut tokens = Tokens::default();
@@ -37,11 +48,7 @@ async fn guarded_as(change: impl FnOnce(HttpServer) -> HttpServer) -> Guarded {
         Arc::new(TokenFile::open(&path).unwrap()),
         GateOptions::default(),
     );
-    Guarded {
-        rig: rig_with(|http| change(http.with_gate(gate))).await,
-        token,
-        folder,
-    }
+    (gate, token, folder)
 }
 
 impl Guarded {
@@ -253,4 +260,37 @@ async fn a_socket_ends_with_its_token() {
         tokio::task::yield_now().await;
     };
     assert_eq!(code, 1008);
+}
+
+/// A page of this server is no foreign one, under whatever allowed name it was reached.
+#[tokio::test]
+async fn a_teammate_signs_in_from_another_machine() {
+    let config = |config: &mut Config| {
+        config.allow_address_hosts = true;
+        config.allowed_hosts = vec!["tasks.example".into()];
+    };
+    let (gate, token, _folder) = gate();
+    let rig = rig_configured(config, |http| http.with_gate(gate)).await;
+    let sign_in = async |host: &str, origin: &str| {
+        let request = rig.client.post(rig.url("/session"));
+        let request = request.header("host", host).header("origin", origin);
+        let answer = request.json(&json!({"token": token})).send().await;
+        answer.unwrap().status()
+    };
+    let address = ("10.0.0.7:9876", "http://10.0.0.7:9876");
+    let name = ("tasks.example", "https://tasks.example");
+    for (host, origin) in [address, name] {
+        assert_eq!(sign_in(host, origin).await, StatusCode::OK, "{origin}");
+    }
+    // Another page is, and so is one that has rebound its own name to this machine.
+    for (host, origin) in [
+        ("10.0.0.7:9876", "http://10.0.0.8:9876"),
+        ("evil.example", "http://evil.example"),
+    ] {
+        assert_eq!(
+            sign_in(host, origin).await,
+            StatusCode::FORBIDDEN,
+            "{origin}"
+        );
+    }
 }

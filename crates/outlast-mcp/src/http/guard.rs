@@ -36,6 +36,15 @@ impl Guard {
     /// # Errors
     /// A sentence that says which header is wrong and what to do.
     pub fn check(&self, parts: &Parts) -> Result<(), String> {
+        self.check_host(parts)?;
+        self.check_origin(parts)
+    }
+
+    /// Whether it names this server.
+    ///
+    /// # Errors
+    /// As [`Guard::check`].
+    pub fn check_host(&self, parts: &Parts) -> Result<(), String> {
         if let Some(host) = parts.headers.get(HOST) {
             let allowed = host.to_str().is_ok_and(|host| self.allows_host(host));
             if !allowed {
@@ -46,6 +55,14 @@ impl Guard {
         {
             return Err(format!("host {authority} is not among the allowed hosts"));
         }
+        Ok(())
+    }
+
+    /// Whether it comes from no page, or from one that may call.
+    ///
+    /// # Errors
+    /// As [`Guard::check`].
+    pub fn check_origin(&self, parts: &Parts) -> Result<(), String> {
         match parts.headers.get(ORIGIN) {
             Some(origin)
                 if !origin

@@ -99,8 +99,8 @@ impl UnixDoor {
             };
             let each = Arc::clone(&door);
             door.tasks.spawn(async move {
-                let _connected = (each.connections.enter(), room);
-                let served = each.connection(stream, principal(peer.uid()));
+                let connected = (each.connections.enter(), room);
+                let served = each.connection(stream, principal(peer.uid()), connected);
                 let ended = async {
                     each.closing.cancelled().await;
                     tokio::time::sleep(LAST_ANSWERS).await;
@@ -115,7 +115,12 @@ impl UnixDoor {
         }
     }
 
-    async fn connection(&self, stream: UnixStream, principal: Principal) -> io::Result<()> {
+    async fn connection(
+        &self,
+        stream: UnixStream,
+        principal: Principal,
+        connected: impl Send + Sync + 'static,
+    ) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
         let first = tokio::select! {
             first = tokio::time::timeout(FIRST_BYTE, stream.fill_buf()) => match first {
@@ -132,7 +137,11 @@ impl UnixDoor {
                 let input = BufReader::new(input);
                 self.mcp.serve_lines(principal, input, output).await
             }
-            Some(_) => self.http.serve_connection(stream, Some(principal)).await,
+            Some(_) => {
+                self.http
+                    .serve_connection(stream, Some(principal), connected)
+                    .await
+            }
         }
     }
 }

@@ -92,7 +92,7 @@ impl TestServer {
         let (near, far) = tokio::io::duplex(PIPE);
         tokio::spawn(async move {
             // It ends when the other end is dropped.
-            let _ = http.serve_connection(far, None).await;
+            let _ = http.serve_connection(far, None, ()).await;
         });
         near
     }
