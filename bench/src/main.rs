@@ -78,6 +78,8 @@ struct Arguments {
 enum What {
     /// Every row but `million` and `instructions`, in a few seconds: a check that all of them work.
     Quick,
+    /// The same rows with everything they hold at its full number and shorter windows, under ten minutes.
+    Full,
     /// Every row.
     All,
     /// Plain calls beside a raw axum handler.
@@ -161,12 +163,17 @@ async fn run(mut arguments: Arguments) -> Result<()> {
         arguments.seconds = 1.0;
         arguments.tasks = 1_000;
     }
+    let full = arguments.what.contains(&What::Full);
+    if full {
+        arguments.pairs = 3;
+        arguments.seconds = 2.0;
+    }
     let rows: Vec<What> = ALL
         .into_iter()
         .filter(|row| {
             arguments.what.contains(row)
                 || arguments.what.contains(&What::All)
-                || (quick && !matches!(row, What::Million | What::Instructions))
+                || ((quick || full) && !matches!(row, What::Million | What::Instructions))
         })
         .collect();
     let mut bench = Bench::new(&arguments, quick)?;
@@ -191,7 +198,7 @@ async fn run(mut arguments: Arguments) -> Result<()> {
             What::Sessions => rows::crowds::sessions(&mut bench).await,
             What::Sockets => rows::sockets::sockets(&mut bench).await,
             What::Million => rows::million::million(&mut bench).await,
-            What::Quick | What::All => Ok(()),
+            What::Quick | What::Full | What::All => Ok(()),
         }
         .map_err(|error| format!("{}: {error}", format!("{row:?}").to_lowercase()))?;
     }

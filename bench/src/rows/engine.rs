@@ -72,7 +72,7 @@ async fn repeat(
     let server = bench.outlast(&folder)?;
     let bare = Bare::open(&folder)?;
     let mut client = Client::open(&server).await?;
-    let runs = if bench.quick { 1 } else { 5 };
+    let runs = bench.pairs.min(5);
     let (mut rates, mut commits, mut ratios) = (vec![], vec![], vec![]);
     for _ in 0..runs {
         let mut count = bare.commits_in(BARE)?;
@@ -85,9 +85,10 @@ async fn repeat(
         ratios.push(rate / commit);
     }
     let (rate, commit, ratio) = (Spread::of(rates), Spread::of(commits), Spread::of(ratios));
+    let memory = server.memory_mb()?;
     let mut row = Row::new(what);
     row.outlast = format!(
-        "{} ({}–{})",
+        "{} ({}–{}); {memory:.1} MB afterwards",
         per_second(rate.median),
         per_second(rate.low),
         per_second(rate.high)
@@ -96,6 +97,7 @@ async fn repeat(
     row.ratio = format!("{} a bare commit", ratio.show(2));
     row.figures = json!({
         "ratePerSecond": rate, "bareCommitsPerSecond": commit, "perBareCommit": ratio,
+        "residentMb": memory,
     });
     bench.row(row);
     server.kill()
