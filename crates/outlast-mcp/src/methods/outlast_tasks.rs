@@ -96,6 +96,8 @@ pub(crate) async fn list(cx: &Context<'_>) -> Reply {
         let until = until.map_err(RpcError::invalid_params)?;
         Ok(Span { from: None, until })
     };
+    // Read in either case: what cannot be one is refused also where it would change nothing.
+    let (created, updated) = (before(which.created_before)?, before(which.updated_before)?);
     let handle = &cx.server.handle;
     if let Some(parent) = &which.parent {
         let parent = parent.parse().map_err(|_| {
@@ -113,8 +115,8 @@ pub(crate) async fn list(cx: &Context<'_>) -> Reply {
         tool: which.tool,
         labels: which.labels,
         text: which.text,
-        created: before(which.created_before)?,
-        updated: before(which.updated_before)?,
+        created,
+        updated,
         oldest_first: which.oldest_first,
         ..Filter::default()
     };

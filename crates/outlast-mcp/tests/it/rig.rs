@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -663,8 +665,17 @@ pub(crate) fn modern_headers(body: &Value) -> Vec<(&'static str, String)> {
         .as_str()
         .or_else(|| body["params"]["uri"].as_str())
         .or_else(|| body["params"]["taskId"].as_str());
-    headers.extend(name.map(|name| ("mcp-name", name.to_owned())));
+    headers.extend(name.map(|name| ("mcp-name", header_value(name))));
     headers
+}
+
+/// A text as a header says it: in Base64 unless it is plain, visible ASCII (2026-07-28, transports).
+fn header_value(text: &str) -> String {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if plain && !text.starts_with("=?base64?") {
+        return text.to_owned();
+    }
+    format!("=?base64?{}?=", STANDARD.encode(text))
 }
 
 /// Status and message of a response. Of a stream, the last message.

@@ -1,226 +1,155 @@
 //! Bad parameters, for every method of both eras, from one table: what is missing, of another type or
 //! unknown is refused with the right code in a message that stays readable, and nothing has run by then.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod offer;
+mod table;
 
-use outlast_core::{Owner, ToolResult};
-use outlast_engine::{BoxFuture, Result as EngineResult, TaskSupport};
-use outlast_mcp::offer::{
-    CompletionRequest, Prompt, PromptArgument, PromptHandler, PromptMessages, ReadRequest,
-    RequestCx, Resource, ResourceContents, ResourceHandler,
-};
+use std::sync::atomic::Ordering;
+
+use outlast_core::Owner;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 
-use crate::rig::{Rig, declaring, modern_body, modern_headers, tool, whole};
+use self::offer::rig;
+use self::table::{Method, methods};
+use crate::rig::{Rig, Session, declaring, modern_body, modern_headers, whole};
 
-/// What a member of the parameters is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    Text,
-    /// Names something that there may not be.
-    Name,
-    Object,
-    Whole,
-}
-use Kind::{Name, Object, Text, Whole};
-
-/// A member: what it is called, what it is, and whether the method cannot do without it.
-type Member = (&'static str, Kind, bool);
-
-/// A method of one or both eras, and parameters that it takes.
-struct Method {
-    name: &'static str,
-    legacy: bool,
-    modern: bool,
-    members: &'static [Member],
-    good: Value,
+/// A client of one era.
+enum Caller<'r> {
+    Legacy(Session<'r>),
+    Modern(&'r Rig),
 }
 
-fn both(name: &'static str, members: &'static [Member], good: Value) -> Method {
-    Method {
-        name,
-        legacy: true,
-        modern: true,
-        members,
-        good,
+impl Caller<'_> {
+    async fn ask(&self, method: &str, params: Value) -> (u16, Value) {
+        match self {
+            // A session takes an id once at a time, and here one request follows the other.
+            Self::Legacy(session) => whole(session.response(1, method, params).await).await,
+            Self::Modern(rig) => rig.modern(method, params).await,
+        }
+    }
+
+    fn serves(&self, method: &Method) -> bool {
+        match self {
+            Self::Legacy(_) => method.legacy,
+            Self::Modern(_) => method.modern,
+        }
+    }
+
+    /// Status and code for a method that this era does not have.
+    fn elsewhere(&self, method: &Method) -> (u16, i64) {
+        match self {
+            // Whoever asks for it speaks the newer era, and has said nothing of what that wants.
+            Self::Legacy(_) if method.name == "server/discover" => (400, -32602),
+            Self::Legacy(_) => (200, -32601),
+            Self::Modern(_) => (404, -32601),
+        }
+    }
+
+    /// Whether an error is one that this era has for parameters that do not fit.
+    fn refuses(&self, method: &Method, error: &Value) -> bool {
+        let no_such_resource = method.name.starts_with("resources/") && error["code"] == -32002;
+        error["code"] == -32602 || (no_such_resource && matches!(self, Self::Legacy(_)))
     }
 }
 
-fn legacy(name: &'static str, members: &'static [Member], good: Value) -> Method {
-    Method {
-        modern: false,
-        ..both(name, members, good)
+#[tokio::test]
+async fn every_method_refuses_parameters_that_do_not_fit() {
+    let (rig, ran) = rig().await;
+    let ended = rig.create("quick").await;
+    rig.task(&ended, |task| task["status"] == "completed").await;
+    let running = rig.create("endless").await;
+    let callers = [
+        Caller::Legacy(rig.session("2025-11-25", json!({"elicitation": {}})).await),
+        Caller::Modern(&rig),
+    ];
+    for caller in &callers {
+        for method in methods(&running, &ended) {
+            let name = method.name;
+            if !caller.serves(&method) {
+                let (status, message) = caller.ask(name, method.good.clone()).await;
+                let code = message["error"]["code"].as_i64().unwrap_or_default();
+                assert_eq!(
+                    (status, code),
+                    caller.elsewhere(&method),
+                    "{name}: {message}"
+                );
+                continue;
+            }
+            for params in method.bad() {
+                let (status, message) = caller.ask(name, params.clone()).await;
+                let error = &message["error"];
+                assert!(
+                    caller.refuses(&method, error),
+                    "{name} took {params}: {message}"
+                );
+                assert!(!error["message"].as_str().unwrap().is_empty());
+                assert_eq!(status, 200, "{name} with {params}: {message}");
+                assert!(!message["id"].is_null(), "{name} with {params}: {message}");
+            }
+        }
     }
+    assert_eq!(ran.load(Ordering::Relaxed), 0, "nothing has run");
+    let task = rig.task(&running, |_| true).await;
+    assert_eq!(task["status"], "working", "nothing has touched the task");
+    // The table's good parameters are good, whatever unknown members stand beside them.
+    for caller in &callers {
+        for method in methods(&running, &ended) {
+            // The first lasts; the second ends the task, below.
+            let apart = ["subscriptions/listen", "tasks/cancel"].contains(&method.name);
+            if apart || !caller.serves(&method) {
+                continue;
+            }
+            let mut params = method.good;
+            params["unheardOf"] = json!({"deep": [1, null]});
+            let (status, message) = caller.ask(method.name, params).await;
+            assert_eq!(status, 200, "{}: {message}", method.name);
+            assert!(message["error"].is_null(), "{}: {message}", method.name);
+        }
+    }
+    let (_, message) = rig.modern("tasks/cancel", json!({"taskId": running})).await;
+    assert!(message["error"].is_null(), "{message}");
 }
 
-fn modern(name: &'static str, members: &'static [Member], good: Value) -> Method {
-    Method {
-        legacy: false,
-        ..both(name, members, good)
+#[tokio::test]
+async fn a_member_that_stands_twice_is_refused() {
+    let (rig, ran) = rig().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    for method in methods("x", "y") {
+        for (member, ..) in method.members {
+            let value = &method.good[member];
+            if value.is_null() {
+                continue;
+            }
+            let twice = |body: &Value| {
+                let once = format!("{}:{value}", json!(member));
+                let body = body.to_string();
+                assert_eq!(body.matches(&once).count(), 1, "{body}");
+                body.replace(&once, &format!("{once},{once}"))
+            };
+            if method.legacy {
+                let body = json!({"jsonrpc": "2.0", "id": 3, "method": method.name,
+                    "params": method.good});
+                let headers = [("mcp-session-id", session.id.as_str())];
+                let (status, message) = whole(rig.post(&headers, twice(&body)).await).await;
+                let code = &message["error"]["code"];
+                assert_eq!((status, code), (200, &json!(-32602)), "{member}: {message}");
+            }
+            if method.modern {
+                let body = modern_body(3, &declaring(), method.name, method.good.clone());
+                let headers = modern_headers(&body);
+                let headers: Vec<(&str, &str)> = headers
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect();
+                let (status, message) = whole(rig.post(&headers, twice(&body)).await).await;
+                let code = &message["error"]["code"];
+                assert_eq!(code, &json!(-32602), "{} {member}: {message}", method.name);
+                assert!(matches!(status, 200 | 400), "{member}: {status} {message}");
+            }
+        }
     }
-}
-
-const CURSOR: &[Member] = &[("cursor", Text, false)];
-const TASK: &[Member] = &[("taskId", Name, true)];
-const URI: &[Member] = &[("uri", Name, true)];
-const CALL: &[Member] = &[("name", Name, true), ("arguments", Object, false)];
-
-/// Every method that needs no administrator. `running` is a task that has not ended, `ended` one that has.
-fn methods(running: &str, ended: &str) -> Vec<Method> {
-    let none = || json!({});
-    let reference = json!({"ref": {"type": "ref/prompt", "name": "greet"},
-        "argument": {"name": "who", "value": "a"}});
-    vec![
-        both("tools/list", CURSOR, none()),
-        both("prompts/list", CURSOR, none()),
-        both("resources/list", CURSOR, none()),
-        both("resources/templates/list", CURSOR, none()),
-        both(
-            "tools/call",
-            CALL,
-            json!({"name": "counts", "arguments": {}}),
-        ),
-        both(
-            "prompts/get",
-            CALL,
-            json!({"name": "greet", "arguments": {"who": "x"}}),
-        ),
-        both("resources/read", URI, json!({"uri": "plain://one"})),
-        both(
-            "completion/complete",
-            &[
-                ("ref", Object, true),
-                ("argument", Object, true),
-                ("context", Object, false),
-            ],
-            reference,
-        ),
-        both("tasks/get", TASK, json!({"taskId": ended})),
-        both("tasks/cancel", TASK, json!({"taskId": running})),
-        both(
-            "outlast/logs",
-            &[
-                ("taskId", Name, true),
-                ("offset", Whole, false),
-                ("limit", Whole, false),
-            ],
-            json!({"taskId": ended, "offset": 0, "limit": 10}),
-        ),
-        both(
-            "outlast/signal",
-            &[
-                ("taskId", Name, true),
-                ("name", Text, true),
-                ("id", Text, false),
-            ],
-            json!({"taskId": running, "name": "hint"}),
-        ),
-        both(
-            "outlast/share",
-            &[
-                ("taskId", Name, true),
-                ("with", Text, true),
-                ("may", Text, false),
-            ],
-            json!({"taskId": ended, "with": "user:bob", "may": "read"}),
-        ),
-        both("outlast/retry", TASK, json!({"taskId": ended})),
-        legacy("ping", &[], none()),
-        legacy(
-            "logging/setLevel",
-            &[("level", Text, true)],
-            json!({"level": "info"}),
-        ),
-        legacy("resources/subscribe", URI, json!({"uri": "plain://one"})),
-        // To end what was never begun is no mistake.
-        legacy(
-            "resources/unsubscribe",
-            &[("uri", Text, true)],
-            json!({"uri": "plain://one"}),
-        ),
-        legacy("tasks/result", TASK, json!({"taskId": ended})),
-        modern("server/discover", &[], none()),
-        modern(
-            "tasks/update",
-            &[("taskId", Name, true), ("inputResponses", Object, false)],
-            json!({"taskId": running, "inputResponses": {}}),
-        ),
-        modern(
-            "subscriptions/listen",
-            &[("notifications", Object, true)],
-            json!({"notifications": {"taskIds": [ended]}}),
-        ),
-    ]
-}
-
-/// Counts what has run.
-struct Plain(Arc<AtomicUsize>);
-
-impl PromptHandler for Plain {
-    fn get(
-        &self,
-        _arguments: BTreeMap<String, String>,
-        _cx: RequestCx,
-    ) -> BoxFuture<'static, EngineResult<PromptMessages>> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async {
-            Ok(PromptMessages {
-                description: None,
-                messages: json!([]).into(),
-                meta: None,
-            })
-        })
-    }
-
-    fn complete(
-        &self,
-        _request: CompletionRequest,
-        _cx: RequestCx,
-    ) -> BoxFuture<'static, EngineResult<Vec<String>>> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async { Ok(Vec::new()) })
-    }
-}
-
-impl ResourceHandler for Plain {
-    fn read(
-        &self,
-        _request: ReadRequest,
-        _cx: RequestCx,
-    ) -> BoxFuture<'static, EngineResult<Option<Vec<ResourceContents>>>> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async { Ok(Some(vec![ResourceContents::text("plain")])) })
-    }
-}
-
-/// A rig with something of every kind, and how often anything of it has run.
-async fn rig() -> (Rig, Arc<AtomicUsize>) {
-    let rig = Rig::new().await;
-    let ran = Arc::new(AtomicUsize::new(0));
-    let change = rig.server.catalog().change(|offer| {
-        let counter = Arc::clone(&ran);
-        offer.add_tool(tool("counts", TaskSupport::Forbidden, move |_, _| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            async { Ok(ToolResult::text("counted")) }
-        }))?;
-        let who = PromptArgument {
-            name: "who".into(),
-            required: true,
-            ..PromptArgument::default()
-        };
-        offer.add_prompt(Prompt {
-            arguments: vec![who],
-            completes: true,
-            ..Prompt::new("greet", Arc::new(Plain(Arc::clone(&ran))))
-        })?;
-        let plain = Arc::new(Plain(Arc::clone(&ran)));
-        offer.add_resource(Resource::new("plain://one", "one", plain))
-    });
-    change.unwrap();
-    (rig, ran)
+    assert_eq!(ran.load(Ordering::Relaxed), 0, "nothing has run");
 }
 
 #[tokio::test]
