@@ -3,6 +3,11 @@
 use outlast_core::{Owner, Principal, Scope};
 use serde_json::{Map, Value};
 
+/// A token is bound to a key (RFC 7800: DPoP, mutual TLS) so that a thief cannot use it. Nobody here looks
+/// for the proof, so to take it as a bearer token would undo that.
+const BOUND: &str = "the token is bound to a key, of which this server can take no proof; ask for a \
+                     plain bearer token";
+
 /// Which claims say what.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
@@ -19,12 +24,15 @@ impl Reading {
     /// issuer and a subject).
     ///
     /// # Errors
-    /// The token does not say whose it is.
+    /// The token does not say whose it is, or may not be sent as a bearer token.
     pub(super) fn principal(
         &self,
         issuer: &str,
         claims: &Map<String, Value>,
     ) -> Result<Principal, String> {
+        if claims.contains_key("cnf") {
+            return Err(BOUND.into());
+        }
         let subject = match claims.get(&self.owner) {
             Some(Value::String(subject)) if !subject.is_empty() => subject.clone(),
             Some(Value::Number(subject)) => subject.to_string(),
@@ -55,6 +63,22 @@ fn words_of(claim: Option<&Value>) -> Vec<String> {
         Some(Value::String(name)) => vec![name.clone()],
         list => words(list).into_iter().map(str::to_owned).collect(),
     }
+}
+
+/// Whether an answer to an introspection speaks of an access token that a bearer may send. An authorization
+/// server finds refresh tokens active too, and the hint of what we look for binds it to nothing (RFC 7662,
+/// section 2.1). What it does not say is not held against the token: the type is optional.
+pub(super) fn is_bearer(answer: &Map<String, Value>) -> bool {
+    let is_one_of = |name: &str, allowed: [&str; 2]| match answer.get(name) {
+        None | Some(Value::Null) => true,
+        Some(said) => said.as_str().is_some_and(|said| {
+            allowed
+                .iter()
+                .any(|allowed| said.eq_ignore_ascii_case(allowed))
+        }),
+    };
+    is_one_of("token_type", ["Bearer", "access_token"])
+        && is_one_of("token_use", ["access_token", "access"])
 }
 
 /// Whether one of the token's audiences is one of ours.
@@ -99,6 +123,21 @@ mod tests {
             None
         );
         assert!(of(json!({})).is_err() && of(json!({"sub": ""})).is_err());
+        let bound = of(json!({"sub": "a", "cnf": {"jkt": "x"}})).unwrap_err();
+        assert!(bound.contains("plain bearer token"), "{bound}");
+        let bearer = |answer: Value| is_bearer(answer.as_object().unwrap());
+        assert!(bearer(json!({})) && bearer(json!({"token_type": "bearer"})));
+        assert!(bearer(
+            json!({"token_type": "Bearer", "token_use": "access_token"})
+        ));
+        for other in [
+            json!({"token_type": "DPoP"}),
+            json!({"token_type": "refresh_token"}),
+            json!({"token_type": "Bearer", "token_use": "refresh_token"}),
+            json!({"token_type": 7}),
+        ] {
+            assert!(!bearer(other.clone()), "{other}");
+        }
         let aud = |aud: Value| is_for(json!({"aud": aud}).as_object().unwrap(), &["me".into()]);
         assert!(aud(json!("me")) && aud(json!(["you", "me"])));
         assert!(!aud(json!("me too")) && !aud(json!([])) && !aud(json!(null)));

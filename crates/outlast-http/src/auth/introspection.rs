@@ -72,7 +72,7 @@ impl Introspection {
     /// A setting that cannot hold, or the secret is not there; the sentence says what to do.
     pub fn new(settings: IntrospectionSettings) -> Result<Self, String> {
         fetch::address("issuer", &settings.issuer)?;
-        if settings.audience.iter().all(|audience| audience.is_empty()) {
+        if settings.audience.is_empty() || settings.audience.iter().any(String::is_empty) {
             return Err(
                 "audience: name at least one; else tokens for other servers would be good here"
                     .into(),
@@ -113,6 +113,9 @@ impl Introspection {
             return Ok(Err(
                 "the token is unknown, has expired or was revoked".into()
             ));
+        }
+        if !claims::is_bearer(&answer) {
+            return Ok(Err("the token is no access token for bearers".into()));
         }
         if !claims::is_for(&answer, &self.audience) {
             return Ok(Err("the token is for another server".into()));

@@ -45,6 +45,8 @@ const ALGORITHMS: [Algorithm; 9] = [
 const FRESH: Duration = Duration::from_secs(3600);
 /// How old they may be when they cannot be.
 const STALE: Duration = Duration::from_secs(24 * 3600);
+/// By how many seconds clocks may differ at most.
+const MOST_SKEW_S: u64 = 600;
 /// How long a token is not checked again.
 const BELIEVED: Duration = Duration::from_secs(60);
 /// How often we look for a key that we do not have, or try again.
@@ -65,7 +67,7 @@ pub struct JwtSettings {
     /// The algorithms that are taken; by default all asymmetric ones.
     #[serde(default)]
     pub algorithms: Option<Vec<String>>,
-    /// How many seconds its clock and ours may differ; by default 60.
+    /// How many seconds its clock and ours may differ, at most 600; by default 60.
     #[serde(default)]
     pub clock_skew_s: Option<u64>,
     /// The claim that says whose a token is; by default `sub`.
@@ -125,19 +127,27 @@ impl Jwt {
                 .map(|name| algorithm(name))
                 .collect::<Result<_, _>>()?,
         };
-        if settings.audience.iter().all(|audience| audience.is_empty()) || algorithms.is_empty() {
+        let audience = &settings.audience;
+        if audience.is_empty() || audience.iter().any(String::is_empty) || algorithms.is_empty() {
             return Err(
                 "audience and algorithms: name at least one; else tokens for other servers would \
                  be good here"
                     .into(),
             );
         }
+        let leeway = settings.clock_skew_s.unwrap_or(60);
+        if leeway > MOST_SKEW_S {
+            return Err(format!(
+                "clock_skew_s: {leeway} is too much, for expired tokens are good that long; at most \
+                 {MOST_SKEW_S}"
+            ));
+        }
         let mut validation = Validation::default();
         validation.set_issuer(&[&settings.issuer]);
         validation.set_audience(&settings.audience);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.validate_nbf = true;
-        validation.leeway = settings.clock_skew_s.unwrap_or(60);
+        validation.leeway = leeway;
         Ok(Self {
             discovery: discovery(&issuer),
             issuer: settings.issuer,

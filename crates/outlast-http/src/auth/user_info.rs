@@ -4,6 +4,13 @@
 //! gave to any other application is as good. Therefore nobody is let in who is not on the list
 //! `allow`, and the module is for a team that knows its applications; where the provider can issue
 //! tokens for this server, [`super::Jwt`] is the better way.
+//!
+//! A name is believed only as far as the provider stands for it. Microsoft lets the administrators of any
+//! organisation write any address into `email`; a user principal name ends in a domain that the
+//! organisation has shown to be its own, so that is what people are known by there. Anybody who could once
+//! read an address can have a Google account of that name, for good; that it belongs to the domain today is
+//! what `hd` says. A login of GitHub that was given up can be taken by somebody else: `id:NUMBER` in the list
+//! names an account for good.
 
 use std::time::Duration;
 
@@ -27,8 +34,7 @@ pub enum Provider {
     Google,
     /// GitHub accounts; people are known by their login.
     Github,
-    /// Microsoft Entra ID; people are known by their user principal name, whose domain their organisation
-    /// has proved to be its own. An email address there is what its administrator writes.
+    /// Microsoft Entra ID; people are known by their user principal name.
     Azure,
 }
 
@@ -39,8 +45,10 @@ struct Preset {
     subject: &'static str,
     /// What people are listed by.
     name: &'static str,
-    /// Must be true if it is there.
+    /// Must be true for the name to be believed.
     verified: Option<&'static str>,
+    /// What says of which domain somebody is; else the name does.
+    domain: Option<&'static str>,
 }
 
 impl Provider {
@@ -52,6 +60,7 @@ impl Provider {
                 subject: "sub",
                 name: "email",
                 verified: Some("email_verified"),
+                domain: Some("hd"),
             },
             Self::Github => Preset {
                 url: "https://api.github.com/user",
@@ -59,6 +68,7 @@ impl Provider {
                 subject: "id",
                 name: "login",
                 verified: None,
+                domain: None,
             },
             Self::Azure => Preset {
                 url: "https://graph.microsoft.com/v1.0/me",
@@ -66,6 +76,7 @@ impl Provider {
                 subject: "id",
                 name: "userPrincipalName",
                 verified: None,
+                domain: None,
             },
         }
     }
@@ -77,8 +88,8 @@ impl Provider {
 pub struct UserInfoSettings {
     /// The provider.
     pub provider: Provider,
-    /// Who may come in: email addresses, logins or user principal names, or `*@DOMAIN` for everybody of a
-    /// domain.
+    /// Who may come in: email addresses, logins or user principal names; `*@DOMAIN` for everybody of a
+    /// domain; or `id:ID` for an account by what never changes of it.
     #[serde(deserialize_with = "super::settings::one_or_more")]
     pub allow: Vec<String>,
     /// What they may do; by default `tasks:run`.
@@ -106,14 +117,15 @@ impl UserInfo {
     /// A setting that cannot hold; the sentence says what is allowed.
     pub fn new(settings: UserInfoSettings) -> Result<Self, String> {
         let preset = settings.provider.preset();
-        let sensible = |entry: &String| match entry.strip_prefix("*@") {
-            Some(domain) => !domain.is_empty() && !domain.contains('*'),
-            None => !entry.is_empty() && !entry.contains('*'),
+        let sensible = |entry: &String| {
+            let rest = entry.strip_prefix("*@").or(entry.strip_prefix("id:"));
+            let rest = rest.unwrap_or(entry);
+            !rest.is_empty() && !rest.contains('*')
         };
         if settings.allow.is_empty() || !settings.allow.iter().all(sensible) {
             return Err(
-                "allow: list email addresses, logins or *@DOMAIN; else everybody with an account \
-                 there could run tools here"
+                "allow: list email addresses, logins, *@DOMAIN or id:ID; else everybody with an \
+                 account there could run tools here"
                     .into(),
             );
         }
@@ -146,23 +158,33 @@ impl UserInfo {
             Value::Number(subject) => subject.to_string(),
             _ => return Err(format!("it answers without {:?}", preset.subject)),
         };
-        let verified = |member| user.get(member).is_none_or(is_true);
-        let name = user[preset.name].as_str().unwrap_or_default();
-        if !self.allows(name) || !preset.verified.is_none_or(verified) {
+        if !self.allows(&user, &subject) {
             return Ok(Err("this user is not among those who may come in".into()));
         }
         let owner = Owner::new(format!("{}|{subject}", preset.issuer));
         Ok(Ok(Principal::new(owner).with_scope(self.scope)))
     }
 
-    fn allows(&self, name: &str) -> bool {
-        let domain = name.rsplit_once('@').map(|(_, domain)| domain);
-        self.allow
-            .iter()
-            .any(|entry| match entry.strip_prefix("*@") {
-                Some(allowed) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)),
-                None => !name.is_empty() && entry.eq_ignore_ascii_case(name),
-            })
+    fn allows(&self, user: &Value, subject: &str) -> bool {
+        let preset = &self.preset;
+        let verified = preset.verified.is_none_or(|member| is_true(&user[member]));
+        let name = user[preset.name].as_str().filter(|_| verified);
+        let domain = match preset.domain {
+            Some(member) => user[member].as_str().filter(|_| verified),
+            None => name.and_then(|name| Some(name.rsplit_once('@')?.1)),
+        };
+        let is = |said: Option<&str>, allowed: &str| {
+            said.is_some_and(|said| !said.is_empty() && said.eq_ignore_ascii_case(allowed))
+        };
+        self.allow.iter().any(|entry| {
+            if let Some(id) = entry.strip_prefix("id:") {
+                id == subject
+            } else if let Some(allowed) = entry.strip_prefix("*@") {
+                is(domain, allowed)
+            } else {
+                is(name, entry)
+            }
+        })
     }
 }
 

@@ -282,6 +282,9 @@ async fn introspect(
         "anywhere" => json!({"active": true, "sub": "alice"}),
         "over" => json!({"active": true, "sub": "alice", "aud": "me", "exp": now() - 1}),
         "other" => json!({"active": true, "sub": "a", "aud": "me", "iss": "https://other"}),
+        "refresh" => json!({"active": true, "sub": "alice", "aud": "me",
+            "token_type": "Bearer", "token_use": "refresh_token"}),
+        "bound" => json!({"active": true, "sub": "alice", "aud": "me", "cnf": {"jkt": "x"}}),
         "down" => return (StatusCode::BAD_GATEWAY, Json(json!({}))),
         _ => json!({"active": false}),
     };
@@ -300,22 +303,26 @@ async fn user_info(
             .starts_with("outlast/")
     );
     let user = match headers["authorization"].to_str().unwrap() {
-        "Bearer google-alice" => {
-            json!({"sub": "110", "email": "alice@team.example", "email_verified": true})
+        "Bearer google-alice" => json!({"sub": "110", "email": "alice@team.example",
+            "email_verified": true, "hd": "team.example"}),
+        "Bearer google-unverified" => json!({"sub": "111", "email": "alice@team.example",
+            "email_verified": false, "hd": "team.example"}),
+        "Bearer google-silent" => json!({"sub": "113", "email": "alice@team.example",
+            "hd": "team.example"}),
+        // An account of one's own under an address that one had when one worked there.
+        "Bearer google-former" => {
+            json!({"sub": "114", "email": "alice@team.example", "email_verified": true})
         }
-        "Bearer google-unverified" => {
-            json!({"sub": "111", "email": "alice@team.example", "email_verified": false})
-        }
-        "Bearer google-mallory" => {
-            json!({"sub": "112", "email": "mallory@evil.example", "email_verified": true})
-        }
+        "Bearer google-mallory" => json!({"sub": "112", "email": "mallory@evil.example",
+            "email_verified": true, "hd": "evil.example"}),
         "Bearer github-alice" => json!({"id": 42, "login": "Alice"}),
-        "Bearer azure-alice" => {
-            json!({"id": "AAA", "userPrincipalName": "alice@team.example", "mail": null})
-        }
-        // What the administrator of any organisation can write.
-        "Bearer azure-mallory" => json!({"id": "BBB", "mail": "alice@team.example",
-            "email": "alice@team.example", "userPrincipalName": "m@evil.onmicrosoft.example"}),
+        // Whose login is the number of somebody else, or the login that somebody else gave up.
+        "Bearer github-42" => json!({"id": 43, "login": "42"}),
+        "Bearer github-new-alice" => json!({"id": 44, "login": "alice"}),
+        "Bearer azure-alice" => json!({"id": "AAA", "userPrincipalName": "alice@team.example"}),
+        // The administrator of any organisation writes what they like here.
+        "Bearer azure-mallory" => json!({"id": "BBB", "sub": "BBB", "email": "alice@team.example",
+            "mail": "alice@team.example", "userPrincipalName": "mallory@evil.example"}),
         _ => return (StatusCode::UNAUTHORIZED, Json(json!({}))),
     };
     (StatusCode::OK, Json(user))
@@ -422,12 +429,14 @@ async fn opaque_tokens_are_asked_about_once() {
         "anywhere",
         "over",
         "other",
+        "refresh",
+        "bound",
         "unknown",
         "unknown",
     ] {
         assert_eq!(status(&server, bad).await, 401, "{bad}");
     }
-    assert_eq!(issuer.asked.load(Ordering::SeqCst), 6, "also what is bad");
+    assert_eq!(issuer.asked.load(Ordering::SeqCst), 8, "also what is bad");
     assert_eq!(status(&server, "down").await, 503);
     let metadata = format!(
         "http://{}/.well-known/oauth-protected-resource",
@@ -440,26 +449,50 @@ async fn opaque_tokens_are_asked_about_once() {
 #[tokio::test]
 async fn a_providers_users_come_in_if_they_are_listed() {
     let issuer = Issuer::new().await;
-    for (provider, allow, good, bad) in [
+    let cases: [(Provider, &str, &str, &[&str]); 6] = [
         (
             Provider::Google,
             "*@team.example",
             "google-alice",
-            ["google-unverified", "google-mallory"],
+            &[
+                "google-unverified",
+                "google-silent",
+                "google-former",
+                "google-mallory",
+            ],
+        ),
+        (
+            Provider::Google,
+            "Alice@team.example",
+            "google-former",
+            &["google-unverified", "google-silent", "google-mallory"],
         ),
         (
             Provider::Github,
             "alice",
             "github-alice",
-            ["google-alice", "x"],
+            &["google-alice", "github-42", "x"],
+        ),
+        (
+            Provider::Github,
+            "id:42",
+            "github-alice",
+            &["github-42", "github-new-alice"],
         ),
         (
             Provider::Azure,
             "alice@team.example",
             "azure-alice",
-            ["github-alice", "azure-mallory"],
+            &["azure-mallory", "github-alice", "x"],
         ),
-    ] {
+        (
+            Provider::Azure,
+            "*@team.example",
+            "azure-alice",
+            &["azure-mallory"],
+        ),
+    ];
+    for (provider, allow, good, bad) in cases {
         let way = UserInfo::new(UserInfoSettings {
             provider,
             allow: vec![allow.into()],
@@ -488,7 +521,14 @@ fn settings_that_would_let_too_many_in_are_refused() {
     assert!(jwt(|s| s.issuer = "http://id.example".into()).contains("https"));
     assert!(jwt(|s| s.algorithms = Some(vec!["HS256".into()])).contains("HS256"));
     assert!(jwt(|s| s.algorithms = Some(vec!["none".into()])).contains("allowed: RS256"));
-    for allow in [vec![], vec!["*".into()], vec!["*@*".into()]] {
+    assert!(jwt(|s| s.audience.push(String::new())).contains("audience"));
+    assert!(jwt(|s| s.clock_skew_s = Some(3600)).contains("at most 600"));
+    for allow in [
+        vec![],
+        vec!["*".into()],
+        vec!["*@*".into()],
+        vec!["id:".into()],
+    ] {
         let way = UserInfo::new(UserInfoSettings {
             provider: Provider::Google,
             allow,
