@@ -1,5 +1,7 @@
 //! Questions of tasks, in both eras.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -493,4 +495,58 @@ async fn a_task_that_asks_is_found_behind_any_number_of_others() {
     let mut events = session.get(None).await;
     let question = events.method("elicitation/create").await;
     assert_eq!(related(&question), id.as_str());
+}
+
+/// Questions by task, until every one of these tasks has one.
+async fn questions_of(events: &mut Events, tasks: &[String]) -> BTreeMap<String, Value> {
+    let mut questions = BTreeMap::new();
+    while questions.len() < tasks.len() {
+        let question = events.method("elicitation/create").await;
+        let meta = &question["params"]["_meta"]["io.modelcontextprotocol/related-task"];
+        let task = meta["taskId"].as_str().unwrap().to_owned();
+        assert!(tasks.contains(&task), "{question}");
+        questions.insert(task, question);
+    }
+    questions
+}
+
+#[tokio::test]
+async fn a_hundred_tasks_that_ask_at_once_each_get_their_own_answer() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let mut events = session.get(None).await;
+    let mut tasks = Vec::new();
+    for _ in 0..100 {
+        tasks.push(session.create("ask_one").await);
+    }
+    let before = questions_of(&mut events, &tasks).await;
+    // The client loses its stream with all of them unanswered, and is asked again on the next.
+    drop(events);
+    let mut events = session.get(None).await;
+    let again = questions_of(&mut events, &tasks).await;
+    let answer = |number: usize| match number % 4 {
+        0 => json!({"action": "decline"}),
+        1 => json!({"action": "cancel"}),
+        _ => json!({"action": "accept", "content": {"confirm": number % 4 == 2}}),
+    };
+    // In reverse order, and by whichever of the two deliveries; of two answers to one question the first
+    // counts.
+    for (number, task) in tasks.iter().enumerate().rev() {
+        assert_ne!(before[task]["id"], again[task]["id"]);
+        let (first, second) = match number % 3 {
+            0 => (&before[task], &again[task]),
+            _ => (&again[task], &before[task]),
+        };
+        respond(&session, first, answer(number)).await;
+        if number % 5 == 0 {
+            respond(&session, second, answer(number + 1)).await;
+        }
+    }
+    for (number, task) in tasks.iter().enumerate() {
+        session.until(task, "completed").await;
+        let result = session.call("tasks/result", json!({"taskId": task})).await;
+        let text = result["result"]["content"][0]["text"].as_str().unwrap();
+        let given: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(given, answer(number), "{number}");
+    }
 }
