@@ -258,3 +258,41 @@ pub(crate) fn flag(meta: &ParseNestedMeta<'_>) -> Result<bool> {
     }
     Ok(meta.value()?.parse::<LitBool>()?.value)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The words that are documented as options: those that code in the first column of a table begins with.
+    fn documented() -> BTreeSet<String> {
+        let facade = include_str!("../../outlast/src/lib.rs");
+        let (before, _) = facade.split_once("pub use outlast_macros::tool;").unwrap();
+        let (_, options) = before.rsplit_once("**Options**").unwrap();
+        let rows = options
+            .lines()
+            .filter_map(|line| line.strip_prefix("/// | "));
+        let cells = rows.filter_map(|row| row.split(" | ").next());
+        let codes = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        let words = codes.filter(|code| !code.starts_with('"'));
+        let word = |code: &str| code.split([' ', '=', '(']).next().map(str::to_owned);
+        words.filter_map(word).collect()
+    }
+
+    #[test]
+    fn every_option_is_in_the_documentation_and_in_the_list() {
+        let allowed: BTreeSet<String> = ALLOWED.split(", ").map(str::to_owned).collect();
+        assert_eq!(documented(), allowed);
+        for word in allowed {
+            // No option takes a float: what is known says what it wants instead.
+            let attribute: proc_macro2::TokenStream = format!("{word} = 1.5").parse().unwrap();
+            let refused = Options::parse(attribute).err().unwrap().to_string();
+            assert!(!refused.contains("unknown option"), "{word}: {refused}");
+        }
+        let unknown = Options::parse("nonsense = 1".parse().unwrap())
+            .err()
+            .unwrap();
+        assert!(unknown.to_string().contains("unknown option"));
+    }
+}

@@ -164,19 +164,51 @@ pub use outlast_engine as engine;
 /// | `description = "…"` | for the model | the doc comment |
 /// | `icon = "https://…"` | an icon, `https:` or `data:` | none |
 /// | `tags = ["…"]` | tags, by which a server offers some of its tools | none |
+/// | `read_only`, `destructive`, `idempotent`, `open_world` | the protocol's hints; `= false` says no | unsaid |
+///
+/// How long, and what happens after an error or a crash:
+///
+/// | option | meaning | default |
+/// |---|---|---|
 /// | `version = "2"`, `accepts = ["1"]` | the version of the code, and older ones whose tasks it can finish | `"1"` |
 /// | `retention = "7d"` | how long a finished task is kept | the server's, else 24 h |
 /// | `timeout = "2h"` | how long one attempt may take | as long as it likes |
+/// | `idle_timeout = "5m"` | how long an attempt may report no progress, log nothing and record nothing | as long as it likes |
+/// | `queue_timeout = "1h"` | how long a task may stand ready without being started; then it fails | as long as it takes |
+/// | `max_age = "3d"` | how old a task may grow, waiting included; then it fails | 30 days |
 /// | `retries = 2` | tries again after an error, with growing waits | not at all |
 /// | `max_crashes = 5` | crashes in a row that end a task | 3 |
 /// | `repeatable`, `repeatable = false` | an attempt that a crash interrupted may be made again | unless it is `destructive` and not `idempotent` |
 /// | `confirm` | asks whether it shall run, before anything is done | not asked |
-/// | `priority`, `max_running`, `limit_key`, `rate`, `max_queued`, `same`, `debounce` and others | when its tasks run; each is a method of [`Order`] | at once |
+/// | `ask_first = path` | a function that asks before the task exists; see [`Tool::ask_first`] | none |
+///
+/// What a caller that has no tasks gets:
+///
+/// | option | meaning | default |
+/// |---|---|---|
+/// | `detach_after = "45s"` | when a call that still runs is answered with its task's id: a time, `"0s"` for at once, or `"never"` | the server's, else 45 s |
+/// | `detach`, `detach = false` | whether it is so answered although it promises structured content | only if it promises none |
+/// | `heartbeat = "5s"` | how often a call that still runs says so | the server's, else 5 s |
+/// | `on_disconnect = "detach"` | the call goes on as a task when its caller goes away | the protocol decides: older revisions say that it goes on, 2026-07-28 that it is cancelled |
+///
+/// When its tasks run, beside others; see [`Order`]:
+///
+/// | option | meaning | default |
+/// |---|---|---|
+/// | `priority = 10` | -100 to 100; larger runs earlier | 0 |
+/// | `max_running = 4` | how many run at a time | no limit |
+/// | `limit_key = "customer"`, `max_running_per_key = 2` | an argument; how many with equal values of it run at a time | none; 1 |
+/// | `max_running_per_owner = 2` | how many of each caller run at a time | no limit |
+/// | `hold_while_suspended` | a task that waits for an answer keeps its place in these limits | it gives it up |
+/// | `rate = "10/min"`, `rate_per_owner = "100/h"` | how often runs start | no limit |
+/// | `max_queued = 100`, `max_queued_per_owner = 10` | how many may wait; a call more is refused and told when to come back | no limit |
+/// | `same = "join"`, `same = "replace"` | what a call does that is the same as one before that has not ended | it is one more |
+/// | `debounce = "10s"` | the run starts after this delay, which each further call begins anew with its own arguments | none |
+/// | `same_key = "customer"` | an argument: calls with equal values of it are the same, whatever the others | all arguments |
+/// | `key_window = "1d"` | how long the idempotency key of a call is remembered | 1 day |
 /// | `labels(team = "payments")` | labels of its tasks, to find them by | none |
 /// | `schedule = "0 3 * * *"`, `time_zone = "Europe/Berlin"` | calls itself at the times of a cron pattern; see [`Tool::schedule`] | not at all |
 /// | `every = "1h"` | calls itself again and again after this time | not at all |
-/// | `ask_first = path` | a function that asks before the task exists; see [`Tool::ask_first`] | none |
-/// | `read_only`, `destructive`, `idempotent`, `open_world` | the protocol's hints; `= false` says no | unsaid |
 /// | `crate = path` | where the crate `outlast` is | `::outlast` |
 pub use outlast_macros::tool;
 
