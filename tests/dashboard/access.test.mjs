@@ -159,7 +159,7 @@ scene("nothing that a task says is believed", {}, async ({ server, page }) => {
   assert.equal(file.headers.get("x-content-type-options"), "nosniff");
 });
 
-const users = [{ owner: "ada", scope: "tasks:admin" }, { owner: "ben", scope: "tasks:read" }];
+const users = [{ owner: "ada", scope: "tasks:admin" }, { owner: "ben", scope: "tasks:read" }, { owner: "eve", scope: "tasks:run" }];
 
 scene("a server with users lets in who has a token, and out again", { server: { users } }, async ({ server, page }) => {
   const id = await server.create("import_subscribers", { rows: 10 });
@@ -192,4 +192,17 @@ scene("who may only read is told so", { server: { users } }, async ({ server, pa
   await button(page, "Sign in").click();
   await button(page, "Start").click();
   await reads(page.getByRole("alert"), "tasks:run");
+});
+
+scene("an administrator counts and follows everybody's tasks", { server: { users } }, async ({ server, page }) => {
+  await page.goto(`${server.url}/#/?owner=*`);
+  await page.getByLabel("Token").fill(server.tokens.ada);
+  await button(page, "Sign in").click();
+  await page.getByText("No task fits these filters.").waitFor();
+  const as = { Authorization: `Bearer ${server.tokens.eve}` };
+  const { taskId } = await server.post("/tasks", { tool: "import_subscribers", arguments: { rows: 4 } }, as);
+  await row(page, taskId).waitFor();
+  await reads(page.getByRole("link", { name: /all$/ }), /^1/);
+  await server.post(`/tasks/${taskId}/signals/go`, 2, as);
+  await reads(row(page, taskId), "50 %");
 });

@@ -14,7 +14,7 @@ export async function reads(locator, wanted) {
     if (fits(text)) return text;
     await locator.page().evaluate(() => new Promise((done) => { requestAnimationFrame(() => setTimeout(done, 20)); }));
   } while (Date.now() < end);
-  assert.fail(`${locator} never read ${wanted}; it reads ${JSON.stringify(text)}`);
+  assert.fail(`${locator} never read ${wanted}; it reads ${JSON.stringify(text).slice(0, 2000)}`);
 }
 
 export const button = (page, name) => page.getByRole("button", { name, exact: true });

@@ -10,6 +10,9 @@ export class Problem extends Error {
   }
 }
 
+// Whether the same request may succeed in a while.
+export const passes = ({ status }) => status === 0 || status === 429 || status >= 500;
+
 // Relative to the page, so that a proxy may put the server under a path of its own.
 export const at = (path) => new URL(path.replace(/^\//, ""), document.baseURI);
 
@@ -30,8 +33,7 @@ export async function request(method, path, { body, headers = {} } = {}) {
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
-    reached(false);
-    throw new Problem(0, "The server cannot be reached.");
+    throw lost();
   }
   reached(true);
   if (response.ok) return response;
@@ -45,21 +47,36 @@ export async function request(method, path, { body, headers = {} } = {}) {
   throw new Problem(response.status, detail);
 }
 
+function lost() {
+  reached(false);
+  return new Problem(0, "The server cannot be reached.");
+}
+
+// The body of the response to a request that succeeded. The connection may still be lost in the middle of it.
+async function body(...asked) {
+  const response = await request(...asked);
+  try {
+    return await response.text();
+  } catch {
+    throw lost();
+  }
+}
+
 async function json(method, path, options) {
-  const text = await (await request(method, path, options)).text();
+  const text = await body(method, path, options);
   return text === "" ? null : JSON.parse(text);
 }
 
-export const get = (path) => json("GET", path);
-
-// As `get`, with these members of the answer exactly as they were sent.
-export async function getExact(path, ...members) {
-  const text = await (await request("GET", path)).text();
+// An answer, and these members of it exactly as they were sent.
+function exactly(text, members) {
   const [answer, exact] = [JSON.parse(text), parse(text)];
   for (const name of members) if (name in answer) answer[name] = exact[name];
   return answer;
 }
 
+export const get = (path) => json("GET", path);
+export const getExact = async (path, ...members) => exactly(await body("GET", path), members);
+export const postExact = async (path, given, ...members) => exactly(await body("POST", path, { body: given }), members);
 export const post = (path, body = {}, headers) => json("POST", path, { body, headers });
 export const remove = (path) => json("DELETE", path);
 

@@ -16,6 +16,6 @@ export function reached(yes) {
   }
   lostAt = null;
   banner.className = "found";
-  banner.textContent = "Connected again. Everything is up to date.";
+  banner.textContent = "Connected again.";
   fading = setTimeout(() => { banner.hidden = true; }, 4000);
 }

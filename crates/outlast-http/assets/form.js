@@ -42,7 +42,7 @@ export function form({ schema, values = {}, submit, actions = [], extra = [], on
   }, fields.elements, extra, problems, h("div", { class: "actions" }, button, actions));
 }
 
-// The fields of an object's properties. Properties that the schema does not name stand under "other".
+// The fields of an object's properties. Values that the schema does not name stand under "other".
 export function fieldset(schema, root, values = {}) {
   const properties = Object.entries(schema.properties ?? {});
   if (!properties.length && schema.additionalProperties !== false) {
@@ -53,12 +53,14 @@ export function fieldset(schema, root, values = {}) {
     const required = (schema.required ?? []).includes(name);
     return { name, ...field(name, simple(property, root), required, values[name]) };
   });
-  const read = () => Object.fromEntries(
-    fields.map(({ name, read: value }) => [name, value()]).filter(([, value]) => value !== undefined));
-  return {
-    elements: fields.length ? fields.map(({ element }) => element) : [h("p", { class: "quiet" }, "It takes no arguments.")],
-    read,
-  };
+  const unnamed = Object.entries(values).filter(([name]) => !Object.hasOwn(schema.properties ?? {}, name));
+  const other = unnamed.length ? area("other", { type: "object", title: "Other arguments" }, Object.fromEntries(unnamed), false) : null;
+  const read = () => ({
+    ...other?.read(),
+    ...Object.fromEntries(fields.map(({ name, read: value }) => [name, value()]).filter(([, value]) => value !== undefined)),
+  });
+  const elements = [...fields, ...(other ? [other] : [])].map(({ element }) => element);
+  return { elements: elements.length ? elements : [h("p", { class: "quiet" }, "It takes no arguments.")], read };
 }
 
 function frame(name, schema, required, input, { id, hint } = {}) {
@@ -77,6 +79,10 @@ function field(name, schema, required, given) {
 
   const options = choices(schema);
   if (options) return choose(options, common, around, required, value);
+  // Not to say anything is something else than to say no.
+  if (kind === "boolean" && !required && typeof value !== "boolean") {
+    return choose([[true, "yes"], [false, "no"]], common, around, required);
+  }
   if (kind === "boolean") {
     const input = h("input", { ...common, type: "checkbox", checked: value === true });
     const element = h("div", { class: "field" },
@@ -131,7 +137,9 @@ function words(schema, common, around, required, value) {
   const bounds = { required, minlength: schema.minLength, maxlength: schema.maxLength, value: value ?? "" };
   const input = short
     ? h("input", {
-      ...common, ...bounds, pattern: schema.pattern, autocomplete: "off",
+      ...common, ...bounds, autocomplete: "off",
+      // HTML's has to fit all of the text, a schema's any part of it.
+      pattern: schema.pattern && `.*(?:${schema.pattern}).*`,
       type: schema.writeOnly ? "password" : KINDS[schema.format] ?? "text",
     })
     : h("textarea", { ...common, ...bounds, rows: "1", class: "grows" });

@@ -1,7 +1,7 @@
 // The tasks: counted, filtered, searched, page by page, alive. What is looked for stands in the address,
 // so that it can be sent to somebody, and the way back leads to where one was.
 
-import { get, query as withQuery } from "./api.js";
+import { get, passes, query as withQuery } from "./api.js";
 import { h, update } from "./dom.js";
 import { live } from "./live.js";
 import { figures, lasted, problem, progress, since, state, status } from "./parts.js";
@@ -10,6 +10,8 @@ import { number, some } from "./words.js";
 const PAGE = 50;
 // How often at most a list that changes all the time is read again.
 const PAUSE = 1000;
+// What could not be read is asked for again after so long.
+const AGAIN = 3000;
 
 // What people look for, as the server's filters.
 const STATES = {
@@ -34,6 +36,8 @@ export function list(asked) {
   const chosen = Object.fromEntries(FILTERS.map((name) => [name, asked.get(name) ?? ""]));
   const cursor = asked.get("cursor") ?? "";
   const view = h("div", {});
+  // Whose tasks are looked at: one's own, somebody's, everybody's.
+  const whose = { owner: chosen.owner };
   let page = null;
   let counts = null;
   let toolNames = [];
@@ -61,7 +65,7 @@ export function list(asked) {
     clearTimeout(timer);
     timer = null;
     try {
-      const [fresh, stats] = await Promise.all([get(withQuery("/tasks", filter())), get("/stats")]);
+      const [fresh, stats] = await Promise.all([get(withQuery("/tasks", filter())), get(withQuery("/stats", whose))]);
       counts = stats.counts;
       failure = null;
       const known = new Set(page?.tasks.map((task) => task.taskId));
@@ -79,16 +83,18 @@ export function list(asked) {
     }
     busy = false;
     draw();
-    if (stale) { stale = false; later(); }
+    if (stale) later();
+    else if (failure && passes(failure)) later(AGAIN);
+    stale = false;
   }
 
-  const later = () => {
+  const later = (pause = PAUSE) => {
     if (left) return;
     timer ??= setTimeout(() => {
       // Also where a refresh is still under way: it is that one which then asks for the next.
       timer = null;
       refresh({ patient: true });
-    }, PAUSE);
+    }, pause);
   };
 
   function draw() {
@@ -138,7 +144,7 @@ export function list(asked) {
     h("button", { type: "submit" }, "Search"),
     select("tool", "Tool", [["", "all tools"], ...names.map((name) => [name, name])]),
     h("details", { class: "more", open: rare > 0 }, h("summary", {}, rare ? `More filters (${rare})` : "More filters"),
-      h("div", { class: "filters" }, select("since", "Created in", Object.entries(SPANS)), input("label", "Label", "key=value"), input("owner", "Owner", "anybody"))),
+      h("div", { class: "filters" }, select("since", "Created in", Object.entries(SPANS)), input("label", "Label", "key=value"), input("owner", "Owner", "yourself; * is everybody"))),
     FILTERS.some((name) => chosen[name]) ? h("a", { class: "button plain", href: "#/" }, "Clear") : null);
   }
 
@@ -188,7 +194,7 @@ export function list(asked) {
   // the server says; a task that only got further changes neither.
   function told({ type, task, resumed }) {
     if (type === "READY") {
-      if (!resumed && page) refresh();
+      if (failure || (!resumed && page)) refresh();
       return;
     }
     if (!task) {
@@ -215,7 +221,7 @@ export function list(asked) {
   };
   addEventListener("keydown", shortcut);
   const clock = setInterval(() => { if (page?.tasks.some((task) => !task.finishedAt)) draw(); }, 1000);
-  const socket = live("/ws", { told });
+  const socket = live(withQuery("/ws", whose), { told, again: () => { if (!failure || passes(failure)) later(); } });
   draw();
   refresh();
   get("/tools").then(({ tools }) => { toolNames = tools.map((tool) => tool.name); draw(); }).catch(() => {});

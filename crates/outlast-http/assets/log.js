@@ -8,6 +8,8 @@ import { bytes, number, some, timeOfDay } from "./words.js";
 
 // How much of a log is read at first, and with each press on "earlier".
 const PART = 128 * 1024;
+// Of a log that became too long the server keeps the first so many bytes, and the last.
+const BEGINNING = 32 * 1024 * 1024;
 // So many lines are kept while the end is followed.
 const MOST_LINES = 4000;
 const AT_THE_END = 24;
@@ -24,6 +26,7 @@ export function log(path) {
   let [following, first, unseen, open, current, drawing, over] = [true, 0, 0, null, -1, null, false];
   let waiting = [];
   let hits = [];
+  let reading = false;
 
   const element = h("section", { class: "log", "aria-labelledby": "log-title" },
     h("h2", { id: "log-title" }, "Log"),
@@ -38,7 +41,7 @@ export function log(path) {
   body.onscroll = () => {
     const away = body.scrollHeight - body.scrollTop - body.clientHeight;
     if (away > AT_THE_END && following) setFollowing(false);
-    else if (away <= 1 && !following && !search.value) setFollowing(true);
+    else if (away <= 1 && !following && !reading && !search.value) setFollowing(true);
   };
 
   function setFollowing(yes) {
@@ -115,19 +118,29 @@ export function log(path) {
     earlier.textContent = `Show earlier lines (${bytes(first)})`;
   }
 
+  // The lines of one part, and where it begins; pieces that begin in it belong to it.
+  async function part(end) {
+    const from = Math.max(0, end - PART);
+    const pieces = [];
+    for (let next = from; next < end;) {
+      const page = await get(query(`${path}/logs`, { offset: next }));
+      if (!page.chunks.length) break;
+      pieces.push(...page.chunks.filter((piece) => piece.offset < end));
+      next = page.next;
+    }
+    return [from, pieces];
+  }
+
   async function readEarlier() {
+    if (reading) return;
+    reading = true;
+    // Who follows the end loses lines at the top, so nobody follows it any more.
+    const end = following;
+    setFollowing(false);
     try {
-      const from = Math.max(0, first - PART);
-      const pieces = [];
-      let next = from;
-      while (next < first) {
-        const page = await get(query(`${path}/logs`, { offset: next }));
-        if (!page.chunks.length) break;
-        pieces.push(...page.chunks.filter((piece) => piece.offset < first));
-        next = page.next;
-      }
-      const [height, top] = [body.scrollHeight, body.scrollTop];
-      setFollowing(false);
+      let [from, pieces] = await part(first);
+      if (!pieces.length && from > BEGINNING) [from, pieces] = await part(BEGINNING);
+      const [height, top] = [body.scrollHeight, end ? 0 : body.scrollTop];
       let last = null;
       const lines = [];
       for (const piece of pieces) {
@@ -143,6 +156,8 @@ export function log(path) {
       update(problems);
     } catch (error) {
       update(problems, problem(error));
+    } finally {
+      reading = false;
     }
   }
 

@@ -1,7 +1,7 @@
 // One task, followed as it happens. Its events and its log come over a socket; every event is a hint
 // to read again what it is about, so what is shown is what the server has, also after a pause.
 
-import { get, getExact, post, remove, taskPath } from "./api.js";
+import { get, getExact, passes, post, remove, taskPath } from "./api.js";
 import { actions } from "./actions.js";
 import { h, update } from "./dom.js";
 import { json } from "./json.js";
@@ -18,6 +18,8 @@ import { bytes, number, some, span } from "./words.js";
 const PAUSE = 80;
 // What has no event of its own, the recorded steps, is read this often while the task runs.
 const STEPS = 2000;
+// What could not be read is asked for again after so long.
+const AGAIN = 3000;
 const MOST_EVENTS = 500;
 
 export function task(id) {
@@ -31,9 +33,10 @@ export function task(id) {
   const parts = { attempts: [], journal: [], journalTotal: 0, artifacts: [], partials: [], children: null };
   const events = [];
   let [record, ending, failure, notice] = [null, null, null, null];
-  let [left, timer, journalTimer, socket] = [false, null, null, null];
+  let [left, timer, journalTimer, retry, socket] = [false, null, null, null, null];
   let reading = Promise.resolve();
   const due = new Set();
+  const missing = new Set();
 
   async function act(work, done) {
     failure = null;
@@ -85,9 +88,21 @@ export function task(id) {
         await readers[part]();
       } catch (error) {
         if (part === "task" && (!record || error.status === 404)) failure = error;
+        if (record && passes(error)) readAgain(part);
       }
     }
     draw();
+  }
+
+  // No event comes for what is there already, so whoever could not read it has to ask again.
+  function readAgain(part) {
+    missing.add(part);
+    retry ??= setTimeout(() => {
+      retry = null;
+      const parts = [...missing];
+      missing.clear();
+      read(...parts);
+    }, AGAIN);
   }
 
   function soon(...what) {
@@ -187,7 +202,7 @@ export function task(id) {
       ["Kept until", record.ttlMs && time(new Date(new Date(record.createdAt).getTime() + record.ttlMs).toISOString())],
       ["Priority", record.priority ? String(record.priority) : ""],
       ["Owner", record.owner === "local" ? "" : record.owner],
-      ["Labels", labels.length ? labels.map(([key, value]) => h("a", { class: "label", href: `#/?${new URLSearchParams({ label: `${key}=${value}` })}` }, value ? `${key}=${value}` : key)) : ""],
+      ["Labels", labels.length ? labels.map(([key, value]) => h("a", { class: "label", href: `#/?${new URLSearchParams({ label: `${key}=${value}`.replaceAll(/[\\,]/g, "\\$&") })}` }, value ? `${key}=${value}` : key)) : ""],
       ["Retry of", record.retryOf && link(record.retryOf)],
       ["Clean-up", record.cleanup],
       ["Processor time", sum("cpuMs") ? span(sum("cpuMs")) : ""],
@@ -199,8 +214,13 @@ export function task(id) {
 
   // Where the log begins that is sent: enough for a screen or two of a long one, not all of it.
   async function follow() {
+    failure = null;
     await read("task");
-    if (!record || left) return;
+    if (left) return;
+    if (!record) {
+      if (passes(failure)) retry = setTimeout(() => { retry = null; follow(); }, AGAIN);
+      return;
+    }
     const start = await lines.start().catch(() => 0);
     if (left) return;
     socket = live(`/ws/${encodeURIComponent(id)}`, {
@@ -221,7 +241,7 @@ export function task(id) {
       left = true;
       socket?.close();
       lines.close();
-      for (const each of [timer, journalTimer]) clearTimeout(each);
+      for (const each of [timer, journalTimer, retry]) clearTimeout(each);
       clearInterval(clock);
     },
   };

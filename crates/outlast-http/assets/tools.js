@@ -1,7 +1,8 @@
 // What can be run, and a form to run it.
 
-import { get, getExact, post, taskPath, toolPath } from "./api.js";
+import { get, getExact, post, postExact, taskPath, toolPath } from "./api.js";
 import { h, update } from "./dom.js";
+import { Exact } from "./exact.js";
 import { form } from "./form.js";
 import { problem } from "./parts.js";
 import { result } from "./results.js";
@@ -47,7 +48,7 @@ export function start(name, asked) {
       tool.description ? h("p", { class: "lead" }, tool.description) : null,
       h("p", { class: "quiet" }, [SUPPORT[tool.taskSupport], ...hints(tool)].join(" · ")),
       earlier ? h("p", { class: "quiet" }, "With the arguments of ", h("a", { href: `#/tasks/${from}` }, `task ${from.slice(0, 8)}`), ". Secret ones are to be given again.") : null);
-    place.replaceChildren(build(tool, earlier?.arguments ?? {}));
+    place.replaceChildren(build(tool, told(earlier?.arguments ?? {})));
   }
 
   function build(tool, values) {
@@ -64,7 +65,7 @@ export function start(name, asked) {
         update(done);
         const args = asText ? given.arguments : given;
         if (inline) {
-          update(done, result(await post(toolPath(tool.name), args)));
+          update(done, result(await postExact(toolPath(tool.name), args, "content", "structuredContent")));
           return;
         }
         const { body, headers } = options.read();
@@ -81,6 +82,12 @@ export function start(name, asked) {
     elements: [h("p", { class: "crumbs" }, h("a", { href: "#/tools" }, "Tools")), title, about, place, done],
     leave() {},
   };
+}
+
+// The arguments without the secret ones, in whose place dots are shown.
+function told(value) {
+  if (value === null || typeof value !== "object" || Array.isArray(value) || value instanceof Exact) return value;
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== "•••").map(([name, each]) => [name, told(each)]));
 }
 
 function advanced() {
