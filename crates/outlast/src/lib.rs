@@ -110,11 +110,15 @@ pub use outlast_mcp::offer::{CacheScope, CompletionRequest, RequestCx, ResourceC
 pub use reply::Reply;
 pub use sample::{Sample, SampleRequest, Sampled};
 pub use server::{Reloaded, RunningServer, Server};
-pub use settings::{Listen, LogFormat, LogLevel, Settings, StdioMode, StoreUrl, Synchronous};
+pub use settings::{
+    Collector, Listen, LogFormat, LogLevel, Settings, StdioMode, StoreUrl, Synchronous,
+};
 pub use state::State;
 
 pub use outlast_core as core;
 pub use outlast_engine as engine;
+#[cfg(feature = "otlp")]
+pub use outlast_otel as otel;
 
 /// Makes a tool of a function.
 ///

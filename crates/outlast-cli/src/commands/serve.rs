@@ -237,6 +237,7 @@ fn settings_of(file: &ServerConfig) -> Result<Settings, String> {
         allow_unauthenticated: file.allow_unauthenticated,
         log_level: file.log_level.map(str::parse).transpose()?,
         log_format: file.log_format.map(str::parse).transpose()?,
+        otlp_endpoint: file.otlp_endpoint.clone(),
         ..Settings::default()
     })
 }

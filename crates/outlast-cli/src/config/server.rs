@@ -49,6 +49,7 @@ pub const KEYS: [&str; 31] = [
     "allow_unauthenticated",
     "log_level",
     "log_format",
+    "otlp_endpoint",
 ];
 
 const HELPERS: [(&str, &str); 3] = [("auto", "auto"), ("always", "always"), ("never", "never")];
@@ -128,6 +129,8 @@ pub struct ServerConfig {
     pub log_level: Option<&'static str>,
     /// How it writes that: text, json.
     pub log_format: Option<&'static str>,
+    /// The OpenTelemetry collector that traces and metrics are sent to.
+    pub otlp_endpoint: Option<outlast::Collector>,
 }
 
 impl ServerConfig {
@@ -177,6 +180,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         allow_unauthenticated: section.boolean("allow_unauthenticated"),
         log_level: section.choice("log_level", &LOG_LEVELS),
         log_format: section.choice("log_format", &[("text", "text"), ("json", "json")]),
+        otlp_endpoint: read_collector(&section),
         shutdown_grace: up_to(&section, "shutdown_grace", Duration::from_secs(24 * 3600)),
     }
 }
@@ -208,6 +212,12 @@ fn read_listen(section: &Section<'_>, folder: &Path) -> Option<String> {
         return None;
     }
     Some(listen)
+}
+
+fn read_collector(section: &Section<'_>) -> Option<outlast::Collector> {
+    let read = section.text("otlp_endpoint")?.parse();
+    read.map_err(|why: String| section.wrong("otlp_endpoint", why))
+        .ok()
 }
 
 fn read_store(section: &Section<'_>, folder: &Path) -> Option<String> {

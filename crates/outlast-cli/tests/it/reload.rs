@@ -54,6 +54,15 @@ fn tools(rig: &Rig) -> Vec<String> {
         .collect()
 }
 
+/// The last reload, as whoever watches the server sees it.
+fn reloaded(server: &Server) -> Value {
+    let answer = server.fetched("/health");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(" 200 "), "{head}");
+    let health: Value = serde_json::from_str(body).unwrap();
+    health["reload"].clone()
+}
+
 async fn says(server: &Server, part: &str) {
     eventually(part, || (!server.said(part).is_empty()).then_some(())).await;
 }
@@ -81,6 +90,9 @@ async fn sighup_takes_a_changed_file_over_and_a_bad_one_changes_nothing() {
     server.signal(Signal::HUP);
     says(&server, "reloaded; added extra").await;
     says(&server, "title changed: needs a restart").await;
+    let reload = reloaded(&server);
+    assert_eq!(reload["status"], "reloaded", "{reload}");
+    assert_eq!(reload["needsRestart"], json!(["title"]), "{reload}");
     // The flag stands above the file, so this is no change.
     assert_eq!(server.said("listen changed"), [""; 0]);
     assert_eq!(tools(&rig), ["extra", "long"]);
@@ -89,6 +101,10 @@ async fn sighup_takes_a_changed_file_over_and_a_bad_one_changes_nothing() {
     server.signal(Signal::HUP);
     says(&server, "not reloaded, and nothing was changed").await;
     says(&server, "tools.bad").await;
+    let reload = reloaded(&server);
+    assert_eq!(reload["status"], "failed", "{reload}");
+    let why = reload["error"].as_str().unwrap();
+    assert!(why.contains("tools.bad"), "{why}");
     assert_eq!(tools(&rig), ["extra", "long"]);
 
     // The task that ran goes on with the command it has; the next one is the new command.

@@ -87,7 +87,7 @@ async fn a_secret_is_found_nowhere() {
             String::from_utf8_lossy(&called.stderr)
         );
     }
-    let listed = fetched(&server, "/tasks");
+    let listed = server.fetched("/tasks");
     assert!(!holds(listed.as_bytes()), "{listed}");
     let ids: Vec<&str> = listed
         .split('"')
@@ -105,7 +105,7 @@ async fn a_secret_is_found_nowhere() {
         assert!(log.contains("logged in with •••"), "{log}");
         assert!(log.contains("in pieces: •••"), "{log}");
         ask(&["tasks", "show", id]);
-        let shown = fetched(&server, &format!("/tasks/{id}"));
+        let shown = server.fetched(&format!("/tasks/{id}"));
         assert!(shown.contains("alice") && shown.contains("•••"), "{shown}");
         assert!(!holds(shown.as_bytes()), "{shown}");
     }
@@ -114,18 +114,6 @@ async fn a_secret_is_found_nowhere() {
     }
     let key = std::fs::metadata(rig.file("outlast.db.key")).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&key) & 0o777, 0o600);
-}
-
-/// What the REST surface shows.
-fn fetched(server: &Server, path: &str) -> String {
-    use std::io::{Read, Write};
-    let host = server.url.trim_start_matches("http://");
-    let host = host.trim_end_matches("/mcp");
-    let mut stream = std::net::TcpStream::connect(host).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `outlast serve` as a process: the sample works, and nothing is left behind.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -54,6 +55,17 @@ impl Server {
         let said = self.said.lock().unwrap();
         let lines = said.iter().filter(|line| line.contains(part));
         lines.cloned().collect()
+    }
+
+    /// What the REST surface shows, with the head of the answer.
+    pub(crate) fn fetched(&self, path: &str) -> String {
+        let host = self.url.trim_start_matches("http://");
+        let host = host.trim_end_matches("/mcp");
+        let mut stream = TcpStream::connect(host).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -1,10 +1,12 @@
 //! `/health/live`, `/health/ready`, `/health`: for monitors and load balancers.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use outlast_core::Timestamp;
 use outlast_core::store::StoreInfo;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -38,6 +40,67 @@ pub(super) struct Health {
     tasks: BTreeMap<&'static str, u64>,
     /// How many processes run tasks of the store, this one among them.
     workers: usize,
+    /// The last time that the server took its configuration anew, if it ever did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reload: Option<ReloadView>,
+}
+
+/// A reload.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ReloadView {
+    /// When.
+    at: String,
+    /// `reloaded`, or `failed`: then what was served before goes on.
+    status: &'static str,
+    /// Why it failed, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// The settings that have changed and are used only after a restart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    needs_restart: Vec<String>,
+}
+
+impl From<Reload> for ReloadView {
+    fn from(reload: Reload) -> Self {
+        let (status, error, needs_restart) = match reload.ended {
+            Ok(needs_restart) => ("reloaded", None, needs_restart),
+            Err(sentence) => ("failed", Some(sentence), Vec::new()),
+        };
+        Self {
+            at: reload.at.to_string(),
+            status,
+            error,
+            needs_restart,
+        }
+    }
+}
+
+/// A reload of a server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reload {
+    /// When.
+    pub at: Timestamp,
+    /// The settings that need a restart; or why nothing was changed.
+    pub ended: Result<Vec<String>, String>,
+}
+
+/// The last reload of a server, noted by whoever makes it. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Reloads(Arc<Mutex<Option<Reload>>>);
+
+impl Reloads {
+    /// Notes one in the place of the last.
+    pub fn note(&self, reload: Reload) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+
+    fn last(&self) -> Option<Reload> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
 }
 
 /// Whether the process answers.
@@ -97,5 +160,6 @@ async fn check(api: &Api) -> Result<Json<Health>, Problem> {
         store: api.handle().store_info(),
         tasks: stats.phases(),
         workers: workers.len(),
+        reload: api.options().reloads.last().map(ReloadView::from),
     }))
 }

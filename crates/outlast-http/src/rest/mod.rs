@@ -54,6 +54,7 @@ use utoipa::openapi::{Content, RefOr};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use health::{Reload, Reloads};
 use live::Live;
 use problem::Problem;
 
@@ -80,6 +81,8 @@ pub struct RestOptions {
     pub public_url: Option<String>,
     /// The tool that `POST /tasks` calls if the body names none; the body is then its arguments.
     pub default_tool: Option<String>,
+    /// What came of the last reload, for `/health`.
+    pub reloads: Reloads,
 }
 
 impl Api {

@@ -4,6 +4,7 @@ mod connections;
 mod copy;
 mod lifespan;
 mod mount;
+mod observe;
 mod parts;
 mod reload;
 mod run;
@@ -89,6 +90,9 @@ pub struct Server {
     told: Settings,
     source: Option<reload::Source>,
     stdio_command: Option<String>,
+    /// What carries traces and metrics away, once it runs as a program.
+    #[cfg(feature = "otlp")]
+    telemetry: Option<Arc<outlast_otel::Telemetry>>,
 }
 
 /// All that a server and those mounted in it offer.
@@ -135,6 +139,8 @@ impl Server {
             told: Settings::default(),
             source: None,
             stdio_command: None,
+            #[cfg(feature = "otlp")]
+            telemetry: None,
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use outlast_engine::{Engine, TaskSupport, Webhooks};
 use outlast_http::auth::{AnyOf, Gate, GateOptions};
-use outlast_http::{HttpServer, RestOptions};
+use outlast_http::{HttpServer, Reloads, RestOptions};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -254,7 +254,9 @@ impl Server {
         }
         tasks.spawn(door.serve(door_listener));
         let counted = connections.clone();
-        let mut http = HttpServer::with_rest(&mcp, self.rest_options(settings))
+        let rest = self.rest_options(settings);
+        let reloads = rest.reloads.clone();
+        let mut http = HttpServer::with_rest(&mcp, rest)
             .with_mcp_path(mcp_path)
             .with_companion(move || counted.enter());
         if let Some(most) = settings.max_connections {
@@ -277,6 +279,17 @@ impl Server {
             let (http, closing) = (http.clone(), closing.clone());
             tasks.spawn(async move { http.serve(listener, closing.cancelled_owned()).await });
         }
+        #[cfg(feature = "otlp")]
+        if let Some(telemetry) = self.telemetry.clone() {
+            let (mcp, closing) = (mcp.clone(), closing.clone());
+            tasks.spawn(async move {
+                let read = || async { outlast_http::figures::Snapshot::of(&mcp).await.ok() };
+                tokio::select! {
+                    () = telemetry.push(read) => {}
+                    () = closing.cancelled() => {}
+                }
+            });
+        }
         Ok(RunningServer {
             catalog,
             engine: Some(engine),
@@ -297,7 +310,10 @@ impl Server {
             told: self.told.clone(),
             served: Mutex::new(served),
             identity,
+            reloads,
             stops: Stops::default(),
+            #[cfg(feature = "otlp")]
+            telemetry: self.telemetry.clone(),
         })
     }
 
@@ -328,6 +344,7 @@ impl Server {
             version: self.version.clone(),
             public_url: settings.public_url.clone(),
             default_tool: settings.default_tool.clone(),
+            reloads: Reloads::default(),
         }
     }
 

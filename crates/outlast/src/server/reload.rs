@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outlast_engine::Declarations;
+use outlast_http::Reload;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::parts::check_default_tool;
@@ -133,6 +134,21 @@ impl RunningServer {
     /// its own, which begin with a start only. Nothing was changed then. Or the store failed to take the
     /// schedules and limits; the tools are reloaded then, and doing it again is harmless.
     pub async fn reload(&self, server: Server) -> Result<Reloaded, StartError> {
+        let reloaded = self.take(server).await;
+        self.note(match &reloaded {
+            Ok(reloaded) => Ok(reloaded.needs_restart.clone()),
+            Err(error) => Err(error.to_string()),
+        });
+        reloaded
+    }
+
+    /// For whoever asks how the server is.
+    fn note(&self, ended: Result<Vec<String>, String>) {
+        let at = self.handle().now();
+        self.reloads.note(Reload { at, ended });
+    }
+
+    async fn take(&self, server: Server) -> Result<Reloaded, StartError> {
         if !server.lifespans.is_empty() || !server.mounts.is_empty() {
             return Err(StartError::new(
                 "a server with lifespans or mounted servers cannot be reloaded: restart it",
@@ -273,6 +289,7 @@ impl Reloads {
                     }
                 }
                 Err(sentence) => {
+                    running.note(Err(sentence.clone()));
                     tracing::error!("not reloaded, and nothing was changed: {sentence}");
                 }
             }

@@ -12,7 +12,7 @@ use super::reload::Reloads;
 use super::running::RunningServer;
 use crate::bridge::{self, Stage};
 use crate::error::StartError;
-use crate::settings::{Listen, LogFormat, LogLevel, Settings, StdioMode, StoreAt};
+use crate::settings::{Listen, Settings, StdioMode, StoreAt};
 use crate::{Result, blocking};
 
 /// The exit code of a server that did not start.
@@ -68,8 +68,11 @@ impl Server {
     pub async fn run_with(mut self, settings: Settings) -> Result<()> {
         self.told = settings.clone();
         let settings = settings.over(self.settings.clone());
-        start_log(&settings);
-        match self.run_as_told(&settings).await {
+        let ran = match self.observe(&settings) {
+            Ok(()) => self.run_as_told(&settings).await,
+            Err(error) => Err(error),
+        };
+        match ran {
             Ok(result) => result,
             Err(error) => {
                 eprintln!("{}: {error}", self.name);
@@ -94,8 +97,11 @@ impl Server {
     pub async fn work_with(mut self, settings: Settings) -> Result<()> {
         self.told = settings.clone();
         let settings = settings.over(self.settings.clone());
-        start_log(&settings);
-        match self.run_worker(&settings).await {
+        let ran = match self.observe(&settings) {
+            Ok(()) => self.run_worker(&settings).await,
+            Err(error) => Err(error),
+        };
+        match ran {
             Ok(result) => result,
             Err(error) => {
                 eprintln!("{}: {error}", self.name);
@@ -317,33 +323,6 @@ fn take_standard_output() -> Result<tokio::fs::File, StartError> {
     let protocol = rustix::io::dup(std::io::stdout()).map_err(|error| cannot(&error))?;
     rustix::stdio::dup2_stdout(std::io::stderr()).map_err(|error| cannot(&error))?;
     Ok(tokio::fs::File::from_std(std::fs::File::from(protocol)))
-}
-
-fn start_log(settings: &Settings) {
-    use tracing_subscriber::filter::LevelFilter;
-    let level = match settings.log_level.unwrap_or(LogLevel::Info) {
-        LogLevel::Off => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    let log = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr);
-    // An application that has a log of its own keeps it.
-    let _ = match settings.log_format.unwrap_or_default() {
-        LogFormat::Json => log
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .try_init(),
-        LogFormat::Text => log
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .try_init(),
-    };
 }
 
 /// The signals that stop a server.

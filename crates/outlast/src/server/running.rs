@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use outlast_core::Principal;
 use outlast_engine::{Engine, Handle, StateMap};
-use outlast_http::{HttpServer, Mounted};
+use outlast_http::{HttpServer, Mounted, Reloads};
 use tokio::io::{BufReader, DuplexStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,8 +54,12 @@ pub struct RunningServer {
     /// What it was started with.
     pub(super) served: Mutex<Served>,
     pub(super) identity: SharedIdentity,
+    /// What came of the last reload, for whoever asks how the server is.
+    pub(super) reloads: Reloads,
     /// What is to be taken down after the last handler.
     pub(super) stops: Stops,
+    #[cfg(feature = "otlp")]
+    pub(super) telemetry: Option<Arc<outlast_otel::Telemetry>>,
 }
 
 impl RunningServer {
@@ -176,6 +180,11 @@ impl RunningServer {
         // What is asked until the connections have ended is answered from the store, and not told that
         // there is none.
         let _ = tokio::time::timeout(LAST_ANSWERS, self.tasks.wait()).await;
+        #[cfg(feature = "otlp")]
+        if let Some(telemetry) = self.telemetry.take() {
+            let figures = outlast_http::figures::Snapshot::of(&self.mcp).await;
+            telemetry.finish(figures.ok()).await;
+        }
         let closed = match stopped {
             Some(stopped) => stopped.close().await,
             None => Ok(()),

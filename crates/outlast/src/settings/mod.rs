@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use crate::declared::TagFilter;
 pub(crate) use values::StoreAt;
-pub use values::{Listen, LogFormat, LogLevel, StdioMode, StoreUrl, Synchronous};
+pub use values::{Collector, Listen, LogFormat, LogLevel, StdioMode, StoreUrl, Synchronous};
 
 /// How a server runs. All of it is optional.
 ///
@@ -56,6 +56,7 @@ pub use values::{Listen, LogFormat, LogLevel, StdioMode, StoreUrl, Synchronous};
 /// | `webhooks.secret` | `--webhook-secret env:NAME\|file:PATH` | `OUTLAST_WEBHOOK_SECRET` | each webhook's own |
 /// | `log_level` | `--log-level LEVEL` | `OUTLAST_LOG_LEVEL` | `info` |
 /// | `log_format` | `--log-format text\|json` | `OUTLAST_LOG_FORMAT` | `text` |
+/// | `otlp_endpoint` | `--otlp-endpoint URL` | `OUTLAST_OTLP_ENDPOINT` | `OTEL_EXPORTER_OTLP_ENDPOINT`, else nothing is sent |
 ///
 /// Times are a number and a unit (`500ms`, `30s`, `10m`, `2h`, `7d`) or several (`1h 30m`).
 ///
@@ -260,6 +261,11 @@ pub struct Settings {
     /// How it says so: lines for people (text), or an object a line for machines (json) [default: text]
     #[arg(long, env = "OUTLAST_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+
+    /// The OpenTelemetry collector that traces and metrics are sent to, over HTTP, by a build with the feature
+    /// otlp; the OTEL_ variables hold too [default: OTEL_EXPORTER_OTLP_ENDPOINT, else none]
+    #[arg(long, env = "OUTLAST_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<Collector>,
 }
 
 impl Settings {
@@ -295,6 +301,7 @@ impl Settings {
             webhooks,
             log_level,
             log_format,
+            otlp_endpoint,
         } = self;
         let fields = [
             ("listen", *listen != other.listen),
@@ -328,6 +335,7 @@ impl Settings {
             ("webhooks", *webhooks != other.webhooks),
             ("log_level", *log_level != other.log_level),
             ("log_format", *log_format != other.log_format),
+            ("otlp_endpoint", *otlp_endpoint != other.otlp_endpoint),
         ];
         let differ = fields.into_iter().filter(|(_, differs)| *differs);
         differ.map(|(name, _)| name).collect()
@@ -365,6 +373,7 @@ impl Settings {
             webhooks: self.webhooks.over(lower.webhooks),
             log_level: self.log_level.or(lower.log_level),
             log_format: self.log_format.or(lower.log_format),
+            otlp_endpoint: self.otlp_endpoint.or(lower.otlp_endpoint),
         }
     }
 
@@ -434,6 +443,7 @@ mod tests {
             ("--log-level", "loud", "info"),
             ("--log-format", "xml", "text or json"),
             ("--webhook-secret", "hunter2", "env:NAME"),
+            ("--otlp-endpoint", "box:4318", "http://localhost:4318"),
         ] {
             let error = parse(&[flag, value]).unwrap_err();
             assert!(error.contains(hint), "{flag} {value}: {error}");

@@ -144,6 +144,39 @@ pub(super) fn public_url_in_file<'de, D: Deserializer<'de>>(
         .transpose()
 }
 
+/// The address of an OpenTelemetry collector, for OTLP over HTTP: `http://localhost:4318`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Collector(String);
+
+impl Collector {
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Collector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match public_url(text) {
+            Ok(address) => Ok(Self(address)),
+            Err(_) => Err(format!(
+                "{text:?} is not the address of a collector; write one such as http://localhost:4318"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Collector {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 /// Where tasks are kept: `sqlite:` and the path of a file, for one server, or the address of a Redis,
 /// for any number of them.
 #[derive(Clone, PartialEq, Eq)]
