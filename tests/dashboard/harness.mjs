@@ -147,7 +147,11 @@ async function openDoor() {
     for (const socket of pair) {
       socket.setNoDelay(true);
       socket.on("error", close);
-      socket.on("close", close);
+      // What was sent before the end still goes through: the last word of a socket says why it is closed.
+      socket.on("close", () => {
+        for (const other of pair) other.destroySoon();
+        open.delete(pair);
+      });
     }
     inside.on("data", (bytes) => { received += bytes.length; });
     outside.on("data", (bytes) => { sent += bytes.length; });

@@ -12,11 +12,13 @@ import { question } from "./question.js";
 import { artifacts, outcome, partials } from "./results.js";
 import { history, timeline } from "./timeline.js";
 import { children } from "./tree.js";
+import { webhooks } from "./webhooks.js";
 import { bytes, number, some, span } from "./words.js";
 
 // How long to wait for more before reading: events come in bursts.
 const PAUSE = 80;
-// What has no event of its own, the recorded steps, is read this often while the task runs.
+// What has no event of its own is read this often: the recorded steps while the task runs, and webhooks
+// while somebody is still to be told.
 const STEPS = 2000;
 // What could not be read is asked for again after so long.
 const AGAIN = 3000;
@@ -30,10 +32,10 @@ export function task(id) {
   const side = h("div", { class: "side-column" });
   const lines = log(path);
   const asked = new Map();
-  const parts = { attempts: [], journal: [], journalTotal: 0, artifacts: [], partials: [], children: null };
+  const parts = { attempts: [], journal: [], journalTotal: 0, artifacts: [], partials: [], children: null, webhooks: null };
   const events = [];
   let [record, ending, failure, notice] = [null, null, null, null];
-  let [left, timer, journalTimer, retry, socket] = [false, null, null, null, null];
+  let [left, timer, journalTimer, webhookTimer, retry, socket] = [false, null, null, null, null, null];
   let reading = Promise.resolve();
   const due = new Set();
   const missing = new Set();
@@ -73,6 +75,13 @@ export function task(id) {
       if (page.next !== undefined) await readers.partials();
     },
     async children() { parts.children = await get(`${path}/children`); },
+    async webhooks() {
+      clearTimeout(webhookTimer);
+      // Most tasks have none, and the receivers of a task never change.
+      if (parts.webhooks && !parts.webhooks.webhooks.length) return;
+      parts.webhooks = await get(`${path}/webhooks`);
+      if (parts.webhooks.deliveries.some(({ state }) => state === "pending")) webhookTimer = setTimeout(() => read("webhooks"), STEPS);
+    },
   };
 
   // One after the other: two readers of one list would both put in what they both found to be new.
@@ -125,7 +134,7 @@ export function task(id) {
     if (events.length > MOST_EVENTS) events.shift();
     soon("task", ...({
       PARTIAL: ["partials"], ARTIFACT: ["artifacts"], CHILD_STARTED: ["children"], CHILD_ENDED: ["children"],
-      PROGRESS: [],
+      PROGRESS: [], INPUT_REQUIRED: ["attempts", "journal", "webhooks"],
     }[message.type] ?? ["attempts", "journal", ...(message.type === "CHANGED" ? ["children", "artifacts", "partials"] : [])]));
   }
 
@@ -145,7 +154,7 @@ export function task(id) {
       h("div", { "data-key": "log", "data-own": "" }));
     const place = main.querySelector('[data-key="log"]');
     if (!place.firstChild) place.append(lines.element);
-    update(side, about(), children(record, parts.children), section("Arguments", { "data-key": "arguments" }, json(record.arguments, "the arguments")), history(events, record));
+    update(side, about(), children(record, parts.children), webhooks(parts.webhooks), section("Arguments", { "data-key": "arguments" }, json(record.arguments, "the arguments")), history(events, record));
   }
 
   function title() {
@@ -225,10 +234,10 @@ export function task(id) {
     if (left) return;
     socket = live(`/ws/${encodeURIComponent(id)}`, {
       place: `0.${start}`, told,
-      over: () => { lines.ended(); soon("task", "attempts", "journal"); },
+      over: () => { lines.ended(); soon("task", "attempts", "journal", "webhooks"); },
       again: () => soon(...Object.keys(readers)),
     });
-    await read("attempts", "journal", "artifacts", "partials", "children");
+    await read("attempts", "journal", "artifacts", "partials", "children", "webhooks");
   }
   const clock = setInterval(() => { if (record && !record.finishedAt) draw(); }, 1000);
   draw();
@@ -241,7 +250,7 @@ export function task(id) {
       left = true;
       socket?.close();
       lines.close();
-      for (const each of [timer, journalTimer, retry]) clearTimeout(each);
+      for (const each of [timer, journalTimer, webhookTimer, retry]) clearTimeout(each);
       clearInterval(clock);
     },
   };

@@ -69,6 +69,7 @@ parts! {
     SCRIPT "timeline.js",
     SCRIPT "tools.js",
     SCRIPT "tree.js",
+    SCRIPT "webhooks.js",
     SCRIPT "words.js",
 }
 

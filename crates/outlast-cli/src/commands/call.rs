@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use outlast_core::{Timestamp, duration};
+use outlast::auth::Secret;
+use outlast_core::{Timestamp, WebhookEvent, duration};
 use outlast_engine::TaskSupport;
 use outlast_mcp::client::{CallResult, Client, ClientError, TaskHandle, ToolInfo};
 use serde_json::{Map, Value, json};
@@ -87,6 +88,20 @@ struct Order {
     /// A name for this call: a repeated one with the same name gets the first one's task
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+
+    /// An address that is told over HTTP when the task asks something and how it ends, by the Standard
+    /// Webhooks specification, if the server's operator lists its host; may be repeated
+    #[arg(long, value_name = "URL")]
+    webhook: Vec<String>,
+
+    /// What it is told: input_required, completed, failed, cancelled; may be repeated [default: all]
+    #[arg(long, value_name = "EVENT", requires = "webhook", value_parser = str::parse::<WebhookEvent>)]
+    webhook_event: Vec<WebhookEvent>,
+
+    /// Where the key is that these messages are signed with: env:NAME or file:PATH of whsec_ and base64
+    /// [default: the server's own]
+    #[arg(long, value_name = "SECRET", requires = "webhook", value_parser = Secret::parse)]
+    webhook_secret: Option<Secret>,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -96,7 +111,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 impl Order {
     /// What is said, as members of the call's `_meta`.
-    fn meta(&self) -> Vec<(&'static str, Value)> {
+    fn meta(&self) -> Result<Vec<(&'static str, Value)>, Trouble> {
         let mut meta = Vec::new();
         if !self.after.is_empty() {
             let needs = match self.on_failure.as_str() {
@@ -128,7 +143,26 @@ impl Order {
         if let Some(key) = &self.idempotency_key {
             meta.push(("outlast/idempotencyKey", key.clone().into()));
         }
-        meta
+        if !self.webhook.is_empty() {
+            meta.push(("outlast/webhooks", self.webhooks()?));
+        }
+        Ok(meta)
+    }
+
+    fn webhooks(&self) -> Result<Value, Trouble> {
+        let secret = self.webhook_secret.as_ref().map(Secret::read).transpose();
+        let secret = secret.map_err(|why| Trouble::usage(format!("--webhook-secret: {why}")))?;
+        let one = |url: &String| {
+            let mut one = json!({ "url": url });
+            if !self.webhook_event.is_empty() {
+                one["events"] = json!(self.webhook_event);
+            }
+            if let Some(secret) = &secret {
+                one["secret"] = json!(secret);
+            }
+            one
+        };
+        Ok(self.webhook.iter().map(one).collect())
     }
 }
 
@@ -159,7 +193,7 @@ impl Call {
             .map_err(|error| Trouble::usage(format!("{}: {error}", tool.name)))?;
         let server_has_tasks = client.server().await?.tasks;
         let can_be_task = server_has_tasks && tool.task_support != Some(TaskSupport::Forbidden);
-        let meta = self.order.meta();
+        let meta = self.order.meta()?;
         let asked = self.task || self.no_wait || !meta.is_empty();
         let as_task = asked || (self.wait && can_be_task);
         if !as_task {

@@ -40,8 +40,7 @@ impl Secret {
     ///
     /// # Errors
     /// It is not there; the sentence says where it was looked for.
-    #[cfg(any(feature = "oauth", feature = "webhooks"))]
-    pub(crate) fn read(&self) -> Result<String, String> {
+    pub fn read(&self) -> Result<String, String> {
         let secret = match self {
             Self::Env(name) => std::env::var(name)
                 .map_err(|_| format!("the environment variable {name} is not set"))?,

@@ -28,6 +28,8 @@ pub(super) struct Links {
     journal: String,
     /// The files that it has made.
     artifacts: String,
+    /// Who is told of it over HTTP, and what has become of telling them.
+    webhooks: String,
     /// A WebSocket that carries events out, and answers, signals and a cancel in.
     socket: String,
 }
@@ -78,6 +80,7 @@ impl Base {
             logs: format!("{task}/logs"),
             journal: format!("{task}/journal"),
             artifacts: format!("{task}/artifacts"),
+            webhooks: format!("{task}/webhooks"),
             socket: self.socket(id),
             task,
         }

@@ -4,10 +4,11 @@
 //! with users, an administrator.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::response::Response;
 use http::StatusCode;
-use outlast_core::Schedule;
+use http::request::Parts;
+use outlast_core::{Error, Schedule};
 use outlast_engine::{Schedules, schedule_view};
 use serde::Serialize;
 use serde_json::Value;
@@ -57,13 +58,8 @@ pub(super) async fn list(State(api): State<Api>, _: Admin) -> Result<Json<Schedu
         (status = 503, description = "The store cannot answer at present.", body = Problem),
     )
 )]
-pub(super) async fn show(
-    State(api): State<Api>,
-    _: Admin,
-    Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let found = find(&api.handle().schedules(), &name).await?;
-    Ok(Json(schedule_view(&found)))
+pub(super) async fn show(Known { schedule, .. }: Known) -> Json<Value> {
+    Json(schedule_view(&schedule))
 }
 
 /// Stops a schedule from firing. Its tasks go on. Repeating it is harmless.
@@ -78,12 +74,10 @@ pub(super) async fn show(
     )
 )]
 pub(super) async fn pause(
-    State(api): State<Api>,
-    _: Admin,
-    Path(name): Path<String>,
+    Known {
+        schedules, name, ..
+    }: Known,
 ) -> Result<Json<Value>, Problem> {
-    let schedules = api.handle().schedules();
-    find(&schedules, &name).await?;
     Ok(Json(schedule_view(&schedules.pause(&name).await?)))
 }
 
@@ -99,12 +93,10 @@ pub(super) async fn pause(
     )
 )]
 pub(super) async fn resume(
-    State(api): State<Api>,
-    _: Admin,
-    Path(name): Path<String>,
+    Known {
+        schedules, name, ..
+    }: Known,
 ) -> Result<Json<Value>, Problem> {
-    let schedules = api.handle().schedules();
-    find(&schedules, &name).await?;
     Ok(Json(schedule_view(&schedules.resume(&name).await?)))
 }
 
@@ -123,25 +115,42 @@ pub(super) async fn resume(
     )
 )]
 pub(super) async fn run(
-    State(api): State<Api>,
-    _: Admin,
+    Known {
+        schedules, name, ..
+    }: Known,
     base: Base,
-    Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    let schedules = api.handle().schedules();
-    find(&schedules, &name).await?;
     let task = schedules.run(&name).await?;
     Ok(accepted(&task, &base))
 }
 
-/// The schedule of this name. One that is not there is a wrong address here, no wrong value.
-async fn find(schedules: &Schedules, name: &str) -> Result<Schedule, Problem> {
-    let all = schedules.list().await?;
-    let found = all.into_iter().find(|one| one.spec.name == name);
-    found.ok_or_else(|| {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            format!("there is no schedule {name:?}; GET /schedules lists them"),
-        )
-    })
+/// The schedule that the address names, for an administrator. One that is not there is a wrong address here,
+/// no wrong value.
+pub(super) struct Known {
+    schedules: Schedules,
+    name: String,
+    schedule: Schedule,
+}
+
+impl FromRequestParts<Api> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        Admin::from_request_parts(parts, api).await?;
+        let path = Path::<String>::from_request_parts(parts, api).await;
+        let Path(name) = path.map_err(|error| Problem::bad(error.body_text()))?;
+        let schedules = api.handle().schedules();
+        let schedule = schedules.get(&name).await.map_err(|error| match error {
+            Error::Invalid(_) => Problem::new(
+                StatusCode::NOT_FOUND,
+                format!("there is no schedule {name:?}; GET /schedules lists them"),
+            ),
+            error => error.into(),
+        })?;
+        Ok(Self {
+            schedules,
+            name,
+            schedule,
+        })
+    }
 }

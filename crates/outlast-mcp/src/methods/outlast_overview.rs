@@ -4,12 +4,14 @@
 //! No part of the protocol; the name is in our own space, so that it collides with nothing. No params. The
 //! result has `counts`, a list of `tool`, `phase`, `status` and `count`; `paused`, names of tools and `*` for
 //! all; `server`, its `name` and `version`; `worker`, the process that answers, with `since`, `slots`,
-//! `slotsTaken`, `leasesLost`; `store`, where tasks are kept; and `now`, by the store's clock.
+//! `slotsTaken`, `leasesLost`; `workers`, all processes that run tasks of the store, each with `machine`, `pid` and the
+//! same; `store`, where tasks are kept; and `now`, by the store's clock.
 
 use std::collections::BTreeMap;
 
 use outlast_core::limit::Queue;
 use outlast_core::status::Era;
+use outlast_core::worker::WorkerSign;
 use outlast_core::{Principal, Scope};
 use serde_json::{Value, json};
 
@@ -19,6 +21,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let handle = &cx.server.handle;
     let stats = handle.stats().await.map_err(from_store)?;
     let controls = handle.controls().await.map_err(from_store)?;
+    let workers = handle.workers().await.map_err(from_store)?;
     // Of everybody's tasks those of several owners are one count.
     let mut kinds: BTreeMap<_, u64> = BTreeMap::new();
     for (kind, count) in stats.counts {
@@ -51,6 +54,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
                 "leasesLost": figures.leases_lost,
             }),
         ),
+        ("workers", workers.iter().map(worker).collect::<Value>()),
         ("store", handle.store_info().location.into()),
         ("now", handle.now().to_string().into()),
     ];
@@ -63,6 +67,17 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             result.raw(name, &value.to_string());
         }
     }))
+}
+
+fn worker(sign: &WorkerSign) -> Value {
+    json!({
+        "machine": sign.machine,
+        "pid": sign.pid,
+        "since": sign.since.to_string(),
+        "slots": sign.slots,
+        "slotsTaken": sign.slots_taken,
+        "leasesLost": sign.leases_lost,
+    })
 }
 
 /// Whether this caller sees tasks of `owner` in counts.

@@ -235,3 +235,92 @@ async fn a_crash_ends_streams_which_go_on_at_the_successor() {
     let mut events = server.events_after(&path, first.id.as_deref()).await;
     assert_eq!(events.next().await.expect("an event").data["seq"], 2);
 }
+
+/// Gives out a partial result for each signal, until it is told to stop.
+#[tool(task)]
+async fn counts(cx: Cx) -> Result<String> {
+    let mut words = cx.signals::<serde_json::Value>("word");
+    let mut heard = 0;
+    while words.next().await? != "stop" {
+        heard += 1;
+        cx.partial(&heard).await?;
+    }
+    Ok(format!("heard {heard}"))
+}
+
+#[tokio::test]
+async fn a_hundred_events_at_once_are_numbered_without_gaps() {
+    let server = TestServer::start(Server::new("kit").tool(counts))
+        .await
+        .unwrap();
+    let created = server.post("/tasks", &json!({"tool": "counts"})).await;
+    let id = created.body["taskId"].as_str().unwrap().to_owned();
+    let path = format!("/tasks/{id}/signals/word");
+    let words = (0..100).map(|word| {
+        let (server, path) = (&server, &path);
+        async move {
+            let sent = server.post(path, &json!(word)).await;
+            assert_eq!(sent.status, 202, "{sent:?}");
+        }
+    });
+    futures_util::future::join_all(words).await;
+    server.post(&path, &json!("stop")).await;
+    server.run_until_idle().await;
+    let mut socket = server.socket(&format!("/ws/{id}")).await;
+    let (mut number, mut words, mut partials) = (0, 0, 0);
+    while let Some(event) = socket.next().await {
+        if event["type"] == "LOG" {
+            continue;
+        }
+        number += 1;
+        assert_eq!(event["seq"], number, "{event}");
+        match event["type"].as_str().unwrap() {
+            "SIGNAL_RECEIVED" => words += 1,
+            "PARTIAL" => partials += 1,
+            "TASK_COMPLETED" => break,
+            _ => {}
+        }
+    }
+    assert_eq!((words, partials), (101, 100));
+}
+
+#[tokio::test]
+async fn a_thousand_watchers_see_every_event_in_order() {
+    let server = TestServer::start(Server::new("kit").tool(counts))
+        .await
+        .unwrap();
+    let created = server.post("/tasks", &json!({"tool": "counts"})).await;
+    let id = created.body["taskId"].as_str().unwrap().to_owned();
+    let mut watchers = Vec::new();
+    for _ in 0..1_000 {
+        let mut socket = server.socket(&format!("/ws/{id}")).await;
+        assert_eq!(socket.next().await.unwrap()["type"], "TASK_STARTED");
+        watchers.push(socket);
+    }
+    let watching = watchers.into_iter().map(|mut socket| async move {
+        let mut number = 1;
+        while let Some(event) = socket.next().await {
+            if event["type"] == "LOG" {
+                continue;
+            }
+            number += 1;
+            assert_eq!(event["seq"], number, "{event}");
+            if event["type"] == "TASK_COMPLETED" {
+                return number;
+            }
+        }
+        panic!("cut off after {number}");
+    });
+    let path = format!("/tasks/{id}/signals/word");
+    let speaking = async {
+        for word in ["a", "b", "c", "d", "stop"] {
+            server.post(&path, &json!(word)).await;
+        }
+    };
+    let (seen, ()) = tokio::join!(futures_util::future::join_all(watching), speaking);
+    let all = server.task(id.parse().unwrap()).await.state.version;
+    assert!(
+        seen.iter().all(|number| *number == all),
+        "{seen:?} of {all}"
+    );
+}

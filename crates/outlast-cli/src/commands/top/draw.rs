@@ -60,16 +60,26 @@ fn head(model: &Model) -> Vec<Line> {
         second.push(style, format!("{} {count}", status.as_str()));
         second.push(Style::Plain, "  ");
     }
-    let (slots, taken) = (
-        &overview["worker"]["slots"],
-        &overview["worker"]["slotsTaken"],
-    );
+    let workers: Vec<_> = overview["workers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .collect();
+    let all = |name: &str| -> u64 {
+        let of_each = workers.iter().filter_map(|worker| worker[name].as_u64());
+        of_each.sum()
+    };
+    let (slots, taken) = (all("slots"), all("slotsTaken"));
+    let several = match workers.len() {
+        0 | 1 => String::new(),
+        many => format!("workers {many}  "),
+    };
     let phases = self::counts(overview, "phase");
     let of = |phase: &str| phases.get(phase).copied().unwrap_or_default();
     let mut third = Line::of(
         Style::Plain,
         format!(
-            "slots {taken} of {slots}  queued {}  scheduled {}  blocked {}  suspended {}",
+            "{several}slots {taken} of {slots}  queued {}  scheduled {}  blocked {}  suspended {}",
             of("queued"),
             of("scheduled"),
             of("blocked"),
@@ -341,7 +351,8 @@ mod tests {
     fn model() -> Model {
         let overview = json!({
             "server": {"name": "samples", "version": "1"}, "store": "/a/outlast.db",
-            "worker": {"since": "2026-07-28T12:00:00Z", "slots": 64, "slotsTaken": 2},
+            "worker": {"since": "2026-07-28T12:00:00Z"},
+            "workers": [{"slots": 64, "slotsTaken": 2}, {"slots": 8, "slotsTaken": 1}],
             "now": "2026-07-28T13:01:00Z", "paused": ["*"],
             "counts": [
                 {"tool": "build", "phase": "running", "status": "working", "count": 2},
@@ -378,7 +389,7 @@ mod tests {
         for part in [
             "samples  up 1h01m",
             "working 7  input_required 0  completed 0  failed 3",
-            "slots 2 of 64  queued 5",
+            "workers 2  slots 3 of 72  queued 5",
             "paused: everything",
             "running+queued  build 2+5",
             "1a2b3c4d  build           running        ####....  50% 50s left",
