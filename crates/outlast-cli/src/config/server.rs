@@ -17,7 +17,7 @@ use super::section::Section;
 use super::tool::{LONGEST, TASK_MODES, detach_after, heartbeat, lease, tags, up_to};
 
 /// The keys of `[server]`.
-pub const KEYS: [&str; 31] = [
+pub const KEYS: [&str; 32] = [
     "name",
     "title",
     "description",
