@@ -1,7 +1,5 @@
 //! One trace from the caller through the queue and a crash to the steps, as the SDK's own exporter sees it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
