@@ -14,6 +14,40 @@ pub const LOG_LIMIT: u64 = 64 * 1024 * 1024;
 /// The longest piece of a log a store keeps as one chunk; longer text becomes several.
 pub const LOG_PIECE: usize = 64 * 1024;
 
+/// How many bytes at the end of a text are the beginning of a character of UTF-8 that has not ended, and
+/// may yet: 0 to 3. Whoever stores a text piece by piece keeps them for the next one, for each piece is read
+/// by itself.
+pub fn unfinished(text: &[u8]) -> usize {
+    for (back, byte) in text.iter().rev().take(3).enumerate() {
+        let length = match byte {
+            0x80..=0xBF => continue,
+            0xC2..=0xDF => 2,
+            0xE0..=0xEF => 3,
+            0xF0..=0xF4 => 4,
+            _ => 0,
+        };
+        let here = back + 1;
+        return if here < length { here } else { 0 };
+    }
+    0
+}
+
+/// The pieces of a text that a store keeps as chunks, each of at most [`LOG_PIECE`] bytes: cut between
+/// characters, where there are any.
+pub fn pieces(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let longest = &text[..text.len().min(LOG_PIECE)];
+        let split = if longest.len() < text.len() {
+            longest.len() - unfinished(longest)
+        } else {
+            longest.len()
+        };
+        let (piece, rest) = text.split_at(split);
+        text = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 /// The severity of a line, in the protocol's words (RFC 5424).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -108,4 +142,31 @@ pub struct LogPage {
     pub end: u64,
     /// The last mark stored with this log.
     pub mark: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_that_has_not_ended_is_seen() {
+        for whole in ["", "a", "ä", "€", "🌲", "a🌲"] {
+            let bytes = whole.as_bytes();
+            assert_eq!(unfinished(bytes), 0, "{whole}");
+            let last = whole.chars().next_back().map_or(0, char::len_utf8);
+            for cut in 1..last {
+                let begun = &bytes[..bytes.len() - cut];
+                assert_eq!(unfinished(begun), last - cut, "{whole} without {cut}");
+            }
+        }
+        // What is no UTF-8 is waited for by nobody.
+        for other in [
+            &[0xFF][..],
+            &[0x80, 0x80, 0x80, 0x80],
+            &[0xC0],
+            &[b'a', 0x80],
+        ] {
+            assert_eq!(unfinished(other), 0, "{other:?}");
+        }
+    }
 }

@@ -557,6 +557,18 @@ pub trait Reads: Send + Sync + 'static {
     /// Everything recorded for the task, in the order of recording.
     async fn journal(&self, task: TaskId) -> Result<Vec<JournalEntry>>;
 
+    /// A part of [`Reads::journal`]: at most `limit` entries after the first `skip`. Stores that can read them
+    /// without the others do.
+    async fn journal_slice(
+        &self,
+        task: TaskId,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>> {
+        let all = self.journal(task).await?.into_iter();
+        Ok(all.skip(skip).take(limit).collect())
+    }
+
     /// The entries of one kind with names above `after`, in the order of their names, at most `limit`.
     async fn journal_page(
         &self,

@@ -604,13 +604,29 @@ impl Handle {
         who: impl Into<Asker<'a>>,
         id: TaskId,
     ) -> Result<Vec<JournalEntry>, Error> {
+        let (entries, _) = self.journal_slice(who, id, 0, usize::MAX).await?;
+        Ok(entries)
+    }
+
+    /// A part of [`Handle::journal`]: at most `limit` entries after the first `skip`, and how many there are
+    /// in all.
+    ///
+    /// # Errors
+    /// As [`Handle::get`].
+    pub async fn journal_slice<'a>(
+        &self,
+        who: impl Into<Asker<'a>>,
+        id: TaskId,
+        skip: usize,
+        limit: usize,
+    ) -> Result<(Vec<JournalEntry>, usize), Error> {
         let task = self.permitted(who.into(), id, Right::Read).await?;
-        let entries = self.store().journal(id).await?;
+        let entries = self.store().journal_slice(id, skip, limit).await?;
         let vault = &self.shared.vault;
-        Ok(entries
+        let shown = entries
             .into_iter()
-            .map(|entry| vault.shown(&task.spec, entry))
-            .collect())
+            .map(|entry| vault.shown(&task.spec, entry));
+        Ok((shown.collect(), task.state.journal.entries as usize))
     }
 
     /// The log of a task from `offset`.

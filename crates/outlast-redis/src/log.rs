@@ -1,6 +1,6 @@
 //! Logs: a sorted set of pieces by where they start. Beyond the limit the pieces in the middle go.
 
-use outlast_core::log::{LOG_LIMIT, LOG_PIECE};
+use outlast_core::log::{self, LOG_LIMIT};
 use outlast_core::store::Notice;
 use outlast_core::task::Lease;
 use outlast_core::{Error, LogChunk, LogLine, LogPage, Timestamp};
@@ -17,7 +17,7 @@ impl Unit<'_> {
         for line in lines {
             row::check_length("name of a logger", line.logger.len())?;
             mark = line.mark.or(mark);
-            for piece in line.text.chunks(LOG_PIECE) {
+            for piece in log::pieces(&line.text) {
                 let (level, logger) = (line.level.as_str(), &line.logger);
                 let head = format!(
                     "{}:{level}:{}:{logger}",

@@ -1,10 +1,10 @@
 //! Logs and small records.
 //!
-//! A log is a row for each piece of at most [`LOG_PIECE`] bytes, keyed by where it starts, and one
+//! A log is a row for each piece of at most [`LOG_PIECE`](outlast_core::log::LOG_PIECE) bytes, keyed by where it starts, and one
 //! row that says where the log ends and what the writer's last mark was. Beyond the limit the pieces
 //! in the middle go.
 
-use outlast_core::log::{LOG_LIMIT, LOG_PIECE};
+use outlast_core::log::{LOG_LIMIT, pieces};
 use outlast_core::store::Notice;
 use outlast_core::task::Lease;
 use outlast_core::{LogLine, Timestamp};
@@ -42,7 +42,7 @@ impl Unit<'_> {
             mark = line.mark.map(int).or(mark);
         }
         for line in lines {
-            for piece in line.text.chunks(LOG_PIECE) {
+            for piece in pieces(&line.text) {
                 self.statement(
                     "INSERT INTO log (task, start, at, level, logger, text)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -41,6 +41,19 @@ pub(crate) fn journal(conn: &Connection, id: TaskId) -> Result<Vec<JournalEntry>
     }
 }
 
+/// At most `limit` entries of a task after the first `skip`.
+pub(crate) fn journal_slice(
+    conn: &Connection,
+    id: TaskId,
+    skip: usize,
+    limit: usize,
+) -> Result<Vec<JournalEntry>, Failure> {
+    match sequence_of(conn, id)? {
+        Some(task) => journal_range(conn, task, skip, limit),
+        None => Ok(Vec::new()),
+    }
+}
+
 /// The entries of one kind with names above `after`.
 pub(crate) fn journal_page(
     conn: &Connection,
@@ -84,11 +97,22 @@ pub(crate) fn journal_get(
 
 /// Everything recorded for the task with this sequence.
 pub(crate) fn journal_of(conn: &Connection, task: i64) -> Result<Vec<JournalEntry>, Failure> {
+    journal_range(conn, task, 0, usize::MAX)
+}
+
+fn journal_range(
+    conn: &Connection,
+    task: i64,
+    skip: usize,
+    limit: usize,
+) -> Result<Vec<JournalEntry>, Failure> {
     let mut statement = conn.prepare_cached(
-        "SELECT kind, name, input_hash, at, recorded, took FROM journal
-         WHERE task = ?1 ORDER BY ordinal",
+        // Which ones are in the range is seen in the index, and no other is read.
+        "SELECT kind, name, input_hash, at, recorded, took FROM journal WHERE ordinal IN
+             (SELECT ordinal FROM journal WHERE task = ?1 ORDER BY ordinal LIMIT ?2 OFFSET ?3)
+         ORDER BY ordinal",
     )?;
-    let mut rows = statement.query([task])?;
+    let mut rows = statement.query(params![task, row::limit(limit), row::limit(skip)])?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
         entries.push(row::journal_entry(row)?);

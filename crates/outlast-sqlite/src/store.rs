@@ -458,6 +458,17 @@ impl Reads for SqliteStore {
             .await
     }
 
+    async fn journal_slice(
+        &self,
+        task: TaskId,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>> {
+        self.readers
+            .read(move |conn| query::journal_slice(conn, task, skip, limit))
+            .await
+    }
+
     async fn journal_page(
         &self,
         task: TaskId,

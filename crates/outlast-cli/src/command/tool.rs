@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use outlast_core::log::unfinished;
 use outlast_core::task::{DEFAULT_MAX_AGE, DEFAULT_RETENTION};
 use outlast_core::{Failure, FailureReason, Level, LogLine, RawJson, ToolResult};
 use outlast_engine::{BoxFuture, Cx, Error, ErrorKind, Handler, Mask, Result, TaskSupport, Tool};
@@ -489,11 +490,12 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         self.store_at = None;
-        // What may be the beginning of a secret waits for the rest, or for the end.
+        // What may be the beginning of a secret waits for the rest, or for the end; so does a character.
         let complete = if self.over {
             self.pending.len()
         } else {
-            self.cx.mask().complete(&self.pending)
+            let complete = self.cx.mask().complete(&self.pending);
+            complete - unfinished(&self.pending[..complete])
         };
         let waits = self.pending.split_off(complete);
         let ready = std::mem::replace(&mut self.pending, waits);

@@ -337,6 +337,16 @@ impl Reads for FaultyStore {
         self.call("journal", self.inner.journal(task)).await
     }
 
+    async fn journal_slice(
+        &self,
+        task: TaskId,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>> {
+        let slice = self.inner.journal_slice(task, skip, limit);
+        self.call("journal_slice", slice).await
+    }
+
     async fn journal_page(
         &self,
         task: TaskId,

@@ -16,7 +16,7 @@ use crate::id::{Owner, TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::limit::{Control, Controls};
-use crate::log::{LOG_LIMIT, LOG_PIECE, LogChunk, LogLine, LogPage};
+use crate::log::{self, LOG_LIMIT, LogChunk, LogLine, LogPage};
 use crate::machine::{
     Answered, AttemptEnd, CancelMode, Cancelled, Consequence, Due, LeaseLost, Ledger, Meant, Named,
     Rescue, Suspended,
@@ -253,7 +253,7 @@ impl Inner {
                 text,
                 mark,
             } = line;
-            for piece in text.chunks(LOG_PIECE) {
+            for piece in log::pieces(&text) {
                 let offset = kept.log_end;
                 kept.log_end += piece.len() as u64;
                 kept.log.push(LogChunk {

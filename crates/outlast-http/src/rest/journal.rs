@@ -122,12 +122,12 @@ pub(super) async fn journal(
     if !(1..=LARGEST_PAGE).contains(&which.limit) {
         return Err(Problem::out_of_range("limit", which.limit, LARGEST_PAGE));
     }
-    let entries = api.handle().journal(&who, id).await?;
-    let total = entries.len();
-    let end = which.after.saturating_add(which.limit);
-    let page = entries.into_iter().skip(which.after).take(which.limit);
+    let page = api.handle();
+    let page = page.journal_slice(&who, id, which.after, which.limit);
+    let (page, total) = page.await?;
+    let end = which.after.saturating_add(page.len());
     Ok(Json(JournalPage {
-        entries: page.map(EntryView::of).collect(),
+        entries: page.into_iter().map(EntryView::of).collect(),
         total,
         next: (end < total).then_some(end),
     }))

@@ -210,6 +210,16 @@ pub(super) async fn long_text_becomes_pieces(rig: Rig) -> Rig {
     let page = read(&rig, id, 7, 1).await;
     assert_eq!(page.chunks.len(), 1);
     assert_eq!(page.next, LOG_PIECE as u64);
+    // Each piece is read by itself, so none ends within a character.
+    let (id, lease) = rig.run().await;
+    let text = "x".to_owned() + &"ä€🌲".repeat(LOG_PIECE / 4);
+    append(&rig, &lease, text.as_bytes()).await;
+    let page = read(&rig, id, 0, usize::MAX).await;
+    let pieces = page.chunks.into_iter();
+    let pieces: Vec<String> = pieces
+        .map(|chunk| String::from_utf8(chunk.text).expect("whole characters"))
+        .collect();
+    assert!(pieces.len() > 2 && pieces.concat() == text);
     rig
 }
 

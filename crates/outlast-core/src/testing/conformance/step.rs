@@ -72,7 +72,12 @@ pub(super) async fn kinds_and_names_are_apart(rig: Rig) -> Rig {
             assert_eq!((entry.kind, entry.name.as_str()), (kind, name));
         }
     }
-    assert_eq!(rig.store.journal(first).await.unwrap().len(), 28);
+    let all = rig.store.journal(first).await.unwrap();
+    assert_eq!(all.len(), 28);
+    for (skip, limit) in [(0, 3), (5, 1), (27, 9), (28, 1), (0, usize::MAX)] {
+        let slice = rig.store.journal_slice(first, skip, limit).await.unwrap();
+        assert_eq!(slice, all[skip..all.len().min(skip.saturating_add(limit))]);
+    }
     let (second, lease) = rig.run().await;
     put(&rig, &lease, "a", "0").await;
     assert_eq!(rig.store.journal(second).await.unwrap().len(), 1);
