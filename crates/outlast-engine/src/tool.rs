@@ -8,6 +8,7 @@ use outlast_core::store::ToolVersion;
 use outlast_core::task::{DEFAULT_MAX_AGE, DEFAULT_MAX_CRASHES, DEFAULT_RETENTION};
 use outlast_core::{InputRequest, RawJson, ToolResult, label};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::BoxFuture;
 use crate::context::Cx;
@@ -176,18 +177,54 @@ impl Tool {
 
     /// Whether an interrupted attempt is made again; see [`Tool::repeatable`].
     pub fn is_repeatable(&self) -> bool {
-        let says = |hint: &str| {
-            let annotations = self.annotations.as_ref().map(RawJson::to_value);
-            annotations.is_some_and(|annotations| annotations[hint] == true)
+        let careful = || {
+            let hints = self.annotations.as_ref().map(Hints::of).unwrap_or_default();
+            hints.destructive && !hints.idempotent
         };
-        self.repeatable
-            .unwrap_or_else(|| !says("destructiveHint") || says("idempotentHint"))
+        self.repeatable.unwrap_or_else(|| !careful())
     }
 
     /// Whether a call may be answered with the id of its task although the caller asked for the
     /// result: it may be a task, and such an answer fits what the tool says it returns.
     pub fn may_detach(&self) -> bool {
         self.task == TaskSupport::Optional && (self.output_schema.is_none() || self.serving.detach)
+    }
+}
+
+/// What the annotations say of a repetition. Read at each call, so without a tree.
+#[derive(Default)]
+struct Hints {
+    destructive: bool,
+    idempotent: bool,
+}
+
+impl Hints {
+    fn of(annotations: &RawJson) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Said<'a> {
+            #[serde(borrow, default)]
+            destructive_hint: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            idempotent_hint: Option<&'a RawValue>,
+        }
+        let yes = |hint: Option<&RawValue>| hint.is_some_and(|hint| hint.get() == "true");
+        let text = annotations.as_str();
+        match serde_json::from_str::<Said<'_>>(text) {
+            // Serde would read a list by position.
+            Ok(said) if text.starts_with('{') => Self {
+                destructive: yes(said.destructive_hint),
+                idempotent: yes(said.idempotent_hint),
+            },
+            // No object, or a hint stands there twice: then the last one counts.
+            _ => {
+                let said = annotations.to_value();
+                Self {
+                    destructive: said["destructiveHint"] == true,
+                    idempotent: said["idempotentHint"] == true,
+                }
+            }
+        }
     }
 }
 

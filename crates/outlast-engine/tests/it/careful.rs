@@ -47,6 +47,25 @@ fn annotations_decide_where_the_tool_says_nothing() {
     ));
     assert!(with(json!({"destructiveHint": true}), Some(true)));
     assert!(!with(json!({}), Some(false)));
+    assert!(with(json!({"destructiveHint": "true"}), None));
+    assert!(with(json!([true, false]), None));
+}
+
+#[test]
+fn of_a_hint_that_stands_twice_the_last_one_counts() {
+    let said = |text: &str| {
+        let tool = Tool {
+            annotations: Some(RawJson::parse(text).unwrap()),
+            ..hangs()
+        };
+        tool.is_repeatable()
+    };
+    assert!(!said(
+        r#"{"destructiveHint": false, "destructiveHint": true}"#
+    ));
+    assert!(said(
+        r#" {"destructiveHint": true, "destructiveHint": false}"#
+    ));
 }
 
 #[tokio::test]
