@@ -123,6 +123,10 @@ pub struct TaskSpec {
     /// attempt may be made again whatever `repeatable` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_by: Option<String>,
+    /// Where its handler began work that outlives it, if that was before there was a record: in the
+    /// handler's own words. Later it is in the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_at: Option<String>,
     /// Free words to find it by: [`crate::label`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -183,6 +187,7 @@ impl TaskSpec {
             max_crashes: DEFAULT_MAX_CRASHES,
             repeatable: true,
             confirmed_by: None,
+            begun_at: None,
             labels: BTreeMap::new(),
             webhooks: Vec::new(),
             seed,

@@ -10,6 +10,7 @@
 mod again;
 mod artifact;
 mod attempt;
+mod begun;
 mod blocking;
 mod carried;
 mod changes;

@@ -61,7 +61,11 @@ pub(crate) struct Run {
     lease: OnceLock<Lease>,
     /// Held while the record of a lazy run is written. `true` once the run has ended without one: from
     /// then on it must not get one, for nobody would finish it.
-    writing: tokio::sync::Mutex<bool>,
+    pub(crate) writing: tokio::sync::Mutex<bool>,
+    /// The record was written, but not whether it is there now: the reply got lost.
+    doubtful: AtomicBool,
+    /// Where the handler began what outlives it, before there was a record: see [`crate::begun`].
+    pub(crate) begun_at: OnceLock<String>,
     /// What was recorded before this entry, and in it.
     journal: Mutex<HashMap<(JournalKind, String), JournalEntry>>,
     /// Names used in this entry: a second use is a mistake of the code.
@@ -131,6 +135,8 @@ impl Run {
                 .map(|claimed| claimed.lease.into())
                 .unwrap_or_default(),
             writing: tokio::sync::Mutex::default(),
+            doubtful: AtomicBool::new(false),
+            begun_at: OnceLock::new(),
             journal: Mutex::new(
                 claimed
                     .map_or(carried.journal, |claimed| claimed.journal)
@@ -228,8 +234,16 @@ impl Run {
             return Err(Error::new(ErrorKind::LeaseLost));
         }
         let by = self.shared.claim_by(false);
-        let spec = TaskSpec::clone(&self.spec);
+        let spec = TaskSpec {
+            begun_at: self.begun_at.get().cloned(),
+            ..TaskSpec::clone(&self.spec)
+        };
+        self.doubtful.store(true, Ordering::Release);
         let created = self.store().create(spec, Some(ClaimNow::Running(by))).await;
+        let unknown = created
+            .as_ref()
+            .is_err_and(outlast_core::Error::is_retryable);
+        self.doubtful.store(unknown, Ordering::Release);
         let lease = created.map_err(from_store)?.lease;
         let lease = lease.ok_or_else(|| Error::new(ErrorKind::LeaseLost))?;
         // The lease first: whoever finds the run in the table may ask for it.
@@ -264,8 +278,18 @@ impl Run {
     }
 
     /// Ends the chance to get a record, and returns the lease of the one there is.
-    pub(crate) async fn settled_lease(&self) -> Option<Lease> {
+    ///
+    /// While it is doubtful whether there is one it tries to find out, for a record that nobody ends would
+    /// be run once more although its caller has been answered.
+    pub(crate) async fn settled_lease(self: &Arc<Self>) -> Option<Lease> {
         if self.storable && self.lease().is_none() {
+            while self.doubtful.load(Ordering::Acquire) && self.persist().await.is_err() {
+                tokio::select! {
+                    // Whoever starts next finds the record, as after a crash.
+                    () = self.shared.releasing.cancelled() => break,
+                    () = tokio::time::sleep(Duration::from_millis(200)) => {}
+                }
+            }
             *self.writing.lock().await = true;
         }
         self.lease()

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::testing::{Fault, FaultyStore, ManualClock, MemoryStore};
-use outlast_core::{FailureReason, InputRequest, Outcome, Owner, Phase, RawJson, Store, Task};
-use outlast_engine::{CONFIRM_KEY, Engine, Tool, Tools};
+use outlast_core::{
+    FailureReason, InputRequest, Outcome, Owner, Phase, RawJson, Reads, Store, Task,
+};
+use outlast_engine::{CONFIRM_KEY, Engine, OnDrop, Tool, Tools};
 use serde_json::json;
 
 use crate::support::{builder, create, eventually, finished, text, tool};
@@ -273,4 +275,35 @@ async fn a_lease_whose_grant_was_lost_is_not_held_for_ever() {
         engine.run_due();
         assert_eq!(text(&*finished(&handle, id).await), "done");
     }
+}
+
+/// A call that is over before it is known whether its record was written: the record ends with it.
+#[tokio::test]
+async fn a_record_whose_reply_was_lost_is_not_run_again() {
+    let store = Arc::new(MemoryStore::default());
+    let faulty = Arc::new(FaultyStore::new(Arc::clone(&store) as Arc<_>));
+    let written = Arc::clone(&store);
+    let work = tool(move |cx| {
+        let store = Arc::clone(&written);
+        async move {
+            outlast_core::testing::eventually("the record", async || {
+                store.get(cx.task_id()).await.unwrap()
+            })
+            .await;
+            Ok("done".into())
+        }
+    });
+    let engine = Engine::builder(Arc::clone(&faulty) as Arc<dyn Store>)
+        .tools(Tools::new([work]).unwrap())
+        .persist_after(Duration::ZERO)
+        .start()
+        .await
+        .unwrap();
+    let handle = engine.handle();
+    faulty.on_next("create", Fault::LoseReply);
+    let running = handle.call(crate::support::call(&handle), None, OnDrop::Continue);
+    let id = running.id();
+    assert!(matches!(running.await, Outcome::Completed(_)));
+    let task = store.get(id).await.unwrap().expect("a record");
+    assert!(task.is_finished(), "nobody else may take it for its own");
 }
