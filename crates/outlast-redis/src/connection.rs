@@ -18,6 +18,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
 
 use crate::clock::ServerClock;
+use crate::doubt::Doubt;
 use crate::failure::explain;
 use crate::pulse::{self, Pulse};
 use crate::script::{self, Script};
@@ -41,6 +42,7 @@ pub(crate) struct Link {
     pub(crate) prefix: String,
     pub(crate) server_clock: Arc<ServerClock>,
     pub(crate) pulse: Pulse,
+    pub(crate) doubt: Doubt,
     connection: tokio::sync::Mutex<Slot>,
     /// The number of the latest connection.
     latest: AtomicUsize,
@@ -71,6 +73,7 @@ impl Link {
             location,
             server_clock: Arc::new(ServerClock::new()),
             pulse: Pulse::default(),
+            doubt: Doubt::default(),
             connection: tokio::sync::Mutex::default(),
             latest: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
@@ -175,6 +178,7 @@ impl Link {
                 // After a failover the same address may lead to the new primary.
                 || error.code() == Some("READONLY"))
         {
+            self.doubt.arises();
             self.drop_connection(connected.number).await;
         }
         answer

@@ -4,12 +4,12 @@
 //! under such a lease, and nobody else may, until it runs out; a task that may not be repeated would
 //! even end then, although it never began. The nonce is the caller's, so whoever has sent one in vain
 //! looks for it among the running tasks and gives the task back: for as long as the call may still be
-//! on its way, since a Redis that was paused carries out what had reached it.
+//! on its way, since a Redis that was paused carries out what had reached it ([`crate::doubt`]).
 
 use std::time::{Duration, Instant};
 
 use outlast_core::machine::AttemptEnd;
-use outlast_core::store::BeatReply;
+use outlast_core::store::{BeatReply, Notice};
 use outlast_core::task::Lease;
 use outlast_core::{Result, TaskId, Timestamp};
 use redis::Value;
@@ -18,31 +18,31 @@ use crate::executor::Executor;
 use crate::row;
 use crate::script::Script;
 
-/// How long a lease may turn up that was given in a reply that got lost: as long as any lease runs by
-/// default, and then it runs out by itself.
-const STRAY: Duration = Duration::from_secs(30);
-
-/// The nonces of claims whose replies got lost, and until when they are looked for.
+/// The nonces of claims whose replies got lost.
 #[derive(Default)]
-pub(crate) struct Strays(std::sync::Mutex<Vec<(String, Instant)>>);
+pub(crate) struct Strays(std::sync::Mutex<Vec<String>>);
 
 impl Strays {
     /// Notes nonces that may be the nonces of leases.
     pub(crate) fn note(&self, nonces: impl IntoIterator<Item = String>) {
-        let until = Instant::now() + STRAY;
         let mut strays = self.0.lock().expect("nothing panics under this lock");
-        strays.extend(nonces.into_iter().map(|nonce| (nonce, until)));
+        strays.extend(nonces);
     }
 
     fn nonces(&self) -> Vec<String> {
+        let strays = self.0.lock().expect("nothing panics under this lock");
+        strays.clone()
+    }
+
+    /// Nothing turns up any more.
+    pub(crate) fn forget_all(&self) {
         let mut strays = self.0.lock().expect("nothing panics under this lock");
-        strays.retain(|(_, until)| *until > Instant::now());
-        strays.iter().map(|(nonce, _)| nonce.clone()).collect()
+        strays.clear();
     }
 
     fn forget(&self, found: &str) {
         let mut strays = self.0.lock().expect("nothing panics under this lock");
-        strays.retain(|(nonce, _)| nonce != found);
+        strays.retain(|nonce| nonce != found);
     }
 }
 
@@ -79,11 +79,22 @@ impl Executor {
         Ok(replies)
     }
 
-    /// Gives back the tasks that were claimed in replies that got lost.
+    /// Looks for what calls may have done that have brought no answer. Called whenever Redis has answered.
     ///
     /// # Errors
     /// Redis cannot be reached; to be tried again.
-    pub(crate) async fn give_back_strays(&self) -> Result<()> {
+    pub(crate) async fn settle_doubt(&self) -> Result<()> {
+        if !self.link.doubt.remains(Instant::now()) {
+            self.strays.forget_all();
+            return Ok(());
+        }
+        // A change whose reply got lost was told to all processes but this one.
+        self.sink.tell([Notice::Missed]);
+        self.give_back_strays().await
+    }
+
+    /// Gives back the tasks that were claimed in replies that got lost.
+    async fn give_back_strays(&self) -> Result<()> {
         let nonces = self.strays.nonces();
         if nonces.is_empty() {
             return Ok(());

@@ -34,6 +34,7 @@ mod claim;
 mod clock;
 mod connection;
 mod crew;
+mod doubt;
 mod driver;
 mod executor;
 mod failure;

@@ -108,10 +108,8 @@ async fn hear(
     };
     let channel = tokio::time::timeout(PATIENCE, opened).await;
     let (mut asks, mut messages) = channel.map_err(|_| silent())??.split();
-    if let Some(first) = heard.take() {
-        // Whoever opened the store may have given up waiting.
-        let _ = first.send(());
-    } else {
+    // Whoever opened the store may have given up waiting; then it has missed something, too.
+    if heard.take().is_none_or(|first| first.send(()).is_err()) {
         sink.tell([Notice::Missed]);
     }
     let hears = async {

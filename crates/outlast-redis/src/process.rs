@@ -4,6 +4,9 @@
 //! renews the entry while it lives, and removes it when it closes the store. So one that is gone from
 //! this machine is known to be dead, and one elsewhere is known to be silent. Leases decide who may
 //! write; this only decides whom to wait for, and whose fault it was: [`crate::recover`].
+//!
+//! Two machines may have one name, and a system may not tell one process of another. So nobody who
+//! renews is dead, unless the process table of this very boot says that it ended.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -12,6 +15,8 @@ use outlast_core::event::RescueReason;
 use outlast_core::id::WorkerId;
 use outlast_core::store::cause_at_start;
 use outlast_core::{Result, Timestamp};
+use rustix::io::Errno;
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::executor::Executor;
@@ -44,7 +49,10 @@ impl Process {
             machine: machine(),
             boot: boot_id(),
             pid,
-            began: began(pid),
+            began: match look(pid) {
+                Seen::Runs { began } => Some(began),
+                Seen::Ended | Seen::Hidden => None,
+            },
             worker,
             until: now + ALIVE,
         }
@@ -52,7 +60,7 @@ impl Process {
 
     /// Whether it showed a sign of life lately, as far as can be seen from here.
     fn is_alive(&self, now: Timestamp) -> bool {
-        self.until > now && !self.is_gone()
+        self.until > now && !self.is_gone(now)
     }
 
     fn is_here(&self) -> bool {
@@ -60,9 +68,20 @@ impl Process {
     }
 
     /// Whether it ran on this machine and cannot run any more.
-    fn is_gone(&self) -> bool {
-        let runs = self.boot == boot_id() && self.began.is_some() && self.began == began(self.pid);
-        self.is_here() && !runs
+    fn is_gone(&self, now: Timestamp) -> bool {
+        if !self.is_here() {
+            return false;
+        }
+        let silent = self.until <= now;
+        if self.boot.is_none() || self.boot != boot_id() || self.began.is_none() {
+            // Of an earlier boot, or of a namesake; or nothing is told of processes here.
+            return silent;
+        }
+        match look(self.pid) {
+            Seen::Runs { began } => self.began != Some(began),
+            Seen::Ended => true,
+            Seen::Hidden => silent,
+        }
     }
 
     /// What became of a process that is not alive.
@@ -85,17 +104,36 @@ fn boot_id() -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// When a process of this machine began; `None` if there is none with this id.
-fn began(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// What a machine says of the process with an id.
+enum Seen {
+    /// It runs, since this moment as its machine counts.
+    Runs { began: u64 },
+    /// There is none.
+    Ended,
+    /// There may be one, of which nothing is told: of another user, or on a system that tells nothing.
+    Hidden,
+}
+
+fn look(pid: u32) -> Seen {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        let id = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let signalled = id.map(rustix::process::test_kill_process);
+        return match signalled {
+            None | Some(Err(Errno::SRCH)) => Seen::Ended,
+            Some(_) => Seen::Hidden,
+        };
+    };
     // The name before it may hold anything, closing brackets too.
-    let (_, rest) = text.rsplit_once(')')?;
+    let (_, rest) = text.rsplit_once(')').unwrap_or_default();
     let mut fields = rest.split_whitespace();
     // A process that was killed and not yet waited for runs nothing any more.
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
+    if matches!(fields.next(), Some("Z" | "X")) {
+        return Seen::Ended;
     }
-    fields.nth(18)?.parse().ok()
+    match fields.nth(18).map(str::parse) {
+        Some(Ok(began)) => Seen::Runs { began },
+        _ => Seen::Hidden,
+    }
 }
 
 /// All processes that are known.
@@ -104,9 +142,9 @@ pub(crate) struct Processes(HashMap<String, Process>);
 
 impl Processes {
     /// Those that are dead for certain, and why; `own` is whoever asks.
-    pub(crate) fn dead(&self, own: &str) -> Vec<(String, RescueReason)> {
+    pub(crate) fn dead(&self, own: &str, now: Timestamp) -> Vec<(String, RescueReason)> {
         let others = self.0.iter().filter(|(name, _)| *name != own);
-        let dead = others.filter(|(_, process)| process.is_gone());
+        let dead = others.filter(|(_, process)| process.is_gone(now));
         dead.map(|(name, process)| (name.clone(), process.cause()))
             .collect()
     }
@@ -204,5 +242,50 @@ impl Executor {
             remove.arg(name);
         }
         self.link.command(&remove).await.map(|_| ())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn gone(change: impl FnOnce(&mut Process), now: Timestamp) -> bool {
+        let mut process = Process::this(None, NOW);
+        change(&mut process);
+        process.is_gone(now)
+    }
+
+    #[test]
+    fn who_renews_is_dead_only_if_this_machine_knows_it() {
+        let silent = NOW + ALIVE;
+        assert!(!gone(|_| {}, NOW) && !gone(|_| {}, silent));
+        // Nobody has that id, or another one has it now.
+        assert!(gone(|process| process.pid = u32::MAX, NOW));
+        assert!(gone(|process| process.began = Some(1), NOW));
+        // A namesake, a machine that was started anew, and a system that tells nothing.
+        let doubtful: [fn(&mut Process); 3] = [
+            |process| process.boot = Some("another".into()),
+            |process| process.boot = None,
+            |process| process.began = None,
+        ];
+        for change in doubtful {
+            assert!(!gone(change, NOW), "it renews");
+            assert!(gone(change, silent), "it does not");
+        }
+        assert!(!gone(|process| process.machine = "another".into(), silent));
+    }
+
+    #[test]
+    fn a_child_that_is_not_waited_for_has_ended() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while !matches!(look(child.id()), Seen::Ended) {
+            assert!(std::time::Instant::now() < deadline, "it never ends");
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(matches!(look(std::process::id()), Seen::Runs { .. }));
     }
 }

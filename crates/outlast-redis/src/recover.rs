@@ -46,7 +46,7 @@ impl Executor {
     /// Redis cannot be reached.
     pub(crate) async fn bury_dead(&self) -> Result<Recovered> {
         let processes = self.processes().await?;
-        let dead = processes.dead(&self.origin);
+        let dead = processes.dead(&self.origin, self.clock.now());
         self.bury(&processes, dead).await
     }
 

@@ -159,7 +159,7 @@ async fn show_life(living: std::sync::Weak<Shared>) {
         beats = beats.wrapping_add(1);
         let shown = async {
             executor.link.beat().await?;
-            executor.give_back_strays().await?;
+            executor.settle_doubt().await?;
             if beats.is_multiple_of(process::RENEW) {
                 executor.sign_in(worker).await?;
                 if worker.is_some() {
