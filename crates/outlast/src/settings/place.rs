@@ -26,19 +26,47 @@ pub(crate) fn usual_store(server: &str) -> Result<PathBuf, String> {
 }
 
 /// What stands beside the tasks of a server whose store is at `address`: its socket, its key and the
-/// folders of its commands. The same for every server of that store on this machine.
+/// folders of its commands. The same for every server of that store on this machine, whoever it logs in as:
+/// a new password must not make it lose its commands and its key.
 ///
 /// # Errors
 /// As [`usual_store`].
 pub(crate) fn beside_store(server: &str, address: &str) -> Result<PathBuf, String> {
     use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(address.as_bytes());
+    let digest = Sha256::digest(store_in(address).as_bytes());
     let name: String = digest
         .iter()
         .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect();
     Ok(usual_store(server)?.with_file_name(format!("redis-{name}")))
+}
+
+/// What names the store in the address of a Redis: host and port or socket, database and prefix.
+fn store_in(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("redis", address));
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let place = place.rsplit_once('@').map_or(place, |(_, host)| host);
+    let asked = |wanted: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find_map(|(name, value)| (name == wanted).then_some(value))
+    };
+    let (place, database) = if scheme.ends_with("unix") {
+        (place.to_owned(), asked("db"))
+    } else {
+        let (host, database) = place.split_once('/').unwrap_or((place, ""));
+        let has_port = host
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.contains(']'));
+        let port = if has_port { "" } else { ":6379" };
+        let host = format!("{}{port}", host.to_ascii_lowercase());
+        (host, Some(database).filter(|database| !database.is_empty()))
+    };
+    let (database, prefix) = (
+        database.unwrap_or("0"),
+        asked("prefix").unwrap_or("outlast"),
+    );
+    format!("{place} {database} {prefix}")
 }
 
 /// The server's name as the name of a folder.
@@ -56,7 +84,40 @@ fn folder_name(server: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::folder_name;
+    use super::{folder_name, store_in};
+
+    #[test]
+    fn a_store_is_the_same_whoever_logs_in() {
+        for same in [
+            "redis://r",
+            "redis://R:6379/",
+            "redis://:old@r",
+            "redis://user:p%40ss@r:6379/0",
+            "rediss://r?volatile=true",
+            "redis://r?prefix=outlast&protocol=resp3",
+        ] {
+            assert_eq!(store_in(same), "r:6379 0 outlast", "{same}");
+        }
+        let sockets = [
+            "redis+unix:///run/r.sock?pass=a",
+            "unix:///run/r.sock?db=0&pass=b",
+        ];
+        for same in sockets {
+            assert_eq!(store_in(same), "/run/r.sock 0 outlast", "{same}");
+        }
+        for other in [
+            "redis://r:6380",
+            "redis://s",
+            "redis://r/1",
+            "redis://r?prefix=x",
+            "redis://[::1]",
+            "unix:///run/r.sock?db=1",
+        ] {
+            assert_ne!(store_in(other), store_in("redis://r"), "{other}");
+            assert_ne!(store_in(other), store_in("unix:///run/r.sock"), "{other}");
+        }
+        assert_eq!(store_in("redis://[::1]"), store_in("redis://[::1]:6379"));
+    }
 
     #[test]
     fn a_server_cannot_leave_its_folder() {
