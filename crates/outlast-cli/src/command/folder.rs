@@ -97,6 +97,10 @@ pub struct Started {
     pub shim: ProcessIdentity,
     /// Milliseconds since 1970.
     pub at_ms: u64,
+    /// How many processes the machine had made by then since it was started. By this it is known whether
+    /// the command's id can have gone to another meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forks: Option<u64>,
 }
 
 /// How a run ended.
@@ -191,11 +195,7 @@ impl RunFolder {
         if folder.path.join(SPEC).exists() {
             return Ok(folder);
         }
-        if !parent.is_dir() {
-            make_private(&parent)?;
-            // Else a power failure could take the folder away together with its task's folder.
-            sync_folder(parent.parent().unwrap_or(Path::new("/")))?;
-        }
+        make_task_folder(&parent)?;
         let name = folder
             .path
             .file_name()
@@ -416,12 +416,22 @@ impl RunFolder {
     }
 }
 
+/// Makes the folder for the runs of a task, unless it is there.
+pub(super) fn make_task_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    make_private(path)?;
+    // Else a power failure could take a run away together with its task's folder.
+    sync_folder(path.parent().unwrap_or(Path::new("/")))
+}
+
 /// Makes a folder that only its owner may look into, with its parents.
 fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn append(path: &Path) -> io::Result<File> {
+pub(super) fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .append(true)
         .create(true)
@@ -495,6 +505,7 @@ mod tests {
             command: identity(1),
             shim: identity(2),
             at_ms: 3,
+            forks: None,
         };
         folder.write_started(&started).unwrap();
         assert_eq!(folder.state().unwrap(), RunState::Running);

@@ -2,12 +2,15 @@
 //!
 //! A process id alone names nothing after its process has ended: the kernel gives it to the next
 //! one. Together with the start time it is unique within one boot of the machine, and together with
-//! the boot's id it is unique. Signals go through a process file descriptor that is opened before
+//! the boot's id it is unique. A container that is started anew counts its processes from the beginning
+//! and is given the same ids in the same order: it is a boot too. Signals go through a process file descriptor that is opened before
 //! the identity is compared, so that no recycling can come between the look and the signal.
 //!
 //! On Linux the facts come from `/proc`; elsewhere from `ps` and `sysctl`.
 
 use std::io;
+#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
@@ -19,7 +22,7 @@ pub struct ProcessIdentity {
     pub pid: i32,
     /// When it started, in the system's own form; only compared.
     pub start_time: String,
-    /// The boot of the machine in which it started.
+    /// The boot of the machine, or the start of the container, in which it started.
     pub boot_id: String,
 }
 
@@ -55,7 +58,7 @@ impl ProcessIdentity {
         matches!(Self::of(self.pid), Ok(Some(now)) if now == *self)
     }
 
-    /// Whether the machine has not been started anew since.
+    /// Whether neither the machine nor the container has been started anew since.
     ///
     /// # Errors
     /// When the system does not tell.
@@ -118,12 +121,24 @@ pub(super) fn signal_if(
     }
 }
 
-/// The id of this boot of the machine.
+/// The id of this boot of the machine, and of the container if this is one.
 #[cfg(target_os = "linux")]
 fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
-        .trim()
-        .to_owned())
+    // Neither changes while this process lives.
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known.clone());
+    }
+    let machine = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let machine = machine.trim();
+    let id = match super::tree::read(1) {
+        Ok(Some(first)) => format!("{machine}.{}", first.start_time),
+        Ok(None) => machine.to_owned(),
+        // Hidden from us (`hidepid`): the machine's boot is all there is to go by.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => machine.to_owned(),
+        Err(error) => return Err(error),
+    };
+    Ok(KNOWN.get_or_init(|| id).clone())
 }
 
 #[cfg(target_os = "linux")]
@@ -181,6 +196,15 @@ mod tests {
         // Neither is ever signalled: this test would not survive it.
         assert!(!recycled.signal(Signal::KILL).unwrap());
         assert!(!earlier.signal(Signal::KILL).unwrap());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_container_that_is_started_anew_is_another_boot() {
+        let machine = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let first = crate::command::tree::read(1).unwrap().unwrap();
+        let id = format!("{}.{}", machine.trim(), first.start_time);
+        assert_eq!(ProcessIdentity::current().unwrap().boot_id, id);
     }
 
     #[test]

@@ -79,32 +79,25 @@ impl Ladder {
     /// Sends the signals that are due. `group` is the command's process group.
     ///
     /// # Errors
-    /// When the process table cannot be read.
+    /// When the process table cannot be read. Nothing was sent then, and the rung is still due.
     pub(super) fn advance(&mut self, now: Instant, group: Group) -> io::Result<()> {
         if now < self.due {
             return Ok(());
         }
-        let signal = match self.next {
-            Rung::Interrupt => {
-                self.next = Rung::Terminate;
-                self.due = now + self.interrupt_grace;
-                Signal::INT
-            }
-            Rung::Terminate => {
-                self.next = Rung::Kill;
-                self.due = now + self.terminate_grace;
-                Signal::TERM
-            }
-            Rung::Kill => {
-                self.kill_since.get_or_insert(now);
-                self.due = now + REPEAT;
-                Signal::KILL
-            }
+        let (signal, next, grace) = match self.next {
+            Rung::Interrupt => (Signal::INT, Rung::Terminate, self.interrupt_grace),
+            Rung::Terminate => (Signal::TERM, Rung::Kill, self.terminate_grace),
+            Rung::Kill => (Signal::KILL, Rung::Kill, REPEAT),
         };
         group.send(signal)?;
+        if signal == Signal::KILL {
+            self.kill_since.get_or_insert(now);
+        }
+        (self.next, self.due) = (next, now + grace);
         if signal == Signal::TERM {
-            // A stopped process handles nothing; woken, it finds the signal.
-            group.send(Signal::CONT)?;
+            // A stopped process handles nothing; woken, it finds the signal. If the table cannot be
+            // read now, SIGKILL needs nobody to be awake.
+            let _ = group.send(Signal::CONT);
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ impl LogFile {
     /// Copies what has come. A file that cannot be read is one that has not come yet.
     ///
     /// # Errors
-    /// The log cannot be written.
+    /// The log cannot be written. What has not reached it is copied the next time.
     pub(super) fn copy(&mut self) -> io::Result<()> {
         self.copy_rest()?;
         let there = std::fs::metadata(&self.path).ok().map(|file| file.ino());
@@ -64,8 +64,19 @@ impl LogFile {
         }
         let mut piece = vec![0; PIECE];
         while let Ok(read @ 1..) = file.read_at(&mut piece, self.offset) {
-            self.log.write_all(&piece[..read])?;
-            self.offset += read as u64;
+            let mut waiting = &piece[..read];
+            while !waiting.is_empty() {
+                // A part may still fit on a disk that is full for the whole.
+                match self.log.write(waiting) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(written) => {
+                        self.offset += written as u64;
+                        waiting = &waiting[written..];
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
         Ok(())
     }
@@ -112,6 +123,21 @@ mod tests {
         followed.copy().unwrap();
         let text = std::fs::read_to_string(&log).unwrap();
         assert_eq!(text, "one\ntwo\nthree\n4\n");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_full_disk_refused_comes_once_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, log) = (folder.path().join("a.log"), folder.path().join("log"));
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut followed = LogFile::follow(&path, full);
+        std::fs::write(&path, "one\n").unwrap();
+        let refused = followed.copy().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+        followed.log = File::create(&log).unwrap();
+        followed.copy().unwrap();
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "one\n");
     }
 
     #[test]

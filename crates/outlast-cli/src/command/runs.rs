@@ -5,22 +5,41 @@
 //! before what it returned is recorded, and the next attempt must then find the run and not start
 //! another. The sweeper also stops commands whose task has ended without them, as when a task was
 //! cancelled while no server ran.
+//!
+//! Where the store is shared, several processes of one machine share the folders, and each of them
+//! sweeps. So whoever follows the runs of a task says it where all of them see it: a file in the task's
+//! folder is locked, by the follower shared and by a sweeper alone. The kernel frees the lock with its
+//! process, in whatever way that ends.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use outlast_core::{Store, TaskId};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tokio::sync::Notify;
 
-use super::folder::{RunFolder, RunState};
+use super::folder::{RunFolder, RunState, append, make_task_folder};
 use super::launch::Launcher;
 use super::orphans;
 
+/// The file in a task's folder that is locked by whoever follows its runs.
+const FOLLOWED: &str = "followed";
+
+/// The file in the root that names it: see [`Runs::place`].
+const PLACE: &str = "place";
+
+/// How long a follower waits for a sweeper that looks at the task's runs.
+const TURN: Duration = Duration::from_millis(10);
+
 /// After how long a run whose task is unknown to the store belongs to nobody. A call that is not
-/// stored yet is entered here before its folder is made; the time covers the moment at its end.
+/// stored yet is followed before its folder is made; the time covers the moment at its end.
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// How often the sweeper looks without being told to.
@@ -34,8 +53,7 @@ const SOON: Duration = Duration::from_millis(500);
 pub struct Runs {
     root: PathBuf,
     launcher: Launcher,
-    /// How many handlers of this process follow runs of the task.
-    active: Mutex<HashMap<TaskId, usize>>,
+    place: OnceLock<String>,
     unknown: Mutex<HashMap<TaskId, Instant>>,
     poke: Notify,
 }
@@ -66,7 +84,7 @@ impl Runs {
         Arc::new(Self {
             root,
             launcher,
-            active: Mutex::default(),
+            place: OnceLock::new(),
             unknown: Mutex::default(),
             poke: Notify::new(),
         })
@@ -74,6 +92,26 @@ impl Runs {
 
     pub(super) fn launcher(&self) -> &Launcher {
         &self.launcher
+    }
+
+    /// The name of this place: the machine's, and a random word, for machines may have equal names and
+    /// a folder may be lost. Written into the root once and for good.
+    ///
+    /// # Errors
+    /// When it can neither be read nor be written.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub(super) async fn place(self: &Arc<Self>) -> io::Result<String> {
+        if let Some(known) = self.place.get() {
+            return Ok(known.clone());
+        }
+        let runs = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let place = place_in(&runs.root)?;
+            Ok(runs.place.get_or_init(|| place).clone())
+        })
+        .await?
     }
 
     /// Where a task's run with this number is.
@@ -86,12 +124,29 @@ impl Runs {
         runs_in(&self.task_folder(task))
     }
 
-    /// Marks the task's runs as followed until the returned value is dropped.
-    pub(super) fn follow(self: &Arc<Self>, task: TaskId) -> Following {
-        *lock(&self.active).entry(task).or_default() += 1;
-        Following {
-            runs: Arc::clone(self),
-            task,
+    /// Marks the task's runs as followed, for every process of the machine, until the returned value is
+    /// dropped.
+    ///
+    /// # Errors
+    /// When the task's folder cannot be made or the file not be locked.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub(super) async fn follow(self: &Arc<Self>, task: TaskId) -> io::Result<Following> {
+        loop {
+            let folder = self.task_folder(task);
+            // It may wait for the disk.
+            let locked = tokio::task::spawn_blocking(move || {
+                make_task_folder(&folder)?;
+                locked(&folder, FlockOperation::NonBlockingLockShared)
+            });
+            if let Some(lock) = locked.await?? {
+                return Ok(Following {
+                    runs: Arc::clone(self),
+                    lock,
+                });
+            }
+            tokio::time::sleep(TURN).await;
         }
     }
 
@@ -101,8 +156,8 @@ impl Runs {
 
     /// Removes the runs of tasks that have ended, and stops those that are still under way.
     ///
-    /// Repeating it is harmless. Runs that a handler of this process follows are left alone, and so
-    /// are those of tasks that have not ended.
+    /// Repeating it is harmless. Runs that a handler of any process follows are left alone, and so are
+    /// those of tasks that have not ended.
     ///
     /// # Errors
     /// When the folder or the store cannot be read.
@@ -112,9 +167,18 @@ impl Runs {
     pub async fn sweep(&self, store: &dyn Store) -> io::Result<Swept> {
         let mut swept = Swept::default();
         for task in self.tasks()? {
-            if self.is_active(task) {
-                continue;
-            }
+            let exclusive = FlockOperation::NonBlockingLockExclusive;
+            let _alone = match locked(&self.task_folder(task), exclusive) {
+                Ok(Some(lock)) => lock,
+                Ok(None) => {
+                    lock(&self.unknown).remove(&task);
+                    continue;
+                }
+                Err(error) => {
+                    failed(task, &error, &mut swept);
+                    continue;
+                }
+            };
             match store.get(task).await.map_err(io::Error::other)? {
                 Some(task) if !task.is_finished() => continue,
                 Some(_) => {}
@@ -126,8 +190,7 @@ impl Runs {
             }
             // One folder that cannot be removed must not keep the others.
             if let Err(error) = self.sweep_task(task, &mut swept).await {
-                tracing::warn!(%task, %error, "cannot sweep the runs of a task");
-                swept.failed += 1;
+                failed(task, &error, &mut swept);
             }
         }
         Ok(swept)
@@ -176,14 +239,6 @@ impl Runs {
         Ok(tasks)
     }
 
-    fn is_active(&self, task: TaskId) -> bool {
-        let active = lock(&self.active).contains_key(&task);
-        if active {
-            lock(&self.unknown).remove(&task);
-        }
-        active
-    }
-
     fn unknown_for(&self, task: TaskId) -> Duration {
         lock(&self.unknown)
             .entry(task)
@@ -222,6 +277,62 @@ impl Runs {
     }
 }
 
+fn place_in(root: &Path) -> io::Result<String> {
+    make_task_folder(root)?;
+    let mut file = File::options()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(root.join(PLACE))?;
+    // Several processes may begin at once; the first names it.
+    flock(&file, FlockOperation::LockExclusive)?;
+    let mut place = String::new();
+    file.read_to_string(&mut place)?;
+    if place.is_empty() {
+        let random = RandomState::new().build_hasher().finish();
+        place = format!("{} {random:016x}", machine());
+        file.write_all(place.as_bytes())?;
+        file.sync_all()?;
+    }
+    Ok(place)
+}
+
+fn machine() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}
+
+fn failed(task: TaskId, error: &io::Error, swept: &mut Swept) {
+    tracing::warn!(%task, %error, "cannot sweep the runs of a task");
+    swept.failed += 1;
+}
+
+/// Locks the file of a task's folder that says who is at work there; `None` if another's lock does not
+/// go with this one, or if the folder was removed just now.
+fn locked(folder: &Path, operation: FlockOperation) -> io::Result<Option<File>> {
+    let path = folder.join(FOLLOWED);
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let file = match append(&path) {
+        Ok(file) => file,
+        Err(error) if gone(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match flock(&file, operation) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK | Errno::INTR) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    // A sweeper may have removed the file between its opening and its locking: then the lock is on
+    // something that nobody else will ever see.
+    match std::fs::metadata(&path) {
+        Ok(there) if there.ino() == file.metadata()?.ino() => Ok(Some(file)),
+        Ok(_) => Ok(None),
+        Err(error) if gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn runs_in(folder: &Path) -> io::Result<BTreeMap<u64, RunFolder>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -256,19 +367,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A handler follows runs of a task.
 pub(super) struct Following {
     runs: Arc<Runs>,
-    task: TaskId,
+    lock: File,
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        let mut active = lock(&self.runs.active);
-        if let Some(count) = active.get_mut(&self.task) {
-            *count -= 1;
-            if *count == 0 {
-                active.remove(&self.task);
-            }
-        }
-        drop(active);
+        // To close the file is not enough: a process that is being started just now has a copy of it.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
         self.runs.poke.notify_one();
     }
 }

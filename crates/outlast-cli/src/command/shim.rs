@@ -12,9 +12,13 @@
 //!
 //! The shim needs no server: it has one thread, no timer that ticks faster than twice a second, and
 //! never reads the log.
+//!
+//! Once there is a command, nothing that may pass ends its shim: not a disk that is full, not a machine
+//! without a file descriptor left. A look that fails is taken again, and what has to be written down is
+//! tried until it is. Until then the run counts as running, since nobody can say how it ended.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -42,6 +46,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often it looks where there is something to follow or to count.
 const CLOSE_LOOK: Duration = Duration::from_millis(200);
 
+/// The pause before something that failed is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// The exit status of a shim that found the run in the hands of another, or over.
 const NOT_MINE: u8 = 3;
 
@@ -61,7 +68,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         ))),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("outlast {SUBCOMMAND}: {error}");
+        complain(&error);
         ExitCode::FAILURE
     })
 }
@@ -96,11 +103,36 @@ fn supervise(folder: &Path) -> io::Result<ExitCode> {
         .build()?;
     let status = runtime.block_on(Watch::over(&folder, &spec, &lock))?;
     // The status promises that the log is complete.
-    folder.log_for_writing()?.sync_all()?;
-    folder.write_status(&status)?;
+    patiently(|| folder.log_for_writing()?.sync_all())?;
+    patiently(|| folder.write_status(&status))?;
     // Not before: a lock that is free while there is no status means that the run has vanished.
     drop(lock);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tries until it succeeds. What a command of hours has done must not be lost because the disk was full
+/// when it ended, which its own output may be the reason for.
+///
+/// # Errors
+/// The folder is gone: nobody will ever read what would be written.
+fn patiently(mut work: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let mut complained = false;
+    loop {
+        match work() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                if !std::mem::replace(&mut complained, true) {
+                    complain(&error);
+                }
+                std::thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Says on standard error what is wrong. That is a file too, which may be on the disk that is full.
+fn complain(error: &io::Error) {
+    let _ = writeln!(io::stderr(), "outlast {SUBCOMMAND}: {error}");
 }
 
 /// Closes every file that this process was born with, beside the three streams.
@@ -134,6 +166,8 @@ struct Watch<'a> {
     ladder: Option<Ladder>,
     stopped: Option<StopCause>,
     leftovers: u32,
+    /// Something failed that is tried again, and has been complained about.
+    troubled: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -173,12 +207,14 @@ impl<'a> Watch<'a> {
             ladder: None,
             stopped: None,
             leftovers: 0,
+            troubled: false,
         };
         loop {
-            watch.reap(begin)?;
-            let is_over = watch.is_over()?;
+            watch.reap(begin);
+            let over = watch.is_over();
+            let is_over = watch.tried(over) == Some(true);
             if let Some(file) = &mut log_file {
-                file.copy()?;
+                watch.tried(file.copy());
             }
             if is_over {
                 break;
@@ -191,16 +227,22 @@ impl<'a> Watch<'a> {
                     watch.stop(StopCause::Timeout);
                 } else if silence.is_over(folder, now) {
                     watch.stop(StopCause::IdleTimeout);
-                } else if watch.has_too_many_processes()? {
-                    watch.stop(StopCause::Processes);
+                } else {
+                    let counted = watch.has_too_many_processes();
+                    if watch.tried(counted) == Some(true) {
+                        watch.stop(StopCause::Processes);
+                    }
                 }
             }
             let group = watch.group();
-            if let Some(ladder) = &mut watch.ladder {
-                ladder.advance(now, group)?;
-            }
+            let advanced = watch
+                .ladder
+                .as_mut()
+                .map(|ladder| ladder.advance(now, group));
             let mut wake = now + look;
-            wake = wake.min(watch.ladder.as_ref().map_or(wake, Ladder::due));
+            if advanced.is_none_or(|advanced| watch.tried(advanced).is_some()) {
+                wake = wake.min(watch.ladder.as_ref().map_or(wake, Ladder::due));
+            }
             if watch.stopped.is_none() {
                 wake = wake.min(deadline.unwrap_or(wake));
                 wake = wake.min(silence.ends().unwrap_or(wake));
@@ -216,7 +258,22 @@ impl<'a> Watch<'a> {
                 watch.stop(StopCause::Signal);
             }
         }
+        if let Some(file) = &mut log_file {
+            patiently(|| file.copy())?;
+        }
         Ok(watch.status(started_at_ms, begin))
+    }
+
+    /// What came of something that will be tried again; `None` if it failed this time.
+    fn tried<T>(&mut self, result: io::Result<T>) -> Option<T> {
+        let error = match result {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        if !std::mem::replace(&mut self.troubled, true) {
+            complain(&error);
+        }
+        None
     }
 
     fn group(&self) -> Group {
@@ -228,15 +285,15 @@ impl<'a> Watch<'a> {
     }
 
     /// Takes in every child that has ended: the command, and descendants that were inherited.
-    fn reap(&mut self, begin: Instant) -> io::Result<()> {
+    fn reap(&mut self, begin: Instant) {
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid == self.command => {
                     self.ended = Some((status, begin.elapsed()));
                 }
                 Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
-                Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(()),
-                Err(error) => return Err(error.into()),
+                // Nobody, or nobody any more.
+                Ok(None) | Err(_) => return,
             }
         }
     }
@@ -464,6 +521,7 @@ fn prepare(folder: &RunFolder, shim: &str) -> io::Result<(String, Command)> {
         command: identity(me)?,
         shim: identity(shim)?,
         at_ms: now_ms(),
+        forks: tree::forks(),
     })?;
     // Last: they hold for this process too.
     let grace = Duration::from_millis(spec.terminate_grace_ms);

@@ -6,6 +6,11 @@
 //! over is stored together with the output itself, as the log's mark (the run's number and an offset
 //! in its log), so that no byte is stored twice and none is left out.
 //!
+//! Runs are found on the machine where they were made and nowhere else. So before anything is made it is
+//! recorded where ([`Cx::begin_at`]), and a machine that was handed a task which was begun on another does
+//! not begin it again unless it is repeatable: whether the command still runs there cannot be told from
+//! here.
+//!
 //! A call that has no record yet keeps its output in memory; a quick command that is called
 //! synchronously costs the store nothing.
 //!
@@ -21,7 +26,7 @@ use std::time::Duration;
 
 use outlast_core::log::unfinished;
 use outlast_core::task::{DEFAULT_MAX_AGE, DEFAULT_RETENTION};
-use outlast_core::{Failure, FailureReason, Level, LogLine, RawJson, ToolResult};
+use outlast_core::{Failure, FailureReason, Level, LogLine, RawJson, TaskId, ToolResult};
 use outlast_engine::{BoxFuture, Cx, Error, ErrorKind, Handler, Mask, Result, TaskSupport, Tool};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -211,7 +216,10 @@ impl CommandHandler {
 
     async fn run(&self, arguments: &RawJson, cx: &Cx) -> Result<ToolResult> {
         let task = cx.task_id();
-        let _following = self.runs.follow(task);
+        let _following = patiently(task, || self.runs.follow(task)).await?;
+        let here = patiently(task, || self.runs.place()).await?;
+        let begun = cx.begin_at(&here).await?;
+        let elsewhere = (begun != here).then_some(begun);
         if cx.is_stored() {
             // Something recorded in each attempt shows the engine that this task is not what brings
             // the server down, so that others need not wait for its end.
@@ -220,27 +228,36 @@ impl CommandHandler {
                     .await?;
             }
         }
-        let secrets = self.secrets(arguments)?;
         loop {
-            let (number, folder) = self.latest_or_new(arguments, cx).await?;
-            let mut run = Run::new(self, cx, number, folder);
-            run.secrets.clone_from(&secrets);
+            let latest = self.latest_or_new(arguments, cx, elsewhere.as_deref());
+            let (number, folder) = latest.await?;
+            let mut run = Run::new(self, cx, arguments, number, folder);
             match run.follow().await? {
                 Ending::Status(status) if status.stopped == Some(StopCause::Cancel) => {
                     return Err(cx.cancelled_error());
                 }
                 Ending::NeverStarted => return Err(cx.cancelled_error()),
                 Ending::Status(status) => return run.result(&status).await,
-                Ending::Interrupted if self.may_repeat(cx)? => run.repeat(arguments).await?,
+                Ending::Interrupted if self.may_repeat(cx)? => run.repeat().await?,
                 Ending::Interrupted => return Err(self.interrupted()),
             }
         }
     }
 
-    /// The task's last run, or its first.
-    async fn latest_or_new(&self, arguments: &RawJson, cx: &Cx) -> Result<(u64, RunFolder)> {
-        if let Some((number, folder)) = self.runs.of(cx.task_id())?.pop_last() {
+    /// The task's last run, or its first; `elsewhere` is where it was begun, if that was not here.
+    async fn latest_or_new(
+        &self,
+        arguments: &RawJson,
+        cx: &Cx,
+        elsewhere: Option<&str>,
+    ) -> Result<(u64, RunFolder)> {
+        let task = cx.task_id();
+        let mut runs = patiently(task, || async { self.runs.of(task) }).await?;
+        if let Some((number, folder)) = runs.pop_last() {
             return Ok((number, folder));
+        }
+        if let Some(place) = elsewhere.filter(|_| !self.command.repeatable) {
+            return Err(interrupted_elsewhere(place));
         }
         Ok((1, self.create(1, arguments, cx).await?))
     }
@@ -286,6 +303,36 @@ impl CommandHandler {
     }
 }
 
+/// Another machine has the run, and this one has the task.
+fn interrupted_elsewhere(place: &str) -> Error {
+    let machine = place.split(' ').next().unwrap_or(place);
+    let message = format!(
+        "interrupted: the command was started on {machine}, whose worker has lost the task or was \
+         stopped; it is not declared repeatable, so it was not run again here; the log holds what it \
+         printed until then"
+    );
+    Error::failed(Failure::internal(FailureReason::Interrupted, message))
+}
+
+/// Tries for a minute to look at the runs of a task. A command of hours is not given up because the
+/// machine had no file descriptor left for a moment.
+async fn patiently<T, F: Future<Output = io::Result<T>>>(
+    task: TaskId,
+    mut look: impl FnMut() -> F,
+) -> io::Result<T> {
+    let mut troubles = 0;
+    loop {
+        match look().await {
+            Err(error) if troubles < TROUBLES => {
+                troubles += 1;
+                tracing::warn!(%task, %error, "cannot look at the runs of a task; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Waits for the end of a shim. Cancel safe.
 async fn ended(shim: &mut Option<Child>) {
     if let Some(shim) = shim {
@@ -319,10 +366,21 @@ fn scrub(path: &Path, mask: &Mask) -> io::Result<()> {
     }
 }
 
+impl Drop for Run<'_> {
+    /// A call without a record can never be asked for again: what nobody follows any more is stopped. The
+    /// shim needs no server for that.
+    fn drop(&mut self) {
+        if !self.over && !self.cx.is_stored() {
+            let _ = self.folder.request_cancel();
+        }
+    }
+}
+
 /// A run that is being followed.
 struct Run<'a> {
     handler: &'a CommandHandler,
     cx: &'a Cx,
+    arguments: &'a RawJson,
     number: u64,
     folder: RunFolder,
     progress: ProgressReader,
@@ -331,8 +389,6 @@ struct Run<'a> {
     store_at: Option<Instant>,
     /// How far the output has been read.
     offset: u64,
-    /// Variables for the command that are not in the folder.
-    secrets: Vec<(String, String)>,
     /// The output has ended.
     over: bool,
     shim: Option<Child>,
@@ -340,17 +396,23 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(handler: &'a CommandHandler, cx: &'a Cx, number: u64, folder: RunFolder) -> Self {
+    fn new(
+        handler: &'a CommandHandler,
+        cx: &'a Cx,
+        arguments: &'a RawJson,
+        number: u64,
+        folder: RunFolder,
+    ) -> Self {
         Self {
             handler,
             cx,
+            arguments,
             number,
             folder,
             progress: ProgressReader::new(handler.command.progress.clone()),
             pending: Vec::new(),
             store_at: None,
             offset: 0,
-            secrets: Vec::new(),
             over: false,
             shim: None,
             starts: 0,
@@ -424,6 +486,8 @@ impl<'a> Run<'a> {
                     self.take_over().await?;
                     return Ok(match status.stopped {
                         Some(StopCause::Signal) => Ending::Interrupted,
+                        // Not by anybody who may: its handler went while its record was being made.
+                        Some(StopCause::Cancel) if !cancelled => Ending::Interrupted,
                         _ => Ending::Status(status),
                     });
                 }
@@ -450,12 +514,11 @@ impl<'a> Run<'a> {
             )));
         }
         self.starts += 1;
-        match self
-            .handler
-            .runs
-            .launcher()
-            .launch(&self.folder, &self.secrets)
-        {
+        // Only here: a command that runs already is followed whatever its file says of its arguments by
+        // now.
+        let secrets = self.handler.secrets(self.arguments)?;
+        let launcher = self.handler.runs.launcher();
+        match launcher.launch(&self.folder, &secrets) {
             Ok(shim) => self.shim = Some(shim),
             Err(error) if self.starts == STARTS => {
                 return Err(Error::tool(format!(
@@ -564,7 +627,7 @@ impl<'a> Run<'a> {
     }
 
     /// Makes the next run, with a word about it in the log.
-    async fn repeat(&self, arguments: &RawJson) -> Result<()> {
+    async fn repeat(&self) -> Result<()> {
         let number = self.number + 1;
         if self.handler.is_logged {
             let line = LogLine {
@@ -575,7 +638,7 @@ impl<'a> Run<'a> {
             };
             self.cx.write_log(vec![line]).await?;
         }
-        match self.handler.create(number, arguments, self.cx).await {
+        match self.handler.create(number, self.arguments, self.cx).await {
             Ok(_) => Ok(()),
             // The arguments were good once; what has changed is outside.
             Err(error) if matches!(error.kind(), ErrorKind::Arguments(_)) => Err(Error::tool(

@@ -89,6 +89,10 @@ pub(super) fn read(_pid: i32) -> io::Result<Option<Process>> {
 }
 
 /// All processes that can be seen.
+///
+/// # Errors
+/// The table cannot be read just now. What is left out of it then may be ours, so an incomplete table
+/// is none.
 #[cfg(target_os = "linux")]
 pub(super) fn all() -> io::Result<Vec<Process>> {
     let mut processes = Vec::new();
@@ -97,7 +101,12 @@ pub(super) fn all() -> io::Result<Vec<Process>> {
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        processes.extend(read(pid)?);
+        match read(pid) {
+            Ok(process) => processes.extend(process),
+            // Where /proc hides strangers from us (`hidepid`), one that is hidden is a stranger.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(processes)
 }
@@ -106,6 +115,22 @@ pub(super) fn all() -> io::Result<Vec<Process>> {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn all() -> io::Result<Vec<Process>> {
     Ok(Vec::new())
+}
+
+/// How many processes and threads were made since the machine was started, if that is told.
+pub(super) fn forks() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let count = text
+        .lines()
+        .find_map(|line| line.strip_prefix("processes "))?;
+    count.trim().parse().ok()
+}
+
+/// How many ids there are: each is given once before the first is given again, but for a few at the
+/// beginning that are passed over after that.
+pub(super) fn ids() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?;
+    text.trim().parse().ok()
 }
 
 /// The running descendants of the process `root`, nearest first.

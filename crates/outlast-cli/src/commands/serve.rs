@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use outlast::auth::Secret;
 use outlast::{Server, Settings, Tool};
 use outlast_cli::command::{Defaults, Launcher, Runs, runs, tool};
 use outlast_cli::config::{CommandTool, FILE_NAME, FileConfig, ServerConfig};
@@ -178,10 +179,15 @@ fn with_tools(server: Server, config: FileConfig, settings: &Settings, runs: &Ar
             .or(config.server.retention)
             .unwrap_or(usual.retention),
     };
-    let tools = config
-        .tools
-        .into_iter()
-        .map(|command| offered(command, defaults, runs));
+    // Those of the file are left out already.
+    let secret = match &settings.webhooks.secret {
+        Some(Secret::Env(name)) => Some(name.clone()),
+        Some(Secret::File(_)) | None => None,
+    };
+    let tools = config.tools.into_iter().map(|mut command| {
+        command.inherited.never.extend(secret.clone());
+        offered(command, defaults, runs)
+    });
     server.tools(tools).schedules(config.schedules)
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::rig::{Rig, outlast};
+use crate::rig::{Rig, eventually, outlast};
 use crate::serve::Server;
 
 const SECRET: &str = "hunter2-correct-horse";
@@ -114,6 +114,40 @@ async fn a_secret_is_found_nowhere() {
     }
     let key = std::fs::metadata(rig.file("outlast.db.key")).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&key) & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_running_command_is_adopted_whatever_its_file_says_of_arguments_by_now() {
+    let rig = Rig::new();
+    let file = r#"
+[server]
+store = "sqlite:outlast.db"
+
+[tools.work]
+description = "Works with a secret."
+shell = true
+command = 'echo begun > begun; while ! [ -e go ]; do sleep 0.01; done; echo "it is ${#ARG_TOKEN} long"'
+arguments.token = { type = "string", secret = true }
+"#;
+    std::fs::write(rig.file("outlast.toml"), file).unwrap();
+    let mut server = Server::start(&rig);
+    let token = format!("token={SECRET}");
+    let words = ["call", "work", &token, "--no-wait", "--url", &server.url];
+    let called = String::from_utf8(run(&rig, &words).stdout).unwrap();
+    let id = called.trim();
+    eventually("the command runs", || {
+        rig.file("begun").exists().then_some(())
+    })
+    .await;
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let more = format!("{file}arguments.region = {{ type = \"string\" }}\n");
+    std::fs::write(rig.file("outlast.toml"), more).unwrap();
+    let server = Server::start(&rig);
+    std::fs::write(rig.file("go"), "").unwrap();
+    let result = run(&rig, &["tasks", "result", id, "--url", &server.url]);
+    let text = String::from_utf8(result.stdout).unwrap();
+    assert_eq!(text, format!("it is {} long\n", SECRET.len()));
 }
 
 #[test]

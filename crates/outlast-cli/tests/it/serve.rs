@@ -25,8 +25,14 @@ impl Server {
     }
 
     pub(crate) fn start_as(rig: &Rig, arguments: &[&str]) -> Self {
+        Self::start_with(rig, arguments, &[])
+    }
+
+    /// Starts it with these variables beside the inherited ones.
+    fn start_with(rig: &Rig, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(outlast())
             .args(arguments)
+            .envs(variables.iter().copied())
             .current_dir(rig.file(""))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -118,11 +124,38 @@ async fn the_sample_does_its_job_and_leaves_nothing() {
 
     let runs = rig.file("outlast.db.runs");
     eventually("the runs are swept up", || {
-        (std::fs::read_dir(&runs).unwrap().count() == 0).then_some(())
+        let entries = std::fs::read_dir(&runs).unwrap();
+        let mut names = entries.map(|entry| entry.unwrap().file_name());
+        names.all(|name| name == "place").then_some(())
     })
     .await;
     server.signal(Signal::TERM);
     assert_eq!(server.child.wait().unwrap().code(), Some(0), "a clean stop");
+}
+
+#[test]
+fn a_key_that_a_setting_names_is_not_for_commands() {
+    let rig = Rig::new();
+    let file = "[server]\nstore = \"sqlite:a.db\"\n[tools.env]\ndescription = \"d\"\ncommand = [\"env\"]\n";
+    std::fs::write(rig.file("outlast.toml"), file).unwrap();
+    let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let server = Server::start_with(
+        &rig,
+        &["serve", "--listen", "127.0.0.1:0"],
+        &[
+            ("OUTLAST_WEBHOOK_SECRET", "env:HOOK_KEY"),
+            ("HOOK_KEY", key),
+            ("OTHER", "is seen"),
+        ],
+    );
+    let called = Command::new(outlast())
+        .args(["call", "env", "--url", &server.url])
+        .current_dir(rig.file(""))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&called.stdout);
+    assert!(text.contains("OTHER=is seen"), "{text}");
+    assert!(!text.contains("HOOK_KEY"), "{text}");
 }
 
 #[tokio::test]

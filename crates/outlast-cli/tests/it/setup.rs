@@ -178,6 +178,31 @@ fn the_doctor_finds_what_is_wrong() {
 }
 
 #[test]
+fn the_doctor_runs_nothing_that_was_laid_out_for_it() {
+    let rig = Rig::new();
+    std::fs::write(rig.file("outlast.toml"), FILE).unwrap();
+    let temp = rig.file("tmp");
+    std::fs::create_dir(&temp).unwrap();
+    let spec = rig.spec(&["/bin/sh", "-c", "touch was-run"]);
+    let spec = serde_json::to_string(&spec).unwrap();
+    std::fs::write(rig.file("spec.json"), spec).unwrap();
+    // The shell has the id that the doctor has after it.
+    let script = "for place in \"$TMPDIR\"/outlast-doctor-$$ .outlast-doctor-$$; do
+                      mkdir $place; cp spec.json $place/; done
+                  exec \"$0\" doctor";
+    let said = Command::new("/bin/sh")
+        .args(["-c", script])
+        .arg(outlast())
+        .current_dir(rig.file(""))
+        .env("TMPDIR", &temp)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert!(text.contains("ok    commands"), "{text}");
+    assert!(!rig.file("was-run").exists());
+}
+
+#[test]
 fn shells_and_manuals_know_every_command() {
     let rig = Rig::new();
     for shell in ["bash", "zsh", "fish"] {

@@ -357,6 +357,7 @@ async fn a_recycled_process_id_is_nobody_of_ours() {
             command: identity.clone(),
             shim: identity,
             at_ms: 1,
+            forks: None,
         };
         std::fs::write(
             folder.path().join("started.json"),
@@ -369,6 +370,26 @@ async fn a_recycled_process_id_is_nobody_of_ours() {
         // Its session may be this test's: only the start time and the boot tell them apart.
         assert_eq!(orphans::kill(&folder, &started).await.unwrap(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_status_that_cannot_be_written_is_written_later() {
+    let rig = Rig::new();
+    let folder = rig
+        .start("while ! [ -e go ]; do sleep 0.01; done; exit 7")
+        .await;
+    // As a full disk does, and for root too: what is to be written cannot be.
+    let shim = folder.started().unwrap().unwrap().shim;
+    let in_the_way = folder.path().join(format!("status.json.{}", shim.pid));
+    std::fs::create_dir(&in_the_way).unwrap();
+    std::fs::write(rig.file("go"), "").unwrap();
+    eventually("the shim complains", || {
+        (!folder.shim_says().is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(folder.state().unwrap(), RunState::Running);
+    std::fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(ended(&folder).await.end, End::Exited(7));
 }
 
 #[tokio::test]

@@ -27,9 +27,17 @@ struct Server {
 
 impl Server {
     async fn start(rig: &Rig, config: &str, store: Arc<MemoryStore>) -> Self {
+        Self::start_on("db", rig, config, store).await
+    }
+
+    /// Starts it on the machine of this name: only one that starts there again finds its commands.
+    async fn start_on(machine: &str, rig: &Rig, config: &str, store: Arc<MemoryStore>) -> Self {
         let config = FileConfig::parse("outlast.toml".as_ref(), &rig.file(""), config)
             .unwrap_or_else(|error| panic!("{error}"));
-        let runs = Runs::new(rig.file("db.runs"), Launcher::program(outlast()));
+        let runs = Runs::new(
+            rig.file(&format!("{machine}.runs")),
+            Launcher::program(outlast()),
+        );
         let tools = Tools::new(
             config
                 .tools
@@ -62,7 +70,10 @@ impl Server {
     /// Dies at once, with everything in memory; returns what the disk holds.
     fn kill(mut self) -> Arc<MemoryStore> {
         let store = Arc::new(self.store.successor());
-        self.runtime.take().unwrap().shutdown_background();
+        let runtime = self.runtime.take().unwrap();
+        // A process that is dead follows nothing any more.
+        let dead = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(60)));
+        dead.join().unwrap();
         store
     }
 
@@ -118,20 +129,24 @@ impl Server {
 
     /// Sweeps until nothing is left to be done.
     async fn sweep(&self) -> usize {
-        let deadline = std::time::Instant::now() + Duration::from_secs(60);
-        let mut removed = 0;
-        loop {
-            let swept: Swept = self.runs.sweep(&*self.store).await.unwrap();
-            removed += swept.removed;
-            if swept.left == 0 {
-                return removed;
-            }
-            assert!(
-                std::time::Instant::now() < deadline,
-                "something is left for ever"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        sweep(&self.runs, &self.store).await
+    }
+}
+
+async fn sweep(runs: &Runs, store: &MemoryStore) -> usize {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let mut removed = 0;
+    loop {
+        let swept: Swept = runs.sweep(store).await.unwrap();
+        removed += swept.removed;
+        if swept.left == 0 {
+            return removed;
         }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "something is left for ever"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -564,6 +579,139 @@ command = 'echo $$ > pid; exec sleep 1000'
 }
 
 #[tokio::test]
+async fn what_another_process_of_the_machine_follows_is_not_swept() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.work]
+description = "Works, and is never stored."
+shell = true
+command = 'echo $$ > pid; exec sleep 1000'
+task = "forbidden"
+"#;
+    let server = Server::new(&rig, config).await;
+    let call = server.call("work", &json!({}), None);
+    let running = server.handle.call(call, None, OnDrop::Continue);
+    server.runtime.as_ref().unwrap().spawn(running);
+    let pid = pid_in(&rig, "pid").await;
+    // As a worker beside the server does, which has the same folders and knows nothing of the call.
+    let beside = Runs::new(rig.file("db.runs"), Launcher::program(outlast()));
+    let swept = beside.sweep(&*server.store).await.unwrap();
+    assert_eq!(
+        swept,
+        Swept::default(),
+        "it is not even doubtful whose it is"
+    );
+    assert!(is_running(pid));
+    // Once the other is dead, nobody waits for the command.
+    let store = server.kill();
+    assert_eq!(sweep(&beside, &store).await, 1);
+    assert!(!is_running(pid));
+}
+
+/// A command that goes on beside the server that started it, for a test of two machines.
+const TWO_MACHINES: &str = r#"
+[tools.once]
+description = "May not be repeated."
+shell = true
+command = 'echo $$ >> pids; exec sleep 1000'
+
+[tools.again]
+description = "May be repeated."
+shell = true
+command = 'echo $$ >> pids; [ -e go ] || exec sleep 1000'
+repeatable = true
+"#;
+
+fn interrupted(task: &Task) -> &str {
+    match task.outcome.as_deref() {
+        Some(Outcome::Failed(failure)) if failure.reason == FailureReason::Interrupted => {
+            &failure.message
+        }
+        other => panic!("not interrupted: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn another_machine_does_not_start_a_command_a_second_time() {
+    let rig = Rig::new();
+    let server = Server::new(&rig, TWO_MACHINES).await;
+    let id = server.create("once", json!({})).await;
+    let pid = pid_in(&rig, "pids").await;
+    let store = server.kill();
+    let other = Server::start_on("other", &rig, TWO_MACHINES, Arc::clone(&store)).await;
+    let task = other.finished(id).await;
+    let message = interrupted(&task);
+    assert!(message.contains("was started on "), "{message}");
+    assert_eq!(rig.lines("pids").len(), 1, "it ran once");
+    assert!(is_running(pid));
+    // Where it was started it is seen to that the task has ended.
+    drop(other);
+    let store = Arc::new(store.successor());
+    let server = Server::start(&rig, TWO_MACHINES, store).await;
+    assert_eq!(server.sweep().await, 1);
+    assert!(!is_running(pid));
+}
+
+#[tokio::test]
+async fn a_call_that_was_recorded_late_is_not_started_a_second_time_either() {
+    let rig = Rig::new();
+    let server = Server::new(&rig, TWO_MACHINES).await;
+    let call = server.call("once", &json!({}), None);
+    let running = server.handle.call(call, None, OnDrop::Continue);
+    let id = running.id();
+    server.runtime.as_ref().unwrap().spawn(running);
+    let pid = pid_in(&rig, "pids").await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while server.store.get(id).await.unwrap().is_none() {
+        assert!(std::time::Instant::now() < deadline, "never stored");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let store = server.kill();
+    let other = Server::start_on("other", &rig, TWO_MACHINES, store).await;
+    interrupted(&*other.finished(id).await);
+    assert_eq!(rig.lines("pids").len(), 1, "it ran once");
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn another_machine_starts_a_repeatable_command_again() {
+    let rig = Rig::new();
+    let server = Server::new(&rig, TWO_MACHINES).await;
+    let id = server.create("again", json!({})).await;
+    let pid = pid_in(&rig, "pids").await;
+    let store = server.kill();
+    std::fs::write(rig.file("go"), "").unwrap();
+    let other = Server::start_on("other", &rig, TWO_MACHINES, store).await;
+    completed(&*other.finished(id).await);
+    assert_eq!(rig.lines("pids").len(), 2);
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn a_call_without_a_record_takes_its_command_along() {
+    let rig = Rig::new();
+    let config = r#"
+[tools.work]
+description = "Works, and is never stored."
+shell = true
+command = 'echo $$ > pid; exec sleep 1000'
+task = "forbidden"
+"#;
+    let mut server = Server::new(&rig, config).await;
+    let call = server.call("work", &json!({}), None);
+    let running = server.handle.call(call, None, OnDrop::Continue);
+    server.runtime.as_ref().unwrap().spawn(running);
+    let pid = pid_in(&rig, "pid").await;
+    // A clean stop without patience.
+    let engine = server.engine.take().unwrap();
+    server
+        .on_server(async move { engine.shutdown(Duration::ZERO).await })
+        .await
+        .unwrap();
+    eventually("the command ends", || (!is_running(pid)).then_some(())).await;
+}
+
+#[tokio::test]
 async fn a_quick_synchronous_call_leaves_nothing() {
     let rig = Rig::new();
     let config = r#"
@@ -615,7 +763,11 @@ command = 'echo first; while ! [ -e go ]; do sleep 0.01; done; echo last'
     assert_eq!(server.log(id).await, "first\nlast\n");
 
     assert_eq!(server.sweep().await, 3);
-    assert_eq!(std::fs::read_dir(rig.file("db.runs")).unwrap().count(), 0);
+    let left: Vec<_> = std::fs::read_dir(rig.file("db.runs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["place"]);
 }
 
 #[tokio::test]

@@ -78,7 +78,8 @@ fn speed(folder: &Path) -> Finding {
     const WHAT: &str = "disk";
     let path = folder.join(format!(".outlast-doctor-{}", std::process::id()));
     let measured = (|| {
-        let mut file = File::create(&path)?;
+        // A link that somebody else has laid there is not followed.
+        let mut file = File::create_new(&path)?;
         let (begun, mut writes) = (Instant::now(), 0_u32);
         while begun.elapsed() < TRY {
             file.write_all(&[0; 4096])?;

@@ -6,8 +6,10 @@
 mod disk;
 mod redis;
 
+use std::fs::DirBuilder;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{TcpListener, ToSocketAddrs};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -330,7 +332,7 @@ async fn shim() -> Finding {
 
 async fn run_true() -> Result<Duration, String> {
     let text = |error: std::io::Error| error.to_string();
-    let place = std::env::temp_dir().join(format!("outlast-doctor-{}", std::process::id()));
+    let place = own_folder().map_err(text)?;
     let spec = Spec::new(Invocation {
         argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), "true".to_owned()],
         env: Vec::new(),
@@ -338,7 +340,7 @@ async fn run_true() -> Result<Duration, String> {
         working_dir: std::env::temp_dir(),
     });
     let begun = Instant::now();
-    let folder = RunFolder::create(&place, &spec).map_err(text)?;
+    let folder = RunFolder::create(&place.join("1"), &spec).map_err(text)?;
     let launched = Launcher::this_program().and_then(|launcher| launcher.launch(&folder, &[]));
     let ended = match launched {
         Ok(mut child) => {
@@ -351,6 +353,16 @@ async fn run_true() -> Result<Duration, String> {
     // It is ours, and nothing is lost if it stays.
     let _ = std::fs::remove_dir_all(&place);
     ended.map(|()| begun.elapsed())
+}
+
+/// Makes a folder that was not there before, for this user alone. Everybody may lay things into the
+/// temporary folder, so one that is there already may hold what somebody else wants to be run.
+fn own_folder() -> std::io::Result<PathBuf> {
+    let random = RandomState::new().build_hasher().finish();
+    let name = format!("outlast-doctor-{}-{random:016x}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    DirBuilder::new().mode(0o700).create(&folder)?;
+    Ok(folder)
 }
 
 async fn until_ended(folder: &RunFolder) -> Result<(), String> {
