@@ -9,7 +9,6 @@ mod clock;
 pub mod conformance;
 mod faulty;
 mod memory;
-mod memory_blobs;
 mod model;
 mod mutation;
 mod random;

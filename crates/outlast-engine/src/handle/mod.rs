@@ -1,0 +1,119 @@
+//! The handle: how every surface, and an application's own code, reaches tasks.
+//!
+//! All methods that look at a task take who asks, an [`Owner`] or a [`Principal`]. A task that is
+//! neither theirs nor shared with them is not found, in the same words as one that never was.
+
+mod act;
+mod call;
+mod control;
+mod create;
+mod new_call;
+mod read;
+mod watch;
+
+use std::sync::{Arc, Weak};
+
+use outlast_core::store::{Stats, StoreInfo};
+use outlast_core::{Error, Phase, Store, TaskId, Timestamp};
+use tokio::sync::broadcast;
+
+use crate::engine::Shared;
+use crate::tool::Tools;
+
+pub use act::CancelBy;
+pub(crate) use call::gone;
+pub use new_call::NewCall;
+pub use watch::Watch;
+
+/// Reaches the tasks of an engine. Cheap to clone; stays usable until the engine has shut down.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Handle {
+    fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// The store beneath, for what belongs to a surface and not to a task: its keys and records.
+    pub fn side(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.shared.store)
+    }
+
+    /// What the store promises.
+    pub fn store_info(&self) -> StoreInfo {
+        self.store().info()
+    }
+
+    /// The time by the store's clock.
+    pub fn now(&self) -> Timestamp {
+        self.store().clock().now()
+    }
+
+    /// The tools on offer.
+    pub fn tools(&self) -> Tools {
+        self.shared.tools()
+    }
+
+    /// Changes which tools this process runs. Runs that have begun go on with the code they have;
+    /// waiting tasks of a tool that is gone wait on.
+    pub fn set_tools(&self, tools: Tools) {
+        if !self.shared.set_tools(tools) {
+            return;
+        }
+        self.shared.declare_rules_soon();
+        // There may be waiting tasks of a tool that has come.
+        self.shared.ready.notify_one();
+    }
+
+    /// Hears of each [`Cx::url_completed`](crate::Cx::url_completed) of a task that runs in this process:
+    /// the task, and the key of its question. A receiver that is slow misses some.
+    pub fn completed_urls(&self) -> broadcast::Receiver<(TaskId, String)> {
+        self.shared.completed.subscribe()
+    }
+
+    /// The application's state of this type, if there is one.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.shared.state.get()
+    }
+
+    /// A handle that does not keep the engine alive.
+    pub fn downgrade(&self) -> WeakHandle {
+        WeakHandle(Arc::downgrade(&self.shared))
+    }
+
+    /// Counts over all owners' tasks.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn stats(&self) -> Result<Stats, Error> {
+        self.store().stats().await
+    }
+
+    /// How many tasks are unfinished.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn unfinished(&self) -> Result<u64, Error> {
+        let stats = self.stats().await?;
+        Ok(stats.count(|kind| kind.phase != Phase::Finished))
+    }
+
+    /// Resolves when the engine has begun to shut down.
+    pub async fn stopping(&self) {
+        self.shared.stopping.cancelled().await;
+    }
+}
+
+/// A [`Handle`] that does not keep the engine alive, for values that the engine itself holds.
+#[derive(Clone)]
+pub struct WeakHandle(Weak<Shared>);
+
+impl WeakHandle {
+    /// The handle, while there is an engine.
+    pub fn upgrade(&self) -> Option<Handle> {
+        let shared = self.0.upgrade()?;
+        Some(Handle { shared })
+    }
+}
