@@ -48,7 +48,7 @@ impl Unit<'_> {
         let Some(Named { task, .. }) = self.find_same(&same_name(call, &same.key))? else {
             return Ok(Meant::New);
         };
-        let meant = call.meant(task);
+        let meant = call.meant(task)?;
         let Meant::Task(task) = meant else {
             return Ok(meant);
         };

@@ -36,7 +36,7 @@ impl Unit<'_> {
         let Some(Named { task, .. }) = self.find_same(call, SAME, &same.key)? else {
             return Ok(Meant::New);
         };
-        let meant = call.meant(task);
+        let meant = call.meant(task)?;
         let Meant::Task(task) = meant else {
             return Ok(meant);
         };

@@ -8,11 +8,15 @@
 //! * A debounced call is taken over whole. The task keeps what it is known by, what it was told to come
 //!   after and its place among equals; who may run beside it, its secrets, its priority and everything
 //!   else are those of the newest call. Its quotas are not asked again: no task is added.
+//! * What a task comes after is fixed when it is created ([`super::chain`]). So a call that comes after other
+//!   tasks means the task that would take it in only if that one comes after them too; else it is refused, for
+//!   it would run too early. One that comes after that very task has in it what it waits for.
 //! * What was promised to a caller holds whatever task the call got: it can be read for as long as each
 //!   asked, and while a key of any of them lasts.
 
 use std::sync::Arc;
 
+use super::chain::Dependency;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::event::{Event, EventKind};
@@ -73,16 +77,33 @@ impl TaskSpec {
     }
 
     /// What the call means if `there` is the last task of the same work ([`TaskSpec::same`]).
-    pub fn meant(&self, there: Arc<Task>) -> Meant {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the call comes after a task, other than `there` itself, that `there`, which would
+    /// take it in, does not come after in the same way.
+    pub fn meant(&self, there: Arc<Task>) -> Result<Meant, Error> {
         let Some(same) = self.same.as_ref().filter(|_| !there.is_finished()) else {
-            return Meant::New;
+            return Ok(Meant::New);
         };
-        match same.then {
-            Then::Replace => Meant::Replace(there),
-            Then::Join if there.state.cancel.is_none() => Meant::Task(there),
-            Then::Debounce { .. } if there.has_not_started() => Meant::Task(there),
-            Then::Join | Then::Debounce { .. } => Meant::New,
+        let takes_it_in = match same.then {
+            Then::Replace => return Ok(Meant::Replace(there)),
+            Then::Join => there.state.cancel.is_none(),
+            Then::Debounce { .. } => there.has_not_started(),
+        };
+        if !takes_it_in {
+            return Ok(Meant::New);
         }
+        let waited_for =
+            |edge: &Dependency| edge.task == there.id() || there.spec.after.contains(edge);
+        if let Some(edge) = self.after.iter().find(|edge| !waited_for(edge)) {
+            return Err(Error::Invalid(format!(
+                "the call is the same work as task {}, which does not come after task {} as the call says: \
+                 leave that out, or call again when task {0} has ended",
+                there.id(),
+                edge.task
+            )));
+        }
+        Ok(Meant::Task(there))
     }
 }
 

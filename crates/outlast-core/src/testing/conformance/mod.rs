@@ -156,6 +156,7 @@ cases! {
         a_task_that_is_being_cancelled_is_not_joined,
         what_is_postponed_does_not_stand_ready,
         what_is_blocked_is_postponed_too,
+        no_call_is_taken_in_that_waits_for_more,
     }
     finish {
         every_outcome_is_kept_to_the_letter,

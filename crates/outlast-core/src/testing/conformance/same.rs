@@ -486,3 +486,48 @@ pub(super) async fn what_is_blocked_is_postponed_too(rig: Rig) -> Rig {
     assert_eq!(claimed.task.spec.arguments, json(r#"{"n":2}"#));
     rig
 }
+
+/// A task comes after what it was created to come after. A call that would have to wait for more is none that
+/// it can take in.
+pub(super) async fn no_call_is_taken_in_that_waits_for_more(rig: Rig) -> Rig {
+    let (one, one_lease) = rig.run().await;
+    let (other, _) = rig.run().await;
+    let debounced = Then::Debounce {
+        delay: SECOND,
+        at_most: None,
+    };
+    for then in [Then::Join, debounced] {
+        let call = |after: &[Dependency]| TaskSpec {
+            after: after.to_vec(),
+            ..same("work", then)
+        };
+        let there = create(&rig, call(&[Dependency::success(one)])).await.task;
+        let joins = [&[][..], &[Dependency::success(one)]];
+        for after in joins {
+            let joined = create(&rig, call(after)).await;
+            assert!(joined.joined, "{then:?} {after:?}");
+            assert_eq!(joined.task.id(), there.id());
+            assert_eq!(joined.task.spec.after, there.spec.after);
+        }
+        let before = rig.task(there.id()).await;
+        let waits_for_more = [
+            &[Dependency::success(other)][..],
+            &[Dependency::success(one), Dependency::success(other)],
+            &[Dependency::any_end(one)],
+        ];
+        for after in waits_for_more {
+            let refused = rig.store.create(call(after), None).await;
+            let Err(Error::Invalid(said)) = refused else {
+                panic!("{then:?} {after:?}: {refused:?}");
+            };
+            assert!(said.contains("does not come after"), "{said}");
+        }
+        assert_eq!(*rig.task(there.id()).await, *before, "nothing has changed");
+        let behind = create(&rig, call(&[Dependency::any_end(there.id())])).await;
+        assert_eq!(behind.task.id(), there.id(), "that is what it waits for");
+        let ended = rig.store.cancel(there.id(), None, CancelMode::Force);
+        ended.await.unwrap();
+    }
+    rig.finish(&one_lease).await;
+    rig
+}

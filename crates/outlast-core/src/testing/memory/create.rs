@@ -120,7 +120,7 @@ impl Inner {
         let Some(there) = there.and_then(|id| self.tasks.get(id)) else {
             return Ok(Meant::New);
         };
-        let meant = call.meant(Arc::clone(&there.task));
+        let meant = call.meant(Arc::clone(&there.task))?;
         let Meant::Task(there) = meant else {
             return Ok(meant);
         };

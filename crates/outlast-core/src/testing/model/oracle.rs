@@ -11,6 +11,7 @@ use super::command::Command;
 use crate::clock::Timestamp;
 use crate::id::TaskId;
 use crate::limit::{Controls, Key, Rule};
+use crate::machine::Dependency;
 use crate::same::Then;
 use crate::store::Created;
 use crate::task::{Held, Lease, Task, TaskSpec};
@@ -176,6 +177,13 @@ impl Oracle {
         };
         if joined.is_finished() || joined.state.cancel.is_some() {
             return Err(format!("{id} was joined and can bring nothing any more"));
+        }
+        let waited_for = |edge: &&Dependency| edge.task == id || joined.spec.after.contains(edge);
+        if let Some(edge) = call.after.iter().find(|edge| !waited_for(edge)) {
+            return Err(format!(
+                "{id} took in a call that comes after {}, and may run before",
+                edge.task
+            ));
         }
         if let Then::Debounce { .. } = same.then
             && created.task.spec.keys != call.keys
