@@ -523,7 +523,6 @@ impl Cx {
         Signals::new(&self.run, name.into())
     }
 
-    /// Puts questions where they can be answered. One that was answered before is not asked again.
     /// Whether questions are put to the store by the driver, together with the suspension. A task that
     /// may not be repeated must not be found running when all that it does is wait for an answer: it
     /// would be interrupted, and the question with it.
@@ -535,6 +534,7 @@ impl Cx {
             && !run.waits.must_stay_hot()
     }
 
+    /// Puts questions where they can be answered. One that was answered before is not asked again.
     async fn put(&self, requests: Vec<InputRequest>) -> Result<()> {
         let run = &self.run;
         let open = |requests: &[InputRequest]| -> Vec<InputRequest> {

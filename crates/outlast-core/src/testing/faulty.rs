@@ -42,6 +42,9 @@ pub enum Fault {
     LoseReply,
     /// It waits until [`FaultyStore::release`].
     Delay,
+    /// It is done, and its reply waits until [`FaultyStore::release`]: the caller decides from what was true
+    /// before.
+    DelayReply,
     /// The process dies at once, as by `kill -9`, and nothing of the call is done.
     DieBefore,
     /// It is done, and the process dies before the caller hears of it.
@@ -64,6 +67,8 @@ struct Faults {
     named: BTreeMap<&'static str, VecDeque<Fault>>,
     /// Counts releases; a delayed call goes on when it changes.
     released: u64,
+    /// Calls that wait for a release.
+    held: usize,
     waiting: Vec<Waker>,
 }
 
@@ -99,6 +104,11 @@ impl FaultyStore {
     /// How many calls there were.
     pub fn calls(&self) -> u64 {
         self.faults().calls
+    }
+
+    /// How many calls wait for [`FaultyStore::release`] now.
+    pub fn held(&self) -> usize {
+        self.faults().held
     }
 
     /// Lets all delayed calls go on.
@@ -143,10 +153,16 @@ impl FaultyStore {
                 self.until_release(released).await;
                 call.await
             }
+            Some(Fault::DelayReply) => {
+                let reply = call.await;
+                self.until_release(released).await;
+                reply
+            }
         }
     }
 
     async fn until_release(&self, seen: u64) {
+        let _held = Held::new(self);
         std::future::poll_fn(|cx| {
             let mut faults = self.faults();
             if faults.released != seen {
@@ -156,6 +172,22 @@ impl FaultyStore {
             Poll::Pending
         })
         .await;
+    }
+}
+
+/// Counts a call that waits, until it goes on or is dropped.
+struct Held<'a>(&'a FaultyStore);
+
+impl<'a> Held<'a> {
+    fn new(store: &'a FaultyStore) -> Self {
+        store.faults().held += 1;
+        Self(store)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.faults().held -= 1;
     }
 }
 

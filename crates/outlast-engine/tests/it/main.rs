@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod between;
 mod calls;
 mod cancel;
 mod careful;
