@@ -35,6 +35,11 @@ use super::problem::Problem;
 /// How long a message may take to be taken.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a reader may take to answer a close with its own (RFC 6455, 7.1.1). If the connection ended before, what
+/// the reader has on its way, if only a pong, would make the system tear it down, and with it our last words that
+/// were not read yet: to a browser that is a server that went away.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// How often an idle socket is asked whether it is alive, which also keeps it open through proxies.
 const PING: Duration = Duration::from_secs(20);
 
@@ -195,7 +200,13 @@ async fn converse(
         }
     };
     // A reader that is gone hears nothing, which is all that can be said to it.
-    let _ = tokio::time::timeout(PATIENCE, socket.send(Message::Close(Some(close)))).await;
+    let last = socket.send(Message::Close(Some(close)));
+    if let Ok(Ok(())) = tokio::time::timeout(PATIENCE, last).await {
+        let _ = tokio::time::timeout(FAREWELL, async {
+            while let Some(Ok(_)) = socket.recv().await {}
+        })
+        .await;
+    }
 }
 
 /// What is told, with the place after it, so that a reader can resume at any message.

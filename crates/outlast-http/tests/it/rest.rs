@@ -601,6 +601,27 @@ pub(super) async fn until(socket: &mut Socket, kind: &str) -> Value {
     }
 }
 
+/// Whoever still says something when the server has told everything hears the last words all the same.
+#[tokio::test]
+async fn a_close_arrives_although_the_reader_was_speaking() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "echo"})).await;
+    rig.get(&format!("/tasks/{id}?wait=30s")).await;
+    for _ in 0..20 {
+        let mut socket = socket(&rig, &id, "0").await;
+        let code = loop {
+            // The server may have said its last word by now, and takes no more; nothing of it may be lost.
+            let _ = socket.send(Message::Ping(Vec::new().into())).await;
+            match socket.next().await {
+                Some(Ok(Message::Close(Some(close)))) => break u16::from(close.code),
+                Some(Ok(_)) => {}
+                broken => panic!("no close came: {broken:?}"),
+            }
+        };
+        assert_eq!(code, 1000);
+    }
+}
+
 /// A watcher is not told that a task has ended because the store could not be read for a moment.
 #[tokio::test]
 async fn a_stream_outlasts_a_store_that_cannot_be_read() {

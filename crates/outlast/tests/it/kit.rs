@@ -249,6 +249,44 @@ async fn counts(cx: Cx) -> Result<String> {
 }
 
 #[tokio::test]
+async fn a_hundred_events_at_once_are_numbered_without_gaps() {
+    let server = TestServer::start(Server::new("kit").tool(counts))
+        .await
+        .unwrap();
+    let created = server.post("/tasks", &json!({"tool": "counts"})).await;
+    let id = created.body["taskId"].as_str().unwrap().to_owned();
+    let path = format!("/tasks/{id}/signals/word");
+    let words = (0..100).map(|word| {
+        let (server, path) = (&server, &path);
+        async move {
+            let sent = server.post(path, &json!(word)).await;
+            assert_eq!(sent.status, 202, "{sent:?}");
+        }
+    });
+    futures_util::future::join_all(words).await;
+    server.post(&path, &json!("stop")).await;
+    server.run_until_idle().await;
+    let task = id.parse().unwrap();
+    assert_eq!(server.text(task).await, "heard 100");
+    let mut socket = server.socket(&format!("/ws/{id}")).await;
+    let (mut number, mut words, mut partials) = (0, 0, 0);
+    while let Some(event) = socket.next().await {
+        if event["type"] == "LOG" {
+            continue;
+        }
+        number += 1;
+        assert_eq!(event["seq"], number, "{event}");
+        match event["type"].as_str().unwrap() {
+            "SIGNAL_RECEIVED" => words += 1,
+            "PARTIAL" => partials += 1,
+            "TASK_COMPLETED" => break,
+            _ => {}
+        }
+    }
+    assert_eq!((words, partials), (101, 100));
+}
+
+#[tokio::test]
 async fn a_thousand_watchers_see_every_event_in_order() {
     let server = TestServer::start(Server::new("kit").tool(counts))
         .await
