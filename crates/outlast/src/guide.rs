@@ -9,6 +9,12 @@ pub mod relations {}
 #[doc = include_str!("docs/undo.md")]
 pub mod undo {}
 
+#[doc = include_str!("docs/failures.md")]
+pub mod failures {}
+
+#[doc = include_str!("docs/order.md")]
+pub mod order {}
+
 #[doc = include_str!("docs/schedules.md")]
 pub mod schedules {}
 
