@@ -143,7 +143,7 @@ impl Runs {
             if let Some(lock) = locked.await?? {
                 return Ok(Following {
                     runs: Arc::clone(self),
-                    lock,
+                    lock: Some(lock),
                 });
             }
             tokio::time::sleep(TURN).await;
@@ -310,7 +310,7 @@ fn failed(task: TaskId, error: &io::Error, swept: &mut Swept) {
 
 /// Locks the file of a task's folder that says who is at work there; `None` if another's lock does not
 /// go with this one, or if the folder was removed just now.
-fn locked(folder: &Path, operation: FlockOperation) -> io::Result<Option<File>> {
+fn locked(folder: &Path, operation: FlockOperation) -> io::Result<Option<Locked>> {
     let path = folder.join(FOLLOWED);
     let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let file = match append(&path) {
@@ -318,15 +318,15 @@ fn locked(folder: &Path, operation: FlockOperation) -> io::Result<Option<File>> 
         Err(error) if gone(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
-    match flock(&file, operation) {
-        Ok(()) => {}
+    let file = match flock(&file, operation) {
+        Ok(()) => Locked(file),
         Err(Errno::WOULDBLOCK | Errno::INTR) => return Ok(None),
         Err(error) => return Err(error.into()),
-    }
+    };
     // A sweeper may have removed the file between its opening and its locking: then the lock is on
     // something that nobody else will ever see.
     match std::fs::metadata(&path) {
-        Ok(there) if there.ino() == file.metadata()?.ino() => Ok(Some(file)),
+        Ok(there) if there.ino() == file.0.metadata()?.ino() => Ok(Some(file)),
         Ok(_) => Ok(None),
         Err(error) if gone(&error) => Ok(None),
         Err(error) => Err(error),
@@ -367,13 +367,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A handler follows runs of a task.
 pub(super) struct Following {
     runs: Arc<Runs>,
-    lock: File,
+    /// `Some` until it is dropped.
+    lock: Option<Locked>,
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        // To close the file is not enough: a process that is being started just now has a copy of it.
-        let _ = flock(&self.lock, FlockOperation::Unlock);
+        drop(self.lock.take());
         self.runs.poke.notify_one();
+    }
+}
+
+/// A file that is locked until this is dropped.
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // To close the file is not enough: a process that is being started just now has a copy of it.
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
