@@ -34,6 +34,8 @@ pub struct WorkerSign {
     pub retries: u64,
     /// Runs that were taken from it.
     pub leases_lost: u64,
-    /// The tools that it knows.
+    /// What it is labelled with, for tools that require it.
+    pub labels: Vec<String>,
+    /// The tools that it runs.
     pub tools: Vec<String>,
 }

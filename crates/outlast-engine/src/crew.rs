@@ -47,7 +47,12 @@ fn sign(shared: &Arc<Shared>, lives: Duration) -> WorkerSign {
         shared: Arc::clone(shared),
     };
     let (figures, now) = (handle.figures(), shared.store.clock().now());
-    let tools = shared.tools();
+    let mut tools: Vec<_> = shared
+        .claimed()
+        .iter()
+        .map(|one| one.tool.clone())
+        .collect();
+    tools.dedup();
     WorkerSign {
         worker: shared.worker,
         name: shared.called.name.clone(),
@@ -62,7 +67,11 @@ fn sign(shared: &Arc<Shared>, lives: Duration) -> WorkerSign {
         attempts: figures.tools.values().map(|tool| tool.attempts).sum(),
         retries: figures.tools.values().map(|tool| tool.retries).sum(),
         leases_lost: figures.leases_lost,
-        tools: tools.iter().map(|tool| tool.name.clone()).collect(),
+        labels: shared.worker_labels.iter().cloned().collect(),
+        tools: match shared.role.runs_tasks() {
+            true => tools,
+            false => Vec::new(),
+        },
     }
 }
 

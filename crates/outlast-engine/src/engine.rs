@@ -1,12 +1,12 @@
 //! The engine of one process: its settings, its parts, its start and its end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use outlast_core::limit::Controls;
-use outlast_core::store::{ClaimBy, Notice, NoticeSink, Recovered};
+use outlast_core::store::{ClaimBy, Notice, NoticeSink, Recovered, ToolVersion};
 use outlast_core::{NewSchedule, Store, TaskId, WorkerId};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use crate::heart::Heart;
 use crate::hub::Hub;
 use crate::order::{self, ALL_TOOLS, Order};
 use crate::progress::{ProgressSink, SinkSet, Sinks};
+use crate::role::{self, Role};
 use crate::run::Run;
 use crate::secrets::Vault;
 use crate::slots::Slots;
@@ -103,7 +104,12 @@ pub(crate) struct Shared {
     /// What this process is called.
     pub(crate) called: SelfName,
     pub(crate) pulse: Pulse,
+    pub(crate) role: Role,
+    /// What this process is labelled with as a worker.
+    pub(crate) worker_labels: BTreeSet<String>,
     tools: RwLock<Tools>,
+    /// Those of the tools that it runs.
+    claimed: RwLock<Arc<BTreeSet<ToolVersion>>>,
 }
 
 impl Shared {
@@ -134,15 +140,24 @@ impl Shared {
         });
     }
 
-    /// Brings the store's rules to what the tools declare.
+    /// Brings the store's rules to what the tools declare, if that is for this process to do: see
+    /// [`crate::role`].
     pub(crate) async fn declare_rules(&self) -> Result<(), outlast_core::Error> {
         let there = self.store.controls().await?;
-        let (tools, order) = (self.tools(), self.order());
+        if !self.role.declares() {
+            self.note_controls(&there);
+            return Ok(());
+        }
+        let (tools, order, alone) = (self.tools(), self.order(), self.is_alone().await?);
+        let speaks_of_all = alone || !order.rules(ALL_TOOLS).is_empty();
         let declared = tools
             .iter()
             .map(|tool| (tool.name.as_str(), &tool.order))
-            .chain([(ALL_TOOLS, &order)]);
+            .chain(speaks_of_all.then_some((ALL_TOOLS, &order)));
         let changes = order::changes(&there, declared);
+        if !alone {
+            role::warn_of(&changes, &there);
+        }
         let controls = if changes.is_empty() {
             there
         } else {
@@ -163,6 +178,11 @@ impl Shared {
     pub(crate) fn set_tools(&self, tools: Tools) -> bool {
         let mut now = self.tools.write().expect("nothing panics under this lock");
         let changes = !now.is(&tools);
+        let claimed = tools.versions_for(&self.worker_labels);
+        *self
+            .claimed
+            .write()
+            .expect("nothing panics under this lock") = claimed;
         *now = tools;
         changes
     }
@@ -177,15 +197,24 @@ impl Shared {
         *self.order.write().expect("nothing panics under this lock") = order;
     }
 
+    /// The names and versions of tools that this worker runs.
+    pub(crate) fn claimed(&self) -> Arc<BTreeSet<ToolVersion>> {
+        let claimed = self.claimed.read().expect("nothing panics under this lock");
+        Arc::clone(&claimed)
+    }
+
+    /// Whether this worker has every label that a tool of its own requires.
+    pub(crate) fn may_run(&self, tool: &str) -> bool {
+        let tools = self.tools.read().expect("nothing panics under this lock");
+        let tool = tools.get(tool);
+        tool.is_none_or(|tool| tool.requires.is_subset(&self.worker_labels))
+    }
+
     /// On what terms this worker claims.
     pub(crate) fn claim_by(&self, suspects: bool) -> ClaimBy {
         ClaimBy {
             worker: self.worker,
-            tools: self
-                .tools
-                .read()
-                .expect("nothing panics under this lock")
-                .versions(),
+            tools: self.claimed(),
             lease: self.settings.lease,
             suspects: suspects && !self.suspect.load(Ordering::Acquire),
         }
@@ -307,9 +336,27 @@ pub struct EngineBuilder {
     schedules: Vec<NewSchedule>,
     webhooks: Option<Webhooks>,
     called: SelfName,
+    role: Role,
+    worker_labels: BTreeSet<String>,
 }
 
 impl EngineBuilder {
+    /// What this process does for the store. Default: everything.
+    #[must_use]
+    pub fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// What this process is labelled with as a worker, each as [`worker_label`](crate::worker_label) has
+    /// it: it runs the tools whose [`Tool::requires`](crate::Tool::requires) names no other. Tasks of the
+    /// rest are created here all the same, and wait for a worker that has what they require.
+    #[must_use]
+    pub fn worker_labels(mut self, labels: impl IntoIterator<Item = String>) -> Self {
+        self.worker_labels.extend(labels);
+        self
+    }
+
     /// What this process is called where the workers of a store are listed: the name and the version of its
     /// server.
     #[must_use]
@@ -417,10 +464,14 @@ impl EngineBuilder {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn start(self) -> Result<Engine, outlast_core::Error> {
+    pub async fn start(mut self) -> Result<Engine, outlast_core::Error> {
+        if !self.role.runs_tasks() {
+            self.settings.slots = 0;
+        }
         let declared = Declarations::check(&self.tools, self.order, self.schedules)?;
         let (order, schedules) = declared.into_parts();
         let slots = Slots::new(self.settings.slots);
+        let claimed = self.tools.versions_for(&self.worker_labels);
         let sinks = Sinks::start(self.sinks).map_err(|error| {
             outlast_core::Error::unavailable("cannot start the thread of a progress sink", error)
         })?;
@@ -442,7 +493,10 @@ impl EngineBuilder {
             calls: TaskTracker::new(),
             releasing: Stop::default(),
             suspect: AtomicBool::new(false),
+            role: self.role,
+            worker_labels: self.worker_labels,
             tools: RwLock::new(self.tools),
+            claimed: RwLock::new(claimed),
             store: self.store,
             state: self.state,
             order: RwLock::new(order),
@@ -510,6 +564,8 @@ impl Engine {
             schedules: Vec::new(),
             webhooks: None,
             called: SelfName::default(),
+            role: Role::default(),
+            worker_labels: BTreeSet::new(),
         }
     }
 

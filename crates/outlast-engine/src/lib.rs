@@ -33,9 +33,11 @@ mod log;
 mod namespace;
 mod observer;
 mod order;
+mod placement;
 mod progress;
 mod race;
 mod retry;
+mod role;
 mod run;
 mod running;
 mod schedule;
@@ -75,12 +77,14 @@ pub use observer::Observer;
 pub use order::{
     Compute, DEFAULT_KEY_WINDOW, Limit, Order, PRIORITIES, Per, Sameness, check_priority,
 };
+pub use placement::worker_label;
 pub use progress::{
     Items, Over, OverReader, OverStream, ProgressPart, ProgressReporter, ProgressSink,
     ProgressUpdate,
 };
 pub use race::Race;
 pub use retry::Retry;
+pub use role::Role;
 pub use running::{OnDrop, Running};
 pub use schedule::{Schedules, view as schedule_view};
 pub use secrets::{DOTS, Mask};

@@ -15,6 +15,7 @@ use crate::context::Cx;
 use crate::error::Result;
 use crate::namespace::Namespace;
 use crate::order::Order;
+use crate::placement;
 use crate::retry::Retry;
 use crate::secrets::Fields;
 use crate::serving::Serving;
@@ -131,6 +132,9 @@ pub struct Tool {
     pub order: Order,
     /// Labels of its tasks: see [`outlast_core::label`].
     pub labels: BTreeMap<String, String>,
+    /// What a worker must be labelled with to run it, such as `gpu` or `region=eu`; see
+    /// [`EngineBuilder::worker_labels`](crate::EngineBuilder::worker_labels).
+    pub requires: BTreeSet<String>,
     /// Questions to be answered before the task exists.
     pub ask_first: Option<AskFirst>,
     /// How calls are served whose caller waits.
@@ -168,6 +172,7 @@ impl Tool {
             max_age: DEFAULT_MAX_AGE,
             order: Order::default(),
             labels: BTreeMap::new(),
+            requires: BTreeSet::new(),
             ask_first: None,
             serving: Serving::default(),
             namespace: None,
@@ -324,9 +329,17 @@ impl Tools {
         self.by_name.is_empty()
     }
 
-    /// The names and versions a worker with these tools can run.
-    pub(crate) fn versions(&self) -> Arc<BTreeSet<ToolVersion>> {
-        Arc::clone(&self.versions)
+    /// The names and versions that a worker with these tools and labels runs.
+    pub(crate) fn versions_for(&self, labels: &BTreeSet<String>) -> Arc<BTreeSet<ToolVersion>> {
+        let runs = |name: &str| {
+            let tool = self.by_name.get(name);
+            tool.is_some_and(|tool| tool.requires.is_subset(labels))
+        };
+        if self.by_name.keys().all(|name| runs(name)) {
+            return Arc::clone(&self.versions);
+        }
+        let versions = self.versions.iter().filter(|version| runs(&version.tool));
+        Arc::new(versions.cloned().collect())
     }
 }
 
@@ -335,6 +348,7 @@ fn insert(by_name: &mut BTreeMap<String, Arc<Tool>>, tool: Tool) -> Result<(), S
         return Err("a tool has an empty name".into());
     }
     tool.order.check(&tool.name)?;
+    placement::check(&tool)?;
     label::check(&tool.labels).map_err(|wrong| format!("the tool {:?}: {wrong}", tool.name))?;
     if tool.task == TaskSupport::Forbidden && !tool.order.is_free() {
         return Err(format!(

@@ -49,7 +49,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// How long to wait after the system refused to accept a connection: most often it has no file
 /// descriptors left, and trying at once would only burn time.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes a value that lives as long as a connection.
 type Companion = Arc<dyn Fn() -> Kept + Send + Sync>;
@@ -252,7 +252,7 @@ impl HttpServer {
 }
 
 /// For one connection: it has a timer of its own.
-fn builder() -> auto::Builder<TokioExecutor> {
+pub(crate) fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -270,7 +270,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
 }
 
 /// The client hung up before it was accepted; nobody else is concerned.
-fn is_of_the_client(error: &io::Error) -> bool {
+pub(crate) fn is_of_the_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionRefused

@@ -20,8 +20,10 @@ use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
 use crate::clock::ServerClock;
 use crate::doubt::Doubt;
 use crate::failure::explain;
+use crate::options::Address;
 use crate::pulse::{self, Pulse};
 use crate::script::{self, Script};
+use crate::tls;
 
 /// How long Redis may take for an answer before the caller is told to try again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,12 +67,11 @@ struct Connected {
 }
 
 impl Link {
-    pub(crate) fn new(address: &str, location: String, name: &str) -> Result<Self> {
-        let client = Client::open(address).map_err(|error| explain(&location, error))?;
+    pub(crate) fn new(address: &Address) -> Result<Self> {
         Ok(Self {
-            client,
-            prefix: format!("{{{name}}}"),
-            location,
+            client: tls::client(address)?,
+            prefix: format!("{{{}}}", address.prefix),
+            location: address.location.clone(),
             server_clock: Arc::new(ServerClock::new()),
             pulse: Pulse::default(),
             doubt: Doubt::default(),

@@ -42,8 +42,8 @@ pub(crate) fn explain(store: &str, error: RedisError) -> Error {
         ),
         "NOPERM" => (
             format!(
-                "the user of the task store {store} may not do what the store needs ({detail}): give it \
-                 `+@all -@dangerous +info +config|get` on its keys and on its channel"
+                "the user of the task store {store} may not do what the store needs ({detail}): for a \
+                 prefix `team` it needs `~{{team}}* &{{team}}* +@all -@dangerous +info +config|get`"
             ),
             false,
         ),

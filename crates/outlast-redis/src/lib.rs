@@ -57,6 +57,7 @@ mod script;
 mod signal;
 mod store;
 mod tick;
+mod tls;
 mod transition;
 mod unit;
 

@@ -12,7 +12,9 @@ const PREFIX: &str = "outlast";
 pub struct Options {
     /// Where Redis is: `redis://[user:password@]host[:port][/database]`, `rediss://…` with TLS, or
     /// `redis+unix:///path`. Behind a question mark: `prefix=NAME`, what all keys begin with
-    /// (`outlast`), and `volatile=true`, which accepts a Redis that loses tasks when it restarts.
+    /// (`outlast`), and `volatile=true`, which accepts a Redis that loses tasks when it restarts. With TLS
+    /// also `ca=FILE`, the certificate to trust in place of those that the machine trusts, and
+    /// `cert=FILE` with `key=FILE`, what to show to a Redis that asks for a certificate; all are PEM.
     pub address: String,
     /// The server's name. The keys under a prefix belong to the first server that opened them.
     pub server_name: String,
@@ -47,6 +49,21 @@ pub(crate) struct Address {
     pub(crate) location: String,
     pub(crate) prefix: String,
     pub(crate) volatile: bool,
+    pub(crate) certificates: Certificates,
+}
+
+/// Files for TLS.
+#[derive(Default)]
+pub(crate) struct Certificates {
+    pub(crate) ca: Option<String>,
+    pub(crate) cert: Option<String>,
+    pub(crate) key: Option<String>,
+}
+
+impl Certificates {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ca.is_none() && self.cert.is_none() && self.key.is_none()
+    }
 }
 
 impl Address {
@@ -64,6 +81,7 @@ impl Address {
             location,
             prefix: PREFIX.to_owned(),
             volatile: false,
+            certificates: Certificates::default(),
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=').unwrap_or((pair, "")) {
@@ -75,6 +93,11 @@ impl Address {
                 }
                 ("volatile", "true") => read.volatile = true,
                 ("volatile", "false") => read.volatile = false,
+                ("ca", file) if !file.is_empty() => read.certificates.ca = Some(file.to_owned()),
+                ("cert", file) if !file.is_empty() => {
+                    read.certificates.cert = Some(file.to_owned())
+                }
+                ("key", file) if !file.is_empty() => read.certificates.key = Some(file.to_owned()),
                 // What the driver knows, such as the database of a socket.
                 ("db" | "pass" | "user" | "protocol", _) => {
                     let mark = if read.url.contains('?') { '&' } else { '?' };
@@ -83,16 +106,33 @@ impl Address {
                 (other, _) => {
                     return Err(Error::Invalid(format!(
                         "the address of the task store {} says {other:?}, which means nothing: known \
-                         are `prefix=NAME` and `volatile=true`",
+                         are `prefix=NAME`, `volatile=true`, and with rediss:// `ca=FILE`, `cert=FILE` \
+                         and `key=FILE`",
                         read.location
                     )));
                 }
             }
         }
+        read.check_certificates()?;
         if read.prefix != PREFIX {
             read.location = format!("{} prefix {}", read.location, read.prefix);
         }
         Ok(read)
+    }
+
+    fn check_certificates(&self) -> Result<()> {
+        let files = &self.certificates;
+        let problem = if files.cert.is_some() != files.key.is_some() {
+            "names one of `cert` and `key`, which belong together"
+        } else if !files.is_empty() && !self.url.starts_with("rediss://") {
+            "names certificates, which only rediss:// uses"
+        } else {
+            return Ok(());
+        };
+        let store = &self.location;
+        Err(Error::Invalid(format!(
+            "the address of the task store {store} {problem}"
+        )))
     }
 }
 

@@ -64,8 +64,7 @@ impl RedisStore {
     /// program. Nothing has been written then.
     pub fn open(options: Options) -> Result<Self> {
         let address = Address::read(&options.address)?;
-        let link = Link::new(&address.url, address.location, &address.prefix)?;
-        let link = Arc::new(link);
+        let link = Arc::new(Link::new(&address)?);
         let driver = Driver::start()?;
         let sink = Sink::default();
         let origin = TaskId::random().to_string();

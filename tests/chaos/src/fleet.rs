@@ -12,6 +12,32 @@ const LEASE: &str = "2s";
 /// How many tasks a process runs at a time.
 const CONCURRENCY: &str = "4";
 
+/// Keys that stay, as docs/scaling.md has them.
+const LASTING: [&str; 20] = [
+    "all",
+    "clock",
+    "controls",
+    "counts",
+    "due",
+    "groups",
+    "held",
+    "live",
+    "meta",
+    "owners",
+    "paces",
+    "paused",
+    "processes",
+    "rates",
+    "rules",
+    "schedules",
+    "sequence",
+    "usual",
+    "waiting",
+    "workers",
+];
+/// What families of them begin with.
+const LASTING_FAMILIES: [&str; 4] = ["kids:", "own:", "p:", "x:"];
+
 /// What has been done so far.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Done {
@@ -162,6 +188,19 @@ impl Fleet {
             });
         }
         self.revive();
+    }
+
+    /// Keys that never expire, and stand in no document.
+    pub(crate) fn check_keys(&self) -> Vec<String> {
+        let keys = self.redis.lasting_keys();
+        let strange = keys.iter().filter(|key| {
+            let name = key.strip_prefix("{chaos}:").unwrap_or(key);
+            let family = |prefix: &str| name.starts_with(prefix);
+            !LASTING.contains(&name) && !LASTING_FAMILIES.iter().any(|prefix| family(prefix))
+        });
+        strange
+            .map(|key| format!("the key {key} never expires, and is not documented"))
+            .collect()
     }
 
     /// What the processes have said.

@@ -8,6 +8,7 @@
 //! * Each creation carried an idempotency key and was repeated until somebody acknowledged it; still
 //!   each key has exactly one task.
 //! * A result that was once read is read again, to the byte, from every server.
+//! * No key of Redis stays for ever but those that docs/scaling.md names.
 //! * Each step writes a line into a ledger outside the store before it returns. No step ran more often
 //!   than once and once for each disturbance.
 //!
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         healed.elapsed()
     );
     faults.extend(ledger.check(&clients.expected(), fleet.done().total()));
+    faults.extend(fleet.check_keys());
     let counts = ledger.count();
     println!(
         "{} tasks, {} steps, {} of them done again after {} disturbances; {} creations repeated",

@@ -12,6 +12,7 @@ use crate::server::{Signal, eventually, tell};
 /// A running server with a socket in a folder of its own, killed with the test.
 pub struct Redis {
     folder: tempfile::TempDir,
+    options: Vec<String>,
     child: Child,
 }
 
@@ -22,9 +23,22 @@ impl Redis {
     /// If there is no `redis-server`, or it never answers.
     #[expect(clippy::new_without_default, reason = "it starts a process")]
     pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts a server with more on its command line.
+    ///
+    /// # Panics
+    /// As [`Redis::new`].
+    pub fn with(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let child = start(&folder);
-        let mut redis = Self { folder, child };
+        let options: Vec<_> = options.iter().map(|&word| word.to_owned()).collect();
+        let child = start(&folder, &options);
+        let mut redis = Self {
+            folder,
+            options,
+            child,
+        };
         redis.answers();
         redis
     }
@@ -48,7 +62,7 @@ impl Redis {
     /// # Panics
     /// If it never answers.
     pub fn restart_killed(&mut self) {
-        self.child = start(&self.folder);
+        self.child = start(&self.folder, &self.options);
         self.answers();
     }
 
@@ -79,6 +93,35 @@ impl Redis {
         Ok(String::from_utf8_lossy(&answer[..read]).into_owned())
     }
 
+    /// The names of all keys that never expire.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub fn lasting_keys(&self) -> Vec<String> {
+        let script = "local all = {} \
+                      for _, key in ipairs(redis.call('KEYS', '*')) do \
+                        if redis.call('PTTL', key) == -1 then all[#all + 1] = key end \
+                      end \
+                      return cjson.encode({keys = all})";
+        let mut stream = UnixStream::connect(self.socket()).expect("it is there");
+        write!(
+            stream,
+            "*3\r\n$4\r\nEVAL\r\n${}\r\n{script}\r\n$1\r\n0\r\n*1\r\n$4\r\nQUIT\r\n",
+            script.len()
+        )
+        .expect("it listens");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let mut lines = answer.lines().skip(1);
+        let keys: serde_json::Value = serde_json::from_str(lines.next().unwrap_or_default())
+            .unwrap_or_else(|error| panic!("no keys ({error}): {answer}"));
+        let keys = keys["keys"].as_array().cloned().unwrap_or_default();
+        let names = keys
+            .iter()
+            .filter_map(|key| key.as_str().map(ToOwned::to_owned));
+        names.collect()
+    }
+
     fn answers(&mut self) {
         eventually("redis-server answers", || {
             self.call("PING")
@@ -99,7 +142,7 @@ impl Drop for Redis {
     }
 }
 
-fn start(folder: &tempfile::TempDir) -> Child {
+fn start(folder: &tempfile::TempDir, options: &[String]) -> Child {
     let socket = folder.path().join("redis.sock");
     let _ = std::fs::remove_file(&socket);
     let mut command = Command::new("redis-server");
@@ -109,6 +152,7 @@ fn start(folder: &tempfile::TempDir) -> Child {
         .arg(socket)
         .arg("--dir")
         .arg(folder.path())
+        .args(options)
         .stdout(Stdio::null());
     command.spawn().unwrap_or_else(|error| {
         panic!("redis-server is needed ({error}): run `scripts/setup redis`")

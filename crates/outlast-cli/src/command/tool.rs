@@ -109,6 +109,7 @@ pub fn tool(command: CommandTool, defaults: Defaults, runs: &Arc<Runs>) -> Tool 
         version: command.version.clone(),
         retention: command.retention.unwrap_or(defaults.retention),
         order: command.order.clone(),
+        requires: command.requires.iter().cloned().collect(),
         queue_timeout: command.queue_timeout,
         max_age: command.max_age.unwrap_or(DEFAULT_MAX_AGE),
         serving: command.serving,

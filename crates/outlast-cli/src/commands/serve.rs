@@ -58,12 +58,30 @@ pub(crate) struct Work {
     serve: Serve,
 }
 
+/// Do what is due in the store, and run no tool
+///
+/// Timers, schedules, leases that have run out and records that have expired. Needs a store that is shared
+/// (--store redis://HOST), and the same file as the servers. Servers and workers do it beside their other
+/// work; this is for where they come and go. Any number may run.
+#[derive(Debug, Args)]
+pub(crate) struct Scheduler {
+    #[command(flatten)]
+    serve: Serve,
+}
+
 /// How a file is served.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     Serve,
     Dev,
     Worker,
+    Scheduler,
+}
+
+impl Scheduler {
+    pub(super) fn run(self) -> ExitCode {
+        run_as(How::Scheduler, &self.serve.config, self.serve.settings)
+    }
 }
 
 impl Work {
@@ -125,10 +143,10 @@ fn serve(how: How, file: &Path, settings: Settings) -> Result<ExitCode, String> 
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| format!("the server cannot be started: {error}"))?;
     let ended = runtime.block_on(async {
-        if how == How::Worker {
-            server.work_with(settings).await
-        } else {
-            server.run_with(settings).await
+        match how {
+            How::Worker => server.work_with(settings).await,
+            How::Scheduler => server.schedule_with(settings).await,
+            How::Serve | How::Dev => server.run_with(settings).await,
         }
     });
     Ok(match ended {
@@ -226,6 +244,8 @@ fn settings_of(file: &ServerConfig) -> Result<Settings, String> {
         detach_after: file.detach_after,
         heartbeat: file.heartbeat,
         lease: file.lease,
+        worker_labels: file.worker_labels.clone(),
+        health: file.health,
         helpers: file.helpers.map(str::parse).transpose()?,
         include_tags: file.include_tags.clone(),
         exclude_tags: file.exclude_tags.clone(),

@@ -14,10 +14,12 @@ use outlast_engine::{DetachAfter, TaskSupport};
 use super::icon;
 use super::resolve;
 use super::section::Section;
-use super::tool::{LONGEST, TASK_MODES, detach_after, heartbeat, lease, tags, up_to};
+use super::tool::{
+    LONGEST, TASK_MODES, detach_after, heartbeat, lease, tags, up_to, worker_labels,
+};
 
 /// The keys of `[server]`.
-pub const KEYS: [&str; 32] = [
+pub const KEYS: [&str; 34] = [
     "name",
     "title",
     "description",
@@ -36,6 +38,8 @@ pub const KEYS: [&str; 32] = [
     "exclude_tags",
     "concurrency",
     "lease",
+    "worker_labels",
+    "health",
     "shutdown_grace",
     "idle_exit",
     "allowed_hosts",
@@ -103,6 +107,10 @@ pub struct ServerConfig {
     pub concurrency: Option<NonZeroUsize>,
     /// How long a worker that shares its store may be silent before its tasks are taken from it.
     pub lease: Option<Duration>,
+    /// What the process is labelled with as a worker.
+    pub worker_labels: Option<Vec<String>>,
+    /// Where probes are answered.
+    pub health: Option<SocketAddr>,
     /// How long a clean stop waits for running work.
     pub shutdown_grace: Option<Duration>,
     /// After how long without clients and work a server behind standard input and output ends.
@@ -168,6 +176,8 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         synchronous: section.choice("synchronous", &[("full", "full"), ("normal", "normal")]),
         concurrency: read_number(&section, "concurrency", 10_000),
         lease: lease(&section),
+        worker_labels: worker_labels(&section, "worker_labels"),
+        health: read_health(&section),
         idle_exit: up_to(&section, "idle_exit", LONGEST),
         allowed_hosts: names(&section, "allowed_hosts"),
         allowed_origins: names(&section, "allowed_origins"),
@@ -249,6 +259,15 @@ fn read_number(section: &Section<'_>, key: &str, most: u64) -> Option<NonZeroUsi
         section.wrong(key, format!("0 would run nothing; allowed: 1 to {most}"));
     }
     number
+}
+
+fn read_health(section: &Section<'_>) -> Option<SocketAddr> {
+    let text = section.text("health")?;
+    let problem =
+        || format!("{text:?} is no address to listen on; write IP:PORT, as 127.0.0.1:9877");
+    text.parse()
+        .map_err(|_| section.wrong("health", problem()))
+        .ok()
 }
 
 fn read_mcp_path(section: &Section<'_>) -> Option<String> {

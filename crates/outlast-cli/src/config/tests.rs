@@ -547,6 +547,8 @@ fn impossible_servers_and_files_are_named() {
             "allowed: sqlite:PATH or redis://HOST",
         ),
         ("[server]\nlease = \"1s\"", "2s to 1h"),
+        ("[server]\nworker_labels = [\"a b\"]", "region=eu"),
+        ("[server]\nhealth = \"9877\"", "IP:PORT"),
         ("[server]\nconcurrency = 0", "0 would run nothing"),
         ("[server]\nconcurrency = -1", "out of range"),
         (
@@ -601,6 +603,8 @@ allowed_hosts = ["box.local"]
 log_level = "debug"
 shutdown_grace = "10s"
 lease = "5s"
+worker_labels = ["gpu", "region=eu"]
+health = "127.0.0.1:9877"
 "#,
     )
     .unwrap();
@@ -617,6 +621,8 @@ lease = "5s"
         log_level: Some("debug"),
         shutdown_grace: Some(Duration::from_secs(10)),
         lease: Some(Duration::from_secs(5)),
+        worker_labels: Some(vec!["gpu".into(), "region=eu".into()]),
+        health: Some("127.0.0.1:9877".parse().unwrap()),
         ..ServerConfig::default()
     };
     assert_eq!(config.server, expected);

@@ -27,7 +27,7 @@ use crate::command::limits::Limits;
 use crate::command::progress::{PatternError, ProgressPattern};
 use crate::command::{Inherited, artifacts, expand};
 
-pub(super) const KEYS: [&str; 29] = [
+pub(super) const KEYS: [&str; 30] = [
     "title",
     "description",
     "icon",
@@ -52,6 +52,7 @@ pub(super) const KEYS: [&str; 29] = [
     "heartbeat",
     "on_disconnect",
     "repeatable",
+    "requires",
     "confirm",
     "annotations",
     "artifacts",
@@ -158,6 +159,8 @@ pub struct CommandTool {
     pub serving: Serving,
     /// The command may be run again when it vanished with its machine.
     pub repeatable: bool,
+    /// What a worker must be labelled with to run it.
+    pub requires: Vec<String>,
     /// Ask whether it shall run, before it does.
     pub confirm: bool,
     /// The hints for clients, under their names in the protocol.
@@ -307,6 +310,7 @@ pub(super) fn read(
             ..Serving::default()
         },
         repeatable: section.boolean("repeatable").unwrap_or(false),
+        requires: worker_labels(&section, "requires").unwrap_or_default(),
         confirm: section.boolean("confirm").unwrap_or(false),
         annotations: read_annotations(&section),
         labels: labels::read(&section),
@@ -709,6 +713,17 @@ pub(super) fn heartbeat(section: &Section<'_>) -> Option<Duration> {
     outlast_engine::heartbeat(section.duration("heartbeat")?)
         .map_err(|problem| section.wrong("heartbeat", problem))
         .ok()
+}
+
+/// Labels of workers.
+pub(super) fn worker_labels(section: &Section<'_>, key: &str) -> Option<Vec<String>> {
+    let labels = section.strings(key)?.into_iter();
+    let fitting = labels.filter_map(|(label, span)| {
+        let read = outlast_engine::worker_label(&label);
+        read.map_err(|problem| section.wrong_at(span, key, problem))
+            .ok()
+    });
+    Some(fitting.collect())
 }
 
 /// How long a worker may be silent.

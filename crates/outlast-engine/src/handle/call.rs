@@ -23,11 +23,12 @@ impl Handle {
             || spec.same.is_some()
             || spec.run_at.is_some()
             || spec.webhooks.iter().any(Webhook::is_of_call)
+            || !self.shared.may_run(&spec.tool)
             || self.shared.is_paused(&spec.tool)
     }
 
-    /// Calls a tool synchronously. One to which a limit, a key or a pause applies waits for its turn as a
-    /// task. A tool that may be a task is written down at the first thing that
+    /// Calls a tool synchronously. One to which a limit, a key or a pause applies, or whose tool requires
+    /// a worker with other labels than this one's, waits for its turn as a task. A tool that may be a task is written down at the first thing that
     /// must not be lost, or after a second; then the outcome is stored before it is returned. A call that the store refuses, as a full queue
     /// does, fails, and [`Running::refused`] says why.
     pub fn call(

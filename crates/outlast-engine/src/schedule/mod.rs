@@ -149,19 +149,33 @@ impl Schedules {
 }
 
 /// Brings the store to what the server declares: makes and changes those that it names, removes those
-/// that it named once and no longer does.
+/// that it named once and no longer does. Which of them are for this process to change: [`crate::role`].
 pub(crate) async fn declare(shared: &Shared, specs: &[NewSchedule]) -> Result<(), Error> {
+    if !shared.role.declares() {
+        return Ok(());
+    }
+    let (alone, tools) = (shared.is_alone().await?, shared.tools());
     for spec in specs {
         loop {
             let there = shared.store.schedule_get(&spec.name).await?;
-            if put(shared, there, spec.clone()).await?.is_some() {
-                break;
+            let before = there.as_ref().map(|there| there.state.version);
+            let Some(after) = put(shared, there, spec.clone()).await? else {
+                continue;
+            };
+            if !alone && before.is_some_and(|before| before != after.state.version) {
+                tracing::warn!(
+                    schedule = spec.name,
+                    "replaced a schedule that another server on this store may have declared: the one \
+                     that starts last decides; give them the same schedule, or another name"
+                );
             }
+            break;
         }
     }
     for there in shared.store.schedules().await? {
         let named = specs.iter().any(|spec| spec.name == there.spec.name);
-        if there.spec.declared && !named {
+        let ours = alone || tools.get(&there.spec.tool).is_some();
+        if there.spec.declared && !named && ours {
             shared.store.schedule_delete(&there.spec.name).await?;
             tracing::info!(
                 schedule = there.spec.name,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -13,9 +12,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::problem::Problem;
-
-/// How long the store may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::health::look;
 
 /// The process answers.
 #[derive(Serialize, ToSchema)]
@@ -138,21 +135,7 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<Health>, Probl
 
 async fn check(api: &Api) -> Result<Json<Health>, Problem> {
     let not_ready = |why: String| Problem::new(http::StatusCode::SERVICE_UNAVAILABLE, why);
-    api.handle().check_alive().map_err(not_ready)?;
-    let away =
-        |error: &dyn std::fmt::Display| not_ready(format!("the store cannot be reached: {error}"));
-    let looked = tokio::time::timeout(PATIENCE, async {
-        let handle = api.handle();
-        Ok::<_, outlast_core::Error>((handle.stats().await?, handle.workers().await?))
-    });
-    let (stats, workers) = match looked.await {
-        Ok(Ok(found)) => found,
-        Ok(Err(error)) => return Err(away(&error)),
-        Err(_) => {
-            let waited = PATIENCE.as_secs();
-            return Err(away(&format!("no answer within {waited} s")));
-        }
-    };
+    let (stats, workers) = look(api.handle()).await.map_err(not_ready)?;
     Ok(Json(Health {
         status: "ready",
         name: api.options().title.clone(),

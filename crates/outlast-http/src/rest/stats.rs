@@ -291,6 +291,8 @@ struct WorkerView {
     retries: u64,
     /// Runs that were taken from it.
     leases_lost: u64,
+    /// What it is labelled with.
+    labels: Vec<String>,
     /// The tools that it runs.
     tools: Vec<String>,
 }
@@ -310,6 +312,7 @@ impl From<WorkerSign> for WorkerView {
             attempts: sign.attempts,
             retries: sign.retries,
             leases_lost: sign.leases_lost,
+            labels: sign.labels,
             tools: sign.tools,
         }
     }

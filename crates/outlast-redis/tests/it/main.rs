@@ -10,6 +10,7 @@ mod fault;
 mod open;
 mod outage;
 mod proxy;
+mod roles;
 mod server;
 mod shared;
 mod size;

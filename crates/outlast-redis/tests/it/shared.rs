@@ -185,6 +185,7 @@ fn workers_show_themselves_to_each_other() {
         attempts: 9,
         retries: 1,
         leases_lost: 0,
+        labels: vec!["gpu".into()],
         tools: vec!["tool".into()],
     };
     block_on(async {

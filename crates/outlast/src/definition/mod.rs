@@ -282,6 +282,14 @@ impl Tool {
         std::mem::take(&mut self.schedules)
     }
 
+    /// Lets only workers run it that are labelled so, as `--worker-label gpu` has it; all labels that are
+    /// named must be there. Any server creates its tasks, and they wait for such a worker. The tool must
+    /// be one that may run as a task.
+    pub fn requires(mut self, label: impl Into<String>) -> Self {
+        self.tool.requires.insert(label.into());
+        self
+    }
+
     /// Sets how many crashes in a row, without a new journal entry, end a task. Default 3.
     pub fn max_crashes(mut self, crashes: u32) -> Self {
         self.tool.max_crashes = crashes;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use outlast_engine::{Engine, TaskSupport, Webhooks};
+use outlast_engine::{Engine, Role, TaskSupport, Webhooks};
 use outlast_http::auth::{AnyOf, Gate, GateOptions};
 use outlast_http::{HttpServer, Reloads, RestOptions};
 use tokio::net::{TcpListener, UnixListener};
@@ -127,9 +127,10 @@ impl Server {
         settings: &Settings,
         listen: Option<Listen>,
         origin: Origin,
+        role: Role,
     ) -> Result<RunningServer, StartError> {
         let mut stops = Stops::default();
-        let assembled = self.put_together(settings, listen, origin, &mut stops);
+        let assembled = self.put_together(settings, listen, origin, role, &mut stops);
         match assembled.await {
             Ok(mut running) => {
                 running.stops = stops;
@@ -147,6 +148,7 @@ impl Server {
         settings: &Settings,
         listen: Option<Listen>,
         origin: Origin,
+        role: Role,
         stops: &mut Stops,
     ) -> Result<RunningServer, StartError> {
         // What cannot be offered is said before anything is begun.
@@ -179,6 +181,10 @@ impl Server {
         }
         let servers = self.with_mounted();
         let listeners = bind_all(wanted).await?;
+        let health = match settings.health {
+            Some(address) => bind_all(vec![address]).await?.pop(),
+            None => None,
+        };
         let unix_listener = unix_path.map(unix::bind).transpose()?;
         let (socket_path, place) = opened.socket_path(&database)?;
         let door_listener = bind_socket(&socket_path)?;
@@ -206,6 +212,8 @@ impl Server {
         let mut engine = Engine::builder(Arc::clone(&store))
             .tools(tools)
             .named(&self.name, &self.version)
+            .role(role)
+            .worker_labels(settings.worker_labels.clone().unwrap_or_default())
             .order(self.order.clone())
             .state(state.clone())
             .schedules(schedules);
@@ -274,6 +282,11 @@ impl Server {
                 tasks: tasks.clone(),
             };
             tasks.spawn(door.serve(listener));
+        }
+        if let Some((listener, address)) = health {
+            tracing::info!(%address, "answers probes");
+            let (handle, closing) = (engine.handle(), closing.clone().cancelled_owned());
+            tasks.spawn(outlast_http::serve_health(listener, handle, closing));
         }
         for (listener, _) in listeners {
             let (http, closing) = (http.clone(), closing.clone());

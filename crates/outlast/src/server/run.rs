@@ -7,6 +7,8 @@ use tokio::io::BufReader;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Server;
+use outlast_engine::Role;
+
 use super::parts::{Origin, SHUTDOWN_GRACE};
 use super::reload::Reloads;
 use super::running::RunningServer;
@@ -94,11 +96,29 @@ impl Server {
     ///
     /// # Panics
     /// As [`Server::run`].
-    pub async fn work_with(mut self, settings: Settings) -> Result<()> {
+    pub async fn work_with(self, settings: Settings) -> Result<()> {
+        self.serve_nobody(settings, Role::Worker).await
+    }
+
+    /// Does what is due in the store (timers, schedules, leases that have run out, records that have
+    /// expired) and runs no tool, with the given settings: for a store that is shared, where servers and
+    /// workers come and go. Each of them does the same beside its other work, so none of it waits for
+    /// this one.
+    ///
+    /// # Errors
+    /// As [`Server::work_with`].
+    ///
+    /// # Panics
+    /// As [`Server::run`].
+    pub async fn schedule_with(self, settings: Settings) -> Result<()> {
+        self.serve_nobody(settings, Role::Scheduler).await
+    }
+
+    async fn serve_nobody(mut self, settings: Settings, role: Role) -> Result<()> {
         self.told = settings.clone();
         let settings = settings.over(self.settings.clone());
         let ran = match self.observe(&settings) {
-            Ok(()) => self.run_worker(&settings).await,
+            Ok(()) => self.run_for_others(&settings, role).await,
             Err(error) => Err(error),
         };
         match ran {
@@ -124,7 +144,8 @@ impl Server {
         self.told = settings.clone();
         let settings = settings.over(self.settings.clone());
         let listen = settings.listen.clone();
-        self.assemble(&settings, listen, Origin::Owner).await
+        self.assemble(&settings, listen, Origin::Owner, Role::Server)
+            .await
     }
 
     fn command_line(&self) -> Settings {
@@ -171,23 +192,37 @@ impl Server {
     async fn run_http(&self, settings: &Settings) -> Result<Result<()>, StartError> {
         let (mut signals, mut reloads) = (Signals::listen()?, Reloads::listen(self)?);
         let listen = settings.listen.clone().unwrap_or_else(Listen::usual);
-        let running = self.assemble(settings, Some(listen), Origin::Owner).await?;
+        let running = self
+            .assemble(settings, Some(listen), Origin::Owner, Role::Server)
+            .await?;
         self.announce(&running);
         told_to_end(&mut signals, &mut reloads, &running).await;
         Ok(stop(running, grace(settings), signals).await)
     }
 
-    async fn run_worker(&self, settings: &Settings) -> Result<Result<()>, StartError> {
+    async fn run_for_others(
+        &self,
+        settings: &Settings,
+        role: Role,
+    ) -> Result<Result<()>, StartError> {
         let shared = settings.store.as_ref();
         if !shared.is_some_and(|store| matches!(store.at(), StoreAt::Redis(_))) {
-            return Err(StartError::new(
-                "a worker needs a store that it can share with a server: say --store redis://HOST \
-                 (a SQLite file has one server, which runs its tools itself)",
-            ));
+            let what = match role {
+                Role::Scheduler => "scheduler",
+                _ => "worker",
+            };
+            return Err(StartError::new(format!(
+                "a {what} needs a store that it can share with a server: say --store redis://HOST \
+                 (a SQLite file has one server, which does everything itself)"
+            )));
         }
         let (mut signals, mut reloads) = (Signals::listen()?, Reloads::listen(self)?);
-        let running = self.assemble(settings, None, Origin::Owner).await?;
-        eprintln!("{}: working", self.name);
+        let running = self.assemble(settings, None, Origin::Owner, role).await?;
+        let what = match role {
+            Role::Scheduler => "doing what is due",
+            _ => "working",
+        };
+        eprintln!("{}: {what}", self.name);
         self.announce(&running);
         told_to_end(&mut signals, &mut reloads, &running).await;
         Ok(stop(running, grace(settings), signals).await)
@@ -196,7 +231,9 @@ impl Server {
     async fn run_detached(&self, settings: &Settings) -> Result<Result<()>, StartError> {
         let (mut signals, mut reloads) = (Signals::listen()?, Reloads::listen(self)?);
         let listen = settings.listen.clone();
-        let running = self.assemble(settings, listen, Origin::Bridge).await?;
+        let running = self
+            .assemble(settings, listen, Origin::Bridge, Role::Server)
+            .await?;
         self.announce(&running);
         let grace = tokio::select! {
             () = signals.next() => grace(settings),
@@ -216,7 +253,9 @@ impl Server {
         let (mut signals, mut reloads) = (Signals::listen()?, Reloads::listen(self)?);
         let protocol = take_standard_output()?;
         let listen = settings.listen.clone();
-        let running = self.assemble(settings, listen, Origin::Owner).await?;
+        let running = self
+            .assemble(settings, listen, Origin::Owner, Role::Server)
+            .await?;
         self.announce(&running);
         tracing::info!("tasks pause when this process ends, and go on at the next start");
         let ended_by_client = {

@@ -7,6 +7,7 @@
 pub(crate) mod place;
 mod values;
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub use values::{Collector, Listen, LogFormat, LogLevel, StdioMode, StoreUrl, Sy
 /// | `helpers` | `--helpers auto\|always\|never` | `OUTLAST_HELPERS` | `auto` |
 /// | `concurrency` | `--concurrency N` | `OUTLAST_CONCURRENCY` | 64 |
 /// | `lease` | `--lease TIME` | `OUTLAST_LEASE` | 30 s |
+/// | `worker_labels` | `--worker-label LABEL` | `OUTLAST_WORKER_LABEL` | none |
+/// | `health` | `--health ADDRESS` | `OUTLAST_HEALTH` | no listener of its own |
 /// | `shutdown_grace` | `--shutdown-grace TIME` | `OUTLAST_SHUTDOWN_GRACE` | 10 s |
 /// | `idle_exit` | `--idle-exit TIME` | `OUTLAST_IDLE_EXIT` | 10 minutes; only behind `--stdio` |
 /// | `allowed_hosts` | `--allow-host NAME` | `OUTLAST_ALLOW_HOST` | loopback names |
@@ -163,6 +166,23 @@ pub struct Settings {
     #[serde(deserialize_with = "values::lease_in_file")]
     pub lease: Option<Duration>,
 
+    /// What this process is labelled with as a worker, such as gpu or region=eu, for tools that require
+    /// it; may be repeated
+    #[arg(
+        long = "worker-label",
+        env = "OUTLAST_WORKER_LABEL",
+        value_name = "LABEL",
+        value_delimiter = ',',
+        value_parser = outlast_engine::worker_label
+    )]
+    #[serde(deserialize_with = "values::worker_labels_in_file")]
+    pub worker_labels: Option<Vec<String>>,
+
+    /// Answer /health/live and /health/ready there, and nothing else, for probes of whoever runs it:
+    /// IP:PORT
+    #[arg(long, env = "OUTLAST_HEALTH", value_name = "ADDRESS")]
+    pub health: Option<SocketAddr>,
+
     /// How long a clean stop waits for running work [default: 10s]
     #[arg(long, env = "OUTLAST_SHUTDOWN_GRACE", value_name = "TIME", value_parser = outlast_core::duration::parse)]
     #[serde(deserialize_with = "values::time")]
@@ -284,6 +304,8 @@ impl Settings {
             helpers,
             concurrency,
             lease,
+            worker_labels,
+            health,
             shutdown_grace,
             idle_exit,
             include_tags,
@@ -315,6 +337,8 @@ impl Settings {
             ("helpers", *helpers != other.helpers),
             ("concurrency", *concurrency != other.concurrency),
             ("lease", *lease != other.lease),
+            ("worker_labels", *worker_labels != other.worker_labels),
+            ("health", *health != other.health),
             ("shutdown_grace", *shutdown_grace != other.shutdown_grace),
             ("idle_exit", *idle_exit != other.idle_exit),
             ("include_tags", *include_tags != other.include_tags),
@@ -356,6 +380,8 @@ impl Settings {
             helpers: self.helpers.or(lower.helpers),
             concurrency: self.concurrency.or(lower.concurrency),
             lease: self.lease.or(lower.lease),
+            worker_labels: self.worker_labels.or(lower.worker_labels),
+            health: self.health.or(lower.health),
             shutdown_grace: self.shutdown_grace.or(lower.shutdown_grace),
             idle_exit: self.idle_exit.or(lower.idle_exit),
             include_tags: self.include_tags.or(lower.include_tags),
@@ -439,6 +465,8 @@ mod tests {
             ("--detach-after", "soon", "never"),
             ("--heartbeat", "0s", "100ms"),
             ("--lease", "1s", "2s to 1h"),
+            ("--worker-label", "two words", "region=eu"),
+            ("--health", "localhost", "invalid socket address"),
             ("--helpers", "sometimes", "auto, always or never"),
             ("--log-level", "loud", "info"),
             ("--log-format", "xml", "text or json"),

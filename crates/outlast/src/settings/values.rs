@@ -408,6 +408,20 @@ pub(super) fn lease_in_file<'de, D: Deserializer<'de>>(
         .transpose()
 }
 
+/// Reads labels of a worker in a file.
+pub(super) fn worker_labels_in_file<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Vec<String>>, D::Error> {
+    let labels: Option<Vec<String>> = Option::deserialize(from)?;
+    let read = |labels: Vec<String>| {
+        let labels = labels
+            .iter()
+            .map(|label| outlast_engine::worker_label(label));
+        labels.collect::<Result<_, _>>().map_err(de::Error::custom)
+    };
+    labels.map(read).transpose()
+}
+
 /// Reads how long finished tasks are kept.
 pub(super) fn retention(text: &str) -> Result<Duration, String> {
     let retention = duration::parse(text)?;

@@ -8,5 +8,7 @@ mod kill_children;
 mod kill_steps;
 mod many;
 mod redelivery;
+mod roles;
+mod secured;
 mod suspended;
 mod webhooks;
