@@ -6,6 +6,8 @@
 mod broken;
 mod conformance;
 mod cost;
+mod dead;
+mod doubt;
 mod fault;
 mod open;
 mod outage;

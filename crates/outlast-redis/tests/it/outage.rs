@@ -12,7 +12,7 @@ use outlast_core::{Clock, Error, Phase, TaskId, Timestamp, WorkerId};
 use outlast_redis::{Options, RedisStore};
 
 use crate::cost::{by, done, spec};
-use crate::proxy::Proxy;
+use crate::proxy::{Lines, Proxy};
 use crate::server::{Server, open};
 
 /// A store that goes by the time of the server.
@@ -20,7 +20,7 @@ fn open_timed(address: &str) -> RedisStore {
     RedisStore::open(Options::new(address, "test")).expect("a store that opens")
 }
 
-async fn reaches(store: &RedisStore, id: TaskId, phase: Phase) {
+pub(crate) async fn reaches(store: &RedisStore, id: TaskId, phase: Phase) {
     eventually("the phase", async || {
         let task = store.get(id).await.ok()??;
         (task.state.phase == phase).then_some(())
@@ -40,10 +40,10 @@ fn a_claim_whose_reply_got_lost_is_given_back() {
         fragile.repeatable = false;
         let id = near.create(fragile, None).await.unwrap().task.id();
         let by = by();
-        proxy.mute();
+        proxy.mute(Lines::All);
         let (claimed, ()) = futures_util::future::join(far.claim(&by, 1), async {
             reaches(&near, id, Phase::Running).await;
-            proxy.cut();
+            proxy.cut(Lines::All);
         })
         .await;
         let error = claimed.expect_err("the reply is lost");
@@ -61,11 +61,11 @@ fn a_claim_whose_reply_got_lost_is_given_back() {
         let (first, second) = (near.create(spec(), None).await.unwrap().task.id(), spec());
         let second = near.create(second, None).await.unwrap().task.id();
         let lease = far.claim(&by, 1).await.unwrap().pop().unwrap().lease;
-        proxy.mute();
+        proxy.mute(Lines::All);
         let finish = far.finish(&lease, done(), Some(&by));
         let (finished, ()) = futures_util::future::join(finish, async {
             reaches(&near, second, Phase::Running).await;
-            proxy.cut();
+            proxy.cut(Lines::All);
         })
         .await;
         assert!(finished.expect_err("the reply is lost").is_retryable());
@@ -76,11 +76,11 @@ fn a_claim_whose_reply_got_lost_is_given_back() {
 
         // A creation that was claimed for a task that runs already can be repeated.
         let (running, now) = (spec(), Some(ClaimNow::Running(by.clone())));
-        proxy.mute();
+        proxy.mute(Lines::All);
         let create = far.create(running.clone(), now.clone());
         let (created, ()) = futures_util::future::join(create, async {
             reaches(&near, running.id, Phase::Running).await;
-            proxy.cut();
+            proxy.cut(Lines::All);
         })
         .await;
         created.expect_err("the reply is lost");

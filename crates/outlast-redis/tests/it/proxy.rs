@@ -1,4 +1,5 @@
-//! A way to Redis that can be cut between a commit and its reply.
+//! A way to Redis that can be cut between a commit and its reply, or hold a call back until long after its
+//! caller has given it up.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -14,11 +15,97 @@ pub(crate) struct Proxy {
     shared: Arc<Shared>,
 }
 
+/// Which connections something happens to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    All,
+    /// Those that nobody subscribes on.
+    Calls,
+    /// Those that somebody subscribes on.
+    Channels,
+}
+
 #[derive(Default)]
 struct Shared {
-    /// Replies are swallowed.
-    mute: AtomicBool,
-    open: Mutex<Vec<UnixStream>>,
+    lines: Mutex<Vec<Arc<Line>>>,
+    /// Whose replies are swallowed.
+    mute: Mutex<Option<Lines>>,
+    /// Whose calls are held back.
+    hold: Mutex<Option<Lines>>,
+}
+
+/// A connection.
+struct Line {
+    client: UnixStream,
+    server: UnixStream,
+    subscribes: AtomicBool,
+    held: Mutex<Held>,
+}
+
+/// What was sent and not taken on.
+#[derive(Default)]
+struct Held {
+    bytes: Vec<u8>,
+    /// The client will send nothing more.
+    ended: bool,
+}
+
+impl Line {
+    fn is_in(&self, lines: Option<Lines>) -> bool {
+        let subscribes = self.subscribes.load(Ordering::SeqCst);
+        lines.is_some_and(|lines| match lines {
+            Lines::All => true,
+            Lines::Calls => !subscribes,
+            Lines::Channels => subscribes,
+        })
+    }
+
+    /// Takes on what was held back. The server may have gone by now.
+    fn release(&self, held: &mut Held) {
+        let _ = (&self.server).write_all(&std::mem::take(&mut held.bytes));
+        if held.ended {
+            let _ = self.server.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Takes on what the client sends.
+    fn carry(&self, shared: &Shared) {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(read @ 1..) = (&self.client).read(&mut buffer) {
+            let bytes = &buffer[..read];
+            if contains(bytes, "SUBSCRIBE") {
+                self.subscribes.store(true, Ordering::SeqCst);
+            }
+            let mut held = self.held.lock().unwrap();
+            held.bytes.extend_from_slice(bytes);
+            if !self.is_in(*shared.hold.lock().unwrap()) {
+                self.release(&mut held);
+            }
+        }
+        let mut held = self.held.lock().unwrap();
+        held.ended = true;
+        if held.bytes.is_empty() {
+            self.release(&mut held);
+        }
+    }
+
+    /// Brings the replies back.
+    fn reply(&self, shared: &Shared) {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(read @ 1..) = (&self.server).read(&mut buffer) {
+            if !self.is_in(*shared.mute.lock().unwrap()) {
+                // A client that has gone needs no reply.
+                let _ = (&self.client).write_all(&buffer[..read]);
+            }
+        }
+        let _ = self.client.shutdown(Shutdown::Both);
+    }
+}
+
+fn contains(bytes: &[u8], word: &str) -> bool {
+    bytes
+        .windows(word.len())
+        .any(|some| some == word.as_bytes())
 }
 
 impl Proxy {
@@ -33,12 +120,17 @@ impl Proxy {
                 let (Ok(client), Ok(server)) = (client, UnixStream::connect(&server)) else {
                     return;
                 };
-                let both = [&client, &server].map(|stream| stream.try_clone().unwrap());
-                serves.open.lock().unwrap().extend(both);
-                let [from, to] = [&client, &server].map(|stream| stream.try_clone().unwrap());
-                std::thread::spawn(move || copy(from, to, None));
-                let mute = Arc::clone(&serves);
-                std::thread::spawn(move || copy(server, client, Some(&mute.mute)));
+                let line = Arc::new(Line {
+                    client,
+                    server,
+                    subscribes: AtomicBool::new(false),
+                    held: Mutex::default(),
+                });
+                serves.lines.lock().unwrap().push(Arc::clone(&line));
+                let (carries, replies) = (Arc::clone(&line), Arc::clone(&serves));
+                std::thread::spawn(move || carries.carry(&replies));
+                let replies = Arc::clone(&serves);
+                std::thread::spawn(move || line.reply(&replies));
             }
         });
         Self {
@@ -55,30 +147,39 @@ impl Proxy {
     }
 
     /// From now on calls are carried out and their replies get lost.
-    pub(crate) fn mute(&self) {
-        self.shared.mute.store(true, Ordering::SeqCst);
+    pub(crate) fn mute(&self, lines: Lines) {
+        *self.shared.mute.lock().unwrap() = Some(lines);
     }
 
-    /// Breaks every connection; the next ones are whole again.
-    pub(crate) fn cut(&self) {
-        for stream in self.shared.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
+    /// From now on calls are held back.
+    pub(crate) fn hold(&self, lines: Lines) {
+        *self.shared.hold.lock().unwrap() = Some(lines);
+    }
+
+    /// Whether a call with this word in it is held back.
+    pub(crate) fn holds(&self, word: &str) -> bool {
+        let lines = self.shared.lines.lock().unwrap();
+        lines
+            .iter()
+            .any(|line| contains(&line.held.lock().unwrap().bytes, word))
+    }
+
+    /// Breaks connections; the next ones are whole again. What is held back stays so.
+    pub(crate) fn cut(&self, lines: Lines) {
+        for line in self.shared.lines.lock().unwrap().iter() {
+            if line.is_in(Some(lines)) {
+                let _ = line.client.shutdown(Shutdown::Both);
+            }
         }
-        self.shared.mute.store(false, Ordering::SeqCst);
+        *self.shared.mute.lock().unwrap() = None;
+        *self.shared.hold.lock().unwrap() = None;
     }
-}
 
-fn copy(mut from: UnixStream, mut to: UnixStream, mute: Option<&AtomicBool>) {
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let Ok(read @ 1..) = from.read(&mut buffer) else {
-            let _ = to.shutdown(Shutdown::Both);
-            return;
-        };
-        let silent = mute.is_some_and(|mute| mute.load(Ordering::SeqCst));
-        if !silent && to.write_all(&buffer[..read]).is_err() {
-            let _ = from.shutdown(Shutdown::Both);
-            return;
+    /// Lets the server have what was held back.
+    pub(crate) fn release(&self) {
+        *self.shared.hold.lock().unwrap() = None;
+        for line in self.shared.lines.lock().unwrap().iter() {
+            line.release(&mut line.held.lock().unwrap());
         }
     }
 }
