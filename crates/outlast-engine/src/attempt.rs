@@ -174,10 +174,14 @@ pub(crate) async fn drive(
             () = run.lost.cancelled() => break Ending::Lost,
             returned = &mut handler => {
                 // The errand may be writing the record down: it must be known before the end.
-                if let Some(errand) = errand.take() {
-                    let _ = errand.await;
-                }
-                break ending_of(run, returned);
+                let stored = match errand.take() {
+                    Some(errand) => errand.await,
+                    None => Ok(()),
+                };
+                break match stored {
+                    Err(error) if matches!(error.kind(), ErrorKind::LeaseLost) => Ending::Lost,
+                    _ => ending_of(run, returned),
+                };
             }
             done = async { errand.as_mut().expect("checked").await }, if errand.is_some() => {
                 errand = None;
@@ -239,6 +243,9 @@ pub(crate) async fn settle(run: &Arc<Run>, ending: Ending) -> Ending {
                 &format!("recorded, but not asked for in the last run: {names}"),
             );
         }
+    }
+    if run.end_doubt().await.is_err() {
+        return Ending::Lost;
     }
     if run.lease().is_none() {
         if let Some(observer) = &run.observer

@@ -244,7 +244,10 @@ impl Run {
             .as_ref()
             .is_err_and(outlast_core::Error::is_retryable);
         self.doubtful.store(unknown, Ordering::Release);
+        // A later lease is that of another attempt, which this worker may have claimed while the reply
+        // was lost.
         let lease = created.map_err(from_store)?.lease;
+        let lease = lease.filter(|lease| lease.epoch == 1);
         let lease = lease.ok_or_else(|| Error::new(ErrorKind::LeaseLost))?;
         // The lease first: whoever finds the run in the table may ask for it.
         self.lease
@@ -277,19 +280,31 @@ impl Run {
         }
     }
 
-    /// Ends the chance to get a record, and returns the lease of the one there is.
+    /// Finds out whether the run has a record, if a reply that got lost has left that open: one that nobody
+    /// ends would be run once more although its caller has been answered.
     ///
-    /// While it is doubtful whether there is one it tries to find out, for a record that nobody ends would
-    /// be run once more although its caller has been answered.
-    pub(crate) async fn settled_lease(self: &Arc<Self>) -> Option<Lease> {
-        if self.storable && self.lease().is_none() {
-            while self.doubtful.load(Ordering::Acquire) && self.persist().await.is_err() {
-                tokio::select! {
+    /// # Errors
+    /// There is one, and another attempt has it by now.
+    pub(crate) async fn end_doubt(self: &Arc<Self>) -> Result<()> {
+        while self.lease().is_none() && self.doubtful.load(Ordering::Acquire) {
+            match self.persist().await {
+                Ok(_) => break,
+                Err(error) if matches!(error.kind(), ErrorKind::LeaseLost) => return Err(error),
+                Err(_) => tokio::select! {
                     // Whoever starts next finds the record, as after a crash.
                     () = self.shared.releasing.cancelled() => break,
                     () = tokio::time::sleep(Duration::from_millis(200)) => {}
-                }
+                },
             }
+        }
+        Ok(())
+    }
+
+    /// Ends the chance to get a record, and returns the lease of the one there is.
+    pub(crate) async fn settled_lease(self: &Arc<Self>) -> Option<Lease> {
+        if self.storable && self.lease().is_none() {
+            // Another attempt's record is none of this run's.
+            let _ = self.end_doubt().await;
             *self.writing.lock().await = true;
         }
         self.lease()

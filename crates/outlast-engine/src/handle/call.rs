@@ -94,7 +94,11 @@ async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome 
         let _ = run.persist().await;
     }
     let Some(lease) = run.settled_lease().await else {
-        return unstored_outcome(ending);
+        return match ending {
+            // Its record may be another attempt's by now.
+            Ending::Lost if run.is_storable() => elsewhere(&handle, &run).await,
+            ending => unstored_outcome(ending),
+        };
     };
     let released = matches!(ending, Ending::Released);
     let reported = match worker::attempt_end(&shared, ending) {
@@ -108,23 +112,29 @@ async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome 
         undo::go_on(&shared, lease, task);
         return Outcome::clone(&outcome);
     }
-    let id = run.spec.id;
-    let stopping = || {
-        gone(&format!(
-            "the server is stopping; the call goes on as task {id}"
-        ))
-    };
     if released {
-        return stopping();
+        return stopping(&run);
     }
-    // Suspended or taken over: the task goes on elsewhere and ends in the store.
+    elsewhere(&handle, &run).await
+}
+
+/// The outcome of a call that was suspended or taken over: its task goes on elsewhere and ends in the
+/// store.
+async fn elsewhere(handle: &Handle, run: &Run) -> Outcome {
     tokio::select! {
-        waited = handle.outwait(&run.spec.owner, id) => match waited {
-            Ok(task) => task.outcome.as_deref().cloned().unwrap_or_else(stopping),
+        waited = handle.outwait(&run.spec.owner, run.spec.id) => match waited {
+            Ok(task) => task.outcome.as_deref().cloned().unwrap_or_else(|| stopping(run)),
             Err(error) => gone(&error.to_string()),
         },
-        () = handle.stopping() => stopping(),
+        () = handle.stopping() => stopping(run),
     }
+}
+
+fn stopping(run: &Run) -> Outcome {
+    let id = run.spec.id;
+    gone(&format!(
+        "the server is stopping; the call goes on as task {id}"
+    ))
 }
 
 fn unstored_outcome(ending: Ending) -> Outcome {

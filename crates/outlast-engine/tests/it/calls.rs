@@ -1,13 +1,13 @@
 //! Synchronous calls: unstored, lazy, dropped.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use outlast_core::testing::{Fault, FaultyStore, MemoryStore};
+use outlast_core::testing::{Fault, FaultyStore, ManualClock, MemoryStore};
 use outlast_core::{Error, Outcome, Owner, Phase, Progress, Reads, Store, TaskId};
-use outlast_engine::{Engine, Handle, Observer, OnDrop, TaskSupport, Tool, Tools};
-use tokio::sync::Notify;
+use outlast_engine::{Cx, Engine, Handle, Observer, OnDrop, TaskSupport, Tool, Tools};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::support::{builder, call, create, engine, eventually, finished, text, tool};
@@ -293,4 +293,94 @@ async fn who_waits_for_a_task_outlives_a_store_that_is_away() {
     tokio::time::timeout(Duration::from_secs(60), ended)
         .await
         .expect("it ends");
+}
+
+/// An engine with a store that fails as it is told, which writes calls down at once.
+async fn faulty_engine(work: Tool, clock: Arc<ManualClock>) -> (Arc<FaultyStore>, Engine) {
+    let store = MemoryStore::new(clock);
+    let faulty = Arc::new(FaultyStore::new(Arc::new(store)));
+    let engine = Engine::builder(Arc::clone(&faulty) as Arc<dyn Store>)
+        .tools(Tools::new([work]).unwrap())
+        .persist_after(Duration::ZERO)
+        .start();
+    let engine = engine.await.unwrap();
+    (faulty, engine)
+}
+
+/// A tool whose entries wait until they are let go, one by one, and how many have begun.
+fn gated() -> (Tool, Arc<Semaphore>, Arc<AtomicUsize>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let begun = Arc::new(AtomicUsize::new(0));
+    let (opens, counts) = (Arc::clone(&gate), Arc::clone(&begun));
+    let work = tool(move |cx: Cx| {
+        let (opens, counts) = (Arc::clone(&opens), Arc::clone(&counts));
+        async move {
+            let number = counts.fetch_add(1, Ordering::SeqCst) + 1;
+            cx.info(format!("entry {number}"));
+            opens.acquire().await.unwrap().forget();
+            Ok(format!("entry {number}"))
+        }
+    });
+    (work, gate, begun)
+}
+
+#[tokio::test]
+async fn a_call_whose_record_is_in_doubt_ends_in_that_record() {
+    let (work, gate, begun) = gated();
+    let (faulty, engine) = faulty_engine(work, Arc::default()).await;
+    let handle = engine.handle();
+    for fault in [Fault::LoseReply, Fault::Fail, Fault::Fail] {
+        faulty.on_next("create", fault);
+    }
+    let running = handle.call(call(&handle), None, OnDrop::Continue);
+    let id = running.id();
+    let outcome = tokio::spawn(running);
+    // It is there, and its run has not heard of it.
+    written(&handle, id).await;
+    gate.add_permits(1);
+    let outcome = outcome.await.unwrap();
+    let task = handle.get(&Owner::local(), id).await.unwrap();
+    assert_eq!(task.outcome.as_deref(), Some(&outcome));
+    assert_eq!(text(&task), "entry 1");
+    let log = faulty.log_read(id, 0, usize::MAX).await.unwrap();
+    assert_eq!(log.chunks.len(), 1, "what it said is there too");
+    assert_eq!(begun.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_call_whose_record_was_given_to_another_attempt_leaves_it_alone() {
+    let (work, gate, begun) = gated();
+    let clock = Arc::new(ManualClock::default());
+    let (faulty, engine) = faulty_engine(work, Arc::clone(&clock)).await;
+    let handle = engine.handle();
+    for fault in [Fault::LoseReply, Fault::Delay] {
+        faulty.on_next("create", fault);
+    }
+    let running = handle.call(call(&handle), None, OnDrop::Continue);
+    let id = running.id();
+    let outcome = tokio::spawn(running);
+    written(&handle, id).await;
+    // Nobody renews its lease, and this worker itself takes it up.
+    clock.advance(Duration::from_secs(31));
+    engine.run_due();
+    outlast_core::testing::eventually("the second attempt, and the creation again", || {
+        let both = begun.load(Ordering::SeqCst) == 2 && faulty.planned() == 0;
+        std::future::ready(both.then_some(()))
+    })
+    .await;
+    // The call hears of its record only now: it is the second attempt's.
+    faulty.release();
+    gate.add_permits(2);
+    let outcome = outcome.await.unwrap();
+    let task = finished(&handle, id).await;
+    assert_eq!(task.outcome.as_deref(), Some(&outcome));
+    assert_eq!(text(&task), "entry 2");
+}
+
+/// Waits for the record of a call.
+async fn written(handle: &Handle, id: TaskId) {
+    outlast_core::testing::eventually("it is written down", async || {
+        handle.get(&Owner::local(), id).await.ok()
+    })
+    .await;
 }
