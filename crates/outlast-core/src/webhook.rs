@@ -24,6 +24,9 @@ use crate::status::TaskStatus;
 /// How many webhooks one call may name.
 pub const MAX_WEBHOOKS: usize = 8;
 
+/// How many receivers a task may have in all: those of the server, and those of each call that it took in.
+pub const MAX_RECEIVERS: usize = 64;
+
 /// How many deliveries are kept with a task: the oldest that are settled go first.
 pub const MAX_DELIVERIES: usize = 64;
 
@@ -33,8 +36,8 @@ pub const KEPT_ATTEMPTS: usize = 5;
 /// How long a delivery that was handed out is not handed out again.
 pub const IN_FLIGHT: Duration = Duration::from_secs(20);
 
-/// How long after its event a delivery is tried again. One that was never tried is tried once, however
-/// late.
+/// How long after its event a delivery is tried again. One that fell due before and could not be handed out,
+/// as when no server was running, is tried once more, however late.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a receiver may hear of.
@@ -133,6 +136,8 @@ pub enum Receiver {
         origin: String,
         /// Address and secret, sealed under a key that is not in the store.
         sealed: String,
+        /// The task that they were sealed for: that of the call, which another task may have taken in.
+        sealed_for: TaskId,
     },
 }
 

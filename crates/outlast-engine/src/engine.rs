@@ -17,7 +17,7 @@ use crate::crew::{self, Pulse, SelfName};
 use crate::declared::Declarations;
 use crate::figures::Meters;
 use crate::handle::Handle;
-use crate::heart::Heart;
+use crate::heart::{self, Heart};
 use crate::hub::Hub;
 use crate::order::{self, ALL_TOOLS, Order};
 use crate::progress::{ProgressSink, SinkSet, Sinks};
@@ -476,7 +476,8 @@ impl EngineBuilder {
             outlast_core::Error::unavailable("cannot start the thread of a progress sink", error)
         })?;
         let usual = UsualTimes::load(&*self.store).await?;
-        let meters = Meters::new(self.store.clock().now());
+        let now = self.store.clock().now();
+        let meters = Meters::new(now);
         let shared = Arc::new(Shared {
             vault: self.vault.unwrap_or_else(Vault::ephemeral),
             worker: WorkerId::random(),
@@ -507,7 +508,7 @@ impl EngineBuilder {
             usual,
             meters,
             listeners: Listeners::default(),
-            courier: Courier::new(self.webhooks),
+            courier: Courier::new(self.webhooks, now),
             called: self.called,
             pulse: Pulse::default(),
         });
@@ -636,6 +637,7 @@ impl Engine {
                 );
             }
         }
+        heart::last_beat(&shared).await;
         self.heart.stop();
         // What is on its way and cannot be recorded any more is sent again by the next process.
         shared.courier.sending.close();

@@ -24,6 +24,8 @@ const BUDGET: usize = 256;
 const BACKOFF: Duration = Duration::from_secs(1);
 /// The longest sleep, in case a moment was missed: a backstop, not a schedule.
 const LONGEST: Duration = Duration::from_secs(60);
+/// How long a process that stops waits for the store to say what is to be told.
+const LAST_BEAT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Heart {
     stop: CancellationToken,
@@ -120,6 +122,21 @@ async fn beat(shared: &Arc<Shared>) {
             () = tokio::time::sleep_until(wake) => {}
             () = shared.due.notified() => {}
         }
+    }
+}
+
+/// Hands what is due to be told to the courier once more: the heart may stop before it has seen how the last
+/// task ended.
+pub(crate) async fn last_beat(shared: &Arc<Shared>) {
+    if shared.courier.webhooks().is_none() {
+        return;
+    }
+    let alive = alive(shared);
+    let tick = shared.store.tick(&alive, shared.settings.lease, BUDGET);
+    match tokio::time::timeout(LAST_BEAT, tick).await {
+        Ok(Ok(ticked)) => webhook::dispatch(shared, ticked.deliveries),
+        Ok(Err(error)) => tracing::debug!(%error, "what is to be told waits for the next process"),
+        Err(_) => tracing::debug!("what is to be told waits for the next process"),
     }
 }
 

@@ -77,7 +77,7 @@ impl HttpServer {
             front: Front(Arc::new(Routes {
                 mcp: HttpService::new(server),
                 mcp_path: DEFAULT_MCP_PATH.into(),
-                other: routes.fallback(not_found),
+                other: routes.fallback(rest::not_found),
                 guard: Guard::new(server.config()),
                 gate: None,
                 sessions: None,
@@ -277,8 +277,4 @@ pub(crate) fn is_of_the_client(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
     )
-}
-
-async fn not_found() -> (http::StatusCode, &'static str) {
-    (http::StatusCode::NOT_FOUND, "not found\n")
 }

@@ -12,7 +12,8 @@
 //!   tasks means the task that would take it in only if that one comes after them too; else it is refused, for
 //!   it would run too early. One that comes after that very task has in it what it waits for.
 //! * What was promised to a caller holds whatever task the call got: it can be read for as long as each
-//!   asked, and while a key of any of them lasts.
+//!   asked, and while a key of any of them lasts; and everybody hears of it whom any of them named. A task
+//!   that has as many receivers as there may be takes in no call that brings further ones.
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::event::{Event, EventKind};
 use crate::same::Then;
 use crate::status::Phase;
 use crate::task::{Task, TaskSpec};
+use crate::webhook::{MAX_RECEIVERS, Webhook};
 
 /// What a call means.
 #[derive(Clone, PartialEq, Debug)]
@@ -90,7 +92,8 @@ impl TaskSpec {
             Then::Join => there.state.cancel.is_none(),
             Then::Debounce { .. } => there.has_not_started(),
         };
-        if !takes_it_in {
+        let receivers = there.spec.webhooks.len() + there.unknown_receivers(self).count();
+        if !takes_it_in || receivers > MAX_RECEIVERS {
             return Ok(Meant::New);
         }
         let waited_for =
@@ -117,10 +120,21 @@ impl Task {
         waits && self.state.epoch == 0
     }
 
-    /// Takes in a call that means this task ([`Meant::Task`]). It is kept as long as was asked there, and
-    /// if it has not started and the call is of a tool that debounces, the call takes the place of the
-    /// earlier ones and the delay starts again.
+    /// The receivers of `call` that this task does not have. Those of the server are known by their names.
+    fn unknown_receivers<'c>(&self, call: &'c TaskSpec) -> impl Iterator<Item = &'c Webhook> {
+        let known = |hook: &Webhook| self.spec.webhooks.iter().any(|own| own.to == hook.to);
+        call.webhooks.iter().filter(move |hook| !known(hook))
+    }
+
+    /// Takes in a call that means this task ([`Meant::Task`]). It is kept as long as was asked there, whom
+    /// the call named is told too, and if it has not started and the call is of a tool that debounces, the
+    /// call takes the place of the earlier ones and the delay starts again.
     pub fn join(&mut self, call: &TaskSpec, now: Timestamp) -> Option<Event> {
+        // Deliveries name receivers by their place, so those that are there stay where they are.
+        let further: Vec<_> = self.unknown_receivers(call).cloned().collect();
+        if !further.is_empty() {
+            Arc::make_mut(&mut self.spec).webhooks.extend(further);
+        }
         let event = self.postpone(call, now);
         let window = call.idempotency.as_ref().map(|key| key.window);
         let age = now.since(self.state.created_at);
@@ -152,6 +166,7 @@ impl Task {
             sealed_for: newest.sealed.is_some().then_some(newest.id),
             ttl: first.ttl,
             retention: first.retention.max(newest.retention),
+            webhooks: first.webhooks.clone(),
             ..newest.clone()
         });
         if at > now {

@@ -63,16 +63,19 @@ impl Task {
     }
 
     /// Hands out what is to be told now, and nothing of it again for [`IN_FLIGHT`]. What was handed out
-    /// before, without a word since, and is past [`GIVE_UP_AFTER`], is given up (I7). `None` if nothing
-    /// was due.
+    /// past [`GIVE_UP_AFTER`] already, without a word since, is given up (I7). `None` if nothing was due.
     pub(super) fn take_deliveries(&mut self, now: Timestamp) -> Option<Vec<Taken>> {
         let mut due = None;
         for delivery in &mut self.state.deliveries {
-            if !matches!(delivery.state, DeliveryState::Pending { next_at } if next_at <= now) {
+            let DeliveryState::Pending { next_at } = delivery.state else {
+                continue;
+            };
+            if next_at > now {
                 continue;
             }
             let taken: &mut Vec<_> = due.get_or_insert_default();
-            let over = delivery.taken > 0 && now > delivery.at + GIVE_UP_AFTER;
+            // Whoever was to be told in time is told, though nobody was there to do it then.
+            let over = next_at > delivery.at + GIVE_UP_AFTER;
             delivery.state = match over {
                 true => DeliveryState::Failed,
                 false => DeliveryState::Pending {

@@ -100,6 +100,12 @@ impl Handle {
         Ok(stats.count(|kind| kind.phase != Phase::Finished))
     }
 
+    /// Whether messages to webhooks may be due, now or later, that nobody sends if this process ends. True
+    /// for an hour after the start where there are webhooks at all, for what earlier processes owed.
+    pub fn owes_messages(&self) -> bool {
+        self.shared.courier.owes(self.now())
+    }
+
     /// Resolves when the engine has begun to shut down.
     pub async fn stopping(&self) {
         self.shared.stopping.cancelled().await;

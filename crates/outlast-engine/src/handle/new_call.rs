@@ -51,7 +51,8 @@ pub struct NewCall {
     /// See [`TaskSpec::labels`]. The tool's own are added where these have none of the key.
     pub labels: BTreeMap<String, String>,
     /// Who else is told over HTTP what becomes of the task. Only for tools that may be tasks: a call with
-    /// one is stored from its beginning. A call that turns out to mean an earlier one's task has none.
+    /// one is stored from its beginning. A call that an earlier one's task takes in brings them along; one
+    /// that repeats an idempotency key brings none.
     pub webhooks: Vec<CallWebhook>,
     /// What an earlier call of a tool that is never a task has done already. Of no effect for tools
     /// that are.

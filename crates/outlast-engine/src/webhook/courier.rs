@@ -1,16 +1,22 @@
 //! The courier: sends what the ticks of this process hand out, and records what came of it.
 //!
-//! A slow receiver holds up itself only: so many messages are on their way to one receiver at a time, and so
-//! many in all. What finds no place in time is put back, for longer each time, and counts as no attempt. What
-//! this process cannot record (it dies, or the store is away) is handed out again by the store.
+//! A slow receiver holds up itself only: so many messages are on their way to one receiver at a time, so many
+//! wait for it, and so many in all. For a call's webhook the receiver is the whole origin, since calls name an
+//! address of their own each. What finds no place in time is put back, for longer each time, and counts as no
+//! attempt. What this process cannot record (it dies, or the store is away) is handed out again by the store.
+//!
+//! Whoever asks whether this process is still needed hears until when messages may fall due that it knows of
+//! ([`Courier::owes`]). What earlier processes owed it does not know; but that falls due within the longest
+//! wait between attempts, and so it waits that long at first.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use outlast_core::store::DueDelivery;
 use outlast_core::webhook::{Delivery, DeliveryEnd, IN_FLIGHT, Receiver, Tried};
-use outlast_core::{Task, TaskId};
+use outlast_core::{Task, TaskId, Timestamp};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -26,11 +32,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const QUEUE_TIME: Duration = Duration::from_secs(IN_FLIGHT.as_secs() / 4);
 
 /// How many messages are on their way at a time, and how many of them to one receiver.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 64;
 const AT_ONCE_TO_ONE: usize = 8;
 
-/// How many messages wait for a place.
+/// How many messages wait for a place or have one, and how many of them to one receiver.
 const QUEUE: usize = 512;
+const QUEUE_TO_ONE: usize = 64;
 
 /// How long to wait between attempts: 5 s, then twice as long each time, up to an hour.
 const BACKOFF: Retry = Retry {
@@ -39,6 +46,9 @@ const BACKOFF: Retry = Retry {
     factor: 2.0,
     longest: Duration::from_secs(60 * 60),
 };
+
+/// How much later than it is due a message may be handed out.
+const SLACK: Duration = Duration::from_secs(60);
 
 /// The longest wait that a receiver can ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(12 * 60 * 60);
@@ -50,6 +60,8 @@ pub(crate) struct Courier {
     runtime: tokio::runtime::Handle,
     places: Arc<Semaphore>,
     to_one: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Until when messages may fall due, in milliseconds by the store's clock.
+    owes_until: AtomicI64,
     /// What waits or is on its way.
     pub(crate) sending: TaskTracker,
 }
@@ -57,32 +69,57 @@ pub(crate) struct Courier {
 impl Courier {
     /// # Panics
     /// Outside a tokio runtime.
-    pub(crate) fn new(webhooks: Option<Webhooks>) -> Self {
-        Self {
+    pub(crate) fn new(webhooks: Option<Webhooks>, now: Timestamp) -> Self {
+        let courier = Self {
             webhooks,
             runtime: tokio::runtime::Handle::current(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
             to_one: Mutex::default(),
+            owes_until: AtomicI64::new(i64::MIN),
             sending: TaskTracker::new(),
-        }
+        };
+        courier.will_owe(now + BACKOFF.longest);
+        courier
+    }
+
+    fn will_owe(&self, until: Timestamp) {
+        let until = (until + SLACK).as_millis();
+        self.owes_until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// Whether there may be a message that nobody sends if this process ends.
+    pub(crate) fn owes(&self, now: Timestamp) -> bool {
+        let until = self.owes_until.load(Ordering::Relaxed);
+        self.webhooks.is_some() && (now.as_millis() <= until || !self.sending.is_empty())
     }
 
     pub(crate) fn webhooks(&self) -> Option<&Webhooks> {
         self.webhooks.as_ref()
     }
 
-    /// The places for messages to one receiver.
-    fn places_for(&self, url: &str) -> Arc<Semaphore> {
+    /// The places for messages to one receiver; `None` if enough are waiting for one.
+    fn places_for(&self, receiver: &Receiver) -> Option<Arc<Semaphore>> {
+        let receiver = match receiver {
+            Receiver::Server(name) => name,
+            Receiver::Call { origin, .. } => origin,
+        };
         let mut to_one = self.to_one.lock().expect("nothing panics under this lock");
         // Whoever has nothing on its way is forgotten.
         to_one.retain(|_, places| Arc::strong_count(places) > 1);
         let new = || Arc::new(Semaphore::new(AT_ONCE_TO_ONE));
-        Arc::clone(to_one.entry(url.to_owned()).or_insert_with(new))
+        let places = to_one.entry(receiver.clone()).or_insert_with(new);
+        // Each message that waits or has a place holds one.
+        (Arc::strong_count(places) <= QUEUE_TO_ONE).then(|| Arc::clone(places))
     }
 }
 
 /// Sends what a tick has handed out.
 pub(crate) fn dispatch(shared: &Arc<Shared>, due: Vec<DueDelivery>) {
+    if !due.is_empty() {
+        // Until it is known what came of them.
+        let now = shared.store.clock().now();
+        shared.courier.will_owe(now + IN_FLIGHT);
+    }
     for due in due {
         let shared = Arc::clone(shared);
         let courier = &shared.courier;
@@ -107,6 +144,10 @@ pub(crate) fn dispatch(shared: &Arc<Shared>, due: Vec<DueDelivery>) {
 
 async fn record(shared: &Shared, due: &DueDelivery, end: DeliveryEnd) {
     let (task, taken) = (due.task.id(), due.taken);
+    if let DeliveryEnd::Retry { after, .. } | DeliveryEnd::Later { after } = &end {
+        let now = shared.store.clock().now();
+        shared.courier.will_owe(now + *after);
+    }
     if let Err(error) = shared.store.delivery_put(task, taken, end).await {
         tracing::warn!(%task, %error, "could not record what came of a webhook; it is sent again");
     }
@@ -151,7 +192,10 @@ async fn carry(shared: &Shared, due: &DueDelivery) -> Option<DeliveryEnd> {
         Err(why) => return Some(failed(None, why, None)),
     };
     let webhooks = shared.courier.webhooks()?;
-    let to_one = shared.courier.places_for(&address.url);
+    let receiver = &task.spec.webhooks.get(delivery.webhook)?.to;
+    let Some(to_one) = shared.courier.places_for(receiver) else {
+        return Some(put_back(due));
+    };
     let place = tokio::time::timeout(QUEUE_TIME, async {
         let one = to_one.acquire_owned().await;
         (
@@ -219,8 +263,10 @@ fn address_of(
             let private = hook.private;
             (address, Trust::Settings { private })
         })),
-        Receiver::Call { sealed, .. } => {
-            let address = open(&shared.vault, &task.spec, sealed)?;
+        Receiver::Call {
+            sealed, sealed_for, ..
+        } => {
+            let address = open(&shared.vault, *sealed_for, sealed)?;
             Ok(Some((address, Trust::Caller)))
         }
     }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::webhook::{MAX_WEBHOOKS, Receiver, Webhook};
-use outlast_core::{Error, TaskSpec, WebhookEvent};
+use outlast_core::{Error, TaskId, TaskSpec, WebhookEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::BoxFuture;
@@ -251,6 +251,7 @@ pub(crate) fn of_call(
             to: Receiver::Call {
                 origin: hook.origin,
                 sealed: vault.seal_text(spec.id, &plain),
+                sealed_for: spec.id,
             },
             events: hook.events,
         }
@@ -264,21 +265,25 @@ pub(crate) fn of_call(
 /// They were sealed with another key.
 pub(crate) fn named_by(vault: &Vault, spec: &TaskSpec) -> Result<Vec<CallWebhook>, String> {
     let named = spec.webhooks.iter().filter_map(|hook| match &hook.to {
-        Receiver::Call { origin, sealed } => Some((hook, origin, sealed)),
+        Receiver::Call {
+            origin,
+            sealed,
+            sealed_for,
+        } => Some((hook, origin, open(vault, *sealed_for, sealed))),
         Receiver::Server(_) => None,
     });
     named
-        .map(|(hook, origin, sealed)| {
+        .map(|(hook, origin, address)| {
             Ok(CallWebhook {
                 origin: origin.clone(),
-                address: open(vault, spec, sealed)?,
+                address: address?,
                 events: hook.events.clone(),
             })
         })
         .collect()
 }
 
-fn open(vault: &Vault, spec: &TaskSpec, sealed: &str) -> Result<Address, String> {
-    let plain = vault.open_text(spec.id, sealed)?;
+fn open(vault: &Vault, sealed_for: TaskId, sealed: &str) -> Result<Address, String> {
+    let plain = vault.open_text(sealed_for, sealed)?;
     serde_json::from_str(&plain).map_err(|error| error.to_string())
 }

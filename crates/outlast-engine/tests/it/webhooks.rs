@@ -1,16 +1,17 @@
 //! Webhooks: who is told of what, how it is signed, and that it is tried again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use outlast_core::same::Then;
 use outlast_core::testing::{ManualClock, MemoryStore};
 use outlast_core::webhook::{Delivery, DeliveryState, GIVE_UP_AFTER, Receiver};
 use outlast_core::{Clock, Error, InputRequest, Owner, RawJson, Reads, TaskId, WebhookEvent};
 use outlast_engine::{
-    BoxFuture, Cx, Engine, Handle, NewCall, NewWebhook, OnDrop, ServerWebhook, SigningKey, Trust,
-    WebhookAnswer, WebhookMessage, WebhookSender, Webhooks,
+    BoxFuture, Cx, Engine, Handle, NewCall, NewWebhook, OnDrop, Order, Sameness, ServerWebhook,
+    SigningKey, Tool, Trust, WebhookAnswer, WebhookMessage, WebhookSender, Webhooks,
 };
 use serde_json::Value;
 
@@ -23,6 +24,8 @@ const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 struct Script {
     sent: Mutex<Vec<WebhookMessage>>,
     answers: Mutex<VecDeque<Result<WebhookAnswer, String>>>,
+    /// Whoever is there never answers.
+    silent: Mutex<Option<&'static str>>,
 }
 
 impl Script {
@@ -50,7 +53,12 @@ impl WebhookSender for Script {
     }
 
     fn send(&self, message: WebhookMessage) -> BoxFuture<'_, Result<WebhookAnswer, String>> {
+        let silent = *self.silent.lock().unwrap();
+        let never = silent.is_some_and(|silent| message.url.starts_with(silent));
         self.sent.lock().unwrap().push(message);
+        if never {
+            return Box::pin(std::future::pending());
+        }
         let next = self.answers.lock().unwrap().pop_front();
         let usual = Ok(WebhookAnswer {
             status: 200,
@@ -83,6 +91,10 @@ where
     F: Fn(Cx) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = outlast_engine::Result<String>> + Send + 'static,
 {
+    rig_of(server, tool(work)).await
+}
+
+async fn rig_of(server: Vec<ServerWebhook>, tool: Tool) -> Rig {
     let script = Arc::new(Script::default());
     let clock = Arc::new(ManualClock::default());
     let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<_>));
@@ -93,7 +105,7 @@ where
         secret: None,
         public_url: Some("https://tasks.example".into()),
     };
-    let engine = builder(&store, tool(work)).webhooks(webhooks).start();
+    let engine = builder(&store, tool).webhooks(webhooks).start();
     let engine = engine.await.unwrap();
     Rig {
         handle: engine.handle(),
@@ -302,6 +314,124 @@ async fn a_retried_call_tells_the_same_receivers() {
     assert_eq!(urls[0], urls[1]);
     assert_ne!(sent[0].headers[0], sent[1].headers[0]);
     finished(&rig.handle, again.id()).await;
+}
+
+#[tokio::test]
+async fn every_call_that_a_task_took_in_is_told_at_its_own_address() {
+    let delay = Duration::from_secs(10);
+    let then = Then::Debounce {
+        delay,
+        at_most: None,
+    };
+    let order = Order {
+        same: Some(Sameness { per: None, then }),
+        ..Order::default()
+    };
+    let tool = Tool {
+        order,
+        ..tool(quick)
+    };
+    let rig = rig_of(vec![], tool).await;
+    let of = |caller: &str| {
+        let url = format!("https://{caller}.example/hook");
+        let wanted = NewWebhook { url, ..hook() };
+        NewCall {
+            webhooks: rig.handle.admit_webhooks(vec![wanted]).unwrap(),
+            ..call(&rig.handle)
+        }
+    };
+    let first = rig.handle.create(of("first")).await.unwrap().id();
+    let second = rig.handle.create(of("second")).await.unwrap().id();
+    assert_eq!(first, second);
+    rig.advance(delay);
+    let sent = rig.script.sent(2).await;
+    let urls: BTreeSet<_> = sent.iter().map(|message| &*message.url).collect();
+    assert_eq!(
+        urls,
+        BTreeSet::from(["https://first.example/hook", "https://second.example/hook"])
+    );
+    // And a retry, which names all of them again.
+    finished(&rig.handle, first).await;
+    rig.handle.retry(&Owner::local(), first).await.unwrap();
+    rig.advance(delay);
+    rig.script.sent(4).await;
+}
+
+#[tokio::test]
+async fn a_process_knows_how_long_it_owes_messages() {
+    let rig = rig(vec![], quick).await;
+    assert!(rig.handle.owes_messages(), "what others left is not known");
+    rig.advance(Duration::from_secs(2 * 60 * 60));
+    assert!(!rig.handle.owes_messages());
+
+    rig.script
+        .answer(503, Some(Duration::from_secs(6 * 60 * 60)));
+    let id = rig.handle.create(rig.told()).await.unwrap().id();
+    rig.delivery(id, |delivery| delivery.attempts == 1).await;
+    rig.clock.advance(Duration::from_secs(5 * 60 * 60));
+    assert!(rig.handle.owes_messages(), "it is tried again in an hour");
+    rig.advance(Duration::from_secs(60 * 60));
+    rig.delivery(id, |delivery| !delivery.is_pending()).await;
+    rig.clock.advance(Duration::from_secs(10 * 60));
+    outlast_core::testing::eventually("nothing on its way", || {
+        std::future::ready((!rig.handle.owes_messages()).then_some(()))
+    })
+    .await;
+
+    let none = crate::support::engine(tool(quick)).await;
+    assert!(!none.handle().owes_messages(), "it sends none at all");
+}
+
+#[tokio::test]
+async fn the_end_that_a_clean_stop_waited_for_is_told() {
+    let go = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Arc::clone(&go);
+    let rig = rig(vec![], move |_| {
+        let gate = Arc::clone(&gate);
+        async move {
+            let _ = gate.acquire().await;
+            Ok("done".into())
+        }
+    })
+    .await;
+    let id = rig.handle.create(rig.told()).await.unwrap().id();
+    eventually(&rig.handle, id, |task| task.state.started_at.is_some()).await;
+    let Rig { engine, script, .. } = rig;
+    let stop = tokio::spawn(engine.stop(Duration::from_secs(60)));
+    go.add_permits(1);
+    let stopped = stop.await.unwrap();
+    assert_eq!(script.sent(1).await.len(), 1);
+    stopped.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_origin_that_does_not_answer_does_not_hold_up_another() {
+    let rig = rig(vec![], quick).await;
+    const SLOW: &str = "https://slow.example/";
+    *rig.script.silent.lock().unwrap() = Some(SLOW);
+    let of = |url: String| {
+        let wanted = NewWebhook { url, ..hook() };
+        NewCall {
+            webhooks: rig.handle.admit_webhooks(vec![wanted]).unwrap(),
+            ..call(&rig.handle)
+        }
+    };
+    // Each has an address of its own, as calls do.
+    for number in 0..100 {
+        let slow = of(format!("{SLOW}hook?job={number}"));
+        rig.handle.create(slow).await.unwrap();
+    }
+    outlast_core::testing::eventually("all places of one receiver", || {
+        let sent = rig.script.sent.lock().unwrap();
+        let slow = sent.iter().filter(|message| message.url.starts_with(SLOW));
+        std::future::ready((slow.count() >= 8).then_some(()))
+    })
+    .await;
+    let good = of("https://good.example/hook".into());
+    let id = rig.handle.create(good).await.unwrap().id();
+    let told = rig.delivery(id, |delivery| !delivery.is_pending()).await;
+    assert_eq!(told.state, DeliveryState::Delivered);
+    assert_eq!(told.taken, 1, "it was not put back");
 }
 
 #[tokio::test]

@@ -49,6 +49,11 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 #[from_request(via(axum::extract::Query), rejection(Problem))]
 pub(super) struct Query<T>(pub T);
 
+/// The names in the path.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(Problem))]
+pub(super) struct Path<T>(pub T);
+
 /// Who asks, and may see its tasks. Put there by whoever authenticated the request.
 pub(super) struct Reader(pub Principal);
 

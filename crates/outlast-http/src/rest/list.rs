@@ -52,7 +52,8 @@ pub(super) struct Which {
     /// For administrators: this owner's tasks instead of the caller's own, or everybody's: `*`.
     #[serde(default)]
     owner: Option<String>,
-    /// Only tasks with these labels: `KEY=VALUE`, several separated by commas.
+    /// Only tasks with these labels: `KEY=VALUE`, several separated by commas. A comma or a backslash that
+    /// belongs to a label stands after a backslash.
     #[serde(default, deserialize_with = "labels")]
     #[param(value_type = Option<String>, example = "team=a,stage=test")]
     label: BTreeMap<String, String>,
@@ -120,13 +121,29 @@ fn labels<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let label = |label: &str| {
+    let label = |label: String| {
         let (key, value) = label.split_once('=').ok_or_else(|| {
             D::Error::custom(format!("{label:?} is no label; write it as KEY=VALUE"))
         })?;
         Ok((key.to_owned(), value.to_owned()))
     };
-    text.split(',').map(label).collect()
+    between_commas(&text).into_iter().map(label).collect()
+}
+
+/// What stands between commas, where what comes after a backslash stands for itself.
+fn between_commas(text: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            ',' => parts.push(std::mem::take(&mut part)),
+            '\\' => part.push(letters.next().unwrap_or(letter)),
+            _ => part.push(letter),
+        }
+    }
+    parts.push(part);
+    parts
 }
 
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {

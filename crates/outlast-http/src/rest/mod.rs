@@ -57,6 +57,7 @@ use utoipa_axum::routes;
 pub use health::{Reload, Reloads};
 use live::Live;
 use problem::Problem;
+pub(crate) use problem::not_found;
 
 /// What every handler needs.
 #[derive(Clone)]

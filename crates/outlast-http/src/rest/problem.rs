@@ -1,6 +1,7 @@
 //! Errors as problem details (RFC 9457).
 
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use outlast_core::{Error, Scope};
@@ -118,6 +119,18 @@ impl From<QueryRejection> for Problem {
     }
 }
 
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<WebSocketUpgradeRejection> for Problem {
+    fn from(rejection: WebSocketUpgradeRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -137,6 +150,15 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// The path is not known.
+pub(crate) async fn not_found(uri: Uri) -> Problem {
+    let path = uri.path();
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        format!("there is nothing at {path:?}"),
+    )
 }
 
 /// The path is known and the method is not; axum adds `Allow`.

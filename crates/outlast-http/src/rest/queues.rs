@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use outlast_core::limit::{Controls, Queue, Rule};
 use outlast_core::{Phase, TaskStatus};
 use outlast_engine::TaskSupport;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::extract::{Admin, Reader};
+use super::extract::{Admin, Path, Reader};
 use super::problem::Problem;
 
 /// What waits and runs.

@@ -4,7 +4,7 @@
 //! with users, an administrator.
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
 use http::StatusCode;
 use http::request::Parts;
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::create::accepted;
-use super::extract::Admin;
+use super::extract::{Admin, Path};
 use super::links::Base;
 use super::problem::Problem;
 use super::task::TaskView;
@@ -138,7 +138,7 @@ impl FromRequestParts<Api> for Known {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         Admin::from_request_parts(parts, api).await?;
         let path = Path::<String>::from_request_parts(parts, api).await;
-        let Path(name) = path.map_err(|error| Problem::bad(error.body_text()))?;
+        let Path(name) = path?;
         let schedules = api.handle().schedules();
         let schedule = schedules.get(&name).await.map_err(|error| match error {
             Error::Invalid(_) => Problem::new(

@@ -1,7 +1,7 @@
 //! `POST /tasks/{id}/signals/{name}`: a message into a run that nobody asked for.
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use outlast_core::RawJson;
 use outlast_core::signal::NewSignal;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::extract::{Id, Json, Runner};
+use super::extract::{Id, Json, Path, Runner};
 use super::problem::Problem;
 
 /// A signal that was taken.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
 use outlast_core::signal::NewSignal;
@@ -49,21 +50,18 @@ const LARGEST: usize = 1024 * 1024;
 /// The signal that an intervention becomes.
 const INTERVENTION: &str = "INTERVENTION";
 
-/// What a client may say.
+/// What an `ANSWER` says: answers to questions, by their keys.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
-enum Said {
-    /// Answers to questions, by their keys.
-    #[serde(rename_all = "camelCase")]
-    Answer {
-        // A tagged enum is read through a tree, which unparsed JSON cannot pass.
-        input_responses: BTreeMap<String, Value>,
-    },
-    /// Stop the task.
-    Cancel {
-        #[serde(default)]
-        reason: Option<String>,
-    },
+#[serde(rename_all = "camelCase")]
+struct Answers {
+    input_responses: BTreeMap<String, RawJson>,
+}
+
+/// What a `CANCEL` says.
+#[derive(Deserialize)]
+struct Cancel {
+    #[serde(default)]
+    reason: Option<String>,
 }
 
 /// Opens a socket on a task.
@@ -74,8 +72,9 @@ pub(super) async fn socket(
     Query(query): Query<After>,
     standing: Option<Extension<Standing>>,
     kept: Option<Extension<Kept>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
+    let upgrade = upgrade?;
     let place = query.place(None)?;
     let room = api.room(&who)?;
     let feed = Feed::new(api.server(), who.clone(), id, place).await?;
@@ -94,8 +93,9 @@ pub(super) async fn live(
     Query(query): Query<LiveAfter>,
     standing: Option<Extension<Standing>>,
     kept: Option<Extension<Kept>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
+    let upgrade = upgrade?;
     let room = api.room(&who)?;
     let watcher = query.watch(&api, &who, None)?;
     let conversation = async move |socket| {
@@ -228,47 +228,58 @@ async fn heard(api: &Api, who: &Principal, id: Option<TaskId>, text: &str) -> Va
             Scope::Run
         ));
     }
+    // Never through a tree, in which numbers would lose digits: what is said arrives as over REST.
     let Ok(payload) = RawJson::parse(text) else {
         return error("this is not JSON");
     };
-    let mut members = payload.to_value();
-    let kind = members["type"].as_str().map(str::to_owned);
-    let id = match id {
-        Some(id) => id,
+    let Ok(mut members) = payload.to::<BTreeMap<String, RawJson>>() else {
+        return error("this is no object; \"type\" is INTERVENTION, ANSWER or CANCEL");
+    };
+    let kind = members
+        .get("type")
+        .and_then(|kind| kind.to::<String>().ok());
+    let (id, message) = match id {
+        Some(id) => (id, payload.clone()),
         None => {
-            let named = members.as_object_mut().and_then(|all| all.remove("taskId"));
-            let id = named.as_ref().and_then(Value::as_str).map(str::parse);
-            match id {
-                Some(Ok(id)) => id,
-                _ => {
-                    return error(
-                        "\"taskId\" says which task this is for, and is missing or no id",
-                    );
-                }
-            }
+            let named = members.remove("taskId");
+            let named = named.and_then(|id| id.to::<String>().ok());
+            let Some(Ok(id)) = named.map(|id| id.parse()) else {
+                return error("\"taskId\" says which task this is for, and is missing or no id");
+            };
+            (id, RawJson::of(&members).expect("JSON has a JSON form"))
         }
     };
-    let payload = RawJson::from(members);
-    if kind.as_deref() == Some(INTERVENTION) {
-        let signal = NewSignal::new(INTERVENTION, payload);
-        return match api.handle().signal(who, id, signal).await {
-            Ok(signalled) => {
-                json!({"type": "SIGNALLED", "name": INTERVENTION, "number": signalled.number})
+    let not_understood = |why: String| {
+        error(&format!(
+            "not understood ({why}); \"type\" is INTERVENTION, ANSWER or CANCEL"
+        ))
+    };
+    match kind.as_deref() {
+        Some(INTERVENTION) => {
+            let signal = NewSignal::new(INTERVENTION, message);
+            match api.handle().signal(who, id, signal).await {
+                Ok(signalled) => {
+                    json!({"type": "SIGNALLED", "name": INTERVENTION, "number": signalled.number})
+                }
+                Err(why) => error(&why.to_string()),
             }
-            Err(why) => error(&why.to_string()),
-        };
-    }
-    match payload.to() {
-        Ok(Said::Answer { input_responses }) => {
-            let answers = input_responses.into_iter();
-            let answers = answers.map(|(key, answer)| (key, RawJson::from(answer)));
-            match input::take(api, who, id, answers.collect()).await {
+        }
+        Some("ANSWER") => {
+            let Answers { input_responses } = match payload.to() {
+                Ok(answers) => answers,
+                Err(why) => return not_understood(why.to_string()),
+            };
+            match input::take(api, who, id, input_responses).await {
                 Ok(answered) => json!({
                     "type": "ANSWERED", "accepted": answered.accepted, "ignored": answered.ignored}),
                 Err(problem) => error(problem.detail()),
             }
         }
-        Ok(Said::Cancel { reason }) => {
+        Some("CANCEL") => {
+            let Cancel { reason } = match payload.to() {
+                Ok(cancel) => cancel,
+                Err(why) => return not_understood(why.to_string()),
+            };
             match api
                 .handle()
                 .cancel(who, id, reason, CancelBy::Request)
@@ -278,8 +289,7 @@ async fn heard(api: &Api, who: &Principal, id: Option<TaskId>, text: &str) -> Va
                 Err(why) => error(&why.to_string()),
             }
         }
-        Err(why) => error(&format!(
-            "not understood ({why}); \"type\" is INTERVENTION, ANSWER or CANCEL"
-        )),
+        Some(other) => not_understood(format!("there is no {other:?}")),
+        None => not_understood("it has no type".into()),
     }
 }

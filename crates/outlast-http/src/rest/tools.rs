@@ -1,7 +1,7 @@
 //! `GET /tools` and `POST /tools/{name}`: what can be run, and a call whose caller waits.
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use outlast_core::{Outcome, RawJson};
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::create::{check, key, tool, trace};
-use super::extract::{Json, Query, Reader, Runner};
+use super::extract::{Json, Path, Query, Reader, Runner};
 use super::links::Base;
 use super::problem::Problem;
 use super::result::{Ending, ResultView, ended_or_not};

@@ -197,7 +197,23 @@ impl WebhookSettings {
             sender: std::sync::Arc::new(sender),
             server,
             secret,
-            public_url: public_url.map(str::to_owned),
+            public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WebhookSettings;
+
+    #[test]
+    fn links_are_made_of_an_address_without_its_last_slash() {
+        let settings = WebhookSettings {
+            hosts: Some(vec!["hooks.example".into()]),
+            ..WebhookSettings::default()
+        };
+        let webhooks = settings.build(Some("https://tasks.example/")).unwrap();
+        let public_url = webhooks.unwrap().public_url;
+        assert_eq!(public_url.as_deref(), Some("https://tasks.example"));
     }
 }

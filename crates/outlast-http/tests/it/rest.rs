@@ -70,9 +70,14 @@ fn ask(_arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
 /// Does as it is told, until it is told to stop.
 fn obey(_arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
     Box::pin(async move {
-        let mut orders = cx.signals::<Value>("INTERVENTION");
+        let mut orders = cx.signals::<RawJson>("INTERVENTION");
         loop {
-            let order = orders.next().await?;
+            let exactly = orders.next().await?;
+            let order = exactly.to_value();
+            if order["guidance"] == "repeat" {
+                cx.progress().message(exactly.as_str());
+                continue;
+            }
             cx.progress()
                 .message(order["guidance"].as_str().unwrap_or("?"));
             if order["guidance"] == "stop" {
@@ -646,6 +651,23 @@ async fn a_stream_outlasts_a_store_that_cannot_be_read() {
     say(&mut socket, r#"{"type":"INTERVENTION","guidance":"stop"}"#).await;
     until(&mut socket, "TASK_COMPLETED").await;
     assert_eq!(heard(&mut socket).await, Err(1000));
+}
+
+#[tokio::test]
+async fn what_is_said_to_a_socket_keeps_every_digit() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "obey"})).await;
+    let mut socket = socket(&rig, &id, "0").await;
+    let said = r#"{"type":"INTERVENTION","guidance":"repeat","id":12345678901234567890123}"#;
+    say(&mut socket, said).await;
+    loop {
+        let progress = until(&mut socket, "PROGRESS").await;
+        if progress["progress"]["message"] == said {
+            break;
+        }
+    }
+    say(&mut socket, r#"{"type":"INTERVENTION","guidance":"stop"}"#).await;
+    until(&mut socket, "TASK_COMPLETED").await;
 }
 
 #[tokio::test]

@@ -207,9 +207,9 @@ async fn lists_are_narrowed_by_every_filter() {
     let blue = rig
         .create(json!({"tool": "echo", "labels": {"size": "1"}}))
         .await;
-    let waits = rig
-        .create(json!({"tool": "echo", "delay": "1h", "priority": 5}))
-        .await;
+    let waits =
+        json!({"tool": "echo", "delay": "1h", "priority": 5, "labels": {"note": "a, b\\c"}});
+    let waits = rig.create(waits).await;
     for id in [&red, &blue] {
         rig.ended(id).await;
     }
@@ -219,6 +219,9 @@ async fn lists_are_narrowed_by_every_filter() {
     );
     assert_eq!(rig.ids("phase=scheduled").await, [waits.as_str()]);
     assert_eq!(rig.ids("label=size=1,colour=red").await, [red.as_str()]);
+    // note=a\, b\\c
+    let note = rig.ids("label=note=a%5C%2C%20b%5C%5Cc").await;
+    assert_eq!(note, [waits.as_str()]);
     assert_eq!(rig.ids("text=pAINT").await, [red.as_str()]);
     assert_eq!(rig.ids("order=oldest&limit=1").await, [red.as_str()]);
     assert_eq!(rig.ids("owner=local").await.len(), 3);
@@ -478,4 +481,19 @@ async fn the_callers_trace_is_kept_with_the_task() {
         let meta = task.spec.request_meta.as_ref().map(|meta| meta.to_value());
         assert_eq!(meta, kept.map(|kept| json!({"traceparent": kept})));
     }
+}
+
+#[tokio::test]
+async fn every_refusal_is_a_problem_document() {
+    let rig = rig().await;
+    for (path, expected) in [
+        ("/nowhere", StatusCode::NOT_FOUND),
+        ("/schedules/%ff", StatusCode::BAD_REQUEST),
+        ("/ws", StatusCode::BAD_REQUEST),
+    ] {
+        let (status, detail) = problem(rig.get(path).await).await;
+        assert_eq!(status, expected, "{path}: {detail}");
+    }
+    let (status, _) = problem(rig.post("/tools/%ff", json!({})).await).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
 }

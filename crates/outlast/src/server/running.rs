@@ -198,7 +198,8 @@ impl RunningServer {
         self.handover.cancelled().await;
     }
 
-    /// Resolves once there has been neither a client nor an unfinished task for `patience`.
+    /// Resolves once there has been neither a client nor an unfinished task nor a message to a webhook for
+    /// `patience`.
     pub(crate) async fn unneeded(&self, patience: Duration) {
         loop {
             tokio::time::sleep(LOOK.min(patience)).await;
@@ -209,8 +210,9 @@ impl RunningServer {
             {
                 continue;
             }
-            match self.mcp.handle().unfinished().await {
-                Ok(0) => return,
+            let handle = self.mcp.handle();
+            match handle.unfinished().await {
+                Ok(0) if !handle.owes_messages() => return,
                 // Not before the last one has been finished for as long.
                 _ => self.connections.touch(),
             }

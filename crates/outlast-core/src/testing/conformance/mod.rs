@@ -152,6 +152,7 @@ cases! {
         the_last_arguments_win,
         a_delay_has_an_end,
         the_newest_call_is_taken_over_whole,
+        whoever_was_taken_in_is_told_too,
         a_key_of_a_joined_call_lasts_its_window,
         a_task_that_is_being_cancelled_is_not_joined,
         what_is_postponed_does_not_stand_ready,

@@ -15,6 +15,7 @@ use crate::status::Phase;
 use crate::store::{Created, Filter, ToolVersion};
 use crate::task::{ReplyTo, TaskSpec};
 use crate::testing::join_all;
+use crate::webhook::{MAX_RECEIVERS, Receiver, Webhook, WebhookEvent};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
@@ -369,6 +370,74 @@ pub(super) async fn the_newest_call_is_taken_over_whole(rig: Rig) -> Rig {
     let next = reply.unwrap().next.expect("its key is free");
     assert_eq!(next.task.id(), first.id());
     rig.finish(&next.lease).await;
+    rig
+}
+
+/// A task tells everybody whom any of the calls named that it has taken in, and each once.
+pub(super) async fn whoever_was_taken_in_is_told_too(mut rig: Rig) -> Rig {
+    let of_call = |spec: TaskSpec, wanted: u64| TaskSpec {
+        webhooks: vec![
+            Webhook {
+                to: Receiver::Server("ops".into()),
+                events: WebhookEvent::ALL.into(),
+            },
+            Webhook {
+                to: Receiver::Call {
+                    origin: "https://me.example".into(),
+                    sealed: format!("sealed {wanted}"),
+                    sealed_for: spec.id,
+                },
+                events: [WebhookEvent::Completed].into(),
+            },
+        ],
+        ..spec
+    };
+    let debounced = Then::Debounce {
+        delay: SECOND,
+        at_most: None,
+    };
+    for (key, then) in [("joined", Then::Join), ("debounced", debounced)] {
+        let call = |wanted| of_call(same(key, then), wanted);
+        let first = call(1);
+        let task = create(&rig, first.clone()).await.task;
+        let second = call(2);
+        // Its answer may be lost, and the call made again.
+        for _ in 0..2 {
+            let joined = create(&rig, second.clone()).await.task;
+            assert_eq!(joined.id(), task.id());
+        }
+        let mut wanted = first.webhooks.clone();
+        wanted.push(second.webhooks[1].clone());
+        let (Forked::Reopened(forked) | Forked::Same(forked)) = rig.fork().await;
+        rig = forked;
+        assert_eq!(rig.task(task.id()).await.spec.webhooks, wanted);
+
+        rig.advance(SECOND);
+        rig.tick().await;
+        let claimed = rig.claim_one().await;
+        assert_eq!(claimed.task.id(), task.id());
+        rig.finish(&claimed.lease).await;
+        let ended = rig.task(task.id()).await;
+        let told: Vec<_> = ended
+            .state
+            .deliveries
+            .iter()
+            .map(|one| one.webhook)
+            .collect();
+        assert_eq!(told, [0, 1, 2]);
+    }
+    // One task can have so many only; a call that brings more is work of its own.
+    let call = |wanted| of_call(same("many", Then::Join), wanted);
+    let task = create(&rig, call(0)).await.task;
+    for wanted in 1..MAX_RECEIVERS as u64 - 1 {
+        let joined = create(&rig, call(wanted)).await.task;
+        assert_eq!(joined.id(), task.id());
+    }
+    assert_eq!(rig.task(task.id()).await.spec.webhooks.len(), MAX_RECEIVERS);
+    let without = create(&rig, same("many", Then::Join)).await.task;
+    assert_eq!(without.id(), task.id(), "it brings none");
+    let other = create(&rig, call(99)).await.task;
+    assert_ne!(other.id(), task.id());
     rig
 }
 

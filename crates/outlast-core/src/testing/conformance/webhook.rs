@@ -138,8 +138,11 @@ pub(super) async fn a_delivery_without_a_word_is_handed_out_again(rig: Rig) -> R
     let delivery = deliveries(&rig, id).await.remove(0);
     let ids = [&first, &second].map(|taken| taken.task.state.deliveries[0].id(id));
     assert_eq!(ids, [delivery.id(id), delivery.id(id)], "the same delivery");
-    // A process that dies with each of them does not keep the record for ever.
+    // It fell due while nobody was there, so there is a last time. A process that dies with each of them does
+    // not keep the record for ever.
     rig.advance(GIVE_UP_AFTER);
+    one(&rig).await;
+    rig.advance(IN_FLIGHT);
     assert!(due(&rig).await.is_empty());
     let delivery = deliveries(&rig, id).await;
     assert_eq!(delivery[0].state, DeliveryState::Failed);
@@ -190,10 +193,27 @@ pub(super) async fn a_delivery_is_tried_for_so_long(rig: Rig) -> Rig {
     }
     assert_eq!(rig.clock.now(), began + GIVE_UP_AFTER);
     // One that could not be tried in all that time is tried once.
-    let id = rig.finished(all()).await;
+    rig.finished(all()).await;
     rig.advance(2 * GIVE_UP_AFTER);
-    let due = due(&rig).await;
-    assert!(due.iter().any(|due| due.task.id() == id), "{due:?}");
+    one(&rig).await;
+    // So is one that was tried, and whose next time nobody was there for.
+    rig.advance(IN_FLIGHT);
+    assert!(due(&rig).await.is_empty(), "it was handed out too late");
+    let id = rig.finished(all()).await;
+    let retry = || DeliveryEnd::Retry {
+        tried: refused(),
+        after: MINUTE,
+    };
+    let taken = one(&rig).await;
+    assert!(end(&rig, &taken, retry()).await);
+    rig.advance(3 * GIVE_UP_AFTER);
+    let last = one(&rig).await;
+    assert!(end(&rig, &last, retry()).await);
+    let delivery = deliveries(&rig, id).await.remove(0);
+    assert_eq!(
+        (delivery.state, delivery.attempts),
+        (DeliveryState::Failed, 2)
+    );
     rig
 }
 
