@@ -257,6 +257,18 @@ impl Cx {
 
     /// The time, drawn once under `name`: a later run of the handler sees the same moment.
     ///
+    /// ```
+    /// # use outlast_engine::{Cx, Result};
+    /// # async fn handler(cx: Cx) -> Result<String> {
+    /// let begun = cx.now("begun").await?;
+    /// let name = format!("report of {begun}");
+    /// // One call in ten, and after a restart the same ones.
+    /// if cx.random("sample").await? % 10 == 0 {
+    ///     cx.step("audit", || async { Ok(()) }).await?;
+    /// }
+    /// # Ok(name) }
+    /// ```
+    ///
     /// # Errors
     /// As [`Cx::step`].
     pub async fn now(&self, name: &str) -> Result<Timestamp> {

@@ -73,6 +73,14 @@ impl<F> Step<'_, F> {
 
     /// Declares what the step works on. If a later run of the handler reaches this step with another
     /// input, the task fails instead of going on with a value that does not belong.
+    ///
+    /// ```
+    /// # use outlast_engine::{Cx, Result};
+    /// # async fn invoice(rows: Vec<u32>) -> Result<u32> { Ok(rows.iter().sum()) }
+    /// # async fn handler(cx: Cx, rows: Vec<u32>) -> Result<u32> {
+    /// let sum = cx.step("invoice", || invoice(rows.clone())).input(&rows).await?;
+    /// # Ok(sum) }
+    /// ```
     pub fn input<I: Serialize + ?Sized>(mut self, input: &I) -> Self {
         let json = to_json(&self.name, input);
         self.input = json.map(|json| Some(fnv1a(json.as_str().as_bytes())));

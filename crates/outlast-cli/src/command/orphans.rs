@@ -7,7 +7,7 @@
 //! process group is all that is looked for.
 //!
 //! A session is named by the id of its first process, and that id is given to another process once the
-//! session is empty. So the name alone proves nothing: see [`has_session`]. Where it cannot be proved
+//! session is empty. So the name alone proves nothing: see `has_session`. Where it cannot be proved
 //! that a session is the command's, its processes are left alone; to kill a stranger is worse than to
 //! leave an orphan.
 

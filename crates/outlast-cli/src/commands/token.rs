@@ -79,8 +79,7 @@ impl Token {
 
     fn act(self) -> Result<(), String> {
         let path = self.path()?;
-        let mut tokens = Tokens::load(&path).map_err(|error| error.to_string())?;
-        let save = |tokens: &Tokens| tokens.save(&path).map_err(|error| error.to_string());
+        let load = || Tokens::load(&path).map_err(|error| error.to_string());
         let now = SystemClock::new().now();
         match self.verb {
             Verb::Add {
@@ -97,8 +96,9 @@ impl Token {
                     scope,
                     lifetime: expires,
                 };
-                let token = tokens.add(new, now);
-                save(&tokens)?;
+                let added = Tokens::change(&path, |tokens| Some(tokens.add(new, now)));
+                let added = added.map_err(|error| error.to_string())?;
+                let token = added.expect("it was added");
                 if self.json {
                     out::json(&json!({ "token": token, "file": path }));
                 } else {
@@ -107,7 +107,7 @@ impl Token {
                 }
             }
             Verb::List if self.json => {
-                let list: Vec<_> = tokens
+                let list: Vec<_> = load()?
                     .entries()
                     .iter()
                     .map(|entry| {
@@ -124,7 +124,7 @@ impl Token {
                 out::json(&json!(list));
             }
             Verb::List => {
-                for entry in tokens.entries() {
+                for entry in load()?.entries() {
                     let groups = match entry.groups.as_slice() {
                         [] => String::new(),
                         groups => format!("  in {}", groups.join(", ")),
@@ -139,14 +139,16 @@ impl Token {
                 }
             }
             Verb::Revoke { id_or_owner } => {
-                let gone = tokens.revoke(&id_or_owner);
-                if gone.is_empty() {
-                    return Err(format!(
+                let revoke = |tokens: &mut Tokens| {
+                    Some(tokens.revoke(&id_or_owner)).filter(|gone| !gone.is_empty())
+                };
+                let gone = Tokens::change(&path, revoke).map_err(|error| error.to_string())?;
+                let gone = gone.ok_or_else(|| {
+                    format!(
                         "no token has the id or the owner {id_or_owner:?}; `outlast token list` \
                          shows them"
-                    ));
-                }
-                save(&tokens)?;
+                    )
+                })?;
                 for entry in gone {
                     out::line(&format!("{}  {}  revoked", entry.id, entry.owner));
                 }

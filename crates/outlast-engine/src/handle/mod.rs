@@ -26,6 +26,30 @@ pub use new_call::NewCall;
 pub use watch::Watch;
 
 /// Reaches the tasks of an engine. Cheap to clone; stays usable until the engine has shut down.
+///
+/// ```
+/// # use outlast_core::{Error, NewSignal, Owner, RawJson};
+/// # use outlast_engine::{CancelBy, Handle, NewCall};
+/// # async fn application(handle: Handle) -> Result<(), Error> {
+/// let owner = Owner::local();
+/// let tools = handle.tools();
+/// let tool = tools.get("review").expect("it is on offer");
+/// let arguments = RawJson::parse(r#"{"pages": 7}"#).expect("it is JSON");
+/// let task = handle.create(NewCall::new(tool.clone(), arguments, owner.clone())).await?;
+/// let mut watch = handle.watch(&owner, task.id()).await?;
+/// while !watch.task().is_finished() {
+///     let task = watch.changed().await?;
+///     if task.state.progress.done >= 3.0 {
+///         let guidance = RawJson::of("only the tables").expect("it is JSON");
+///         let signal = NewSignal::new("guidance", guidance);
+///         handle.signal(&owner, task.id(), signal).await?;
+///         break;
+///     }
+/// }
+/// let reason = Some("nobody waits for it".into());
+/// handle.cancel(&owner, task.id(), reason, CancelBy::Request).await?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,

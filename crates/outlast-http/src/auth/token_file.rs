@@ -10,9 +10,9 @@
 //! why; writers replace it in one rename.
 
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -120,10 +120,36 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// Replaces a file in one step.
+    /// Changes a file: nobody else who does it this way comes between reading and writing it. It is written
+    /// only if `change` says so.
     ///
     /// # Errors
-    /// It cannot be written; the old one is then still there.
+    /// As [`Tokens::load`] and [`Tokens::save`].
+    pub fn change<T>(
+        path: &Path,
+        change: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Result<Option<T>, TokenFileError> {
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let locked = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
+        let _locked = locked.map_err(|error| TokenFileError {
+            path: path.to_owned(),
+            problem: format!("its folder cannot be locked: {error}"),
+        })?;
+        let mut tokens = Self::load(path)?;
+        let changed = change(&mut tokens);
+        if changed.is_some() {
+            tokens.save(path)?;
+        }
+        Ok(changed)
+    }
+
+    /// Replaces a file in one step. Whoever could read the old one can read the new one.
+    ///
+    /// # Errors
+    /// It cannot be written, or not for those who could read the old one; that one is then still there.
     pub fn save(&self, path: &Path) -> Result<(), TokenFileError> {
         let fail = |error: io::Error| TokenFileError {
             path: path.to_owned(),
@@ -142,6 +168,22 @@ impl Tokens {
             let mut text = serde_json::to_vec_pretty(self)?;
             text.push(b'\n');
             file.write_all(&text)?;
+            match fs::metadata(path) {
+                // A server of another user is to read it still.
+                Ok(old) => {
+                    let new = file.metadata()?;
+                    if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+                        let kept = fchown(&file, Some(old.uid()), Some(old.gid()));
+                        kept.map_err(|error| {
+                            let problem = format!("it is user {}'s ({error})", old.uid());
+                            io::Error::new(error.kind(), problem)
+                        })?;
+                    }
+                    file.set_permissions(old.permissions())?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
             file.sync_all()?;
             fs::rename(&draft, path)
         };
@@ -411,5 +453,30 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         let error = Tokens::load(&path).unwrap_err().to_string();
         assert!(error.contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn those_who_change_it_at_once_do_not_undo_one_another() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.json");
+        Tokens::default().save(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let now = SystemClock::new().now();
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    let owner = format!("owner {number}");
+                    Tokens::change(path, |tokens| Some(tokens.add(new(&owner), now))).unwrap();
+                });
+            }
+        });
+        assert_eq!(Tokens::load(&path).unwrap().entries().len(), 8);
+        let mode = fs::metadata(&path).unwrap().mode() & 0o777;
+        assert_eq!(mode, 0o640, "a server in its group reads it still");
+        let unchanged = Tokens::change(&path, |_| None::<()>).unwrap();
+        assert!(unchanged.is_none());
     }
 }

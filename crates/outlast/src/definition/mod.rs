@@ -189,6 +189,21 @@ impl Tool {
     /// Sets how long an attempt may report no progress, log nothing and record nothing before it ends
     /// with the reason `idle_timeout`. Waiting for answers and timers is not idle. Default: as long
     /// as it likes.
+    ///
+    /// ```
+    /// use outlast::prelude::*;
+    ///
+    /// /// Fetch all pages: one may take five minutes, all of them as long as they take.
+    /// #[tool(task, idle_timeout = "5m")]
+    /// async fn fetch(pages: u32, cx: Cx) -> Result<u32> {
+    ///     for page in cx.progress().over(1..=pages) {
+    ///         cx.step(format!("page {page}"), || async { Ok(()) }).await?;
+    ///     }
+    ///     Ok(pages)
+    /// }
+    ///
+    /// # let _ = Server::new("pages").tool(fetch);
+    /// ```
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.tool.idle_timeout = Some(timeout);
         self

@@ -134,12 +134,24 @@ impl RunningServer {
     /// its own, which begin with a start only. Nothing was changed then. Or the store failed to take the
     /// schedules and limits; the tools are reloaded then, and doing it again is harmless.
     pub async fn reload(&self, server: Server) -> Result<Reloaded, StartError> {
+        let reloaded = self.try_reload(server).await;
+        reloaded.map_err(|(error, _)| error)
+    }
+
+    /// As [`RunningServer::reload`]; tells with an error whether anything was changed.
+    async fn try_reload(&self, server: Server) -> Result<Reloaded, (StartError, Changed)> {
         let reloaded = self.take(server).await;
         self.note(match &reloaded {
             Ok(reloaded) => Ok(reloaded.needs_restart.clone()),
-            Err(error) => Err(error.to_string()),
+            Err((error, _)) => Err(error.to_string()),
         });
         reloaded
+    }
+
+    /// There is no server to reload from.
+    fn not_made(&self, sentence: String) -> (StartError, Changed) {
+        self.note(Err(sentence.clone()));
+        (StartError::new(sentence), Changed::Nothing)
     }
 
     /// For whoever asks how the server is.
@@ -148,7 +160,23 @@ impl RunningServer {
         self.reloads.note(Reload { at, ended });
     }
 
-    async fn take(&self, server: Server) -> Result<Reloaded, StartError> {
+    async fn take(&self, server: Server) -> Result<Reloaded, (StartError, Changed)> {
+        let unchanged = |error| (error, Changed::Nothing);
+        let (reloaded, declared) = self.swap(server).map_err(unchanged)?;
+        let declared = self.handle().declare(declared).await;
+        declared.map_err(|error| {
+            let sentence = format!(
+                "the tools are reloaded, and their limits and schedules could not be stored ({error}); \
+                 reload again"
+            );
+            (StartError::new(sentence), Changed::Tools)
+        })?;
+        Ok(reloaded)
+    }
+
+    /// Puts the tools of `server` in the place of those that are there; what they declare is left to be
+    /// stored.
+    fn swap(&self, server: Server) -> Result<(Reloaded, Declarations), StartError> {
         if !server.lifespans.is_empty() || !server.mounts.is_empty() {
             return Err(StartError::new(
                 "a server with lifespans or mounted servers cannot be reloaded: restart it",
@@ -174,19 +202,23 @@ impl RunningServer {
             Ok(())
         });
         swapped?;
-        self.handle().declare(declared).await?;
-        *lock(&self.identity) = server.identity(&settings);
+        let needs_restart = self.needs_restart(&server, &settings);
+        // Else a bridge with the new settings would take this server for one that has them.
+        if needs_restart.is_empty() {
+            *lock(&self.identity) = server.identity(&settings);
+        }
         let names =
             |these: &outlast_engine::Tools, others: &outlast_engine::Tools| -> Vec<String> {
                 let names = these.iter().map(|tool| &tool.name);
                 let new = names.filter(|name| others.get(name).is_none());
                 new.cloned().collect()
             };
-        Ok(Reloaded {
+        let reloaded = Reloaded {
             added: names(&tools, &before),
             removed: names(&before, &tools),
-            needs_restart: self.needs_restart(&server, &settings),
-        })
+            needs_restart,
+        };
+        Ok((reloaded, declared))
     }
 
     fn served(&self) -> std::sync::MutexGuard<'_, Served> {
@@ -210,6 +242,12 @@ impl RunningServer {
         let settings = settings.into_iter().filter(|name| !RELOADED.contains(name));
         own.chain(settings).map(str::to_owned).collect()
     }
+}
+
+/// What a reload that failed has changed.
+enum Changed {
+    Nothing,
+    Tools,
 }
 
 /// The settings that a reload applies.
@@ -274,12 +312,9 @@ impl Reloads {
             // It reads files, and may do anything.
             let made = tokio::task::spawn_blocking(move || make()).await;
             let reloaded = match made {
-                Ok(Ok(server)) => running
-                    .reload(server)
-                    .await
-                    .map_err(|error| error.to_string()),
-                Ok(Err(sentence)) => Err(sentence),
-                Err(panicked) => Err(panicked.to_string()),
+                Ok(Ok(server)) => running.try_reload(server).await,
+                Ok(Err(sentence)) => Err(running.not_made(sentence)),
+                Err(panicked) => Err(running.not_made(panicked.to_string())),
             };
             match reloaded {
                 Ok(reloaded) => {
@@ -288,10 +323,10 @@ impl Reloads {
                         tracing::warn!("{name} changed: needs a restart");
                     }
                 }
-                Err(sentence) => {
-                    running.note(Err(sentence.clone()));
-                    tracing::error!("not reloaded, and nothing was changed: {sentence}");
+                Err((error, Changed::Nothing)) => {
+                    tracing::error!("not reloaded, and nothing was changed: {error}");
                 }
+                Err((error, Changed::Tools)) => tracing::error!("{error}"),
             }
         }
     }

@@ -5,7 +5,7 @@
 //! tasks can be listed; else the address for HTTP. Of the file only `[server]` is read: a server goes on
 //! while somebody is at work on the rest.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use outlast::{Server, Settings};
@@ -148,7 +148,8 @@ impl Address {
         if let Some([program, arguments @ ..]) = self.command.as_deref() {
             return Ok(Target::command(program, arguments));
         }
-        socket(self.store.as_deref().unwrap_or_default())
+        let server = self.in_file()?.unwrap_or_default();
+        socket(self.store.as_deref().unwrap_or_default(), server)
     }
 
     /// The servers to look for when the command line names none, best first.
@@ -160,21 +161,31 @@ impl Address {
             })?]);
         }
         if let Some(store) = variable("OUTLAST_STORE") {
-            return Ok(vec![socket(&store)?]);
+            let server = self.in_file()?.unwrap_or_default();
+            return Ok(vec![socket(&store, server)?]);
         }
-        let file = self.config.clone().unwrap_or_else(|| FILE_NAME.into());
         let mut targets = Vec::new();
-        let mut server = ServerConfig::default();
-        if self.config.is_some() || file.exists() {
-            let loaded = FileConfig::load_server(&file);
-            server = loaded.map_err(|error| Trouble::usage(error.to_string()))?;
-            targets.push(Target::unix(of_file(&server)?));
+        let in_file = self.in_file()?;
+        if let Some(server) = &in_file {
+            targets.push(Target::unix(of_file(server)?));
         }
+        let server = in_file.unwrap_or_default();
         let listen = server.listen.as_deref().and_then(reachable);
         let listen = listen.unwrap_or_else(|| USUAL_ADDRESS.to_owned());
         let path = server.mcp_path.as_deref().unwrap_or("/mcp");
         targets.push(Target::url(format!("http://{listen}{path}")));
         Ok(targets)
+    }
+
+    /// The server that the configuration file describes, if there is one.
+    fn in_file(&self) -> Result<Option<ServerConfig>, Trouble> {
+        let file = self.config.clone().unwrap_or_else(|| FILE_NAME.into());
+        if self.config.is_none() && !file.exists() {
+            return Ok(None);
+        }
+        let loaded = FileConfig::load_server(&file);
+        let server = loaded.map_err(|error| Trouble::usage(error.to_string()))?;
+        Ok(Some(server))
     }
 }
 
@@ -190,21 +201,10 @@ fn of_file(server: &ServerConfig) -> Result<PathBuf, Trouble> {
     socket.map_err(|error| Trouble::usage(error.to_string()))
 }
 
-/// The socket beside a store.
-fn socket(store: &str) -> Result<Target, Trouble> {
-    match store
-        .strip_prefix("sqlite:")
-        .filter(|path| !path.is_empty())
-    {
-        Some(path) => {
-            let mut socket = Path::new(path).as_os_str().to_owned();
-            socket.push(".sock");
-            Ok(Target::unix(PathBuf::from(socket)))
-        }
-        None => Err(Trouble::usage(format!(
-            "the store {store:?}: write sqlite:PATH"
-        ))),
-    }
+/// The socket of the server whose tasks are in `store`; `server` is what else is known of it.
+fn socket(store: &str, mut server: ServerConfig) -> Result<Target, Trouble> {
+    server.store = Some(store.to_owned());
+    Ok(Target::unix(of_file(&server)?))
 }
 
 /// The address a client connects to for one a server listens on; none for a port of its own choice.
@@ -238,11 +238,17 @@ mod tests {
 
     #[test]
     fn a_store_has_its_socket_beside_it() {
+        let socket = |store| socket(store, ServerConfig::default());
         assert_eq!(
             socket("sqlite:/a/b.db").unwrap().to_string(),
             "unix:/a/b.db.sock"
         );
-        assert!(socket("redis://x").is_err());
+        // On this machine there may be a server of a Redis as well; its password is shown to nobody.
+        let redis = socket("redis://:hunter2@team").unwrap().to_string();
+        assert!(
+            redis.starts_with("unix:") && !redis.contains("hunter2"),
+            "{redis}"
+        );
         assert!(socket("sqlite:").is_err());
     }
 }
