@@ -46,7 +46,7 @@ pub struct NewCall {
     /// [`outlast_core::same::IdempotencyKey`].
     pub key: Option<String>,
     /// Tasks of the same owner that must have ended before this one runs. Only for
-    /// [`Handle::create`]; see [`Dependency`] for what each edge means.
+    /// [`Handle::create`](crate::Handle::create); see [`Dependency`] for what each edge means.
     pub after: Vec<Dependency>,
     /// See [`TaskSpec::labels`]. The tool's own are added where these have none of the key.
     pub labels: BTreeMap<String, String>,
