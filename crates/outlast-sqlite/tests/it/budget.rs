@@ -29,6 +29,9 @@ const ROUNDS: u64 = 10;
 /// Tasks that are there before, the second time.
 const MANY: usize = 2_000;
 
+/// Tasks that wait in the long queue; `OUTLAST_QUEUED=100000` tries as many.
+const QUEUED: usize = 2_000;
+
 /// What has been written to the log of a store since it was begun anew.
 #[derive(Clone, Copy, Debug, Default)]
 struct Written {
@@ -104,6 +107,13 @@ impl Counted {
             .expect("nothing stands before it")
     }
 
+    /// A task that waits for whoever claims it.
+    async fn enqueue(&self) {
+        self.clock.advance(Duration::from_millis(1));
+        let spec = TaskSpec::new("tool", RawJson::parse(r#"{"a":2,"b":3}"#).unwrap());
+        assert!(self.store.create(spec, None).await.unwrap().lease.is_none());
+    }
+
     async fn step(&self, lease: &Lease, number: u64) {
         let name = format!("step {number}");
         let value = Recorded::Value(RawJson::of(&number).unwrap());
@@ -113,13 +123,15 @@ impl Counted {
         put.await.unwrap();
     }
 
-    async fn finish(&self, lease: &Lease) {
+    /// Ends a task, and claims the next in the same unit.
+    async fn finish(&self, lease: &Lease) -> Option<Lease> {
         let end = AttemptEnd::Done(Outcome::Completed(ToolResult::text("5")));
-        self.store.finish(lease, end, Some(&self.by)).await.unwrap();
+        let reply = self.store.finish(lease, end, Some(&self.by)).await;
+        reply.unwrap().next.map(|next| next.lease)
     }
 
     /// Counts what `EACH` awaited operations write.
-    async fn count<F: Future<Output = ()>>(&self, operation: impl Fn(u64) -> F) -> Written {
+    async fn count(&self, operation: impl AsyncFn(u64)) -> Written {
         let before = Written::read(&self.path);
         for number in 0..EACH {
             operation(number).await;
@@ -155,15 +167,19 @@ fn each_operation_is_one_commit_of_few_pages() {
                 let one = Counted::open(&path, &clock);
                 let leases = Mutex::new(Vec::new());
                 create += one
-                    .count(|_| async {
+                    .count(async |_| {
                         let lease = one.create().await;
                         leases.lock().unwrap().push(lease);
                     })
                     .await;
                 let leases = leases.into_inner().unwrap();
-                step += one.count(|number| one.step(&leases[0], number)).await;
+                step += one
+                    .count(async |number| one.step(&leases[0], number).await)
+                    .await;
                 finish += one
-                    .count(|number| one.finish(&leases[number as usize]))
+                    .count(async |number| {
+                        one.finish(&leases[number as usize]).await;
+                    })
                     .await;
                 one.store.close().await.unwrap();
             }
@@ -177,6 +193,49 @@ fn each_operation_is_one_commit_of_few_pages() {
                 assert_eq!(written.commits, counted, "{what}");
                 assert!(written.pages <= budget * counted, "{what}: {written:?}");
             }
+        }
+    });
+}
+
+/// A claim writes hardly more pages however many tasks wait, reads no more rows (`nothing_scans_or_sorts`),
+/// and all that waited come to their end.
+#[test]
+fn a_long_queue_makes_no_claim_dearer() {
+    let files = Files::new();
+    let clock = Arc::new(ManualClock::default());
+    let long = std::env::var("OUTLAST_QUEUED").map_or(QUEUED, |queued| {
+        queued.parse().expect("OUTLAST_QUEUED is a number")
+    });
+    block_on(async {
+        for queued in [100, long] {
+            let path = files.next_path();
+            let one = Counted::open(&path, &clock);
+            join_all((0..queued).map(|_| one.enqueue())).await;
+            one.store.close().await.unwrap();
+            drop(one);
+            let one = Counted::open(&path, &clock);
+            let first = one.store.claim(&one.by, 1).await.unwrap().pop();
+            let held = Mutex::new(first.map(|first| first.lease));
+            let next = async || {
+                let lease = held.lock().unwrap().take();
+                let next = one.finish(&lease.expect("more wait")).await;
+                *held.lock().unwrap() = next;
+            };
+            let begun = std::time::Instant::now();
+            let written = one.count(async |_| next().await).await;
+            println!(
+                "{queued} queued: {written:?} for {EACH} ends with a claim, {:?}",
+                begun.elapsed()
+            );
+            assert_eq!(written.commits, EACH);
+            assert!(written.pages <= 12 * EACH, "{written:?}");
+            let mut ended = EACH as usize;
+            while held.lock().unwrap().is_some() {
+                next().await;
+                ended += 1;
+            }
+            assert_eq!(ended, queued);
+            one.store.close().await.unwrap();
         }
     });
 }
