@@ -170,9 +170,16 @@ async fn panics() -> String {
     panic!("at the disco")
 }
 
+/// Keys of JSON are strings.
+#[tool(task)]
+async fn pairs() -> std::collections::BTreeMap<(u8, u8), u8> {
+    [((1, 2), 3)].into()
+}
+
 #[tokio::test]
 async fn errors_are_told_apart() {
-    let server = Server::new("t").tools([tool_error, io_error, protocol_error, panics]);
+    let tools = [tool_error, io_error, protocol_error, panics, pairs];
+    let server = Server::new("t").tools(tools);
     let mut rig = Rig::start(server).await;
     for (tool, text) in [("tool_error", "odd"), ("io_error", "disk on fire")] {
         let result = rig.call(tool, json!({})).await;
@@ -191,6 +198,10 @@ async fn errors_are_told_apart() {
             .contains("at the disco"),
         "{task}"
     );
+    let task = rig.ended_task("pairs", json!({})).await;
+    assert_eq!(task["status"], "failed");
+    let message = task["error"]["message"].as_str().unwrap();
+    assert!(message.contains("has no JSON form"), "{task}");
     assert_eq!(
         rig.call("tool_error", json!({})).await["isError"],
         true,
