@@ -76,7 +76,7 @@ pub(super) struct EntryView {
     failed: bool,
     /// What was recorded, with dots in the place of secrets. Absent if it is longer than 16 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     value: Option<RawJson>,
     /// How many bytes of JSON it has.
     bytes: usize,

@@ -53,7 +53,7 @@ struct PartialView {
     /// When it was given out.
     at: String,
     /// What it is.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     value: RawJson,
 }
 

@@ -66,7 +66,7 @@ pub(super) struct ErrorView {
     reason: String,
     /// The error's own data.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     data: Option<RawJson>,
 }
 
