@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use crate::body::Body;
 
 /// What a page may send besides what any page may.
-const SENT: [&str; 9] = [
+const SENT: [&str; 11] = [
     "authorization",
     "content-type",
     "accept",
@@ -22,6 +22,8 @@ const SENT: [&str; 9] = [
     "mcp-protocol-version",
     "mcp-method",
     "mcp-name",
+    "traceparent",
+    "tracestate",
 ];
 /// The headers that mirror arguments, one for each.
 const MIRRORED: &str = "mcp-param-";

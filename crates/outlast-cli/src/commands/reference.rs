@@ -30,8 +30,8 @@ A flag wins over the environment, and that over the configuration file, `outlast
 a unit (`500ms`, `30s`, `10m`, `2h`, `7d`) or several (`1h 30m`).
 
 SIGHUP, and `outlast dev` on each change, take over `task`, `retention`, `include_tags` and `exclude_tags`, and
-everything of the file outside of `[server]` and `[auth]`. The other settings need a restart, and the log names
-those that have changed.
+everything of the file outside of `[server]`, `[auth]` and `[webhooks]`. The other settings need a restart, and the
+log names those that have changed.
 
 ## Flags of `serve`, `dev` and `worker`
 
