@@ -3,8 +3,10 @@
 //!
 //! The command line and the lines it prints are those of the drivers beside it, see `harness.py`.
 
-// Sampling and roots are deprecated since SEP-2577, and clients have them.
-#![allow(deprecated)]
+#![allow(
+    deprecated,
+    reason = "sampling and roots are deprecated since SEP-2577, and clients have them"
+)]
 
 use std::error::Error;
 use std::future::Future;
