@@ -1,6 +1,7 @@
 //! A Redis of the test's own: a process with a socket in a folder of its own, killed with the test.
 //!
 //! A machine without `redis-server` fails these tests: `scripts/setup redis` installs it.
+//! `OUTLAST_REDIS_SERVER` names another program to run them on, such as Valkey's.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -116,8 +117,13 @@ impl Drop for Server {
     }
 }
 
+/// The server that is tested.
+pub(crate) fn program() -> String {
+    std::env::var("OUTLAST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into())
+}
+
 fn start(folder: &Path, options: &[String]) -> Child {
-    let mut command = Command::new("redis-server");
+    let mut command = Command::new(program());
     let socket = folder.join("redis.sock");
     let _ = std::fs::remove_file(&socket);
     command
@@ -128,7 +134,8 @@ fn start(folder: &Path, options: &[String]) -> Child {
         .args(options)
         .stdout(Stdio::null());
     let child = command.spawn().unwrap_or_else(|error| {
-        panic!("redis-server is needed ({error}): run `scripts/setup redis`")
+        let program = program();
+        panic!("{program} is needed ({error}): run `scripts/setup redis`")
     });
     let url = format!("redis+unix://{}", socket.display());
     let client = redis::Client::open(url).unwrap();
