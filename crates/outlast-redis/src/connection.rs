@@ -7,7 +7,8 @@
 //! two such trials.
 //!
 //! Connections are numbered. Behind a new one may stand a Redis that has lost its last writes, or the
-//! replica that took its place, so nothing that was read on one is committed on another.
+//! replica that took its place, so nothing that was read on one is committed on another. Where to connect is
+//! looked for each time ([`crate::topology`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,20 +16,20 @@ use std::time::{Duration, Instant};
 
 use outlast_core::{Error, Result};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
+use redis::{Client, Cmd, RedisError, Value};
+use tokio::sync::watch;
 
+use crate::address::Address;
 use crate::clock::ServerClock;
 use crate::doubt::Doubt;
-use crate::failure::explain;
-use crate::options::Address;
+use crate::failure::{explain, unsure};
 use crate::pulse::{self, Pulse};
+use crate::replicas::{Replicas, Unsure};
 use crate::script::{self, Script};
-use crate::tls;
+use crate::topology::{self, Topology};
 
 /// How long Redis may take for an answer before the caller is told to try again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(5);
 
 tokio::task_local! {
     /// Set for what is called beside the operations, which nobody counts.
@@ -37,7 +38,9 @@ tokio::task_local! {
 
 /// What operations reach Redis through.
 pub(crate) struct Link {
-    client: Client,
+    topology: Topology,
+    /// How many replicas must have a change before it is acknowledged.
+    replicas: usize,
     /// The address without secrets.
     pub(crate) location: String,
     /// The name that all keys begin with, in the braces that keep them in one slot.
@@ -48,6 +51,8 @@ pub(crate) struct Link {
     connection: tokio::sync::Mutex<Slot>,
     /// The number of the latest connection.
     latest: AtomicUsize,
+    /// The server of the latest connection.
+    server: watch::Sender<Option<Client>>,
     calls: AtomicUsize,
 }
 
@@ -64,12 +69,23 @@ struct Connected {
     number: usize,
     /// The digests by which Redis knows the scripts.
     digests: Arc<Vec<(Script, String)>>,
+    /// Who is waited for, if anybody is.
+    replicas: Option<Replicas>,
+}
+
+impl Connected {
+    fn digest(&self, script: Script) -> &str {
+        let known = self.digests.iter().find(|(known, _)| *known == script);
+        let (_, digest) = known.expect("every script is loaded with the connection");
+        digest
+    }
 }
 
 impl Link {
     pub(crate) fn new(address: &Address) -> Result<Self> {
         Ok(Self {
-            client: tls::client(address)?,
+            topology: Topology::new(address)?,
+            replicas: address.replicas,
             prefix: format!("{{{}}}", address.prefix),
             location: address.location.clone(),
             server_clock: Arc::new(ServerClock::new()),
@@ -77,12 +93,43 @@ impl Link {
             doubt: Doubt::default(),
             connection: tokio::sync::Mutex::default(),
             latest: AtomicUsize::new(0),
+            server: watch::Sender::default(),
             calls: AtomicUsize::new(0),
         })
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
+    /// The server that operations go to, and word of another one taking its place.
+    ///
+    /// # Errors
+    /// It is looked for and there is none.
+    pub(crate) async fn server(
+        &self,
+    ) -> Result<(Client, watch::Receiver<Option<Client>>), RedisError> {
+        let mut server = self.server.subscribe();
+        if let Topology::One(client) = &self.topology {
+            return Ok((client.clone(), server));
+        }
+        if server.borrow_and_update().is_none() {
+            self.connected().await?;
+        }
+        let client = server.borrow_and_update().clone();
+        Ok((client.expect("there is a connection"), server))
+    }
+
+    /// How many replicas must have a change before it is acknowledged.
+    pub(crate) fn replicas(&self) -> usize {
+        self.replicas
+    }
+
+    /// Whether the keys are looked for in a cluster.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.topology.is_cluster()
+    }
+
+    /// Where the keys are, in words; nothing before the first connection.
+    pub(crate) fn server_name(&self) -> String {
+        let server = self.server.borrow();
+        server.as_ref().map(topology::name).unwrap_or_default()
     }
 
     /// How many calls have been sent for operations.
@@ -130,19 +177,8 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Connected, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(PATIENCE));
-        let mut connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
-        // First something short: whoever is not let in is told so, and cut off over a long script.
-        let ping = redis::cmd("PING");
-        connection
-            .send_packed_command(&ping)
-            .await?
-            .extract_error()?;
+        let reached = self.topology.connect(&self.prefix).await?;
+        let mut connection = reached.connection;
         let mut digests = Vec::new();
         for (script, source) in script::sources() {
             let load = redis::cmd("SCRIPT").arg("LOAD").arg(source).take();
@@ -150,11 +186,25 @@ impl Link {
             let digest = digest.extract_error()?;
             digests.push((script, crate::row::text(&digest)));
         }
-        Ok(Connected {
+        let mut connected = Connected {
             connection,
-            number: self.latest.fetch_add(1, Ordering::AcqRel) + 1,
+            number: 0,
             digests: Arc::new(digests),
-        })
+            replicas: None,
+        };
+        if self.replicas > 0 {
+            let digest = connected.digest(Script::Replicated).to_owned();
+            let beside = &mut connected.connection;
+            let replicas =
+                Replicas::new(self.replicas, &self.prefix, digest, &reached.client, beside);
+            connected.replicas = Some(replicas.await?);
+        }
+        connected.number = self.latest.fetch_add(1, Ordering::AcqRel) + 1;
+        self.server.send_if_modified(|server| {
+            let before = server.replace(reached.client.clone());
+            before.is_none_or(|before| topology::name(&before) != topology::name(&reached.client))
+        });
+        Ok(connected)
     }
 
     /// Gives up a connection that a call has failed on.
@@ -172,17 +222,21 @@ impl Link {
         }
         let sent = connected.connection.send_packed_command(command).await;
         let answer = sent.and_then(Value::extract_error);
-        if let Err(error) = &answer
-            && (error.is_io_error()
-                || error.is_connection_dropped()
-                || error.is_timeout()
-                // After a failover the same address may lead to the new primary.
-                || error.code() == Some("READONLY"))
-        {
-            self.doubt.arises();
-            self.drop_connection(connected.number).await;
+        if let Err(error) = &answer {
+            self.heed(error, connected.number).await;
         }
         answer
+    }
+
+    /// Gives up a connection on which nothing, or nothing of use, is answered any more.
+    async fn heed(&self, error: &RedisError, number: usize) {
+        let unanswered = error.is_io_error() || error.is_connection_dropped() || error.is_timeout();
+        if unanswered {
+            self.doubt.arises();
+        }
+        if unanswered || self.topology.says_elsewhere(error) {
+            self.drop_connection(number).await;
+        }
     }
 
     /// Calls a command.
@@ -191,8 +245,47 @@ impl Link {
     /// What Redis says, in words.
     pub(crate) async fn command(&self, command: &Cmd) -> Result<Value> {
         let mut connected = self.connected().await.map_err(|error| self.told(error))?;
-        let answer = self.send(&mut connected, command).await;
+        let mut answer = self.send(&mut connected, command).await;
+        if answer.as_ref().is_err_and(is_elsewhere) {
+            connected = self.connected().await.map_err(|error| self.told(error))?;
+            answer = self.send(&mut connected, command).await;
+        }
         answer.map_err(|error| self.told(error))
+    }
+
+    /// Waits until as many replicas as the operator asks for have everything that was written before this
+    /// call on the connection `number`; at once if he asks for none. `false` if there is another connection by
+    /// now.
+    ///
+    /// # Errors
+    /// They do not have it in time, or it is not known.
+    pub(crate) async fn replicated(&self, number: usize) -> Result<bool> {
+        if self.replicas == 0 {
+            return Ok(true);
+        }
+        let connected = self.connected().await.map_err(|error| self.told(error))?;
+        if connected.number != number {
+            return Ok(false);
+        }
+        self.wait_for_replicas(&connected).await.map(|()| true)
+    }
+
+    async fn wait_for_replicas(&self, connected: &Connected) -> Result<()> {
+        let Some(replicas) = &connected.replicas else {
+            return Ok(());
+        };
+        let Err(error) = replicas.have_all().await else {
+            return Ok(());
+        };
+        // It has been done, and this process is told of it like the others.
+        self.doubt.arises();
+        Err(match error {
+            Unsure::Missing(have) => unsure(&self.location, replicas.wanted(), have),
+            Unsure::Broken(error) => {
+                self.drop_connection(connected.number).await;
+                self.told(error)
+            }
+        })
     }
 
     /// Calls a script.
@@ -224,18 +317,21 @@ impl Link {
         if !fits(&connected) {
             return Ok(None);
         }
-        let known = connected.digests.iter().find(|(known, _)| *known == script);
-        let (_, digest) = known.expect("every script is loaded with the connection");
         let mut command = redis::cmd("EVALSHA");
-        command.arg(digest).arg(1).arg(&self.prefix);
+        command
+            .arg(connected.digest(script))
+            .arg(1)
+            .arg(&self.prefix);
         for argument in arguments {
             command.arg(argument);
         }
         let mut answer = self.send(&mut connected, &command).await;
-        if let Err(error) = &answer
-            && error.code() == Some("NOSCRIPT")
+        // Redis has forgotten its scripts, or has none of our keys any more; nothing was carried out.
+        let forgotten = |error: &RedisError| error.code() == Some("NOSCRIPT");
+        if answer
+            .as_ref()
+            .is_err_and(|error| forgotten(error) || is_elsewhere(error))
         {
-            // Redis has forgotten its scripts; nothing was carried out.
             self.drop_connection(connected.number).await;
             connected = self.connected().await.map_err(|error| self.told(error))?;
             if !fits(&connected) {
@@ -244,6 +340,9 @@ impl Link {
             answer = self.send(&mut connected, &command).await;
         }
         let answer = answer.map_err(|error| self.told(error))?;
+        if script.is_relied_on() {
+            self.wait_for_replicas(&connected).await?;
+        }
         Ok(Some((answer, connected.number)))
     }
 
@@ -260,6 +359,11 @@ impl Link {
     }
 
     pub(crate) fn told(&self, error: RedisError) -> Error {
-        explain(&self.location, error)
+        explain(&self.location, self.is_in_cluster(), error)
     }
+}
+
+/// Whether a node of a cluster says that another one has the keys. Nothing was carried out.
+fn is_elsewhere(error: &RedisError) -> bool {
+    error.code() == Some("MOVED")
 }

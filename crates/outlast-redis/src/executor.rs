@@ -184,7 +184,8 @@ impl Executor {
                     }
                 }
                 Ok(value) if unit.is_empty() && unit.has_no_guards() => {
-                    if !seen.remembered {
+                    // It may have been done before by a call that was told to try again.
+                    if !seen.remembered && self.link.replicated(connection).await? {
                         return Ok(Outcome::Done(value, Done::default()));
                     }
                 }

@@ -25,8 +25,21 @@ pub(crate) fn closed() -> Error {
     Error::broken("the task store is closed")
 }
 
-/// Puts an error of Redis into words. `store` is its address without secrets.
-pub(crate) fn explain(store: &str, error: RedisError) -> Error {
+/// The error of a change that too few replicas are known to have.
+pub(crate) fn unsure(store: &str, wanted: usize, have: usize) -> Error {
+    Error::Store {
+        message: format!(
+            "the task store {store} is to be sure of {wanted} replicas before it acknowledges, and {have} have \
+             confirmed in time: the change was made and may be lost in a failover; try again"
+        ),
+        retryable: true,
+        source: None,
+    }
+}
+
+/// Puts an error of Redis into words. `store` is its address without secrets; `in_cluster` tells whether it is
+/// looked for in a cluster.
+pub(crate) fn explain(store: &str, in_cluster: bool, error: RedisError) -> Error {
     let code = error.code().unwrap_or_default().to_owned();
     let detail = error.to_string();
     let (message, retryable) = match code.as_str() {
@@ -49,7 +62,7 @@ pub(crate) fn explain(store: &str, error: RedisError) -> Error {
         ),
         "OOM" => (
             format!(
-                "the task store {store} has reached its maxmemory: give Redis more memory, or delete \
+                "the task store {store} has reached its maxmemory: give it more memory, or delete \
                  finished tasks; nothing was changed, and the same call succeeds once there is room"
             ),
             true,
@@ -72,10 +85,38 @@ pub(crate) fn explain(store: &str, error: RedisError) -> Error {
             format!("the task store {store} is not ready ({detail}): try again in a moment"),
             true,
         ),
-        "MOVED" | "ASK" | "CROSSSLOT" => (
+        "NOREPLICAS" => (
             format!(
-                "the task store {store} is a node of a cluster that does not hold its keys ({detail}): \
-                 name the node that does"
+                "the task store {store} takes no writes while it has too few replicas ({detail}): try again in \
+                 a moment"
+            ),
+            true,
+        ),
+        "ASK" => (
+            format!(
+                "the task store {store} is on its way to another node of the cluster ({detail}): try again \
+                 when its slot has arrived"
+            ),
+            true,
+        ),
+        "MOVED" if in_cluster => (
+            format!(
+                "the nodes of the task store {store} do not agree who holds its keys ({detail}): try again \
+                 in a moment"
+            ),
+            true,
+        ),
+        "MOVED" | "CROSSSLOT" => (
+            format!(
+                "the task store {store} is a node of a cluster that does not hold its keys ({detail}): write \
+                 redis+cluster://HOST:PORT"
+            ),
+            false,
+        ),
+        _ if error.kind() == ErrorKind::MasterNameNotFoundBySentinel => (
+            format!(
+                "the sentinels of the task store {store} do not know it ({detail}): correct the name behind \
+                 the slash, or their configuration"
             ),
             false,
         ),
@@ -92,7 +133,8 @@ pub(crate) fn explain(store: &str, error: RedisError) -> Error {
         ),
         _ if error.kind() == ErrorKind::InvalidClientConfig => (
             format!(
-                "{store} is no address of a task store ({detail}): write redis://HOST:PORT/DATABASE"
+                "{store} is no address of a task store ({detail}): write redis://HOST:PORT/DATABASE, \
+                 redis+sentinel://HOST:PORT/NAME or redis+cluster://HOST:PORT"
             ),
             false,
         ),

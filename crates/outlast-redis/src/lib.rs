@@ -28,6 +28,7 @@
 //! # Ok::<(), outlast_core::Error>(())
 //! ```
 
+mod address;
 mod archive;
 mod blobs;
 mod claim;
@@ -36,6 +37,7 @@ mod connection;
 mod crew;
 mod doubt;
 mod driver;
+mod examination;
 mod executor;
 mod failure;
 mod lease;
@@ -49,6 +51,7 @@ mod query;
 mod reads;
 mod record;
 mod recover;
+mod replicas;
 mod row;
 mod same;
 mod schedule;
@@ -58,8 +61,10 @@ mod signal;
 mod store;
 mod tick;
 mod tls;
+mod topology;
 mod transition;
 mod unit;
 
+pub use examination::{Examination, Problem};
 pub use options::Options;
 pub use store::RedisStore;

@@ -3,6 +3,10 @@
 //! The message of a unit is text: who sends it, then a line for each notice, a letter and what belongs
 //! to it. A process leaves its own messages alone, for it has told itself already. Who was cut off
 //! from the channel for a moment may have missed something and is told so ([`Notice::Missed`]).
+//!
+//! The channel is open at the server that operations go to, and follows them to another one. In a cluster it is a
+//! plain one all the same, which the nodes pass on among themselves: notices are few and short, and it needs no
+//! word of a slot that moves.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -14,6 +18,7 @@ use outlast_core::{TaskId, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::connection::{Link, PATIENCE};
+use crate::topology;
 
 /// How long a broken channel waits before it is opened again.
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -102,12 +107,14 @@ async fn hear(
     heard: &mut Option<oneshot::Sender<()>>,
 ) -> Result<(), redis::RedisError> {
     let opened = async {
-        let mut channel = link.client().get_async_pubsub().await?;
+        let (server, moves) = link.server().await?;
+        let mut channel = server.get_async_pubsub().await?;
         channel.subscribe(link.key("notices")).await?;
-        Ok::<_, redis::RedisError>(channel)
+        Ok::<_, redis::RedisError>((channel, server, moves))
     };
-    let channel = tokio::time::timeout(PATIENCE, opened).await;
-    let (mut asks, mut messages) = channel.map_err(|_| silent())??.split();
+    let opened = tokio::time::timeout(PATIENCE, opened).await;
+    let (channel, server, mut moves) = opened.map_err(|_| silent())??;
+    let (mut asks, mut messages) = channel.split();
     // Whoever opened the store may have given up waiting; then it has missed something, too.
     if heard.take().is_none_or(|first| first.send(()).is_err()) {
         sink.tell([Notice::Missed]);
@@ -132,9 +139,15 @@ async fn hear(
                 .map_err(|_| silent())??;
         }
     };
+    // What is changed on another server is told there.
+    let moved = moves.wait_for(|now| {
+        now.as_ref()
+            .is_some_and(|now| topology::name(now) != topology::name(&server))
+    });
     tokio::select! {
         ended = hears => ended,
         broken = asks => broken,
+        _ = moved => Ok(()),
     }
 }
 

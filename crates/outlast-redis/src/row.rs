@@ -375,6 +375,21 @@ pub(crate) fn text(value: &Value) -> String {
     String::from_utf8_lossy(bytes(value)).into_owned()
 }
 
+/// The text of a reply of several lines.
+pub(crate) fn verbatim(value: &Value) -> String {
+    match value {
+        Value::VerbatimString { text, .. } => text.clone(),
+        value => text(value),
+    }
+}
+
+/// A field of INFO.
+pub(crate) fn field<'a>(info: &'a str, name: &str) -> &'a str {
+    let mut lines = info.lines();
+    let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    found.unwrap_or_default().trim()
+}
+
 /// The number of a reply.
 pub(crate) fn int(value: &Value) -> u64 {
     match value {

@@ -21,6 +21,18 @@ pub(crate) enum Script {
     Pulse,
     Strays,
     Forget,
+    Replicated,
+}
+
+impl Script {
+    /// Whether what it writes was asked for by somebody who relies on it. Renewals and signs of life are not:
+    /// one that was lost is the same as one that was late.
+    pub(crate) fn is_relied_on(self) -> bool {
+        matches!(
+            self,
+            Self::Commit | Self::Free | Self::Claim | Self::Control | Self::Record
+        )
+    }
 }
 
 /// Redis refuses a script with these words as a whole when memory is full. Without them it would stop
@@ -31,7 +43,7 @@ const READY: &str = include_str!("lua/ready.lua");
 const COMMIT: &str = include_str!("lua/commit.lua");
 
 /// The text of each script.
-pub(crate) fn sources() -> [(Script, String); 17] {
+pub(crate) fn sources() -> [(Script, String); 18] {
     let ready = |head: &str, body: &str| format!("{head}{READY}\n{body}");
     [
         (Script::Commit, ready(WRITES, COMMIT)),
@@ -54,6 +66,10 @@ pub(crate) fn sources() -> [(Script, String); 17] {
         (Script::Pulse, include_str!("lua/pulse.lua").into()),
         (Script::Strays, include_str!("lua/strays.lua").into()),
         (Script::Forget, include_str!("lua/forget.lua").into()),
+        (
+            Script::Replicated,
+            include_str!("lua/replicated.lua").into(),
+        ),
     ]
 }
 

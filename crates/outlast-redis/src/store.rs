@@ -21,11 +21,13 @@ use outlast_core::{
 };
 use tokio::sync::oneshot;
 
+use crate::address::Address;
 use crate::connection::{BESIDE, Link};
 use crate::driver::Driver;
+use crate::examination::{self, Examination};
 use crate::executor::{Executor, Outcome, done};
 use crate::notify::{self, Sink};
-use crate::options::{Address, Options};
+use crate::options::Options;
 use crate::process;
 use crate::pulse;
 use crate::schema;
@@ -104,7 +106,23 @@ impl RedisStore {
         })
     }
 
-    /// How many calls this store has sent to Redis, for those who count round trips.
+    /// Looks at what [`RedisStore::open`] looks at, and writes nothing. Blocks until the server has answered.
+    ///
+    /// # Errors
+    /// The address means nothing, or the server cannot be reached or asked: a sentence that says what to do.
+    pub fn examine(options: &Options) -> Result<Examination> {
+        let address = Address::read(&options.address)?;
+        let link = Link::new(&address)?;
+        let driver = Driver::start()?;
+        let server = options.server_name.clone();
+        let examined = driver
+            .block_on(async move { examination::examine(&link, &server, address.volatile).await });
+        driver.stop();
+        examined
+    }
+
+    /// How many calls this store has sent to Redis, for those who count round trips. The questions to replicas
+    /// (`wait_replicas`) come on top of them.
     pub fn round_trips(&self) -> usize {
         self.shared.executor.link.calls()
     }

@@ -14,7 +14,7 @@ use crate::server::{Server, open};
 
 /// Keeps what it is told.
 #[derive(Default)]
-struct Ear(Mutex<Vec<Notice>>);
+pub(crate) struct Ear(Mutex<Vec<Notice>>);
 
 impl NoticeSink for Ear {
     fn notice(&self, notice: Notice) {
@@ -23,18 +23,19 @@ impl NoticeSink for Ear {
 }
 
 impl Ear {
-    fn of(store: &RedisStore) -> Arc<Self> {
+    pub(crate) fn of(store: &RedisStore) -> Arc<Self> {
         let ear = Arc::new(Self::default());
         store.subscribe(Arc::clone(&ear) as Arc<dyn NoticeSink>);
         ear
     }
 
+    /// Whether it was told something of this kind.
+    pub(crate) fn has(&self, fits: impl Fn(&Notice) -> bool) -> bool {
+        self.0.lock().unwrap().iter().any(fits)
+    }
+
     async fn hears(&self, what: &str, fits: impl Fn(&Notice) -> bool) {
-        eventually(what, || {
-            let heard = self.0.lock().unwrap().iter().any(&fits);
-            std::future::ready(heard.then_some(()))
-        })
-        .await;
+        eventually(what, || std::future::ready(self.has(&fits).then_some(()))).await;
     }
 
     fn forget(&self) {

@@ -4,11 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod broken;
+mod cluster;
 mod conformance;
 mod cost;
 mod dead;
 mod doubt;
+mod failover;
 mod fault;
+mod fleet;
 mod open;
 mod outage;
 mod proxy;

@@ -42,7 +42,7 @@ pub(crate) fn beside_store(server: &str, address: &str) -> Result<PathBuf, Strin
     Ok(usual_store(server)?.with_file_name(format!("redis-{name}")))
 }
 
-/// What names the store in the address of a Redis: host and port or socket, database and prefix.
+/// What names the store in the address of a Redis: hosts and ports or socket, database and prefix.
 fn store_in(address: &str) -> String {
     let (scheme, rest) = address.split_once("://").unwrap_or(("redis", address));
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -54,19 +54,40 @@ fn store_in(address: &str) -> String {
     let (place, database) = if scheme.ends_with("unix") {
         (place.to_owned(), asked("db"))
     } else {
-        let (host, database) = place.split_once('/').unwrap_or((place, ""));
-        let has_port = host
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| !port.contains(']'));
-        let port = if has_port { "" } else { ":6379" };
-        let host = format!("{}{port}", host.to_ascii_lowercase());
-        (host, Some(database).filter(|database| !database.is_empty()))
+        let (hosts, rest) = place.split_once('/').unwrap_or((place, ""));
+        // Sentinels are told which of the servers that they watch is meant.
+        let (name, database, port) = if scheme.ends_with("sentinel") {
+            let (name, database) = rest.split_once('/').unwrap_or((rest, ""));
+            (format!("/{name}"), database, 26379)
+        } else {
+            (String::new(), rest, 6379)
+        };
+        let mut hosts: Vec<_> = hosts.split(',').map(|host| with_port(host, port)).collect();
+        hosts.sort_unstable();
+        let place = format!("{}{name}", hosts.join(","));
+        (
+            place,
+            Some(database).filter(|database| !database.is_empty()),
+        )
     };
     let (database, prefix) = (
         database.unwrap_or("0"),
         asked("prefix").unwrap_or("outlast"),
     );
     format!("{place} {database} {prefix}")
+}
+
+/// A host as it is written in one way.
+fn with_port(host: &str, port: u16) -> String {
+    let has_port = host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| !port.contains(']'));
+    let host = host.to_ascii_lowercase();
+    if has_port {
+        host
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 /// The server's name as the name of a folder.
@@ -105,7 +126,16 @@ mod tests {
         for same in sockets {
             assert_eq!(store_in(same), "/run/r.sock 0 outlast", "{same}");
         }
+        for same in [
+            "redis+sentinel://b,a:26379/main",
+            "rediss+sentinel://:pw@A,B/main/0?sentinel_password=x",
+        ] {
+            assert_eq!(store_in(same), "a:26379,b:26379/main 0 outlast", "{same}");
+        }
         for other in [
+            "redis+sentinel://r/main",
+            "redis+sentinel://r/other",
+            "redis+cluster://r,s",
             "redis://r:6380",
             "redis://s",
             "redis://r/1",

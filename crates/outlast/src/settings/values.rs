@@ -191,7 +191,16 @@ pub(crate) enum StoreAt {
 }
 
 /// The schemes of Redis: a password may stand in such an address.
-const REDIS: [&str; 4] = ["redis://", "rediss://", "valkey://", "redis+unix://"];
+const REDIS: [&str; 8] = [
+    "redis://",
+    "rediss://",
+    "valkey://",
+    "redis+unix://",
+    "redis+sentinel://",
+    "rediss+sentinel://",
+    "redis+cluster://",
+    "rediss+cluster://",
+];
 
 impl StoreUrl {
     /// A SQLite file. A relative path is resolved against the current folder when the server starts.
