@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::blob::Blobs;
 use crate::clock::{Clock, Timestamp};
@@ -120,7 +120,7 @@ pub trait NoticeSink: Send + Sync + 'static {
 }
 
 /// The version of a tool that a worker can run: name and version.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ToolVersion {
     /// The tool's name.
     pub tool: String,

@@ -62,6 +62,9 @@ pub struct UndoCall {
     pub tool: String,
     /// Its version when the undo was recorded.
     pub version: String,
-    /// Its arguments, a JSON object.
+    /// Its arguments, a JSON object, with dots in the place of secrets.
     pub arguments: RawJson,
+    /// The secrets among its arguments, sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
 }

@@ -1,9 +1,12 @@
 //! Workers as others see them.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::id::WorkerId;
+use crate::store::ToolVersion;
 
 /// A sign of life of one worker: which process it is, and how busy.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -38,4 +41,7 @@ pub struct WorkerSign {
     pub labels: Vec<String>,
     /// The tools that it runs.
     pub tools: Vec<String>,
+    /// The same in each of the versions that it runs.
+    #[serde(default)]
+    pub runs: BTreeSet<ToolVersion>,
 }

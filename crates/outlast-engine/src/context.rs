@@ -250,9 +250,13 @@ impl Cx {
     }
 
     /// A text that is the same in every attempt of this step and differs from all others: an
-    /// idempotency key for systems outside.
+    /// idempotency key for systems outside. Each undo ([`Cx::undo`]) has keys of its own, the same
+    /// whenever it is tried.
     pub fn key(&self, step: &str) -> String {
-        format!("{}/{step}", self.task_id())
+        match &self.run.undoes {
+            None => format!("{}/{step}", self.task_id()),
+            Some(undo) => format!("{}/undo {undo}/{step}", self.task_id()),
+        }
     }
 
     /// The time, drawn once under `name`: a later run of the handler sees the same moment.

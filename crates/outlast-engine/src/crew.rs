@@ -1,6 +1,7 @@
 //! The processes that run tasks of a store: each shows the others a sign of life with every renewal of its
 //! leases, and whether this one can take work.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,10 @@ fn sign(shared: &Arc<Shared>, lives: Duration) -> WorkerSign {
         tools: match shared.role.runs_tasks() {
             true => tools,
             false => Vec::new(),
+        },
+        runs: match shared.role.runs_tasks() {
+            true => shared.claimed().as_ref().clone(),
+            false => BTreeSet::new(),
         },
     }
 }

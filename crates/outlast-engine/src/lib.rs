@@ -15,6 +15,7 @@ mod blocking;
 mod carried;
 mod changes;
 mod child;
+mod cleanup;
 mod confirm;
 mod context;
 mod crew;

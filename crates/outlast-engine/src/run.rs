@@ -58,6 +58,8 @@ pub(crate) struct Run {
     storable: bool,
     /// The arguments with their secrets, and what must not be told; or why they cannot be opened.
     pub(crate) opened: Result<Opened, String>,
+    /// The name of the undo that this is a run of, if it is one.
+    pub(crate) undoes: Option<String>,
     lease: OnceLock<Lease>,
     /// Held while the record of a lazy run is written. `true` once the run has ended without one: from
     /// then on it must not get one, for nobody would finish it.
@@ -163,6 +165,7 @@ impl Run {
             observer,
             storable,
             opened,
+            undoes: None,
         };
         Arc::new(run)
     }
@@ -345,6 +348,14 @@ impl Run {
             ))));
         }
         Ok(recorded)
+    }
+
+    /// Whether something is recorded under a name that may be asked for more than once.
+    pub(crate) fn ask_again(&self, kind: JournalKind, name: &str) -> bool {
+        let key = (kind, name.to_owned());
+        let is_recorded = lock(&self.journal).contains_key(&key);
+        lock(&self.used).insert(key);
+        is_recorded
     }
 
     /// Takes the next free name for a slot whose uses are told apart by counting them, and returns it

@@ -15,10 +15,13 @@ use crate::engine::Shared;
 use crate::lifecycle;
 use crate::run::{Origin, Run};
 use crate::slots::Slot;
-use crate::{trace, undo};
+use crate::{cleanup, trace};
 
 /// How long the worker waits when the store does not answer.
 const BACKOFF: Duration = Duration::from_millis(500);
+
+/// The longest pause before an end is told again to a store that is in no state to keep it.
+const UNREADY: Duration = Duration::from_secs(10);
 
 /// Claims until the engine stops. Every turn is: wait for a slot, claim, and if nothing was ready,
 /// wait for a notice; a notice that came before the wait is not lost.
@@ -111,7 +114,7 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
     let ended = if undoes {
         let opened = |entry| run.opened_entry(entry);
         let journal: Vec<_> = journal.into_iter().map(opened).collect();
-        undo::clean_up(&run, &journal).await
+        cleanup::clean_up(&run, &journal).await
     } else {
         let handler = start_handler(&tool.handler, &run);
         let driven = drive(&run, handler).instrument(trace::attempt(&task));
@@ -175,11 +178,14 @@ pub(crate) async fn end(
     let (task, next) = report_end(shared, lease, attempt_end, by.as_ref()).await?;
     match next {
         Some(next) => Some(next),
-        None => undo::kept(shared, lease, task).await,
+        None => cleanup::kept(shared, lease, task).await,
     }
 }
 
 /// Reports the end of an attempt until the store has it. `None` if the lease was lost.
+///
+/// Only what the store refuses to keep is given up for a failure that says so. A store that is in no state
+/// to keep anything may need a hand, and the result waits for that until this process stops.
 pub(crate) async fn report_end(
     shared: &Arc<Shared>,
     lease: &Lease,
@@ -209,6 +215,14 @@ pub(crate) async fn report_end(
                 tracing::warn!(task = %lease.task, %error, "could not store the end; trying again");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(Duration::from_secs(2));
+            }
+            Err(error @ Error::Store { .. }) if !shared.releasing.is_cancelled() => {
+                tracing::error!(task = %lease.task, %error, "could not store the end; trying again");
+                tokio::select! {
+                    () = shared.releasing.cancelled() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+                wait = (wait * 2).min(UNREADY);
             }
             Err(error) => {
                 // Not worth repeating as it is: the record must still end, and say why.

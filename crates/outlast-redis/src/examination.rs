@@ -3,6 +3,7 @@
 //! The start and whoever wants to know beforehand read the same and judge by the same words.
 
 use outlast_core::{Error, Result};
+use redis::Value;
 
 use crate::connection::Link;
 use crate::row;
@@ -139,19 +140,30 @@ pub(crate) async fn examine(link: &Link, server: &str, volatile: bool) -> Result
 
 /// Whose keys there are: this server's, or nobody's, which is `true`; somebody else's are a problem.
 async fn owner(link: &Link, server: &str) -> Result<Result<bool, Problem>> {
-    let meta = link
-        .command(&redis::cmd("HGETALL").arg(link.key("meta")).take())
-        .await?;
-    let meta = row::array(meta);
+    let mut meta = meta_of(link).await?;
     if meta.is_empty() {
-        return Ok(match foreign_key(link).await? {
-            None => Ok(true),
-            Some(key) => Err(Problem::new(
+        let Some(key) = foreign_key(link).await? else {
+            return Ok(Ok(true));
+        };
+        // Unless it is of one that has begun the store in between.
+        meta = meta_of(link).await?;
+        if meta.is_empty() {
+            return Ok(Err(Problem::new(
                 format!("has keys of another program under this prefix, such as {key:?}"),
                 "choose another prefix with `?prefix=` in the address, or another database",
-            )),
-        });
+            )));
+        }
     }
+    Ok(owned(&meta, server).map(|()| false))
+}
+
+async fn meta_of(link: &Link) -> Result<Vec<Value>> {
+    let all = redis::cmd("HGETALL").arg(link.key("meta")).take();
+    Ok(row::array(link.command(&all).await?))
+}
+
+/// Whether the store is this server's and of a layout that this program knows, by what `meta` says.
+pub(crate) fn owned(meta: &[Value], server: &str) -> Result<(), Problem> {
     let value = |name: &str| {
         let mut pairs = meta.chunks_exact(2);
         let pair = pairs.find(|pair| row::bytes(&pair[0]) == name.as_bytes());
@@ -159,22 +171,22 @@ async fn owner(link: &Link, server: &str) -> Result<Result<bool, Problem>> {
     };
     let (layout, compatible) = (value("version"), value("compatible_from"));
     if compatible.parse::<u64>().unwrap_or(u64::MAX) > VERSION {
-        return Ok(Err(Problem::new(
+        return Err(Problem::new(
             format!(
                 "was written by a newer version of this program (layout {layout}, this program knows up \
                  to {VERSION})"
             ),
             "start the newer program, or give this one another prefix with `?prefix=` in the address",
-        )));
+        ));
     }
     let owner = value("server");
     if owner != server {
-        return Ok(Err(Problem::new(
+        return Err(Problem::new(
             format!("belongs to the server {owner:?}, and this one is {server:?}"),
             "give each a prefix of its own with `?prefix=` in the address",
-        )));
+        ));
     }
-    Ok(Ok(false))
+    Ok(())
 }
 
 /// A key under our prefix.

@@ -7,6 +7,7 @@
 //! just read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use outlast_core::store::{ClaimBy, Claimed};
 use outlast_core::{Clock, Error, JournalEntry, Result, Schedule, TaskId};
 use redis::Value;
 
+use crate::ahead::PAGE;
 use crate::connection::Link;
 use crate::failure::Failure;
 use crate::lease::Strays;
@@ -23,7 +25,8 @@ use crate::row::{self, Known};
 use crate::script::Script;
 use crate::unit::{Commit, Need, Seen, Unit};
 
-/// How often an operation is decided before the caller is told to try again.
+/// How often an operation is decided from something that has changed meanwhile before the caller is told to
+/// try again. To ask for something that was not read yet is no try: it happens once for each thing.
 const TRIES: u32 = 200;
 /// After so many tries in vain an operation steps back for a moment, so that somebody gets through.
 const PATIENT: u32 = 4;
@@ -77,6 +80,28 @@ enum Refused {
     /// The journal has an entry under this name.
     There(JournalEntry),
     Told(Error),
+}
+
+/// Why an operation was given up although Redis answers: others were faster each time.
+#[derive(Debug)]
+struct Contended;
+
+impl fmt::Display for Contended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "what it was decided from changed {TRIES} times")
+    }
+}
+
+impl std::error::Error for Contended {}
+
+/// Whether an operation failed for the sake of its own tasks alone, so that the next may succeed.
+pub(crate) fn is_contended(error: &Error) -> bool {
+    let Error::Store { source, .. } = error else {
+        return false;
+    };
+    source
+        .as_ref()
+        .is_some_and(|source| source.is::<Contended>())
 }
 
 /// What an operation came to.
@@ -170,7 +195,8 @@ impl Executor {
         // Whether every record was read for this operation.
         let mut fresh = false;
         let mut connection = self.link.latest();
-        for attempt in 0..TRIES {
+        let mut tries = 0;
+        while tries < TRIES {
             let mut unit = Unit::new(&seen, self.clock.now());
             match operation(&mut unit) {
                 Err(Failure::Need(needs)) => {
@@ -204,7 +230,8 @@ impl Executor {
                         }
                         Err(Refused::Stale) => {
                             self.forget(&read);
-                            self.step_back(attempt).await;
+                            self.step_back(tries).await;
+                            tries += 1;
                             seen = Seen::default();
                             connection = self.link.latest();
                             let needs = read.into_iter().map(Need::Record).collect();
@@ -216,20 +243,20 @@ impl Executor {
                 }
             }
             // Decided from what was remembered: decide again from what is.
+            tries += 1;
             let needs: Vec<_> = seen.records.keys().copied().map(Need::Record).collect();
             seen = Seen::default();
             connection = self.link.latest();
             fresh = true;
             self.read(&mut seen, needs, fresh).await?;
         }
-        Err(Error::Store {
-            message: format!(
+        Err(Error::unavailable(
+            format!(
                 "the task store {} is too busy with the same tasks: try again",
                 self.link.location
             ),
-            retryable: true,
-            source: None,
-        })
+            Contended,
+        ))
     }
 
     fn forget(&self, ids: &BTreeSet<TaskId>) {
@@ -264,10 +291,7 @@ impl Executor {
                     }
                 }
                 Need::Related(relation, id) => {
-                    let key = self.link.key(&relation.key(id));
-                    let range = redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).take();
-                    let ids = row::ids(self.link.command(&range).await?);
-                    seen.related.insert((relation, id), ids);
+                    self.read_related(seen, relation, id).await?;
                 }
                 Need::Name(name) => {
                     let get = redis::cmd("GET").arg(self.link.key(&name)).take();
@@ -289,7 +313,7 @@ impl Executor {
                 }
             }
         }
-        for ids in records.chunks(256) {
+        for ids in records.chunks(PAGE) {
             let loaded = self.load(ids).await?;
             for (id, known) in ids.iter().zip(loaded) {
                 seen.records.insert(*id, known?);
@@ -462,7 +486,7 @@ impl Executor {
     /// Everything of some tasks that a unit can be decided from.
     pub(crate) async fn seen(&self, ids: &[TaskId]) -> Result<BTreeMap<TaskId, Known>> {
         let mut known = BTreeMap::new();
-        for ids in ids.chunks(256) {
+        for ids in ids.chunks(PAGE) {
             for (id, one) in ids.iter().zip(self.load(ids).await?) {
                 match one {
                     Ok(Some(one)) => {

@@ -81,6 +81,13 @@ pub(crate) fn explain(store: &str, in_cluster: bool, error: RedisError) -> Error
             ),
             true,
         ),
+        _ if detail.contains("max number of clients") => (
+            format!(
+                "the task store {store} has as many clients as it takes: raise its maxclients, or \
+                 close some; try again then"
+            ),
+            true,
+        ),
         "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" => (
             format!("the task store {store} is not ready ({detail}): try again in a moment"),
             true,

@@ -29,6 +29,7 @@
 //! ```
 
 mod address;
+mod ahead;
 mod archive;
 mod blobs;
 mod claim;

@@ -27,8 +27,9 @@ impl Executor {
     /// answers for.
     pub(crate) async fn recover(&self) -> Result<Recovered> {
         let mut recovered = self.bury_dead().await?;
-        let processes = self.processes().await?;
+        // In this order: whoever ran something when that was looked at had signed in before.
         let running = self.running().await?;
+        let processes = self.processes().await?;
         let unknown: BTreeSet<_> = running
             .iter()
             .filter_map(|task| Some(task.state.held.as_ref()?.worker))

@@ -18,8 +18,8 @@ fn name_of(schedule: &str) -> String {
     format!("sch:{schedule}")
 }
 
-fn decode(text: &[u8]) -> Result<Schedule> {
-    row::decode("schedule", text)
+fn decode(name: &str, text: &[u8]) -> Result<Schedule> {
+    serde_json::from_slice(text).map_err(|error| Schedule::unreadable(name, &error))
 }
 
 impl Unit<'_> {
@@ -31,7 +31,7 @@ impl Unit<'_> {
     ) -> Result<SchedulePut, Failure> {
         let name = &schedule.spec.name;
         let key = name_of(name);
-        let there = self.name(&key)?.map(|text| decode(text.as_bytes()));
+        let there = self.name(&key)?.map(|text| decode(name, text.as_bytes()));
         let there = there.transpose()?;
         if there.as_ref().map(|there| there.state.version) != expected {
             return Ok(SchedulePut::Stale(there));
@@ -69,7 +69,7 @@ impl Executor {
         let get = redis::cmd("GET").arg(self.link.key(&name_of(name))).take();
         match self.link.command(&get).await? {
             Value::Nil => Ok(None),
-            text => decode(row::bytes(&text)).map(Some),
+            text => decode(name, row::bytes(&text)).map(Some),
         }
     }
 
@@ -90,13 +90,18 @@ impl Executor {
         for name in &names {
             get.arg(self.link.key(&name_of(name)));
         }
-        decode_all(self.link.command(&get).await?)
+        let records = row::array(self.link.command(&get).await?);
+        Ok(readable(names.into_iter().zip(&records)))
     }
 }
 
-/// The schedules among some values; one that was removed in between is none.
-pub(crate) fn decode_all(values: Value) -> Result<Vec<Schedule>> {
-    let values = row::array(values).into_iter();
-    let values = values.filter(|value| *value != Value::Nil);
-    values.map(|text| decode(row::bytes(&text))).collect()
+/// Those of some schedules, given by name and record, that can be read. One that was removed in between is
+/// none; one that cannot be read holds up no other.
+pub(crate) fn readable<'v>(records: impl Iterator<Item = (String, &'v Value)>) -> Vec<Schedule> {
+    let there = records.filter(|(_, record)| **record != Value::Nil);
+    let decoded = there.map(|(name, record)| decode(&name, row::bytes(record)));
+    let note = |error: &_| tracing::error!(%error, "a schedule is left out");
+    decoded
+        .filter_map(|decoded| decoded.inspect_err(note).ok())
+        .collect()
 }

@@ -3,10 +3,12 @@
 //! `meta` holds `version`, the layout; `compatible_from`, the oldest version whose programs can still
 //! work with it; and the name of the server that it belongs to.
 
-use outlast_core::Result;
+use outlast_core::{Error, Result};
 
 use crate::connection::Link;
-use crate::examination::{Examination, examine};
+use crate::examination::{Examination, examine, owned};
+use crate::row;
+use crate::script::Script;
 
 /// The layout this program writes.
 pub(crate) const VERSION: u64 = 1;
@@ -25,16 +27,14 @@ pub(crate) async fn check(link: &Link, server: &str, volatile: bool) -> Result<E
         tracing::warn!("{}", warning.of(&link.location));
     }
     if found.is_new {
-        let set = redis::cmd("HSET")
-            .arg(link.key("meta"))
-            .arg("version")
-            .arg(VERSION)
-            .arg("compatible_from")
-            .arg(COMPATIBLE_FROM)
-            .arg("server")
-            .arg(server)
-            .take();
-        link.command(&set).await?;
+        let known = [
+            VERSION.to_string(),
+            COMPATIBLE_FROM.to_string(),
+            server.to_owned(),
+        ];
+        // Of several that begin it at once all go by what the first has written.
+        let meta = row::array(link.script(Script::Begin, known).await?);
+        owned(&meta, server).map_err(|problem| Error::broken(problem.of(&link.location)))?;
     }
     Ok(found)
 }

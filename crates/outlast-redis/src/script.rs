@@ -10,6 +10,7 @@ pub(crate) enum Script {
     Control,
     Open,
     Load,
+    Ahead,
     Heartbeat,
     Due,
     List,
@@ -22,6 +23,7 @@ pub(crate) enum Script {
     Strays,
     Forget,
     Replicated,
+    Begin,
 }
 
 impl Script {
@@ -43,7 +45,7 @@ const READY: &str = include_str!("lua/ready.lua");
 const COMMIT: &str = include_str!("lua/commit.lua");
 
 /// The text of each script.
-pub(crate) fn sources() -> [(Script, String); 18] {
+pub(crate) fn sources() -> [(Script, String); 20] {
     let ready = |head: &str, body: &str| format!("{head}{READY}\n{body}");
     [
         (Script::Commit, ready(WRITES, COMMIT)),
@@ -55,6 +57,7 @@ pub(crate) fn sources() -> [(Script, String); 18] {
         ),
         (Script::Open, ready(FREES, include_str!("lua/open.lua"))),
         (Script::Load, include_str!("lua/load.lua").into()),
+        (Script::Ahead, include_str!("lua/ahead.lua").into()),
         (Script::Heartbeat, include_str!("lua/heartbeat.lua").into()),
         (Script::Due, include_str!("lua/due.lua").into()),
         (Script::List, include_str!("lua/list.lua").into()),
@@ -70,6 +73,7 @@ pub(crate) fn sources() -> [(Script, String); 18] {
             Script::Replicated,
             include_str!("lua/replicated.lua").into(),
         ),
+        (Script::Begin, include_str!("lua/begin.lua").into()),
     ]
 }
 

@@ -7,7 +7,8 @@
 //! ([`crate::recover`]).
 //!
 //! A record that cannot be read fails, and if not even its call can be read, it is set aside: it must
-//! hold up neither the others nor the one who looks.
+//! hold up neither the others nor the one who looks. A schedule that cannot be read stays as it is and
+//! does not fire: a release that can read it may come back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use outlast_core::task::Lease;
 use outlast_core::{Result, TaskId, Timestamp};
 use redis::Value;
 
-use crate::executor::{Executor, done};
+use crate::executor::{Executor, done, is_contended};
 use crate::row::{self, Known};
 use crate::schedule;
 use crate::script::Script;
@@ -63,7 +64,9 @@ impl Executor {
         };
         let mut parts = row::array(look(budget).await?);
         let list = |parts: &[Value], index: usize| parts.get(index).cloned().unwrap_or(Value::Nil);
-        ticked.schedules = schedule::decode_all(list(&parts, 4))?;
+        let schedules = row::array(list(&parts, 4));
+        let schedules = schedules.chunks_exact(2);
+        ticked.schedules = schedule::readable(schedules.map(|one| (row::text(&one[0]), &one[1])));
         let due = row::array(list(&parts, 0));
         if !due.is_empty() {
             for page in due.chunks(PAGE) {
@@ -150,9 +153,9 @@ impl Executor {
                     (Due::Delete, _) => ticked.deleted += 1,
                 }
             }
-            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) if error.is_retryable() && !is_contended(&error) => return Err(error),
             Err(error) => {
-                // One record must not hold up the others.
+                // One record must not hold up the others. It stays due.
                 tracing::error!(%error, task = %id, "what is due for a task cannot be done");
             }
         }

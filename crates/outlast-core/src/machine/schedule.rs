@@ -53,6 +53,15 @@ impl Schedule {
         )))
     }
 
+    /// What a store says of a schedule whose record cannot be read. It keeps that record, and hands out the
+    /// others without it.
+    pub fn unreadable(name: &str, error: &dyn std::error::Error) -> Error {
+        Error::broken(format!(
+            "the schedule {name:?} cannot be read ({error}), so it does not fire: let the release that wrote \
+             it run again, or remove it"
+        ))
+    }
+
     /// When it must be looked at; `None` while it is paused or has no fire time any more.
     pub fn due_at(&self) -> Option<Timestamp> {
         let next_at = self.state.next_at.filter(|_| !self.state.paused)?;

@@ -38,6 +38,8 @@ use crate::worker::WorkerSign;
 pub enum Fault {
     /// It fails and does nothing.
     Fail,
+    /// It fails, does nothing, and says that somebody has to mend the store.
+    Break,
     /// It is done, and its reply is lost: the caller sees a failure.
     LoseReply,
     /// It waits until [`FaultyStore::release`].
@@ -70,6 +72,8 @@ struct Faults {
     /// Calls that wait for a release.
     held: usize,
     waiting: Vec<Waker>,
+    /// Workers that are said to be there.
+    company: Vec<WorkerSign>,
 }
 
 impl FaultyStore {
@@ -92,6 +96,11 @@ impl FaultyStore {
     pub fn on_next(&self, method: &'static str, fault: Fault) {
         let mut faults = self.faults();
         faults.named.entry(method).or_default().push_back(fault);
+    }
+
+    /// Says from now on that this worker is there too.
+    pub fn join_with(&self, worker: WorkerSign) {
+        self.faults().company.push(worker);
     }
 
     /// How many planned faults have not happened yet.
@@ -140,6 +149,10 @@ impl FaultyStore {
         match fault {
             None => call.await,
             Some(Fault::Fail) => Err(fault_error(method, "failed")),
+            Some(Fault::Break) => {
+                let message = format!("the store cannot do {method}, as the test wants it");
+                Err(Error::broken(message))
+            }
             Some(Fault::LoseReply) => {
                 call.await?;
                 Err(fault_error(method, "lost its reply"))
@@ -430,7 +443,9 @@ impl Reads for FaultyStore {
     }
 
     async fn workers(&self) -> Result<Vec<WorkerSign>> {
-        self.call("workers", self.inner.workers()).await
+        let mut workers = self.call("workers", self.inner.workers()).await?;
+        workers.extend(self.faults().company.iter().cloned());
+        Ok(workers)
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -12,7 +12,7 @@ use crate::run::{Origin, Run};
 use crate::running::{Call, OnDrop, Running};
 use crate::stored::{self, Stored};
 use crate::tool::{TaskSupport, Tool};
-use crate::{undo, worker};
+use crate::{cleanup, worker};
 
 impl Handle {
     /// Whether the store decides when this call may run, or that it may not.
@@ -109,7 +109,7 @@ async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome 
     if let Some((task, _)) = reported
         && let Some(outcome) = task.outcome.clone()
     {
-        undo::go_on(&shared, lease, task);
+        cleanup::go_on(&shared, lease, task);
         return Outcome::clone(&outcome);
     }
     if released {

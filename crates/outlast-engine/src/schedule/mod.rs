@@ -131,13 +131,17 @@ impl Schedules {
         }
     }
 
-    /// Removes a schedule; its tasks stay.
+    /// Removes a schedule, also one that cannot be read; its tasks stay.
     ///
     /// # Errors
     /// As [`Schedules::get`]; [`Error::Invalid`] if the server itself declares it.
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
-        if self.get(name).await?.spec.declared {
-            return Err(declared(name, "remove it there, or pause it"));
+        match self.get(name).await {
+            Ok(found) if found.spec.declared => {
+                return Err(declared(name, "remove it there, or pause it"));
+            }
+            Err(error) if !is_unreadable(&error) => return Err(error),
+            Ok(_) | Err(_) => {}
         }
         self.shared.store.schedule_delete(name).await?;
         Ok(())
@@ -157,7 +161,13 @@ pub(crate) async fn declare(shared: &Shared, specs: &[NewSchedule]) -> Result<()
     let (alone, tools) = (shared.is_alone().await?, shared.tools());
     for spec in specs {
         loop {
-            let there = shared.store.schedule_get(&spec.name).await?;
+            let there = match shared.store.schedule_get(&spec.name).await {
+                Err(error) if is_unreadable(&error) => {
+                    tracing::error!(%error, "a schedule of this server is left as it is");
+                    break;
+                }
+                there => there?,
+            };
             let before = there.as_ref().map(|there| there.state.version);
             let Some(after) = put(shared, there, spec.clone()).await? else {
                 continue;
@@ -347,6 +357,17 @@ fn spec_of(
         idempotency.window = idempotency.window.min(spec.retention);
     }
     spec
+}
+
+/// Whether the store has a record that it cannot read, which keeps nothing else from going on.
+fn is_unreadable(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Store {
+            retryable: false,
+            ..
+        }
+    )
 }
 
 fn unknown(name: &str) -> Error {

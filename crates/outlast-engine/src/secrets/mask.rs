@@ -32,6 +32,16 @@ impl Mask {
             .into_iter()
             .for_each(|secret| collect(secret, &mut needles));
         needles.retain(|needle: &String| needle.len() >= SHORTEST);
+        Self::hiding(needles)
+    }
+
+    /// Hides what either hides.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        let needles = self.needles().iter().chain(other.needles());
+        Self::hiding(needles.cloned().collect())
+    }
+
+    fn hiding(mut needles: Vec<String>) -> Self {
         needles.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         needles.dedup();
         Self {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use hmac::{Hmac, Mac};
-use outlast_core::{JournalEntry, RawJson, Recorded, TaskId, TaskSpec};
+use outlast_core::{JournalEntry, JournalKind, RawJson, Recorded, TaskId, TaskSpec, UndoCall};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::Sha256;
@@ -112,14 +112,26 @@ impl Vault {
 
     /// Seals the secret fields of a task that is to be created.
     pub(crate) fn seal_arguments(&self, spec: &mut TaskSpec, fields: &Fields) {
-        let mut arguments = spec.arguments.to_value();
-        let taken = fields.take(&mut arguments, DOTS);
+        if let Some((shown, sealed)) = self.seal_fields(spec.id, &spec.arguments, fields) {
+            spec.arguments = shown;
+            spec.sealed = Some(sealed);
+        }
+    }
+
+    /// Arguments with dots in the place of secrets, and those sealed; `None` if they have none.
+    pub(crate) fn seal_fields(
+        &self,
+        task: TaskId,
+        arguments: &RawJson,
+        fields: &Fields,
+    ) -> Option<(RawJson, String)> {
+        let mut shown = arguments.to_value();
+        let taken = fields.take(&mut shown, DOTS);
         if taken.is_empty() {
-            return;
+            return None;
         }
         let plain = serde_json::to_vec(&taken).expect("a JSON tree has a JSON text");
-        spec.arguments = arguments.into();
-        spec.sealed = Some(self.seal(spec.id, &plain));
+        Some((shown.into(), self.seal(task, &plain)))
     }
 
     /// What was sealed with a task, or with the call that it has taken over. Only dots are replaced.
@@ -166,9 +178,17 @@ impl Vault {
     /// An entry as it may be shown: opened, with dots in the place of the task's secrets. Where the key
     /// is another one, all that was sealed is dots.
     pub(crate) fn shown(&self, spec: &TaskSpec, entry: JournalEntry) -> JournalEntry {
-        if spec.sealed.is_none() {
-            return entry;
+        let entry = match &spec.sealed {
+            None => entry,
+            Some(_) => self.masked(spec, entry),
+        };
+        match entry.kind {
+            JournalKind::Undo => without_seal(entry),
+            _ => entry,
         }
+    }
+
+    fn masked(&self, spec: &TaskSpec, entry: JournalEntry) -> JournalEntry {
         let mask = self.open_arguments(spec).map(|opened| opened.mask);
         let entry = self.open_recorded(spec.id, entry);
         let show = |json: RawJson| match &mask {
@@ -199,6 +219,23 @@ impl Vault {
             Recorded::Error(json) => Recorded::Error(open(json)),
         };
         entry
+    }
+}
+
+/// An undo without its sealed secrets, of which its arguments say that they are there.
+fn without_seal(entry: JournalEntry) -> JournalEntry {
+    let call = entry.recorded.json().to::<UndoCall>();
+    match call.ok().filter(|call| call.sealed.is_some()) {
+        None => entry,
+        Some(call) => {
+            let call = UndoCall {
+                sealed: None,
+                ..call
+            };
+            let recorded = RawJson::of(&call).expect("it came from JSON");
+            let recorded = Recorded::Value(recorded);
+            JournalEntry { recorded, ..entry }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outlast_core::store::CancelReply;
-use outlast_core::testing::{Fault, FaultyStore, MemoryStore};
+use outlast_core::testing::{Fault, FaultyStore, ManualClock, MemoryStore};
 use outlast_core::{Cleanup, EventKind, Outcome, Owner, Phase, RawJson, Store, Task, TaskId};
 use outlast_engine::{
     BoxFuture, CancelBy, Cx, Engine, EngineBuilder, Error, Handle, Handler, NewCall, OnDrop,
@@ -186,7 +186,7 @@ async fn success_and_discarded_undos_leave_everything_as_it_is() {
             let _second = cx.undo("take_back", &json!({"what": "a"})).await?;
             ledger.lock().unwrap().push("did a".into());
             undo.clone().discard().await?;
-            undo.discard().await?;
+            undo.discard().await.expect("repeating it is harmless");
             Err(Error::tool("no"))
         }
     });
@@ -408,4 +408,236 @@ async fn no_lost_reply_loses_an_undo() {
             );
         }
     }
+}
+
+/// A handler that hears its context and then fails.
+fn failing<F, Fut>(changes: F) -> Tool
+where
+    F: Fn(Cx) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<()>> + Send + 'static,
+{
+    let changes = Arc::new(changes);
+    tool(move |cx| {
+        let changes = Arc::clone(&changes);
+        async move {
+            changes(cx).await?;
+            Err(Error::tool("no"))
+        }
+    })
+}
+
+#[tokio::test]
+async fn each_undo_has_keys_of_its_own_for_systems_outside() {
+    let keys = Ledger::default();
+    let seen = Arc::clone(&keys);
+    let refund = Tool {
+        retry: Some(Retry {
+            attempts: 2,
+            first: Duration::ZERO,
+            ..Retry::default()
+        }),
+        ..take_back(move |_, cx| {
+            let mut keys = seen.lock().unwrap();
+            keys.push(cx.key("call"));
+            let tried_again = keys.iter().filter(|key| *key == &cx.key("call")).count() > 1;
+            async move {
+                match tried_again {
+                    true => Ok(()),
+                    false => Err(Error::tool("once more")),
+                }
+            }
+        })
+    };
+    let seen = Arc::clone(&keys);
+    let order = failing(move |cx| {
+        seen.lock().unwrap().push(cx.key("call"));
+        async move {
+            for charge in ["a", "b", "a"] {
+                let _undo = cx.undo("take_back", &json!({"what": charge})).await?;
+            }
+            Ok(())
+        }
+    });
+    let engine = engine([order, refund]).await;
+    let handle = engine.handle();
+    let id = create(&handle).await;
+    let task = cleaned(&handle, id).await;
+    assert_eq!(task.state.cleanup, Cleanup::Done);
+    let keys = lines(&keys);
+    let (of_handler, of_undos) = keys.split_first().unwrap();
+    let (undos, _) = of_undos.as_chunks::<2>();
+    assert_eq!(undos.len(), 3, "each is tried twice: {keys:?}");
+    let mut all: Vec<_> = undos.iter().map(|[first, _]| first).collect();
+    assert!(
+        undos.iter().all(|[first, again]| first == again),
+        "{keys:?}"
+    );
+    all.push(of_handler);
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 4, "{keys:?}");
+}
+
+#[tokio::test]
+async fn the_secrets_of_an_undo_stand_nowhere() {
+    const SECRET: &str = "s3cr3t-token";
+    let ledger = Ledger::default();
+    let seen = Arc::clone(&ledger);
+    let log_out = Tool {
+        input_schema: json!({"properties": {"what": {"format": "password"}}}).into(),
+        ..take_back(move |what, cx| {
+            seen.lock().unwrap().push(what.clone());
+            cx.info(format!("logging out {what}"));
+            async move { Err(Error::tool(format!("{what} is unknown"))) }
+        })
+    };
+    let open = failing(async |cx: Cx| {
+        for _ in 0..2 {
+            let _undo = cx.undo("take_back", &json!({"what": SECRET})).await?;
+        }
+        Ok(())
+    });
+    let store = Arc::new(MemoryStore::default());
+    let engine = builder(&store, [open, log_out]).start().await.unwrap();
+    let handle = engine.handle();
+    let id = create(&handle).await;
+    let task = cleaned(&handle, id).await;
+    assert_eq!(lines(&ledger), [SECRET, SECRET], "it gets what was meant");
+    let owner = Owner::local();
+    let stored = outlast_core::Reads::journal(&*store, id).await.unwrap();
+    let shown = handle.journal(&owner, id).await.unwrap();
+    let events = handle.events(&owner, id, 0, 1000).await.unwrap();
+    let log = log_of(handle.log(&owner, id, 0, usize::MAX).await.unwrap());
+    assert!(log.contains("logging out •••"), "{log}");
+    let all = format!("{task:?} {stored:?} {shown:?} {events:?} {log}");
+    assert!(!all.contains(SECRET), "{all}");
+    let shown = shown[0].recorded.json().as_str();
+    assert_eq!(
+        shown,
+        r#"{"tool":"take_back","version":"1","arguments":{"what":"•••"}}"#
+    );
+}
+
+#[tokio::test]
+async fn an_undo_is_refused_where_nobody_would_run_it() {
+    let message = Ledger::default();
+    let seen = Arc::clone(&message);
+    let prepares = move |cx: Cx| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let undo = cx.undo("take_back", &json!({"what": "a"})).await;
+            let refused = undo
+                .err()
+                .map_or("recorded".into(), |error| error.to_string());
+            seen.lock().unwrap().push(refused);
+            Ok(String::new())
+        }
+    };
+    let on_gpus = Tool {
+        requires: ["gpu".to_owned()].into(),
+        task: outlast_engine::TaskSupport::Optional,
+        ..noting(&Ledger::default())
+    };
+    // Workers without the label may run the task, and would have to run the undo.
+    let engine_without = engine([tool(prepares.clone()), on_gpus.clone()]).await;
+    let handle = engine_without.handle();
+    finished(&handle, create(&handle).await).await;
+    // Where both require it, whoever runs the one may run the other.
+    let both = Tool {
+        requires: ["gpu".to_owned()].into(),
+        ..tool(prepares.clone())
+    };
+    let engine_with = builder(&Arc::default(), [both, on_gpus])
+        .worker_labels(["gpu".to_owned()])
+        .start()
+        .await
+        .unwrap();
+    let handle = engine_with.handle();
+    finished(&handle, create(&handle).await).await;
+    // A call that is never a task has no record that could keep it.
+    let never = Tool {
+        task: outlast_engine::TaskSupport::Forbidden,
+        ..tool(prepares)
+    };
+    let inline = engine([never, noting(&Ledger::default())]).await;
+    let handle = inline.handle();
+    let work = Arc::clone(handle.tools().get("work").unwrap());
+    let call = NewCall::new(work, RawJson::empty_object(), Owner::local());
+    handle.call(call, None, OnDrop::Continue).await;
+
+    let [without, with, inline] = &lines(&message)[..] else {
+        panic!("{message:?}");
+    };
+    assert!(without.contains("\"gpu\""), "{without}");
+    assert_eq!(with, "recorded");
+    assert!(inline.contains("task"), "{inline}");
+}
+
+/// One release has the tool that undoes, the other, which claims the clean-up, does not.
+#[tokio::test]
+async fn an_undo_waits_for_the_worker_that_has_its_tool() {
+    let clock = Arc::new(ManualClock::default());
+    let ledger = Ledger::default();
+    let hangs = work(&ledger, async |_| std::future::pending().await);
+    let newer = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<_>));
+    let first = builder(&newer, [hangs, noting(&ledger)])
+        .start()
+        .await
+        .unwrap();
+    let id = create(&first.handle()).await;
+    eventually(&first.handle(), id, |task| task.state.journal.entries == 6).await;
+
+    // It dies; a worker of the release before takes the task over, and knows that the other one lives.
+    let fails = || work(&Ledger::default(), async |_| Err(Error::tool("no")));
+    let without = Tool {
+        name: "another".into(),
+        ..noting(&ledger)
+    };
+    let older = Arc::new(newer.successor());
+    let store = Arc::new(FaultyStore::new(Arc::clone(&older) as Arc<dyn Store>));
+    let sign = first.handle().workers().await.unwrap().remove(0);
+    store.join_with(sign);
+    let second = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
+        .tools(Tools::new([fails(), without]).unwrap())
+        .start()
+        .await
+        .unwrap();
+    let waits = eventually(&second.handle(), id, |task| {
+        task.is_cleaning_up() && task.state.phase == Phase::Scheduled
+    })
+    .await;
+    assert_eq!((waits.state.undos, waits.state.undo_failed), (3, false));
+
+    // The newer release is back.
+    let next = Arc::new(older.successor());
+    let third = builder(&next, [fails(), noting(&ledger)])
+        .start()
+        .await
+        .unwrap();
+    clock.advance(Duration::from_secs(60));
+    third.run_due();
+    let task = cleaned(&third.handle(), id).await;
+    assert_eq!(task.state.cleanup, Cleanup::Done);
+    assert_eq!(lines(&ledger), all());
+}
+
+/// A store that wants somebody to mend it loses no result that is ready by then.
+#[tokio::test]
+async fn a_result_waits_for_a_store_that_needs_a_hand() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::default())));
+    let engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
+        .tools(Tools::new([tool(async |_| Ok("ready".into()))]).unwrap())
+        .start()
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        store.on_next("finish", Fault::Break);
+    }
+    let handle = engine.handle();
+    let task = finished(&handle, create(&handle).await).await;
+    let Some(Outcome::Completed(result)) = task.outcome.as_deref() else {
+        panic!("{:?}", task.outcome);
+    };
+    assert_eq!(result.headline().as_deref(), Some("ready"));
+    assert_eq!(store.planned(), 0);
 }

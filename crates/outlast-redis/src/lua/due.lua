@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- What is due: now, and how many at most. Replies with the members of the index, the first moment in
--- it, whether rates have opened and when the next one will, the schedules that are due and when the
--- next one is.
+-- it, whether rates have opened and when the next one will, the schedules that are due, each by its name
+-- and then its record, and when the next one is.
 
 local prefix = KEYS[1] .. ':'
 local call = redis.call
@@ -13,6 +13,7 @@ local opening = call('ZRANGEBYSCORE', prefix .. 'opening', '(' .. ARGV[1], '+inf
 local schedules = {}
 local names = call('ZRANGEBYSCORE', prefix .. 'schedules', '-inf', ARGV[1], 'LIMIT', 0, tonumber(ARGV[2]))
 for _, name in ipairs(names) do
+  table.insert(schedules, name)
   table.insert(schedules, call('GET', prefix .. 'sch:' .. name))
 end
 local next = call('ZRANGEBYSCORE', prefix .. 'schedules', '(' .. ARGV[1], '(+inf', 'WITHSCORES',

@@ -247,8 +247,10 @@ local function wait(key, delta, now)
   call('PEXPIRE', prefix .. 'paces', PACE)
 end
 
--- Counts a task by what it is, before a change and after it.
+-- Counts a task by what it is, before a change and after it. Counts that are missing are not begun with
+-- this one: they are made of all tasks when somebody asks (stats.lua).
 local function tally(id, delta)
+  if call('EXISTS', prefix .. 'counts') == 0 then return end
   local fields = call('HMGET', task_key(id), 'tool', 'owner', 'phase', 'status')
   if not fields[3] then return end
   local kind = cjson.encode(fields)

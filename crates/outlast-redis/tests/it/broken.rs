@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use outlast_core::schedule::NewSchedule;
+use outlast_core::status::Phase;
 use outlast_core::store::{Reads, Store};
 use outlast_core::testing::{ManualClock, block_on};
-use outlast_core::{Clock, Outcome};
+use outlast_core::{Clock, Outcome, Schedule, TaskSpec};
 
 use crate::cost::{by, done, spec};
 use crate::server::{Server, open};
@@ -71,5 +73,80 @@ fn a_record_that_cannot_be_read_fails_and_the_others_go_on() {
                 .len(),
             1
         );
+    });
+}
+
+#[test]
+fn a_schedule_that_cannot_be_read_holds_up_neither_tasks_nor_other_schedules() {
+    let server = Server::volatile();
+    let clock = Arc::new(ManualClock::default());
+    let store = open(
+        &server.address("torn"),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
+    block_on(async {
+        let every = |name: &str| {
+            let spec = NewSchedule::every(Duration::from_secs(60)).call("tool", &());
+            Schedule::create(spec.named(name), clock.now())
+        };
+        for name in ["torn", "whole"] {
+            store.schedule_put(None, every(name), None).await.unwrap();
+        }
+        server.call(&["SET", "{torn}:sch:torn", "none of ours"]);
+        let later = TaskSpec {
+            run_at: Some(clock.now() + Duration::from_secs(60)),
+            ..spec()
+        };
+        let later = store.create(later, None).await.unwrap().task.id();
+        clock.advance(Duration::from_secs(61));
+
+        let ticked = store.tick(&[], by().lease, 100).await.unwrap();
+        let due: Vec<_> = ticked.schedules.iter().map(|due| &due.spec.name).collect();
+        assert_eq!(due, ["whole"]);
+        let task = store.get(later).await.unwrap().unwrap();
+        assert_eq!(task.state.phase, Phase::Queued);
+        assert_eq!(store.schedules().await.unwrap().len(), 1);
+
+        // It is not taken for absent, and can be removed.
+        let error = store.schedule_get("torn").await.unwrap_err();
+        assert!(error.to_string().contains("\"torn\""), "{error}");
+        let error = store.schedule_put(None, every("torn"), None).await;
+        assert!(error.unwrap_err().to_string().contains("\"torn\""));
+        assert!(store.schedule_delete("torn").await.unwrap());
+        store.schedule_put(None, every("torn"), None).await.unwrap();
+    });
+}
+
+#[test]
+fn counts_are_right_after_records_have_gone_by_themselves() {
+    let server = Server::volatile();
+    let clock = Arc::new(ManualClock::default());
+    let store = open(
+        &server.address("torn"),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
+    block_on(async {
+        let count = async || -> u64 { store.stats().await.unwrap().phases().values().sum() };
+        let later = || TaskSpec {
+            run_at: Some(clock.now() + Duration::from_secs(60)),
+            ..spec()
+        };
+        let mut gone = None;
+        for _ in 0..10 {
+            gone = Some(store.create(later(), None).await.unwrap().task.id());
+        }
+        assert_eq!(count().await, 10);
+        let gone = gone.unwrap();
+        for kind in ["t", "d"] {
+            server.call(&["DEL", &format!("{{torn}}:{kind}:{gone}")]);
+        }
+        clock.advance(Duration::from_secs(61));
+        store.tick(&[], by().lease, 100).await.unwrap();
+        // Somebody is faster than whoever asks for the counts.
+        store.create(spec(), None).await.unwrap();
+        store.claim(&by(), 1).await.unwrap();
+        assert_eq!(count().await, 10);
+        store.create(spec(), None).await.unwrap();
+        assert_eq!(count().await, 11);
     });
 }

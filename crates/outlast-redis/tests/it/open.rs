@@ -122,3 +122,58 @@ fn keys_of_others_are_left_alone() {
         "{text}"
     );
 }
+
+#[test]
+fn of_many_that_begin_at_once_none_takes_another_for_a_stranger() {
+    let server = Server::volatile();
+    for _ in 0..20 {
+        let address = server.next_address();
+        let start = std::sync::Barrier::new(8);
+        let open = |name: &'static str| {
+            start.wait();
+            RedisStore::open(Options::new(&address, name))
+        };
+        let opened = std::thread::scope(|scope| {
+            let names = ["one", "one", "one", "one", "one", "one", "one", "other"];
+            let threads = names.map(|name| scope.spawn(move || (name, open(name).err())));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        let mut refused: Vec<_> = opened
+            .into_iter()
+            .filter_map(|(name, error)| Some((name, error?.to_string())))
+            .collect();
+        assert!(!refused.is_empty(), "it belongs to one of them");
+        refused.dedup_by_key(|(name, _)| *name);
+        let [(name, text)] = &refused[..] else {
+            panic!("only the other server's are refused: {refused:?}");
+        };
+        let owner = if *name == "one" { "other" } else { "one" };
+        assert!(
+            text.contains(&format!("belongs to the server \"{owner}\"")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_somebody_can_mend_beside_it_may_be_tried_again() {
+    let server = Server::volatile();
+    let store = open_plain(&server);
+    block_on(async {
+        let create = async || store.create(crate::cost::spec(), None).await;
+        server.call(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+        let error = create().await.unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        assert!(error.to_string().contains("replicas"), "{error}");
+        server.call(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+        create().await.unwrap();
+    });
+    server.call(&["CONFIG", "SET", "maxclients", "1"]);
+    let opened = RedisStore::open(Options::new(server.next_address(), "test"));
+    let error = opened.expect_err("no further client is taken");
+    assert!(error.is_retryable(), "{error}");
+}
+
+fn open_plain(server: &Server) -> RedisStore {
+    RedisStore::open(Options::new(server.next_address(), "test")).unwrap()
+}

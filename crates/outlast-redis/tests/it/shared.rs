@@ -187,6 +187,7 @@ fn workers_show_themselves_to_each_other() {
         leases_lost: 0,
         labels: vec!["gpu".into()],
         tools: vec!["tool".into()],
+        runs: by().tools.as_ref().clone(),
     };
     block_on(async {
         let [one, two] = [WorkerId::random(), WorkerId::random()];

@@ -270,3 +270,63 @@ pub(super) async fn what_is_blocked_is_blocked_after_a_restart(rig: Rig) -> Rig 
     assert_eq!(rig.claim_all().await, [id]);
     rig
 }
+
+/// How many tasks stand behind one another, and beside one another, in a crowd.
+const CROWD: usize = 300;
+
+pub(super) async fn the_end_of_a_long_chain_is_one(rig: Rig) -> Rig {
+    let (first, lease) = rig.run().await;
+    let mut chain = vec![first];
+    for _ in 0..CROWD {
+        let last = *chain.last().expect("the first");
+        let next = rig.create_spec(after(&[Dependency::success(last)])).await;
+        chain.push(next.task.id());
+    }
+    let failure = Failure::internal(FailureReason::Error, "no");
+    let end = AttemptEnd::Done(Outcome::Failed(failure));
+    rig.store.finish(&lease, end, None).await.unwrap();
+    for (place, id) in chain.iter().enumerate().skip(1) {
+        let task = rig.task(*id).await;
+        let Some(Outcome::Failed(failure)) = task.outcome.as_deref() else {
+            panic!("{place} steps behind the one that failed: {task:?}");
+        };
+        assert_eq!(failure.reason, FailureReason::Dependency);
+    }
+    assert_eq!(rig.stats_of("finished").await, CROWD as u64 + 1);
+    // What is due for others is not held up by it either.
+    let later = TaskSpec {
+        run_at: Some(rig.clock.now() + Duration::from_secs(1)),
+        ..spec()
+    };
+    let later = rig.create_spec(later).await.task.id();
+    rig.advance(Duration::from_secs(1));
+    rig.tick().await;
+    assert_eq!(rig.claim_all().await, [later]);
+    rig
+}
+
+pub(super) async fn a_cancel_reaches_a_long_chain_of_which_each_has_others_behind(rig: Rig) -> Rig {
+    let first = rig.create().await;
+    let mut last = first;
+    let mut all = vec![first];
+    for _ in 0..CROWD / 3 {
+        let edge = [Dependency::success(last)];
+        for _ in 0..2 {
+            all.push(rig.create_spec(after(&edge)).await.task.id());
+        }
+        last = rig.create_spec(after(&edge)).await.task.id();
+        all.push(last);
+    }
+    rig.store
+        .cancel(first, None, CancelMode::Ask(Duration::ZERO))
+        .await
+        .unwrap();
+    for id in all {
+        let task = rig.task(id).await;
+        assert!(
+            matches!(task.outcome.as_deref(), Some(Outcome::Cancelled { .. })),
+            "{task:?}"
+        );
+    }
+    rig
+}

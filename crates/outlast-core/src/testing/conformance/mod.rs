@@ -235,6 +235,8 @@ cases! {
         no_deletion_strands_a_dependant,
         a_task_that_grows_too_old_takes_its_dependants_along,
         what_is_blocked_is_blocked_after_a_restart,
+        the_end_of_a_long_chain_is_one,
+        a_cancel_reaches_a_long_chain_of_which_each_has_others_behind,
     }
     schedule {
         a_schedule_is_kept_changed_and_removed,
