@@ -8,7 +8,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ const STATUS: &str = "status.json";
 const CANCEL: &str = "cancel";
 const NOT_RUN: &str = "not-run";
 const LOG: &str = "log";
+const GAP: &str = "gap";
 const SHIM_LOG: &str = "shim.log";
 
 /// How long a shim waits for the lock. A server that looks whether the lock is held holds it for an
@@ -158,6 +159,8 @@ pub enum StopCause {
     CpuTime,
     /// It had more processes than it may.
     Processes,
+    /// It printed more than it may.
+    Output,
     /// The shim was told to end by a signal from elsewhere, as when the machine shuts down.
     Signal,
 }
@@ -236,7 +239,8 @@ impl RunFolder {
         &self.path
     }
 
-    /// The file with everything the command printed, both streams in the order of arrival.
+    /// The file with what the command printed, both streams in the order of arrival. Of very much the
+    /// middle is gone and reads as zeros.
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
         self.path.join(LOG)
@@ -340,6 +344,29 @@ impl RunFolder {
     /// The log, to be written.
     pub(super) fn log_for_writing(&self) -> io::Result<File> {
         append(&self.log_path())
+    }
+
+    /// Where the end of the log's gap is written, little-endian, at the beginning of the file.
+    pub(super) fn gap_for_writing(&self) -> io::Result<File> {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.path.join(GAP))
+    }
+
+    /// Where the gap of the log ends, which begins behind the first half of what is kept; 0 if there is
+    /// none.
+    pub(super) fn gap_end(&self) -> io::Result<u64> {
+        let mut end = [0; 8];
+        match File::open(self.path.join(GAP)).and_then(|file| file.read_at(&mut end, 0)) {
+            Ok(8) => Ok(u64::from_le_bytes(end)),
+            // Made, and nothing written yet.
+            Ok(_) => Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes the lock for good; `None` if another shim has it.

@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use super::folder::{RunFolder, RunState, Started, Status};
+use super::output::HALF;
 
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(250);
@@ -24,9 +25,11 @@ const PIECE: usize = 256 * 1024;
 pub enum Followed {
     /// The command printed this.
     Output(Vec<u8>),
+    /// It printed so many bytes more, which are not kept.
+    Gap(u64),
     /// Nothing has been started, and nobody is about to.
     NotStarted,
-    /// It ended; all output has been returned before.
+    /// It ended; all output has been returned before, but for what is not kept.
     Ended(Status),
     /// Its shim is gone without a status; all output has been returned before.
     Vanished(Started),
@@ -71,8 +74,8 @@ impl Follower {
     /// wait in between.
     pub async fn next(&mut self) -> io::Result<Followed> {
         loop {
-            if let Some(output) = self.read()? {
-                return Ok(Followed::Output(output));
+            if let Some(next) = self.read()? {
+                return Ok(next);
             }
             let state = self.folder.state()?;
             if state == RunState::Running {
@@ -81,8 +84,8 @@ impl Follower {
                 continue;
             }
             // Whoever wrote has stopped; what came between the read and the look is all there is.
-            if let Some(output) = self.read()? {
-                return Ok(Followed::Output(output));
+            if let Some(next) = self.read()? {
+                return Ok(next);
             }
             return Ok(match state {
                 RunState::Ended(status) => Followed::Ended(status),
@@ -92,8 +95,13 @@ impl Follower {
         }
     }
 
-    /// More output, if there is some.
-    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+    /// Passes over so many bytes more.
+    pub(super) fn pass_over(&mut self, bytes: u64) {
+        self.offset += bytes;
+    }
+
+    /// More output, or the gap in it, if there is some.
+    fn read(&mut self) -> io::Result<Option<Followed>> {
         if self.log.is_none() {
             self.log = match File::open(self.folder.log_path()) {
                 Ok(file) => Some(file),
@@ -111,8 +119,20 @@ impl Follower {
         let mut piece = vec![0; PIECE.min(usize::try_from(waiting).unwrap_or(PIECE))];
         let length = log.read_at(&mut piece, self.offset)?;
         piece.truncate(length);
-        self.offset += length as u64;
         self.pause = SHORTEST;
-        Ok((length > 0).then_some(piece))
+        if self.offset + length as u64 > HALF {
+            // After the reading: a gap is written down before it is made.
+            let gap_end = self.folder.gap_end()?;
+            if self.offset >= HALF && self.offset < gap_end {
+                let gone = gap_end - self.offset;
+                self.offset = gap_end;
+                return Ok(Some(Followed::Gap(gone)));
+            }
+            if self.offset < gap_end {
+                piece.truncate(usize::try_from(HALF - self.offset).unwrap_or(PIECE));
+            }
+        }
+        self.offset += piece.len() as u64;
+        Ok((!piece.is_empty()).then_some(Followed::Output(piece)))
     }
 }

@@ -1,4 +1,4 @@
-//! Limits of what a command may use: memory, processor time, processes.
+//! Limits of what a command may use: memory, processor time, processes, output.
 //!
 //! Memory and processor time are the kernel's own limits, set by the process that becomes the command
 //! and inherited by everything it starts; each process has them for itself. Memory is `RLIMIT_DATA`,
@@ -10,6 +10,8 @@
 //! of the user on the machine, so that a tool's limit would depend on what else runs there, and holds
 //! nobody up who is root, as in most containers. Where a control group limits the machine's share, it
 //! holds in addition: commands stay in the server's group.
+//!
+//! Output is counted by the shim too, as the length of the log.
 
 use std::io;
 use std::time::Duration;
@@ -38,6 +40,9 @@ pub struct Limits {
     /// Processes that it may have at a time, itself among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<u32>,
+    /// Bytes that it may print.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<u64>,
 }
 
 impl Limits {

@@ -16,6 +16,8 @@ use serde::Serialize;
 
 use super::artifacts::Kept;
 use super::folder::{End, Spec, Status, StopCause, Used};
+use super::limits::bytes;
+use super::output::HALF;
 
 /// Output up to this many bytes is returned whole as structured content.
 pub const WHOLE: u64 = 256 * 1024;
@@ -151,6 +153,12 @@ fn trouble(status: &Status, spec: &Spec) -> Option<String> {
                 spec.limits.processes.unwrap_or_default()
             ));
         }
+        Some(StopCause::Output) => {
+            let most = spec.limits.output.map(bytes).unwrap_or_default();
+            return Some(format!(
+                "the command was stopped because it printed more than the {most} it may"
+            ));
+        }
         Some(StopCause::Cancel | StopCause::Signal) | None => {}
     }
     let failed = match &status.end {
@@ -194,8 +202,10 @@ fn text(trouble: Option<String>, printed: &Printed, whole: &str) -> String {
             let intro = if failed { "; " } else { "" };
             let more = if whole.is_empty() {
                 String::new()
-            } else {
+            } else if printed.bytes <= 2 * HALF {
                 format!("; all of it: {whole}")
+            } else {
+                format!("; its beginning and its end: {whole}")
             };
             text.push_str(&format!(
                 "{intro}the last {} characters of {} bytes of output{more}\n",

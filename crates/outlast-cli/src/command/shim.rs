@@ -11,7 +11,7 @@
 //! the command. So a lock that nobody holds proves that no forerunner is on its way either.
 //!
 //! The shim needs no server: it has one thread, no timer that ticks faster than twice a second, and
-//! never reads the log.
+//! never reads the log, of which it only takes the middle out where it grows too large.
 //!
 //! Once there is a command, nothing that may pass ends its shim: not a disk that is full, not a machine
 //! without a file descriptor left. A look that fails is taken again, and what has to be written down is
@@ -33,6 +33,7 @@ use super::folder::{End, RunFolder, Spec, Started, Status, StopCause, Used};
 use super::identity::ProcessIdentity;
 use super::ladder::{Group, Ladder};
 use super::log_file::LogFile;
+use super::output::Output;
 use super::tree;
 
 /// The word on the command line. Hidden from the help: it is for this program's own use.
@@ -45,6 +46,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// How often it looks where there is something to follow or to count.
 const CLOSE_LOOK: Duration = Duration::from_millis(200);
+
+/// How soon it looks again where it could not copy all, or output comes very fast.
+const SOON: Duration = Duration::from_millis(10);
 
 /// The pause before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -190,13 +194,14 @@ impl<'a> Watch<'a> {
             None => None,
         };
         let (started_at_ms, begin) = (now_ms(), Instant::now());
+        let idle_limit = spec.idle_timeout_ms.map(Duration::from_millis);
+        let mut output = Output::begin(folder, idle_limit, begin)?;
         let command = match start_forerunner(folder, lock.try_clone()?) {
             Ok(command) => command,
             // Nothing was started and nothing will be: that is the run's end.
             Err(error) => return Ok(not_run(error.to_string(), None, started_at_ms)),
         };
         let deadline = spec.timeout_ms.map(|ms| begin + Duration::from_millis(ms));
-        let mut silence = Silence::begin(spec.idle_timeout_ms, begin);
         let is_close = spec.log_file.is_some() || spec.limits.processes.is_some();
         let look = if is_close { CLOSE_LOOK } else { LOOK };
         let mut watch = Self {
@@ -213,20 +218,23 @@ impl<'a> Watch<'a> {
             watch.reap(begin);
             let over = watch.is_over();
             let is_over = watch.tried(over) == Some(true);
-            if let Some(file) = &mut log_file {
-                watch.tried(file.copy());
-            }
+            let copied = log_file.as_mut().map(LogFile::copy);
+            let more = copied.and_then(|copied| watch.tried(copied)) == Some(true);
+            let now = Instant::now();
+            let looked = output.look(folder, now);
+            watch.tried(looked);
             if is_over {
                 break;
             }
-            let now = Instant::now();
             if watch.stopped.is_none() && watch.ended.is_none() {
                 if folder.cancel_requested() {
                     watch.stop(StopCause::Cancel);
                 } else if deadline.is_some_and(|deadline| now >= deadline) {
                     watch.stop(StopCause::Timeout);
-                } else if silence.is_over(folder, now) {
+                } else if output.is_silent(now) {
                     watch.stop(StopCause::IdleTimeout);
+                } else if output.exceeds(spec.limits.output) {
+                    watch.stop(StopCause::Output);
                 } else {
                     let counted = watch.has_too_many_processes();
                     if watch.tried(counted) == Some(true) {
@@ -239,13 +247,14 @@ impl<'a> Watch<'a> {
                 .ladder
                 .as_mut()
                 .map(|ladder| ladder.advance(now, group));
-            let mut wake = now + look;
+            let soon = more || output.grows_fast();
+            let mut wake = now + if soon { SOON } else { look };
             if advanced.is_none_or(|advanced| watch.tried(advanced).is_some()) {
                 wake = wake.min(watch.ladder.as_ref().map_or(wake, Ladder::due));
             }
             if watch.stopped.is_none() {
                 wake = wake.min(deadline.unwrap_or(wake));
-                wake = wake.min(silence.ends().unwrap_or(wake));
+                wake = wake.min(output.silence_ends().unwrap_or(wake));
             }
             let signalled = tokio::select! {
                 _ = child.recv() => false,
@@ -259,7 +268,15 @@ impl<'a> Watch<'a> {
             }
         }
         if let Some(file) = &mut log_file {
-            patiently(|| file.copy())?;
+            let mut more = true;
+            while more {
+                patiently(|| {
+                    more = file.copy()?;
+                    Ok(())
+                })?;
+                let looked = output.look(folder, Instant::now());
+                watch.tried(looked);
+            }
         }
         Ok(watch.status(started_at_ms, begin))
     }
@@ -366,41 +383,6 @@ impl<'a> Watch<'a> {
             leftovers: self.leftovers,
             used,
         }
-    }
-}
-
-/// How long the command has printed nothing, by the length of its log.
-struct Silence {
-    limit: Option<Duration>,
-    length: u64,
-    since: Instant,
-}
-
-impl Silence {
-    fn begin(limit_ms: Option<u64>, now: Instant) -> Self {
-        Self {
-            limit: limit_ms.map(Duration::from_millis),
-            length: 0,
-            since: now,
-        }
-    }
-
-    /// When it will have lasted too long, if nothing is printed until then.
-    fn ends(&self) -> Option<Instant> {
-        Some(self.since + self.limit?)
-    }
-
-    fn is_over(&mut self, folder: &RunFolder, now: Instant) -> bool {
-        if self.limit.is_none() {
-            return false;
-        }
-        let log = std::fs::metadata(folder.log_path());
-        let length = log.map_or(self.length, |log| log.len());
-        if length != self.length {
-            self.length = length;
-            self.since = now;
-        }
-        self.ends().is_some_and(|ends| ends <= now)
     }
 }
 

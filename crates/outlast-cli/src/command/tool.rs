@@ -33,13 +33,15 @@ use serde_json::{Value, json};
 use tokio::process::Child;
 use tokio::time::Instant;
 
-use super::expand::{Invocation, as_object, expand};
+use super::expand::{Invocation, as_object, expand, variable};
 use super::folder::{RunFolder, Spec, Started, Status, StopCause};
 use super::follow::{Followed, Follower};
+use super::limits::bytes as size;
+use super::output::HALF;
 use super::progress::{ProgressReader, ProgressUpdate};
 use super::runs::Runs;
 use super::{artifacts, orphans, outcome};
-use crate::config::CommandTool;
+use crate::config::{CommandTool, Program};
 
 /// The `_meta` key of a call that asks for another time limit.
 pub const TIMEOUT_KEY: &str = "outlast/timeoutMs";
@@ -203,6 +205,16 @@ impl CommandHandler {
         if let Some(only) = &mut inherited.only {
             only.extend(invocation.secret_env.iter().map(|(name, _)| name.clone()));
         }
+        // A script's argument that was not given is not set, whatever the server's own environment has.
+        if matches!(self.command.program, Program::Shell(_)) {
+            let secret =
+                |name: &String| invocation.secret_env.iter().any(|(given, _)| given == name);
+            let arguments = self.command.arguments.iter();
+            let variables = arguments.map(|argument| variable(&argument.name));
+            inherited
+                .never
+                .extend(variables.filter(|name| !secret(name)));
+        }
         Ok(Spec {
             timeout_ms: timeout.map(ms),
             idle_timeout_ms: self.command.idle_timeout.map(ms),
@@ -342,8 +354,8 @@ async fn ended(shim: &mut Option<Child>) {
     }
 }
 
-/// Blots out secrets in a file that nobody writes any more. Its length stays as it is.
-fn scrub(path: &Path, mask: &Mask) -> io::Result<()> {
+/// Blots out secrets in a log that nobody writes any more, whose gap ends there. Its length stays as it is.
+fn scrub(path: &Path, gap: u64, mask: &Mask) -> io::Result<()> {
     const PIECE: usize = 1024 * 1024;
     let file = File::options().read(true).write(true).open(path)?;
     let mut piece = vec![0; PIECE + mask.longest()];
@@ -364,6 +376,10 @@ fn scrub(path: &Path, mask: &Mask) -> io::Result<()> {
         }
         // The end is looked at again: a secret may go over it.
         at += PIECE as u64;
+        if at > HALF && at < gap {
+            // There is nothing, for as long as the command has printed.
+            at = gap;
+        }
     }
 }
 
@@ -481,6 +497,13 @@ impl<'a> Run<'a> {
                         }
                     }
                 }
+                Followed::Gap(bytes) => {
+                    let hidden = self.cx.mask().longest() as u64;
+                    // What stands there may be the end of a secret whose beginning is gone.
+                    follower.pass_over(hidden);
+                    self.offset = follower.offset();
+                    self.tell_gap(bytes + hidden).await?;
+                }
                 Followed::NotStarted if cancelled => return Ok(Ending::NeverStarted),
                 Followed::NotStarted => self.start().await?,
                 Followed::Ended(status) => {
@@ -576,6 +599,31 @@ impl<'a> Run<'a> {
         self.cx.write_log(vec![line]).await.map(drop)
     }
 
+    /// Stores what waits, and says that so many bytes behind it are not kept. What waits for the rest of
+    /// a secret or of a character goes with them.
+    async fn tell_gap(&mut self, bytes: u64) -> Result<()> {
+        if !self.handler.is_logged {
+            return Ok(());
+        }
+        let complete = self.cx.mask().complete(&self.pending);
+        self.pending.truncate(complete);
+        self.pending.truncate(complete - unfinished(&self.pending));
+        self.store_at = None;
+        let mut text = std::mem::take(&mut self.pending);
+        let note = format!(
+            "\n[{} of output are not kept: a command's log holds its beginning and its end]\n",
+            size(bytes)
+        );
+        text.extend_from_slice(note.as_bytes());
+        let line = LogLine {
+            level: Level::Info,
+            logger: String::new(),
+            text,
+            mark: Some(self.number << OFFSET_BITS | self.offset),
+        };
+        self.cx.write_log(vec![line]).await.map(drop)
+    }
+
     /// The output has ended: stores the rest and reads the last line.
     async fn take_over(&mut self) -> Result<()> {
         let update = self.progress.finish();
@@ -584,8 +632,8 @@ impl<'a> Run<'a> {
         let mask = self.cx.mask();
         if !mask.is_empty() {
             // The command wrote the file itself; now it can be cleaned.
-            let log = self.folder.log_path();
-            tokio::task::spawn_blocking(move || scrub(&log, &mask)).await??;
+            let (log, gap) = (self.folder.log_path(), self.folder.gap_end()?);
+            tokio::task::spawn_blocking(move || scrub(&log, gap, &mask)).await??;
         }
         if self.cx.is_stored() {
             self.store(true).await

@@ -3,20 +3,27 @@
 use super::section::{Section, kind};
 use crate::command::Inherited;
 use crate::command::limits::{Limits, bytes};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::de::DeValue;
 
 /// The keys that are read here.
-pub(super) const KEYS: [&str; 4] = ["max_memory", "max_cpu_time", "max_processes", "inherit_env"];
+pub(super) const KEYS: [&str; 5] = [
+    "max_memory",
+    "max_cpu_time",
+    "max_processes",
+    "max_output",
+    "inherit_env",
+];
 
 /// The word of a tool for which a limit of `[defaults]` does not hold.
 const UNLIMITED: &str = "unlimited";
 
-/// Less than this starts no program.
-const LEAST_MEMORY: u64 = 8 << 20;
+/// Less than the first starts no program, more than the other no machine has.
+const MEMORY: RangeInclusive<u64> = 8 << 20..=1 << 50;
 
-/// More than this no machine has.
-const MOST_MEMORY: u64 = 1 << 50;
+/// A limit of output ends a command; it is no way to shorten what is shown of it.
+const OUTPUT: RangeInclusive<u64> = 1 << 10..=1 << 50;
 
 /// The most processes that can be a limit.
 const MOST_PROCESSES: u64 = 1_000_000;
@@ -41,13 +48,20 @@ pub(super) fn defaults(root: &Section<'_>) -> Bounds {
 pub(super) fn read(section: &Section<'_>, above: &Bounds) -> Bounds {
     let mut limits = above.limits;
     if section.has("max_memory") {
-        limits.memory = unless_unlimited(section, "max_memory", memory);
+        limits.memory = unless_unlimited(section, "max_memory", |section, key| {
+            size_within(section, key, &MEMORY)
+        });
     }
     if section.has("max_cpu_time") {
         limits.cpu_seconds = unless_unlimited(section, "max_cpu_time", cpu_seconds);
     }
     if section.has("max_processes") {
         limits.processes = unless_unlimited(section, "max_processes", processes);
+    }
+    if section.has("max_output") {
+        limits.output = unless_unlimited(section, "max_output", |section, key| {
+            size_within(section, key, &OUTPUT)
+        });
     }
     let inherited = inherited(section).map(|inherited| Inherited {
         never: above.inherited.never.clone(),
@@ -70,13 +84,13 @@ fn unless_unlimited<T>(
         .flatten()
 }
 
-fn memory(section: &Section<'_>, key: &str) -> Option<u64> {
+fn size_within(section: &Section<'_>, key: &str, range: &RangeInclusive<u64>) -> Option<u64> {
     let text = section.text(key)?;
     let wrong = |why: String| {
         let allowed = format!(
             "allowed: {} to {}, as \"512MiB\" or \"2GiB\", or \"{UNLIMITED}\"",
-            bytes(LEAST_MEMORY),
-            bytes(MOST_MEMORY)
+            bytes(*range.start()),
+            bytes(*range.end())
         );
         section.wrong(key, format!("\"{text}\" {why}; {allowed}"));
     };
@@ -84,7 +98,7 @@ fn memory(section: &Section<'_>, key: &str) -> Option<u64> {
         wrong("is not a size".into());
         return None;
     };
-    if !(LEAST_MEMORY..=MOST_MEMORY).contains(&size) {
+    if !range.contains(&size) {
         wrong("is out of range".into());
         return None;
     }

@@ -307,6 +307,8 @@ fn impossible_values_are_named() {
         ),
         ("max_memory = 512", "an integer where a string is needed"),
         ("max_memory = \"1MiB\"", "\"1MiB\" is out of range"),
+        ("max_output = \"10\"", "allowed: 1KiB to"),
+        ("max_output = \"0KiB\"", "\"0KiB\" is out of range"),
         ("max_cpu_time = \"1500ms\"", "counted in whole seconds"),
         ("max_processes = 0", "0 would let nothing run"),
         (

@@ -1,5 +1,6 @@
 //! Commands under their shim: one execution, the whole log, the right status, nothing left behind.
 
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -394,7 +395,8 @@ async fn a_status_that_cannot_be_written_is_written_later() {
 
 #[tokio::test]
 async fn a_chatty_command_is_followed_whole_over_restarts() {
-    const BYTES: u64 = 100_000_000;
+    // As much as is kept whole.
+    const BYTES: u64 = 60_000_000;
     let rig = Rig::new();
     let folder = rig
         .start(&format!("yes 0123456789abcdef | head -c {BYTES}; exit 3"))
@@ -603,6 +605,22 @@ async fn too_many_processes_are_killed() {
     let folder = limited(&rig, "sleep 0.1 & sleep 0.5 & wait; exit 7", limits);
     rig.launch(&folder).await;
     assert_eq!(ended(&folder).await.end, End::Exited(7));
+}
+
+#[tokio::test]
+async fn output_beyond_the_limit_ends_the_command() {
+    let rig = Rig::new();
+    let limits = Limits {
+        output: Some(1 << 20),
+        ..Limits::default()
+    };
+    let folder = limited(&rig, "yes | head -c 100000000; sleep 600", limits);
+    rig.launch(&folder).await;
+    let status = ended(&folder).await;
+    assert_eq!(status.stopped, Some(StopCause::Output), "{status:?}");
+    let kept = std::fs::metadata(folder.log_path()).unwrap();
+    assert!(kept.len() > 1 << 20);
+    assert!(kept.blocks() * 512 < 64 << 20, "{} blocks", kept.blocks());
 }
 
 #[tokio::test]
