@@ -153,7 +153,7 @@ secret = true
 [tools.silent]
 description = "Says nothing until its end."
 shell = true
-command = 'echo begun >> ledger; sleep 2; echo the end; exit 4'
+command = 'echo begun >> ledger; while [ ! -e go ]; do sleep 0.02; done; echo the end; touch ended; exit 4'
 
 [tools.long]
 description = "Takes long and then prints a number of lines."
@@ -310,7 +310,8 @@ fn a_killed_server_neither_stops_nor_repeats_a_silent_command() {
     rig.has_begun();
     rig.server.kill();
     // It ends while nobody is there.
-    std::thread::sleep(Duration::from_millis(2500));
+    std::fs::write(rig.path("go"), "").expect("written");
+    eventually("it ends", || rig.path("ended").exists().then_some(()));
     rig.server.start();
     let task = rig.finished(&id);
     assert_eq!(rig.ledger().len(), 1, "one execution");
