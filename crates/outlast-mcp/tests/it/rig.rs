@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use outlast_core::testing::{Fault, FaultyStore, MemoryStore};
-use outlast_core::{Answer, AnswerBy, InputRequest, RawJson, Store, ToolResult};
+use outlast_core::{Answer, AnswerBy, InputRequest, Principal, RawJson, Store, ToolResult};
 use outlast_engine::{
     BoxFuture, Cx, Engine, Error, Handler, Result as EngineResult, Serving, TaskSupport, Tool,
     Tools,
@@ -275,6 +275,8 @@ struct Counter(AtomicU64);
 pub(crate) struct Rig {
     pub(crate) server: Server,
     pub(crate) service: HttpService,
+    /// Who sends what this rig sends, as a layer that authenticates would have it.
+    pub(crate) principal: Option<Principal>,
     store: Arc<FaultyStore>,
     gate: Arc<Gate>,
     _engine: Engine,
@@ -332,6 +334,7 @@ impl Rig {
         Self {
             server,
             service,
+            principal: None,
             store,
             gate,
             _engine: engine,
@@ -368,7 +371,10 @@ impl Rig {
         self.gate.0.available_permits()
     }
 
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Response<Body> {
+    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Response<Body> {
+        if let Some(principal) = &self.principal {
+            request.extensions_mut().insert(principal.clone());
+        }
         send_to(&self.service, request).await
     }
 

@@ -4,9 +4,11 @@
 mod offer;
 mod table;
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use outlast_core::Owner;
+use outlast_core::schedule::NewSchedule;
+use outlast_core::{Owner, Principal, Scope};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 
@@ -53,9 +55,24 @@ impl Caller<'_> {
     }
 }
 
+/// The rig whose caller is an administrator, and who can therefore do everything there is.
+async fn administered() -> (Rig, Arc<AtomicUsize>) {
+    let (mut rig, ran) = rig().await;
+    let administrator = Principal::new(Owner::new("root"));
+    rig.principal = Some(administrator.with_scope(Some(Scope::Admin)));
+    let nightly = NewSchedule {
+        name: "nightly".into(),
+        tool: "quick".into(),
+        ..NewSchedule::cron("0 3 1 1 *")
+    };
+    let schedules = rig.server.handle().schedules();
+    schedules.put(nightly).await.unwrap();
+    (rig, ran)
+}
+
 #[tokio::test]
 async fn every_method_refuses_parameters_that_do_not_fit() {
-    let (rig, ran) = rig().await;
+    let (rig, ran) = administered().await;
     let ended = rig.create("quick").await;
     rig.task(&ended, |task| task["status"] == "completed").await;
     let running = rig.create("endless").await;
@@ -113,7 +130,7 @@ async fn every_method_refuses_parameters_that_do_not_fit() {
 
 #[tokio::test]
 async fn a_member_that_stands_twice_is_refused() {
-    let (rig, ran) = rig().await;
+    let (rig, ran) = administered().await;
     let session = rig.session("2025-11-25", json!({})).await;
     for method in methods("x", "y") {
         for (member, ..) in method.members {
@@ -181,7 +198,7 @@ async fn what_only_administrators_may_is_refused_before_it_is_read() {
 
 #[tokio::test]
 async fn parameters_are_an_object_or_absent() {
-    let (rig, ran) = rig().await;
+    let (rig, ran) = administered().await;
     let session = rig.session("2025-11-25", json!({})).await;
     for method in methods("x", "y") {
         let name = method.name;
@@ -227,7 +244,7 @@ fn with_text(body: &Value, member: &str, text: &str) -> String {
 
 #[tokio::test]
 async fn numbers_texts_and_nesting_beyond_measure() {
-    let (rig, ran) = rig().await;
+    let (rig, ran) = administered().await;
     let session = rig.session("2025-11-25", json!({})).await;
     let deep = format!("{}{}", "[".repeat(60), "]".repeat(60));
     let deeper = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
@@ -327,6 +344,86 @@ async fn a_call_with_a_header_or_metadata_that_does_not_fit_never_runs() {
         assert_eq!(message["error"]["code"], -32602, "{meta}: {message}");
     }
     assert_eq!(ran.load(Ordering::Relaxed), 0, "nothing has run");
+}
+
+/// Handshakes: what a client says of itself, with one member missing, or of another kind.
+fn bad_handshakes() -> Vec<Value> {
+    let good = json!({"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}},
+        "clientInfo": {"name": "test", "version": "0"}});
+    let mut bad = vec![json!([]), json!("text"), json!(7), Value::Null];
+    for member in ["protocolVersion", "capabilities", "clientInfo"] {
+        let mut without = good.clone();
+        without.as_object_mut().unwrap().remove(member);
+        bad.push(without);
+        for value in [json!(null), json!(7), json!(true), json!([]), json!(["x"])] {
+            let mut wrong = good.clone();
+            wrong[member] = value;
+            bad.push(wrong);
+        }
+    }
+    for (member, value) in [
+        ("protocolVersion", json!({})),
+        ("capabilities", json!("all")),
+        ("capabilities", json!({"elicitation": true})),
+        ("capabilities", json!({"elicitation": []})),
+        ("clientInfo", json!("test")),
+        ("clientInfo", json!({"name": "test"})),
+        ("clientInfo", json!({"version": "0"})),
+        ("clientInfo", json!({"name": 7, "version": "0"})),
+        ("clientInfo", json!({"name": "test", "version": null})),
+    ] {
+        let mut wrong = good.clone();
+        wrong[member] = value;
+        bad.push(wrong);
+    }
+    bad
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_fit_opens_no_session() {
+    let (rig, _) = rig().await;
+    for params in bad_handshakes() {
+        let body = json!({"jsonrpc": "2.0", "id": 3, "method": "initialize", "params": params});
+        let response = rig.post(&[], body.to_string()).await;
+        let session = response.headers().get("mcp-session-id").cloned();
+        let (status, message) = whole(response).await;
+        let code = &message["error"]["code"];
+        assert_eq!((status, code), (200, &json!(-32602)), "{params}: {message}");
+        assert_eq!((session, &message["id"]), (None, &json!(3)), "{params}");
+    }
+    // On a connection that has lines the next one may do better.
+    let mut lines = Vec::new();
+    let bad = bad_handshakes();
+    for (id, params) in bad.iter().enumerate() {
+        let line = json!({"jsonrpc": "2.0", "id": id, "method": "initialize", "params": params});
+        lines.extend_from_slice(format!("{line}\n").as_bytes());
+    }
+    let good = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "unheardOf": [1],
+        "clientInfo": {"name": "test", "version": "0", "unheardOf": {}}});
+    let line = json!({"jsonrpc": "2.0", "id": "good", "method": "initialize", "params": good});
+    lines.extend_from_slice(format!("{line}\n").as_bytes());
+    let (their_output, mut output) = tokio::io::duplex(1 << 20);
+    let served = rig
+        .server
+        .serve_lines(Owner::local(), lines.as_slice(), their_output);
+    served.await.unwrap();
+    let mut said = String::new();
+    output.read_to_string(&mut said).await.unwrap();
+    let said: Vec<Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(said.len(), bad.len() + 1);
+    for message in &said {
+        if message["id"] == "good" {
+            assert_eq!(
+                message["result"]["protocolVersion"], "2025-11-25",
+                "{message}"
+            );
+        } else {
+            assert_eq!(message["error"]["code"], -32602, "{message}");
+        }
+    }
 }
 
 #[tokio::test]

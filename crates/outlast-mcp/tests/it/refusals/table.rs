@@ -8,11 +8,13 @@ pub(super) enum Kind {
     Text,
     /// Names something that there may not be.
     Name,
+    /// A list of texts.
+    Texts,
     Object,
     Whole,
     Switch,
 }
-use Kind::{Name, Object, Switch, Text, Whole};
+use Kind::{Name, Object, Switch, Text, Texts, Whole};
 
 /// A member: what it is called, what it is, and whether the method cannot do without it.
 pub(super) type Member = (&'static str, Kind, bool);
@@ -91,8 +93,65 @@ const TASK: &[Member] = &[("taskId", Name, true)];
 const URI: &[Member] = &[("uri", Name, true)];
 const CALL: &[Member] = &[("name", Name, true), ("arguments", Object, false)];
 
-/// Every method that needs no administrator. `running` is a task that has not ended, `ended` one that has.
+/// What everybody may who is let in, and what takes an administrator or one who is known.
 pub(super) fn methods(running: &str, ended: &str) -> Vec<Method> {
+    let mut all = open_methods(running, ended);
+    all.extend(known_methods());
+    all
+}
+
+/// Methods for callers that can be told apart, and for administrators.
+fn known_methods() -> Vec<Method> {
+    let none = || json!({});
+    vec![
+        legacy("tasks/list", CURSOR, none()).wrong(
+            "cursor",
+            ["", "1", "nothing", "AAAAAAAAAAAAAAAA"].map(Value::from),
+        ),
+        both(
+            "outlast/tasks",
+            &[
+                ("statuses", Texts, false),
+                ("phases", Texts, false),
+                ("tool", Text, false),
+                ("labels", Object, false),
+                ("text", Text, false),
+                ("createdBefore", Text, false),
+                ("updatedBefore", Text, false),
+                ("oldestFirst", Switch, false),
+                ("limit", Whole, false),
+                ("cursor", Whole, false),
+            ],
+            json!({"statuses": ["working"], "phases": ["running"], "tool": "endless", "labels": {"a": "b"},
+                "text": "x", "createdBefore": "2026-07-28T00:00:00Z",
+                "updatedBefore": "2026-07-28T00:00:00Z", "oldestFirst": false, "limit": 1, "cursor": 0}),
+        )
+        .wrong("phases", [json!(["walking"])])
+        .wrong("text", [json!("x".repeat(201)), json!("")])
+        .wrong("updatedBefore", [json!("2026-13-01T00:00:00Z")]),
+        both(
+            "outlast/delete",
+            &[("taskIds", Texts, true)],
+            json!({"taskIds": ["7b0f2d6e-3c1a-4f52-9d0e-5a6b7c8d9e0f"]}),
+        )
+        .wrong("taskIds", [json!(vec!["x"; 501])]),
+        both(
+            "outlast/pause",
+            &[("tool", Name, false), ("paused", Switch, true)],
+            json!({"tool": "endless", "paused": true}),
+        ),
+        both("outlast/schedules", &[], none()),
+        both(
+            "outlast/schedule",
+            &[("name", Name, true), ("action", Text, true)],
+            json!({"name": "nightly", "action": "show"}),
+        )
+        .wrong("action", ["", "SHOW", "delete"].map(Value::from)),
+    ]
+}
+
+/// Every method that needs no administrator. `running` is a task that has not ended, `ended` one that has.
+fn open_methods(running: &str, ended: &str) -> Vec<Method> {
     let none = || json!({});
     let reference = json!({"ref": {"type": "ref/prompt", "name": "greet"},
         "argument": {"name": "who", "value": "a"}});
@@ -267,6 +326,7 @@ fn wrong(kind: Kind, required: bool) -> Vec<Value> {
     ];
     let is_of = |value: &Value| match kind {
         Text | Name => value.is_string(),
+        Texts => value == &json!([]),
         Object => value.is_object(),
         Whole => value.is_u64(),
         Switch => value.is_boolean(),
@@ -288,6 +348,7 @@ fn wrong(kind: Kind, required: bool) -> Vec<Value> {
             ];
             wrong.extend(names.map(Value::from));
         }
+        Texts => wrong.extend([json!([null]), json!(["working", 7])]),
         Text | Object | Switch => {}
     }
     if required {
