@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
@@ -22,7 +23,7 @@ use reqwest::{Response, StatusCode};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 
-use crate::{Listening, listening_as};
+use crate::{Listening, held, listening_as};
 
 /// A server that lets in whom `way` knows.
 async fn server(way: impl Authenticator) -> Listening {
@@ -39,7 +40,7 @@ async fn ask(server: &Listening, token: Option<&str>, method: &str, params: Valu
     params["_meta"] = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities":
             {"extensions": {"io.modelcontextprotocol/tasks": {}}}});
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let asked = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
     let name = params["name"].as_str().or(params["taskId"].as_str());
     let mut request = reqwest::Client::new()
         .post(format!("http://{}/mcp", server.address))
@@ -48,11 +49,17 @@ async fn ask(server: &Listening, token: Option<&str>, method: &str, params: Valu
         .header("mcp-protocol-version", "2026-07-28")
         .header("mcp-method", method)
         .header("mcp-name", name.unwrap_or("-"))
-        .body(body.to_string());
+        .body(asked.to_string());
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }
-    request.send().await.unwrap()
+    let answer = request.send().await.unwrap();
+    let mut whole = axum::http::Response::new(Bytes::new());
+    *whole.status_mut() = answer.status();
+    *whole.headers_mut() = answer.headers().clone();
+    *whole.body_mut() = answer.bytes().await.unwrap();
+    held(&asked, whole.body());
+    whole.into()
 }
 
 async fn status(server: &Listening, token: &str) -> u16 {

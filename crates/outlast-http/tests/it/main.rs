@@ -5,10 +5,11 @@
 mod auth;
 mod bounds;
 mod dashboard;
-mod early_close;
 mod edges;
 mod exposure;
 mod live;
+#[path = "../../../outlast-mcp/tests/official/mod.rs"]
+mod official;
 mod rest;
 mod session;
 mod views;
@@ -28,6 +29,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+
+use self::official::Conversation;
 
 /// Never ends by itself.
 struct Endless;
@@ -108,17 +111,20 @@ fn discover() -> String {
         .to_string()
 }
 
-async fn post(address: SocketAddr, headers: &str, body: &str) -> (String, BufReader<TcpStream>) {
+/// What is read of a response, and what it belongs to.
+struct Reader {
+    stream: BufReader<TcpStream>,
+    conversation: Conversation,
+}
+
+async fn post(address: SocketAddr, headers: &str, body: &str) -> (String, Reader) {
     send(address, "POST /mcp", headers, body).await
 }
 
 /// Sends a request and reads the head of the response.
-async fn send(
-    address: SocketAddr,
-    line: &str,
-    headers: &str,
-    body: &str,
-) -> (String, BufReader<TcpStream>) {
+async fn send(address: SocketAddr, line: &str, headers: &str, body: &str) -> (String, Reader) {
+    let mut conversation = Conversation::default();
+    conversation.sends(body.as_bytes());
     let mut stream = TcpStream::connect(address).await.unwrap();
     let text = format!(
         "{line} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
@@ -126,19 +132,24 @@ async fn send(
         body.len()
     );
     stream.write_all(text.as_bytes()).await.unwrap();
-    let mut reader = BufReader::new(stream);
+    let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        let read = tokio::time::timeout(Duration::from_secs(30), reader.read_line(&mut head));
+        let read = tokio::time::timeout(Duration::from_secs(30), stream.read_line(&mut head));
         assert!(
             read.await.unwrap().unwrap() > 0,
             "the head broke off: {head}"
         );
     }
+    let reader = Reader {
+        stream,
+        conversation,
+    };
     (head, reader)
 }
 
-async fn body(head: &str, reader: &mut BufReader<TcpStream>) -> Value {
+/// The body of a response. A message of MCP is held to the official schemas.
+async fn body(head: &str, reader: &mut Reader) -> Value {
     let length = head
         .lines()
         .find_map(|line| {
@@ -149,8 +160,30 @@ async fn body(head: &str, reader: &mut BufReader<TcpStream>) -> Value {
         })
         .unwrap_or(0_usize);
     let mut bytes = vec![0; length];
-    reader.read_exact(&mut bytes).await.unwrap();
-    serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into())
+    reader.stream.read_exact(&mut bytes).await.unwrap();
+    let Ok(message) = serde_json::from_slice::<Value>(&bytes) else {
+        return String::from_utf8_lossy(&bytes).into();
+    };
+    if message.get("jsonrpc").is_some() {
+        reader.conversation.receives(&message);
+    }
+    message
+}
+
+/// Holds what answers a request over another client to the official schemas: a message, or the events of a
+/// stream.
+fn held(asked: &Value, said: &[u8]) {
+    let mut conversation = Conversation::default();
+    conversation.sends(asked.to_string().as_bytes());
+    let text = std::str::from_utf8(said).unwrap();
+    let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
+    for message in std::iter::once(text).chain(events) {
+        match serde_json::from_str::<Value>(message) {
+            Ok(message) if message.get("jsonrpc").is_some() => conversation.receives(&message),
+            // A stream as a whole, an empty event, or what is no message of MCP.
+            _ => {}
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod changes;
+mod crowd;
 mod detach;
 mod envelope;
 mod failing;

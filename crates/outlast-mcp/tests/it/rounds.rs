@@ -9,18 +9,18 @@ fn able() -> Value {
     json!({"elicitation": {}, "sampling": {}, "roots": {}})
 }
 
-fn accept(content: Value) -> Value {
+pub(crate) fn accept(content: Value) -> Value {
     json!({"action": "accept", "content": content})
 }
 
-fn text(message: &Value) -> &str {
+pub(crate) fn text(message: &Value) -> &str {
     message["result"]["content"][0]["text"]
         .as_str()
         .unwrap_or_else(|| panic!("no text: {message}"))
 }
 
 /// A call of the newer era; `more` is added to its parameters.
-async fn call(rig: &Rig, name: &str, more: Value) -> (u16, Value) {
+pub(crate) async fn call(rig: &Rig, name: &str, more: Value) -> (u16, Value) {
     call_as(rig, &able(), name, more).await
 }
 
@@ -33,7 +33,7 @@ async fn call_as(rig: &Rig, capabilities: &Value, name: &str, more: Value) -> (u
 }
 
 /// The keys and the state of an answer that asks.
-fn asked(message: &Value) -> (Vec<String>, String) {
+pub(crate) fn asked(message: &Value) -> (Vec<String>, String) {
     let result = &message["result"];
     assert_eq!(result["resultType"], "input_required", "{message}");
     let requests = result["inputRequests"].as_object().unwrap();
