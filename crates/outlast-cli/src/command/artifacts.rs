@@ -1,7 +1,8 @@
 //! Files that a command leaves behind and that are kept with its task: `artifacts = ["out/*.csv"]`.
 //!
 //! They are looked for once, when the command has ended, below its working folder. Only regular files
-//! that were written while it ran count: what lay there before belongs to somebody else. A link that
+//! that were written while it ran count: what lay there before belongs to somebody else. What another run
+//! writes there at the same time cannot be told apart, which is what `own_folder` is for. A link that
 //! leads out of the folder is passed over. What cannot be kept is named in the result and in the log,
 //! and does not fail the task: the command has done its work.
 

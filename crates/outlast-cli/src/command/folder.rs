@@ -31,6 +31,7 @@ const NOT_RUN: &str = "not-run";
 const LOG: &str = "log";
 const GAP: &str = "gap";
 const SHIM_LOG: &str = "shim.log";
+const FILES: &str = "files";
 
 /// How long a shim waits for the lock. A server that looks whether the lock is held holds it for an
 /// instant itself.
@@ -209,6 +210,9 @@ impl RunFolder {
         // A draft of ours with this name is from a process that died with our id.
         let _ = std::fs::remove_dir_all(&draft);
         make_private(&draft)?;
+        if spec.working_dir == Self::files(&folder.path) {
+            make_private(&draft.join(FILES))?;
+        }
         write_durably(&draft, SPEC, &serde_json::to_vec(spec)?)?;
         match std::fs::rename(&draft, &folder.path) {
             Ok(()) => sync_folder(&parent)?,
@@ -219,6 +223,12 @@ impl RunFolder {
             Err(error) => return Err(error),
         }
         Ok(folder)
+    }
+
+    /// The working folder of the run's own in the folder at `path`. A run whose spec names it gets it, empty.
+    #[must_use]
+    pub fn files(path: &Path) -> PathBuf {
+        path.join(FILES)
     }
 
     /// The folder at `path`, which must have been made by [`create`](Self::create).

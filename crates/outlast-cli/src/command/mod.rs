@@ -43,7 +43,7 @@
 //! - Both output streams go to one file, opened for appending, in the order of arrival. Two files
 //!   would lose the order, and anything that could mark the streams would be a pipe with a reader
 //!   whose death kills the command or loses what was in it.
-//! - Of very much output the first and the last part are kept on the disk ([`output`]).
+//! - Of very much output the first and the last part are kept on the disk (`output`).
 //! - A run ends when the command itself has ended. Processes that it left behind are then ended too
 //!   (SIGTERM, after the grace SIGKILL) and counted: a tool that starts a service should ask the
 //!   machine's service manager to do it.

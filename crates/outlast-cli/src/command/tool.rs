@@ -197,10 +197,16 @@ impl CommandHandler {
         Ok(expanded.secret_env)
     }
 
-    fn spec(&self, arguments: &RawJson, cx: &Cx) -> Result<Spec> {
+    /// What is to be run in the folder at `path`.
+    fn spec(&self, path: &Path, arguments: &RawJson, cx: &Cx) -> Result<Spec> {
         let timeout = self.timeout(cx.request_meta()).map_err(Error::arguments)?;
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let invocation = self.expand(arguments).map_err(Error::arguments)?;
+        let mut invocation = self.expand(arguments).map_err(Error::arguments)?;
+        if self.command.own_folder {
+            invocation.working_dir = RunFolder::files(path);
+        }
+        let log_file = self.command.log_file.as_ref();
+        let log_file = log_file.map(|file| invocation.working_dir.join(file));
         let mut inherited = self.command.inherited.clone();
         if let Some(only) = &mut inherited.only {
             only.extend(invocation.secret_env.iter().map(|(name, _)| name.clone()));
@@ -222,7 +228,7 @@ impl CommandHandler {
             terminate_grace_ms: ms(self.command.terminate_grace),
             limits: self.command.limits,
             inherited,
-            log_file: self.command.log_file.clone(),
+            log_file,
             ..Spec::new(invocation)
         })
     }
@@ -276,8 +282,8 @@ impl CommandHandler {
     }
 
     async fn create(&self, number: u64, arguments: &RawJson, cx: &Cx) -> Result<RunFolder> {
-        let spec = self.spec(arguments, cx)?;
-        let path = self.runs.path(cx.task_id(), number);
+        let path = std::path::absolute(self.runs.path(cx.task_id(), number))?;
+        let spec = self.spec(&path, arguments, cx)?;
         // Several waits for the disk.
         let made = tokio::task::spawn_blocking(move || RunFolder::create(&path, &spec)).await?;
         Ok(made.map_err(|error| {

@@ -37,6 +37,9 @@ impl Check {
                 );
             }
         }
+        for warning in config.warnings() {
+            eprintln!("warning: {warning}");
+        }
         if self.json {
             let tools: Vec<_> = config
                 .tools

@@ -117,6 +117,9 @@ fn serve(how: How, file: &Path, settings: Settings) -> Result<ExitCode, String> 
     if config.tools.is_empty() {
         eprintln!("warning: {} has no tools", file.display());
     }
+    for warning in config.warnings() {
+        eprintln!("warning: {warning}");
+    }
     let (described, own) = (described_by(&config)?, settings.clone());
     let database = described.database_with(&settings);
     let database = database.map_err(|error| error.to_string())?;

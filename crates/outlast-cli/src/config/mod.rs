@@ -207,6 +207,34 @@ impl FileConfig {
     }
 }
 
+impl FileConfig {
+    /// What is allowed and may still be a mistake, a sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let auth = &self.auth;
+        let users = auth.tokens.is_some()
+            || auth.jwt.is_some()
+            || auth.introspection.is_some()
+            || auth.user_info.is_some()
+            || self
+                .server
+                .listen
+                .as_deref()
+                .is_some_and(|listen| listen.starts_with("unix:"));
+        let mixing = self.tools.iter().filter(|_| users);
+        mixing
+            .filter_map(|tool| {
+                let (name, setting) = (&tool.name, tool.mixes()?);
+                Some(format!(
+                    "tools.{name}.{setting}: what runs of other users write at the same time would be kept with \
+                     a task too; give each run a folder of its own (own_folder = true), or let one run at a \
+                     time (max_running = 1)"
+                ))
+            })
+            .collect()
+    }
+}
+
 /// The variables that the settings name as the place of a secret.
 fn secret_variables(auth: &AuthSettings) -> Vec<String> {
     let introspection = auth.introspection.as_ref();

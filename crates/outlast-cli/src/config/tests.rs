@@ -302,6 +302,10 @@ fn impossible_values_are_named() {
             "tools.t.log_file: a fixed path is needed",
         ),
         (
+            "own_folder = true\nworking_dir = \"x\"",
+            "tools.t.own_folder: each run has a working folder of its own",
+        ),
+        (
             "max_memory = \"512\"",
             "\"512\" is not a size; allowed: 8MiB to",
         ),
@@ -888,5 +892,44 @@ fn what_a_schedule_cannot_hold_is_told_with_its_place() {
     for file in never {
         let said = message(&format!("{file}[schedules.backup]\nevery = \"1h\"\n"));
         assert!(said.contains("never runs as a task"), "{said}");
+    }
+}
+
+#[test]
+fn what_users_would_find_of_one_another_is_warned_of() {
+    let users = "[auth]\ntokens = \"tokens\"\n";
+    let socket = "[server]\nlisten = \"unix:s\"\n";
+    let tool = "[tools.t]\ndescription = \"d\"\ncommand = [\"p\"]\n";
+    for (before, more, expected) in [
+        (
+            users,
+            "artifacts = [\"out/*\"]",
+            Some("tools.t.artifacts: "),
+        ),
+        (users, "log_file = \"app.log\"", Some("tools.t.log_file: ")),
+        (socket, "log_file = \"app.log\"", Some("tools.t.log_file: ")),
+        // Nobody else is there; nothing is shared; one at a time.
+        ("", "log_file = \"app.log\"", None),
+        (users, "", None),
+        (users, "log_file = \"app.log\"\nown_folder = true", None),
+        (users, "artifacts = [\"out/*\"]\nmax_running = 1", None),
+        (
+            users,
+            "log_file = \"a\"\nmax_running = 2",
+            Some("tools.t.log_file: "),
+        ),
+        (
+            users,
+            "log_file = \"a\"\nmax_running_per_owner = 1",
+            Some("tools.t.log_file: "),
+        ),
+    ] {
+        let config = parse(&format!("{before}{tool}{more}\n"));
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        match (config.warnings().as_slice(), expected) {
+            ([], None) => {}
+            ([warning], Some(expected)) if warning.starts_with(expected) => {}
+            other => panic!("{more}: {other:?}"),
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use outlast::Icon;
-use outlast_engine::{DetachAfter, OnDisconnect, Order, Serving, TaskSupport};
+use outlast_engine::{DetachAfter, Limit, OnDisconnect, Order, Per, Serving, TaskSupport};
 use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
@@ -27,7 +27,7 @@ use crate::command::limits::Limits;
 use crate::command::progress::{PatternError, ProgressPattern};
 use crate::command::{Inherited, artifacts, expand};
 
-pub(super) const KEYS: [&str; 30] = [
+pub(super) const KEYS: [&str; 31] = [
     "title",
     "description",
     "icon",
@@ -37,6 +37,7 @@ pub(super) const KEYS: [&str; 30] = [
     "shell",
     "arguments",
     "working_dir",
+    "own_folder",
     "env",
     "timeout",
     "max_timeout",
@@ -127,10 +128,12 @@ pub struct CommandTool {
     pub inherited: Inherited,
     /// What it may use.
     pub limits: Limits,
-    /// A file that it writes and that belongs to its log.
+    /// A file that it writes and that belongs to its log, relative to where it runs.
     pub log_file: Option<PathBuf>,
-    /// Where it runs. Absolute if the file's path was.
+    /// Where it runs, unless each run has a folder of its own. Absolute if the file's path was.
     pub working_dir: PathBuf,
+    /// Each run has an empty working folder of its own, which goes with the run.
+    pub own_folder: bool,
     /// How long a run may take when the caller says nothing.
     pub timeout: Option<Duration>,
     /// The most a caller may ask for.
@@ -194,6 +197,20 @@ impl CommandTool {
             schema["required"] = json!(required);
         }
         schema
+    }
+
+    /// What of this tool's runs at the same time cannot be told apart, so that what one writes may be kept
+    /// with another's task: the name of the setting; `None` if nothing.
+    #[must_use]
+    pub fn mixes(&self) -> Option<&'static str> {
+        let one_at_a_time = |limit: &Limit| limit.max == 1 && matches!(limit.per, Per::Tool);
+        if self.own_folder || self.order.limits.iter().any(one_at_a_time) {
+            return None;
+        }
+        if self.log_file.is_some() {
+            return Some("log_file");
+        }
+        (!self.artifacts.is_empty()).then_some("artifacts")
     }
 
     /// The time limit of a run, given what its caller asked for.
@@ -271,7 +288,14 @@ pub(super) fn read(
     let (timeout, max_timeout) = read_timeouts(&section);
     let order = order::read(&section, &arguments);
     let Bounds { limits, inherited } = limits::read(&section, above);
-    let log_file = read_log_file(&section, &working_dir);
+    let log_file = read_log_file(&section);
+    let own_folder = section.boolean("own_folder").unwrap_or(false);
+    if own_folder && section.has("working_dir") {
+        section.wrong(
+            "own_folder",
+            "each run has a working folder of its own, and working_dir names one for all; give one of them",
+        );
+    }
 
     let tool = CommandTool {
         name: name.to_owned(),
@@ -285,6 +309,7 @@ pub(super) fn read(
         env,
         inherited,
         working_dir,
+        own_folder,
         limits,
         log_file,
         timeout,
@@ -766,7 +791,7 @@ fn read_artifacts(section: &Section<'_>) -> Vec<String> {
     artifacts
 }
 
-fn read_log_file(section: &Section<'_>, working_dir: &Path) -> Option<PathBuf> {
+fn read_log_file(section: &Section<'_>) -> Option<PathBuf> {
     let text = section.text("log_file")?;
     if text.contains(['{', '}', '\0']) {
         section.wrong(
@@ -775,7 +800,7 @@ fn read_log_file(section: &Section<'_>, working_dir: &Path) -> Option<PathBuf> {
         );
         return None;
     }
-    Some(resolve(working_dir, &text))
+    Some(text.into())
 }
 
 fn read_annotations(section: &Section<'_>) -> BTreeMap<String, bool> {

@@ -974,3 +974,52 @@ arguments.token = { type = "string", secret = true, required = false }
     let inherited = server.folder(&rig, not_given, 1).spec().unwrap().inherited;
     assert!(!inherited.takes("ARG_TOKEN"));
 }
+
+#[tokio::test]
+async fn runs_at_the_same_time_with_folders_of_their_own_keep_only_their_own_files() {
+    let rig = Rig::new();
+    let config = format!(
+        r#"
+[tools.report]
+description = "d"
+shell = true
+command = """
+pwd >> {all}; echo "line of $ARG_WHO" > app.log; echo "$ARG_WHO" > "$ARG_WHO.csv"
+while [ ! -e {go} ]; do sleep 0.02; done
+"""
+own_folder = true
+log_file = "app.log"
+artifacts = ["*.csv"]
+arguments.who = {{ type = "string" }}
+"#,
+        all = rig.file("all").display(),
+        go = rig.file("go").display(),
+    );
+    let server = Server::new(&rig, &config).await;
+    let alice = server.create("report", json!({"who": "alice"})).await;
+    let bob = server.create("report", json!({"who": "bob"})).await;
+    eventually("both have written", || {
+        (rig.lines("all").len() == 2).then_some(())
+    })
+    .await;
+    // A new server adopts them where they are.
+    let server = Server::start(&rig, &config, server.kill()).await;
+    std::fs::write(rig.file("go"), "").unwrap();
+    for (id, who) in [(alice, "alice"), (bob, "bob")] {
+        let task = server.finished(id).await;
+        let result = structured(completed(&task));
+        assert_eq!(
+            result["artifacts"],
+            json!([format!("{who}.csv")]),
+            "{result}"
+        );
+        assert_eq!(server.log(id).await, format!("line of {who}\n"));
+    }
+    assert_eq!(server.sweep().await, 2);
+    for folder in rig.lines("all") {
+        assert!(
+            !std::path::Path::new(&folder).exists(),
+            "{folder} goes with its run"
+        );
+    }
+}
