@@ -1,7 +1,6 @@
 //! The processes that run tasks of a store: each shows the others a sign of life with every renewal of its
 //! leases, and whether this one can take work.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,14 +68,8 @@ fn sign(shared: &Arc<Shared>, lives: Duration) -> WorkerSign {
         retries: figures.tools.values().map(|tool| tool.retries).sum(),
         leases_lost: figures.leases_lost,
         labels: shared.worker_labels.iter().cloned().collect(),
-        tools: match shared.role.runs_tasks() {
-            true => tools,
-            false => Vec::new(),
-        },
-        runs: match shared.role.runs_tasks() {
-            true => shared.claimed().as_ref().clone(),
-            false => BTreeSet::new(),
-        },
+        tools,
+        runs: shared.claimed().as_ref().clone(),
     }
 }
 

@@ -178,7 +178,7 @@ impl Shared {
     pub(crate) fn set_tools(&self, tools: Tools) -> bool {
         let mut now = self.tools.write().expect("nothing panics under this lock");
         let changes = !now.is(&tools);
-        let claimed = tools.versions_for(&self.worker_labels);
+        let claimed = claimable(&tools, &self.settings, &self.worker_labels);
         *self
             .claimed
             .write()
@@ -203,11 +203,12 @@ impl Shared {
         Arc::clone(&claimed)
     }
 
-    /// Whether this worker has every label that a tool of its own requires.
+    /// Whether this worker has a place for tasks at all, and every label that a tool of its own requires.
     pub(crate) fn may_run(&self, tool: &str) -> bool {
         let tools = self.tools.read().expect("nothing panics under this lock");
         let tool = tools.get(tool);
-        tool.is_none_or(|tool| tool.requires.is_subset(&self.worker_labels))
+        self.settings.slots > 0
+            && tool.is_none_or(|tool| tool.requires.is_subset(&self.worker_labels))
     }
 
     /// On what terms this worker claims.
@@ -218,6 +219,18 @@ impl Shared {
             lease: self.settings.lease,
             suspects: suspects && !self.suspect.load(Ordering::Acquire),
         }
+    }
+}
+
+/// The tools that a worker with these settings and labels claims.
+fn claimable(
+    tools: &Tools,
+    settings: &Settings,
+    labels: &BTreeSet<String>,
+) -> Arc<BTreeSet<ToolVersion>> {
+    match settings.slots {
+        0 => Arc::default(),
+        _ => tools.versions_for(labels),
     }
 }
 
@@ -422,10 +435,12 @@ impl EngineBuilder {
         self
     }
 
-    /// How many attempts run at a time; at least 1. Default 64.
+    /// How many attempts run at a time. Default 64. With 0 this process runs no task: it creates tasks for
+    /// workers elsewhere, and a call that waits for its result waits for one of them. Only a tool that is
+    /// never a task still runs where it is called.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
-        self.settings.slots = slots.max(1);
+        self.settings.slots = slots;
         self
     }
 
@@ -471,7 +486,7 @@ impl EngineBuilder {
         let declared = Declarations::check(&self.tools, self.order, self.schedules)?;
         let (order, schedules) = declared.into_parts();
         let slots = Slots::new(self.settings.slots);
-        let claimed = self.tools.versions_for(&self.worker_labels);
+        let claimed = claimable(&self.tools, &self.settings, &self.worker_labels);
         let sinks = Sinks::start(self.sinks).map_err(|error| {
             outlast_core::Error::unavailable("cannot start the thread of a progress sink", error)
         })?;

@@ -90,6 +90,12 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
         // The set of tools changed between the claim and now: somebody else will know it.
         return end(shared, &lease, AttemptEnd::Release).await;
     };
+    let until = task.state.held.as_ref().map(|held| held.until);
+    if until.is_some_and(|until| until <= shared.store.clock().now()) {
+        // The reply took longer than the lease runs, so another may have the task by now: what has not begun
+        // is better not begun twice.
+        return end(shared, &lease, AttemptEnd::Release).await;
+    }
     let undoes = task.is_finished();
     let journal = if undoes {
         claimed.journal.clone()

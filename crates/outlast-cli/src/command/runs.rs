@@ -48,6 +48,9 @@ const LOOK: Duration = Duration::from_secs(60);
 /// How soon it looks again while something is left.
 const SOON: Duration = Duration::from_millis(500);
 
+/// How soon after it could not look: what lost its task while the store was out of reach runs on until then.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// The runs beside one store.
 #[derive(Debug)]
 pub struct Runs {
@@ -207,7 +210,7 @@ impl Runs {
                 Ok(_) => SOON,
                 Err(error) => {
                     tracing::warn!(%error, folder = %self.root.display(), "cannot sweep runs");
-                    LOOK
+                    AGAIN
                 }
             };
             tokio::select! {

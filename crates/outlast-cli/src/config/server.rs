@@ -104,7 +104,7 @@ pub struct ServerConfig {
     /// What an acknowledged write survives: `full`, also the loss of power; `normal`, `kill -9`.
     pub synchronous: Option<&'static str>,
     /// How many tasks run at once.
-    pub concurrency: Option<NonZeroUsize>,
+    pub concurrency: Option<usize>,
     /// How long a worker that shares its store may be silent before its tasks are taken from it.
     pub lease: Option<Duration>,
     /// What the process is labelled with as a worker.
@@ -174,7 +174,9 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         include_tags: tags(&section, "include_tags"),
         exclude_tags: tags(&section, "exclude_tags"),
         synchronous: section.choice("synchronous", &[("full", "full"), ("normal", "normal")]),
-        concurrency: read_number(&section, "concurrency", 10_000),
+        concurrency: section
+            .count("concurrency", 10_000)
+            .and_then(|number| usize::try_from(number).ok()),
         lease: lease(&section),
         worker_labels: worker_labels(&section, "worker_labels"),
         health: read_health(&section),

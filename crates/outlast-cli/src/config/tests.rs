@@ -1,4 +1,3 @@
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
@@ -555,7 +554,6 @@ fn impossible_servers_and_files_are_named() {
         ("[server]\nlease = \"1s\"", "2s to 1h"),
         ("[server]\nworker_labels = [\"a b\"]", "region=eu"),
         ("[server]\nhealth = \"9877\"", "IP:PORT"),
-        ("[server]\nconcurrency = 0", "0 would run nothing"),
         ("[server]\nconcurrency = -1", "out of range"),
         (
             "[server]\nlog_level = \"verbose\"",
@@ -620,7 +618,7 @@ health = "127.0.0.1:9877"
         store: Some("sqlite:/etc/outlast/data/o.db".into()),
         task: Some(TaskSupport::Required),
         retention: Some(Duration::from_secs(2 * 86400)),
-        concurrency: NonZeroUsize::new(4),
+        concurrency: Some(4),
         synchronous: Some("normal"),
         idle_exit: Some(Duration::from_secs(300)),
         allowed_hosts: Some(vec!["box.local".into()]),

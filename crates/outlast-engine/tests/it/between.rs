@@ -52,6 +52,34 @@ fn given(answer: Answer) -> String {
 }
 
 #[tokio::test]
+async fn what_was_claimed_under_a_lease_that_has_run_out_is_not_begun() {
+    static BEGUN: AtomicUsize = AtomicUsize::new(0);
+    let begun = || std::future::ready((BEGUN.load(Ordering::SeqCst) == 1).then_some(()));
+    let work = tool(async |_: Cx| {
+        BEGUN.fetch_add(1, Ordering::SeqCst);
+        Ok("done".to_owned())
+    });
+    let (engine, store, clock) = engine(work).await;
+    let handle = engine.handle();
+    store.on_next("create", Fault::DelayReply);
+    let late = tokio::spawn({
+        let handle = handle.clone();
+        async move { create(&handle).await }
+    });
+    held(&store).await;
+    // It is claimed with its creation, and nobody has heard of it: the lease runs out, and it is claimed anew.
+    clock.advance(HOUR);
+    engine.run_due();
+    testing::eventually("the task runs", begun).await;
+    store.release();
+    let id = late.await.unwrap();
+    let task = finished(&handle, id).await;
+    assert_eq!(text(&task), "done");
+    engine.shutdown(HOUR).await.unwrap();
+    assert_eq!(BEGUN.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn a_moment_that_is_announced_while_the_heart_looks_is_not_slept_through() {
     let memory = Arc::new(MemoryStore::default());
     let store = Arc::new(FaultyStore::new(memory));

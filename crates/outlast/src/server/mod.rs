@@ -1,5 +1,6 @@
 //! A server: what it offers, state and settings put together, and then run.
 
+mod concurrency;
 mod connections;
 mod copy;
 mod lifespan;

@@ -24,7 +24,7 @@ use super::secret_key;
 use super::socket::{self, Door};
 use super::store::open_store;
 use super::unix::{self, UnixDoor};
-use super::{Offered, Server, Stops};
+use super::{Offered, Server, Stops, concurrency};
 use crate::bridge::{self, Identity};
 use crate::error::StartError;
 use crate::icon::icons;
@@ -154,6 +154,7 @@ impl Server {
         // What cannot be offered is said before anything is begun.
         let offered = self.settle(settings)?;
         check_default_tool(&offered.catalog, settings)?;
+        concurrency::check(settings, role)?;
         let gate = self.gate(settings)?;
         let webhooks = webhooks(settings)?;
         let open = gate.is_some() || settings.allow_unauthenticated == Some(true);
@@ -230,7 +231,7 @@ impl Server {
             engine = engine.lease(lease);
         }
         if let Some(concurrency) = settings.concurrency {
-            engine = engine.slots(concurrency.get());
+            engine = engine.slots(concurrency);
         }
         let engine = engine.start().await?;
         let handle = engine.handle();

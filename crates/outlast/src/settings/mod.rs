@@ -156,9 +156,9 @@ pub struct Settings {
     #[arg(long, env = "OUTLAST_HELPERS", value_name = "WHO")]
     pub helpers: Option<Helpers>,
 
-    /// How many tasks run at a time [default: 64]
+    /// How many tasks run at a time; 0 for a server that leaves them all to workers [default: 64]
     #[arg(long, env = "OUTLAST_CONCURRENCY", value_name = "N")]
-    pub concurrency: Option<NonZeroUsize>,
+    pub concurrency: Option<usize>,
 
     /// How long a worker that shares its store may be silent before its tasks are taken from it and
     /// started anew elsewhere [default: 30s]
@@ -457,7 +457,7 @@ mod tests {
             ("--store", "mysql:x", "sqlite:PATH"),
             ("--store", "sqlite:", "sqlite:PATH"),
             ("--task", "sometimes", "forbidden, optional or required"),
-            ("--concurrency", "0", ""),
+            ("--concurrency", "many", "--concurrency"),
             ("--max-streams", "0", "--max-streams"),
             ("--max-sessions", "many", "--max-sessions"),
             ("--shutdown-grace", "10", "90s"),
@@ -498,6 +498,6 @@ mod tests {
         let lower = parse(&["--task", "required", "--concurrency", "3"]).unwrap();
         let both = upper.over(lower);
         assert_eq!(both.task, Some(TaskSupport::Optional));
-        assert_eq!(both.concurrency.map(NonZeroUsize::get), Some(3));
+        assert_eq!(both.concurrency, Some(3));
     }
 }
