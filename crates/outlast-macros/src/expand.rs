@@ -246,6 +246,9 @@ fn settings(
     for (key, value) in &options.labels {
         calls.extend(quote!(.label(#key, #value)));
     }
+    for label in &options.requires {
+        calls.extend(quote!(.requires(#label)));
+    }
     calls.extend(options.schedule.call(krate));
     match options.detach_after_ms {
         None => {}

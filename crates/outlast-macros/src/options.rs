@@ -19,7 +19,7 @@ const ALLOWED: &str = "task, name, title, description, icon, tags, version, acce
                        open_world, priority, max_running, limit_key, max_running_per_key, \
                        max_running_per_owner, hold_while_suspended, rate, rate_per_owner, \
                        max_queued, max_queued_per_owner, same, same_key, debounce, key_window, \
-                       labels, schedule, every, time_zone, crate";
+                       labels, requires, schedule, every, time_zone, crate";
 
 /// The three words of `task = "…"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +61,7 @@ pub(crate) struct Options {
     pub(crate) open_world: Option<bool>,
     pub(crate) order: Order,
     pub(crate) labels: Vec<(String, LitStr)>,
+    pub(crate) requires: Vec<LitStr>,
     pub(crate) schedule: Schedule,
     pub(crate) krate: Option<Path>,
 }
@@ -119,6 +120,7 @@ impl Options {
             "idempotent" => self.idempotent = Some(flag(meta)?),
             "open_world" => self.open_world = Some(flag(meta)?),
             "labels" => self.labels = labels(meta)?,
+            "requires" => self.requires = strings(meta)?,
             "crate" => self.krate = Some(meta.value()?.call(Path::parse_mod_style)?),
             _ if self.order.option(word, meta)? => {}
             _ if self.schedule.option(word, meta)? => {}
@@ -133,6 +135,13 @@ impl Options {
             return Err(syn::Error::new(
                 Span::call_site(),
                 "`confirm` asks in a task, and this tool is never one; write #[tool(task, confirm)]",
+            ));
+        }
+        if let (Some(label), Some(TaskWord::Forbidden)) = (self.requires.first(), self.task) {
+            return Err(syn::Error::new(
+                label.span(),
+                "`requires` chooses the workers of its tasks, and this tool is never a task; write \
+                 #[tool(task, requires = […])]",
             ));
         }
         self.order.check_together()?;

@@ -211,6 +211,7 @@ pub use outlast_otel as otel;
 /// | `same_key = "customer"` | an argument: calls with equal values of it are the same, whatever the others | all arguments |
 /// | `key_window = "1d"` | how long the idempotency key of a call is remembered | 1 day |
 /// | `labels(team = "payments")` | labels of its tasks, to find them by | none |
+/// | `requires = ["gpu", "region=eu"]` | labels that a worker must have to run it | none |
 /// | `schedule = "0 3 * * *"`, `time_zone = "Europe/Berlin"` | calls itself at the times of a cron pattern; see [`Tool::schedule`] | not at all |
 /// | `every = "1h"` | calls itself again and again after this time | not at all |
 /// | `crate = path` | where the crate `outlast` is | `::outlast` |

@@ -21,6 +21,9 @@ async fn stateful(number: State<u32>) -> u32 {
 #[tool(ask_first = nobody)]
 async fn asks_first() {}
 
+#[tool(task, requires = ["gpu", "two words"])]
+async fn picky() {}
+
 fn nobody(_: &outlast::RawJson) -> Result<Vec<outlast::InputRequest>> {
     Ok(Vec::new())
 }
@@ -54,6 +57,11 @@ async fn what_does_not_fit_together_does_not_start() {
     let error = refused(Server::new("t").tool(stateful), none.clone()).await;
     assert!(
         error.contains("State<u32>") && error.contains(".state("),
+        "{error}"
+    );
+    let error = refused(Server::new("t").tool(picky), none.clone()).await;
+    assert!(
+        error.contains("\"picky\"") && error.contains("\"two words\""),
         "{error}"
     );
     let error = refused(Server::new("t").tool(asks_first), none).await;
