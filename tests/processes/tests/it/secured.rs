@@ -67,6 +67,21 @@ fn refused(store: &str) -> String {
     log
 }
 
+/// What is found out about a store without starting anything.
+fn doctor(store: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(binary("outlast"));
+    command.arg("doctor").current_dir(folder.path());
+    command
+        .env("OUTLAST_STORE", store)
+        .env("HOME", folder.path());
+    command.env_remove("XDG_STATE_HOME");
+    let output = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!said.contains("ecret@"), "no password is printed: {said}");
+    said
+}
+
 #[test]
 fn tls_a_user_and_a_prefix() {
     let files = Certificates::new();
@@ -97,10 +112,14 @@ fn tls_a_user_and_a_prefix() {
     let host = format!("127.0.0.1:{port}");
     let good = format!("rediss://ann:secret@{host}?prefix=team&{trusted}&{shown}");
     for (address, reason) in [
-        (good.replace(&trusted, "db=0"), "cannot be reached"),
-        (good.replace(&shown, "db=0"), "cannot be reached"),
+        (good.replace(&trusted, "protocol=2"), "cannot be reached"),
+        (good.replace(&shown, "protocol=2"), "cannot be reached"),
         (good.replace("rediss", "redis"), "only rediss:// uses"),
-        (good.replace("&key=", "&db=0&pass="), "belong together"),
+        (
+            good.replace(&format!("&key={}", key.display()), ""),
+            "belong together",
+        ),
+        (good.replace("prefix=", "db=1&prefix="), "\"db\""),
         (good.replace("ca.pem", "none.pem"), "cannot be read"),
         (
             good.replace(":secret@", ":wrong@"),
@@ -114,6 +133,12 @@ fn tls_a_user_and_a_prefix() {
         let said = refused(&address);
         assert!(said.contains(reason), "{reason}: {said}");
     }
+
+    let found = doctor(&good.replace(":secret@", ":%73ecret@"));
+    assert!(found.contains(&format!("{host} answers, ")), "{found}");
+    assert!(found.contains("it keeps an append-only file"), "{found}");
+    let found = doctor(&good.replace("prefix=team", "prefix=other"));
+    assert!(found.contains("may not do what the store needs"), "{found}");
 
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = server(&good, folder.path());

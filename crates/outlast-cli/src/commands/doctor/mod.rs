@@ -198,12 +198,15 @@ impl Doctor {
     /// Looks at the store; where the server's socket is.
     fn store(&self, server: &ServerConfig, report: &mut Report) -> Option<PathBuf> {
         const WHAT: &str = "store";
+        // Before the file, as at the start.
+        let set = std::env::var("OUTLAST_STORE").ok();
+        let named = set.filter(|set| !set.is_empty()).or(server.store.clone());
         let settings = Settings {
-            store: server.store.as_deref().and_then(|store| store.parse().ok()),
+            store: named.as_deref().and_then(|store| store.parse().ok()),
             ..Settings::default()
         };
         let name = server.name.clone().unwrap_or_else(|| "outlast".to_owned());
-        let socket = match Server::new(name).socket_with(&settings) {
+        let socket = match Server::new(name.as_str()).socket_with(&settings) {
             Ok(socket) => socket,
             Err(error) => {
                 let todo = "name the store: [server] store = \"sqlite:PATH\"";
@@ -212,12 +215,9 @@ impl Doctor {
             }
         };
         let base = socket.with_extension("");
-        let elsewhere = server
-            .store
-            .as_deref()
-            .filter(|store| store.contains("://"));
+        let elsewhere = named.as_deref().filter(|store| store.contains("://"));
         match elsewhere {
-            Some(address) => redis::examine(address)
+            Some(address) => redis::examine(address, &name)
                 .into_iter()
                 .for_each(|one| report.say(one)),
             None => disk::examine(&base)
