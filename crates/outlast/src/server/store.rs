@@ -2,9 +2,10 @@
 //!
 //! A SQLite file has one server, and its lock says which. A Redis has any number, on one machine too;
 //! what stands beside the store there (the socket that bridges and the command line look for) belongs
-//! to the first of them, and the others have a socket of their own name.
+//! to the first of them, and the others have numbered ones: each takes the first that nobody locks, so what
+//! those leave behind that are killed is taken over by those that come after them.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use outlast_sqlite::{Options, SqliteStore};
 use super::socket::{beside, socket_path};
 use crate::error::StartError;
 use crate::settings::{Settings, StoreAt, Synchronous};
+
+/// The most processes of one server on one machine.
+const MOST_BESIDE: usize = 1000;
 
 /// An open store, and what belongs to its kind.
 pub(super) struct Opened {
@@ -113,18 +117,8 @@ impl Opened {
         if let Kind::Sqlite(_) = self.kind {
             return Ok((socket_path(database), None));
         }
-        let path = beside(database, ".lock");
-        let cannot = |error: std::io::Error| {
-            StartError::new(format!("cannot use {}: {error}", path.display()))
-        };
-        let mut options = File::options();
-        options.create(true).write(true).truncate(false);
-        let lock = options.open(&path).map_err(cannot)?;
-        if lock.try_lock().is_ok() {
-            return Ok((socket_path(database), Some(lock)));
-        }
-        let own = format!("-{}", std::process::id());
-        Ok((socket_path(&beside(database, &own)), None))
+        let (place, lock) = first_free(database)?;
+        Ok((socket_path(&place), Some(lock)))
     }
 
     /// Says where the server is reached, for one that finds the store taken.
@@ -136,5 +130,53 @@ impl Opened {
             store.set_address(address)?;
         }
         Ok(())
+    }
+}
+
+/// The first place beside `database` that no process locks, and its lock.
+fn first_free(database: &Path) -> Result<(PathBuf, File), StartError> {
+    for number in 1..=MOST_BESIDE {
+        let place = match number {
+            1 => database.to_owned(),
+            other => beside(database, &format!("-{other}")),
+        };
+        let path = beside(&place, ".lock");
+        let cannot = |error: std::io::Error| {
+            StartError::new(format!("cannot use {}: {error}", path.display()))
+        };
+        let mut options = File::options();
+        options.create(true).write(true).truncate(false);
+        let lock = options.open(&path).map_err(cannot)?;
+        match lock.try_lock() {
+            Ok(()) => return Ok((place, lock)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(cannot(error)),
+        }
+    }
+    Err(StartError::new(format!(
+        "{MOST_BESIDE} processes of this server run on this machine already"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_free;
+
+    #[test]
+    fn what_a_dead_process_leaves_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("redis-1");
+        let take = || first_free(&database).unwrap();
+        let (first, one) = take();
+        let (second, two) = take();
+        let (third, _three) = take();
+        assert_eq!(first, database);
+        assert_eq!(second, folder.path().join("redis-1-2"));
+        assert_eq!(third, folder.path().join("redis-1-3"));
+        drop(two);
+        let (next, _two) = take();
+        assert_eq!(next, second);
+        drop(one);
+        assert_eq!(take().0, first);
     }
 }
