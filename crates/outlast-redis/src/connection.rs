@@ -283,7 +283,13 @@ impl Link {
             Unsure::Missing(have) => unsure(&self.location, replicas.wanted(), have),
             Unsure::Broken(error) => {
                 self.drop_connection(connected.number).await;
-                self.told(error)
+                let told = self.told(error);
+                // Whatever kept it from being asked, the change itself was made.
+                if told.is_retryable() {
+                    told
+                } else {
+                    unsure(&self.location, replicas.wanted(), 0)
+                }
             }
         })
     }

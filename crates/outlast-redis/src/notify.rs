@@ -92,9 +92,15 @@ pub(crate) async fn listen(
     heard: oneshot::Sender<()>,
 ) {
     let mut heard = Some(heard);
+    // Said once for each time that it was open, however often it is tried.
+    let mut was_open = true;
     loop {
-        if let Err(error) = hear(&link, &origin, &sink, &mut heard).await {
-            tracing::warn!(%error, "the channel of the task store is cut; opening it again");
+        if let Err(error) = hear(&link, &origin, &sink, &mut heard, &mut was_open).await {
+            if std::mem::take(&mut was_open) {
+                tracing::warn!(%error, "the channel of the task store is cut; opening it again");
+            } else {
+                tracing::debug!(%error, "the channel of the task store cannot be opened yet");
+            }
         }
         tokio::time::sleep(BACKOFF).await;
     }
@@ -105,6 +111,7 @@ async fn hear(
     origin: &str,
     sink: &Sink,
     heard: &mut Option<oneshot::Sender<()>>,
+    was_open: &mut bool,
 ) -> Result<(), redis::RedisError> {
     let opened = async {
         let (server, moves) = link.server().await?;
@@ -115,6 +122,7 @@ async fn hear(
     let opened = tokio::time::timeout(PATIENCE, opened).await;
     let (channel, server, mut moves) = opened.map_err(|_| silent())??;
     let (mut asks, mut messages) = channel.split();
+    *was_open = true;
     // Whoever opened the store may have given up waiting; then it has missed something, too.
     if heard.take().is_none_or(|first| first.send(()).is_err()) {
         sink.tell([Notice::Missed]);

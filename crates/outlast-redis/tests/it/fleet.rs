@@ -102,6 +102,14 @@ impl Node {
         }));
     }
 
+    /// Tells the process something, such as to stand still.
+    pub(crate) fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        kill.arg(format!("-{name}"))
+            .arg(self.child.id().to_string());
+        assert!(kill.status().expect("it runs").success());
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
@@ -231,7 +239,7 @@ fn watch(primary: &Node) -> String {
 }
 
 /// A server that has what another one has.
-fn follower(primary: &Node) -> Node {
+pub(crate) fn follower(primary: &Node) -> Node {
     let port = primary.port.to_string();
     let replica =
         Node::with(&[&QUICK[..], &["--replicaof", &format!("127.0.0.1 {port}")]].concat());
