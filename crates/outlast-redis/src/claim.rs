@@ -60,7 +60,7 @@ impl Unit<'_> {
             checked: !placed,
         };
         self.insert(&task, events, creation)?;
-        self.remember(&task.spec, id)?;
+        self.remember(&task.spec, &task)?;
         Ok(Created {
             task,
             lease: None,

@@ -56,7 +56,7 @@ impl Unit<'_> {
         let ((), joined) = self.change_found(&task, |task| {
             Ok(((), task.join(call, now).into_iter().collect()))
         })?;
-        self.remember(call, joined.id())?;
+        self.remember(call, &joined)?;
         Ok(Meant::Task(joined))
     }
 
@@ -85,23 +85,22 @@ impl Unit<'_> {
 
     /// Notes that the keys of `call` mean this task from now on; an idempotency key that still means
     /// another one is left alone.
-    pub(crate) fn remember(&mut self, call: &NewTask, task: TaskId) -> Result<(), Failure> {
-        self.remember_from(call, task, self.now, true)
+    pub(crate) fn remember(&mut self, call: &NewTask, task: &Task) -> Result<(), Failure> {
+        self.remember_from(call, task, self.now)
     }
 
     /// The same for a task that was created elsewhere.
     pub(crate) fn remember_since(&mut self, call: &NewTask, task: &Task) -> Result<(), Failure> {
-        let unfinished = !task.is_finished();
-        self.remember_from(call, task.id(), task.state.created_at, unfinished)
+        self.remember_from(call, task, task.state.created_at)
     }
 
     fn remember_from(
         &mut self,
         call: &NewTask,
-        task: TaskId,
+        task: &Task,
         created: Timestamp,
-        unfinished: bool,
     ) -> Result<(), Failure> {
+        let id = task.id();
         if let Some(key) = &call.idempotency {
             let name = call_name(call, &key.key);
             let there = self.find_same(&name)?;
@@ -110,12 +109,13 @@ impl Unit<'_> {
                 let kept = (until.since(self.now) + MARGIN).as_millis();
                 let kept = kept.min(1 << 45).to_string();
                 let until = row::millis(until);
-                let value = format!("{task} {until} {}", key.digest);
+                let value = format!("{id} {until} {}", key.digest);
                 self.call(&["SET", &name, &value, "PX", &kept]);
             }
         }
-        if let Some(same) = call.same.as_ref().filter(|_| unfinished) {
-            self.call(&["SET", &same_name(call, &same.key), &task.to_string()]);
+        // One that has ended, perhaps with its creation, is joined by nobody, and would never be forgotten.
+        if let Some(same) = call.same.as_ref().filter(|_| !task.is_finished()) {
+            self.call(&["SET", &same_name(call, &same.key), &id.to_string()]);
         }
         Ok(())
     }

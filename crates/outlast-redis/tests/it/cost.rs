@@ -15,6 +15,7 @@ use outlast_core::{
 };
 use outlast_redis::RedisStore;
 
+use crate::lasting;
 use crate::server::{Server, open};
 
 pub(crate) fn by() -> ClaimBy {
@@ -98,27 +99,6 @@ fn a_lifecycle_takes_at_most_four_round_trips() {
     });
 }
 
-/// The keys of a store that never expire, without what stands for one task.
-const LASTING: [&str; 17] = [
-    "all",
-    "clock",
-    "controls",
-    "counts",
-    "due",
-    "groups",
-    "kids",
-    "live",
-    "meta",
-    "own",
-    "owners",
-    "p",
-    "processes",
-    "rules",
-    "schedules",
-    "sequence",
-    "rates",
-];
-
 #[test]
 fn everything_of_a_finished_task_expires() {
     let server = Server::volatile();
@@ -170,12 +150,7 @@ fn everything_of_a_finished_task_expires() {
     });
     let left = without_expiry(&server);
     println!("without an expiry: {left:#?}");
-    for name in left.keys() {
-        assert!(
-            LASTING.contains(&name.as_str()),
-            "{name} never expires: {left:#?}"
-        );
-    }
+    lasting::check(&server);
     // And a server that is there deletes them in time.
     clock.advance(Duration::from_secs(40 * 24 * 60 * 60));
     block_on(async {

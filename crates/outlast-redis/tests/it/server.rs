@@ -149,7 +149,7 @@ fn start(folder: &Path, options: &[String]) -> Child {
 }
 
 /// Stores on one server.
-pub(crate) struct Stores(pub(crate) Server);
+pub(crate) struct Stores(pub(crate) Arc<Server>);
 
 pub(crate) fn open(address: &str, clock: Arc<dyn Clock>) -> RedisStore {
     let options = Options {

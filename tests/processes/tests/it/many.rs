@@ -176,6 +176,71 @@ fn any_server_answers_for_any_task() {
     assert_eq!(status.expect("it answers").result()["status"], "cancelled");
 }
 
+/// What fills in a question's form.
+fn filled_in(question: &Value) -> Value {
+    let schema = &question["requestedSchema"]["properties"];
+    let names = schema.as_object().expect("the members to fill in").keys();
+    let content: serde_json::Map<String, Value> =
+        names.map(|name| (name.clone(), json!("Ada"))).collect();
+    json!({"action": "accept", "content": content})
+}
+
+#[test]
+fn a_question_is_answered_through_a_server_that_did_not_ask() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::new();
+    let store = redis.address("asked");
+    let a = server(&store, folder.path(), &[]);
+    let b = server(&store, folder.path(), &["--concurrency", "0"]);
+    let (here, there) = (a.client(), b.client());
+
+    // The newer era: the questions stand in the task, wherever it is read.
+    let able = json!({"io.modelcontextprotocol/clientCapabilities": {
+        "elicitation": {"form": {}}, "extensions": {"io.modelcontextprotocol/tasks": {}}}});
+    let call = json!({"name": "multi_input", "arguments": {}});
+    let made = here.modern_with("tools/call", call.clone(), able.clone());
+    let id = made.expect("it answers").result()["taskId"].clone();
+    let asked = eventually("the questions", || {
+        let task = there.modern_with("tasks/get", json!({"taskId": id}), able.clone());
+        let task = task.ok()?.result().clone();
+        (task["status"] == "input_required").then_some(task)
+    });
+    let questions = asked["inputRequests"].as_object().expect("questions");
+    let answers: serde_json::Map<String, Value> = questions
+        .iter()
+        .map(|(key, question)| (key.clone(), filled_in(&question["params"])))
+        .collect();
+    let update = json!({"taskId": id, "inputResponses": answers});
+    let updated = there.modern_with("tasks/update", update, able);
+    updated.expect("it answers").result();
+    let id = id.as_str().expect("an id");
+    let task = ended(&here, id);
+    assert_eq!(task["result"]["content"][0]["text"], "2 answers", "{task}");
+
+    // The older era: they are heard where somebody waits for the result, and answered anywhere.
+    let session = here.legacy_session_with(json!({"elicitation": {}}));
+    let session = session.expect("it answers");
+    let mut call = call;
+    call["task"] = json!({});
+    let made = here.legacy(&session, "tools/call", call);
+    let id = made.expect("it answers").result()["task"]["taskId"].clone();
+    let wait =
+        json!({"jsonrpc": "2.0", "id": 9, "method": "tasks/result", "params": {"taskId": id}});
+    let mut waits = there.post_stream(&session, &wait).expect("a stream");
+    loop {
+        let (_, message) = waits.receive().expect("a message before the end");
+        if message["method"] == "elicitation/create" {
+            let answer = filled_in(&message["params"]);
+            here.respond(&session, &message["id"], answer)
+                .expect("the answer is taken");
+        } else if message["id"] == 9 {
+            let text = &message["result"]["content"][0]["text"];
+            assert_eq!(text, "2 answers", "{message}");
+            break;
+        }
+    }
+}
+
 #[test]
 fn a_redis_that_stands_still_for_longer_than_a_lease_costs_nothing() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,0 +1,92 @@
+//! What stays: whatever a run of tests leaves behind expires by itself, but for what docs/scaling.md names and
+//! what belongs to tasks that have not ended.
+
+use crate::server::Server;
+
+/// Keys of a store that never expire, and what families of them begin with, as docs/scaling.md has them.
+const LASTING: [&str; 25] = [
+    "all",
+    "blobs",
+    "clock",
+    "controls",
+    "counts",
+    "due",
+    "groups",
+    "held",
+    "kids",
+    "live",
+    "meta",
+    "opening",
+    "own",
+    "owners",
+    "p",
+    "paused",
+    "processes",
+    "rates",
+    "rules",
+    "sch",
+    "schedules",
+    "sequence",
+    "waiting",
+    "workers",
+    "x",
+];
+
+/// What families of keys begin with that say who is next. They go with the last task, or when the gate that
+/// tasks stood behind opens again.
+const READY: [&str; 7] = ["r", "ro", "rp", "rg", "rf", "rx", "rb"];
+
+/// Fails if a key never expires that must.
+pub(crate) fn check(server: &Server) {
+    let strange: Vec<_> = without_expiry(server)
+        .into_iter()
+        .filter(|key| !may_stay(server, key))
+        .collect();
+    assert!(
+        strange.is_empty(),
+        "these never expire, and no task needs them: {strange:#?}"
+    );
+}
+
+/// All keys that never expire.
+fn without_expiry(server: &Server) -> Vec<String> {
+    let script = "local all = {} \
+                  for _, key in ipairs(redis.call('KEYS', '*')) do \
+                    if redis.call('PTTL', key) == -1 then all[#all + 1] = key end \
+                  end \
+                  return all";
+    redis::from_redis_value(server.call(&["EVAL", script, "0"])).expect("names")
+}
+
+fn may_stay(server: &Server, key: &str) -> bool {
+    let (prefix, name) = key.split_once(':').expect("a prefix and a name");
+    let family = name.split(':').next().unwrap_or_default();
+    if LASTING.contains(&family) {
+        return true;
+    }
+    if READY.contains(&family) {
+        let size = |set: &str| server.call(&["ZCARD", &format!("{prefix}:{set}")]);
+        return ["live", "opening"]
+            .into_iter()
+            .any(|set| size(set) != redis::Value::Int(0));
+    }
+    // A finished task that still holds limits is looked at again when it does not.
+    let is_needed = |id: &str| {
+        let task = format!("{prefix}:t:{id}");
+        let fields = server.call(&["HMGET", &task, "phase", "held_over"]);
+        let fields: Vec<Option<String>> = redis::from_redis_value(fields).expect("two fields");
+        match &fields[..] {
+            [Some(phase), Some(held_over)] => phase != "finished" || !held_over.is_empty(),
+            _ => false,
+        }
+    };
+    if family == "same" {
+        // It names the task that calls of the same work join, and goes with its end.
+        let named: String = redis::from_redis_value(server.call(&["GET", key])).unwrap_or_default();
+        return named.get(..36).is_some_and(is_needed);
+    }
+    // What belongs to one task has its id in its name.
+    name.split(':')
+        .filter(|part| part.len() == 36)
+        .any(is_needed)
+}
