@@ -1,7 +1,7 @@
 //! What every request passes before it reaches a route, in this order: may it come from there (`Host`,
 //! `Origin`), is it a browser's question what it may ask, is it about the browser's session, does it read
-//! the public metadata, who sends it. A request to MCP on a server without users, from no page, goes there directly: it is the path
-//! that must be fast, and MCP looks at `Host` itself.
+//! the public metadata, who sends it. A request to MCP from no page, on a server without users or from somebody who is known without
+//! waiting, goes there directly: it is the path that must be fast, and MCP looks at `Host` itself.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use axum::{BoxError, Router};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN, UPGRADE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use outlast_core::Principal;
 use outlast_mcp::Server;
@@ -99,9 +99,25 @@ impl Entrance {
         {
             request.extensions_mut().insert(Arc::clone(kept));
         }
-        let open = known.is_some() || routes.gate.is_none();
-        if open && routes.is_mcp(request.uri().path()) && !request.headers().contains_key(ORIGIN) {
-            return Answering(Inner::Mcp(routes.mcp.clone().call(request)));
+        let gate = routes.gate.as_ref().filter(|_| known.is_none());
+        let open = gate.is_none();
+        if routes.is_mcp(request.uri().path()) && !request.headers().contains_key(ORIGIN) {
+            let Some(gate) = gate else {
+                return Answering(Inner::Mcp(routes.mcp.clone().call(request)));
+            };
+            let (mut parts, body) = request.into_parts();
+            if let Some(host) = parts.headers.get(HOST).cloned()
+                && let Some(principal) = gate.knows(&parts, self.peer)
+            {
+                parts.extensions.insert(principal);
+                let request = Request::from_parts(parts, body);
+                return Answering(Inner::Known {
+                    answer: routes.mcp.clone().call(request),
+                    routes: Arc::clone(routes),
+                    host,
+                });
+            }
+            request = Request::from_parts(parts, body);
         }
         let entrance = self.clone();
         Answering(Inner::Other(Box::pin(async move {
@@ -117,6 +133,12 @@ pub struct Answering(Inner);
 /// MCP's own stands in it unboxed.
 enum Inner {
     Mcp(HttpFuture),
+    /// The same for somebody whom the gate knows, who may yet lack a scope; with the `Host` that was asked.
+    Known {
+        answer: HttpFuture,
+        routes: Arc<Routes>,
+        host: HeaderValue,
+    },
     Other(Pin<Box<dyn Future<Output = Answered> + Send>>),
 }
 
@@ -128,6 +150,15 @@ impl Future for Answering {
             Inner::Mcp(answer) => Pin::new(answer)
                 .poll(cx)
                 .map(|answer| Ok(answer?.map(Body::Mcp))),
+            Inner::Known {
+                answer,
+                routes,
+                host,
+            } => Pin::new(answer).poll(cx).map(|answer| {
+                let mut response = answer?.map(Body::Mcp);
+                routes.name_scope(&mut response, Some(host), None);
+                Ok(response)
+            }),
             Inner::Other(answer) => answer.as_mut().poll(cx),
         }
     }
@@ -170,17 +201,7 @@ impl Entrance {
                             let standing = parts.extensions.get::<Standing>().cloned();
                             let request = Request::from_parts(parts, body);
                             let mut response = routes.route(request).await?;
-                            if let Some(NeedsScope(scope)) = response.extensions_mut().remove() {
-                                let mut head = Request::new(());
-                                *head.uri_mut() = uri;
-                                if let Some(host) = host {
-                                    head.headers_mut().insert(HOST, host);
-                                }
-                                let (head, ()) = head.into_parts();
-                                let error = ("insufficient_scope", "the token does not give it");
-                                let path = &routes.mcp_path;
-                                gate.challenge(&mut response, &head, path, Some(error), scope);
-                            }
+                            routes.name_scope(&mut response, host.as_ref(), Some(uri));
                             match standing.filter(|_| is_stream(&response)) {
                                 Some(standing) => response.map(|body| body.until(standing.lost())),
                                 None => response,
@@ -261,6 +282,27 @@ impl Routes {
             Some(sessions) if session::is_own_page(parts, sessions.public_url.as_deref()) => Ok(()),
             _ => self.guard.check_origin(parts),
         }
+    }
+
+    /// Challenges whoever would have needed another scope. `host` and `uri` are those of the request.
+    fn name_scope(
+        &self,
+        response: &mut Response<Body>,
+        host: Option<&HeaderValue>,
+        uri: Option<Uri>,
+    ) {
+        let Some(NeedsScope(scope)) = response.extensions_mut().remove() else {
+            return;
+        };
+        let Some(gate) = &self.gate else { return };
+        let mut head = Request::new(());
+        *head.uri_mut() = uri.unwrap_or_default();
+        if let Some(host) = host {
+            head.headers_mut().insert(HOST, host.clone());
+        }
+        let (head, ()) = head.into_parts();
+        let error = ("insufficient_scope", "the token does not give it");
+        gate.challenge(response, &head, &self.mcp_path, Some(error), scope);
     }
 
     /// The sessions, if they are what is at this path.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use outlast_core::Scope;
+use outlast_core::{Principal, Scope};
 use serde_json::json;
 
 use super::{Authenticator, Credentials, Denied, Failures, Standing};
@@ -57,6 +57,16 @@ impl Gate {
     /// How it finds out who somebody is.
     pub(super) fn ways(&self) -> (&dyn Authenticator, &Failures) {
         (&*self.0.authenticator, &self.0.failures)
+    }
+
+    /// Who sends a request, if that is known without waiting and nothing of what it asks for may last. Whoever
+    /// is not known is to be [admitted](Gate::admit) or refused.
+    pub(crate) fn knows(&self, parts: &Parts, peer: Option<IpAddr>) -> Option<Principal> {
+        if may_last(parts) {
+            return None;
+        }
+        let credentials = Credentials::new(parts, peer, &self.0.failures);
+        self.0.authenticator.known(credentials)?.ok()
     }
 
     /// Finds out who sends a request and writes that into its extensions, for the routes behind; with its

@@ -296,11 +296,8 @@ impl TokenFile {
         }
         loaded.entries.clone()
     }
-}
 
-#[async_trait]
-impl Authenticator for TokenFile {
-    async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, Denied> {
+    fn whose(&self, credentials: Credentials<'_>) -> Result<Principal, Denied> {
         let token = credentials.token()?;
         let Some(rest) = token.expose().strip_prefix(PREFIX) else {
             return Err(Denied::Foreign);
@@ -324,6 +321,17 @@ impl Authenticator for TokenFile {
             }
             _ => Err(unknown()),
         }
+    }
+}
+
+#[async_trait]
+impl Authenticator for TokenFile {
+    async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, Denied> {
+        self.whose(credentials)
+    }
+
+    fn known(&self, credentials: Credentials<'_>) -> Option<Result<Principal, Denied>> {
+        Some(self.whose(credentials))
     }
 }
 

@@ -224,6 +224,11 @@ impl Authenticator for UserInfo {
         }
     }
 
+    fn known(&self, credentials: Credentials<'_>) -> Option<Result<Principal, Denied>> {
+        let token = credentials.token().ok()?;
+        self.known.get(&token.digest()).flatten().map(Ok)
+    }
+
     fn authorization_servers(&self) -> Vec<String> {
         vec![self.preset.issuer.into()]
     }
