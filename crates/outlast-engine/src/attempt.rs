@@ -5,7 +5,7 @@
 //! the work. The engine suspends only when the handler waits for slots alone: no step in flight, no
 //! errand under way, and the hot wait is over.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -58,6 +58,15 @@ pub(crate) async fn drive(
     if let Poll::Ready(returned) = first {
         return settle(run, ending_of(run, returned)).await;
     }
+    // Large: kept out of the future that every run is.
+    Box::pin(drive_on(run, handler)).await
+}
+
+/// [`drive`] from the first time on that the handler had to wait.
+async fn drive_on(
+    run: &Arc<Run>,
+    mut handler: Pin<&mut impl Future<Output = Result<Result<ToolResult>, String>>>,
+) -> Ending {
     let started = tokio::time::Instant::now();
     let mut errand: Option<BoxFuture<'static, Result<()>>> = None;
     let mut grace: Option<tokio::time::Instant> = None;
@@ -244,7 +253,7 @@ pub(crate) async fn settle(run: &Arc<Run>, ending: Ending) -> Ending {
             );
         }
     }
-    if run.end_doubt().await.is_err() {
+    if run.is_doubtful() && Box::pin(run.end_doubt()).await.is_err() {
         return Ending::Lost;
     }
     if run.lease().is_none() {
@@ -255,6 +264,11 @@ pub(crate) async fn settle(run: &Arc<Run>, ending: Ending) -> Ending {
         }
         return ending;
     }
+    Box::pin(last_flush(run, ending)).await
+}
+
+/// Stores what a run with a record has to say before its ending is.
+async fn last_flush(run: &Arc<Run>, ending: Ending) -> Ending {
     loop {
         match flush(Arc::clone(run), run.meter.is_worth_telling()).await {
             Ok(()) => return ending,

@@ -283,13 +283,18 @@ impl Run {
         }
     }
 
+    /// Whether a reply that got lost has left open whether the run has a record.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.lease().is_none() && self.doubtful.load(Ordering::Acquire)
+    }
+
     /// Finds out whether the run has a record, if a reply that got lost has left that open: one that nobody
     /// ends would be run once more although its caller has been answered.
     ///
     /// # Errors
     /// There is one, and another attempt has it by now.
     pub(crate) async fn end_doubt(self: &Arc<Self>) -> Result<()> {
-        while self.lease().is_none() && self.doubtful.load(Ordering::Acquire) {
+        while self.is_doubtful() {
             match self.persist().await {
                 Ok(_) => break,
                 Err(error) if matches!(error.kind(), ErrorKind::LeaseLost) => return Err(error),
@@ -306,9 +311,14 @@ impl Run {
     /// Ends the chance to get a record, and returns the lease of the one there is.
     pub(crate) async fn settled_lease(self: &Arc<Self>) -> Option<Lease> {
         if self.storable && self.lease().is_none() {
-            // Another attempt's record is none of this run's.
-            let _ = self.end_doubt().await;
-            *self.writing.lock().await = true;
+            if self.is_doubtful() {
+                // Another attempt's record is none of this run's.
+                let _ = Box::pin(self.end_doubt()).await;
+            }
+            match self.writing.try_lock() {
+                Ok(mut ended) => *ended = true,
+                Err(_) => *Box::pin(self.writing.lock()).await = true,
+            }
         }
         self.lease()
     }

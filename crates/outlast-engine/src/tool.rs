@@ -8,7 +8,6 @@ use outlast_core::store::ToolVersion;
 use outlast_core::task::{DEFAULT_MAX_AGE, DEFAULT_MAX_CRASHES, DEFAULT_RETENTION};
 use outlast_core::{InputRequest, RawJson, ToolResult, label};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::BoxFuture;
 use crate::context::Cx;
@@ -196,7 +195,7 @@ impl Tool {
     }
 }
 
-/// What the annotations say of a repetition. Read at each call, so without a tree.
+/// What the annotations say of a repetition.
 #[derive(Default)]
 struct Hints {
     destructive: bool,
@@ -205,30 +204,10 @@ struct Hints {
 
 impl Hints {
     fn of(annotations: &RawJson) -> Self {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Said<'a> {
-            #[serde(borrow, default)]
-            destructive_hint: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            idempotent_hint: Option<&'a RawValue>,
-        }
-        let yes = |hint: Option<&RawValue>| hint.is_some_and(|hint| hint.get() == "true");
-        let text = annotations.as_str();
-        match serde_json::from_str::<Said<'_>>(text) {
-            // Serde would read a list by position.
-            Ok(said) if text.starts_with('{') => Self {
-                destructive: yes(said.destructive_hint),
-                idempotent: yes(said.idempotent_hint),
-            },
-            // No object, or a hint stands there twice: then the last one counts.
-            _ => {
-                let said = annotations.to_value();
-                Self {
-                    destructive: said["destructiveHint"] == true,
-                    idempotent: said["idempotentHint"] == true,
-                }
-            }
+        let said = annotations.to_value();
+        Self {
+            destructive: said["destructiveHint"] == true,
+            idempotent: said["idempotentHint"] == true,
         }
     }
 }
@@ -257,7 +236,8 @@ impl Tools {
     }
 
     /// What is read of a tool is read once, however many are added after it.
-    fn add(&mut self, tool: Tool) -> Result<(), String> {
+    fn add(&mut self, mut tool: Tool) -> Result<(), String> {
+        tool.repeatable = Some(tool.is_repeatable());
         let name = tool.name.clone();
         let versions = std::iter::once(&tool.version).chain(&tool.accepts);
         let versions: Vec<ToolVersion> = versions

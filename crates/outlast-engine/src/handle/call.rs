@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use outlast_core::{Failure, FailureReason, Outcome, TaskSpec, Webhook, label};
+use outlast_core::{Failure, FailureReason, Lease, Outcome, TaskSpec, Webhook, label};
 use tokio_util::sync::CancellationToken;
 
 use super::{Handle, NewCall};
@@ -86,36 +86,41 @@ async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome 
     if !run.spec.after.is_empty() {
         return gone("a synchronous call cannot come after other tasks: create a task");
     }
-    let shared = Arc::clone(&handle.shared);
     let handler = worker::start_handler(&tool.handler, &run);
     let ending = drive(&run, handler).await;
     if matches!(ending, Ending::Again { .. }) {
         // The next attempt is the store's to make. Without a record the error is the answer.
-        let _ = run.persist().await;
+        let _ = Box::pin(run.persist()).await;
     }
     let Some(lease) = run.settled_lease().await else {
         return match ending {
             // Its record may be another attempt's by now.
-            Ending::Lost if run.is_storable() => elsewhere(&handle, &run).await,
+            Ending::Lost if run.is_storable() => Box::pin(elsewhere(&handle, &run)).await,
             ending => unstored_outcome(ending),
         };
     };
+    Box::pin(end_stored(&handle, &run, lease, ending)).await
+}
+
+/// The end of a call that has a record.
+async fn end_stored(handle: &Handle, run: &Arc<Run>, lease: Lease, ending: Ending) -> Outcome {
+    let shared = &handle.shared;
     let released = matches!(ending, Ending::Released);
-    let reported = match worker::attempt_end(&shared, ending) {
-        Some(end) => worker::report_end(&shared, &lease, end, None).await,
+    let reported = match worker::attempt_end(shared, ending) {
+        Some(end) => worker::report_end(shared, &lease, end, None).await,
         None => None,
     };
-    shared.runs.remove(&run);
+    shared.runs.remove(run);
     if let Some((task, _)) = reported
         && let Some(outcome) = task.outcome.clone()
     {
-        cleanup::go_on(&shared, lease, task);
+        cleanup::go_on(shared, lease, task);
         return Outcome::clone(&outcome);
     }
     if released {
-        return stopping(&run);
+        return stopping(run);
     }
-    elsewhere(&handle, &run).await
+    elsewhere(handle, run).await
 }
 
 /// The outcome of a call that was suspended or taken over: its task goes on elsewhere and ends in the

@@ -120,7 +120,9 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     new.request_meta = order::storable(cx, request_meta);
     new.client = Some(cx.client());
     match mode {
-        Mode::Synchronous if detach == DetachAfter::After(Duration::ZERO) => start(cx, new).await,
+        Mode::Synchronous if detach == DetachAfter::After(Duration::ZERO) => {
+            Box::pin(start(cx, new)).await
+        }
         Mode::Synchronous => {
             let level = synchronous::level(cx, tool.task)?;
             let waiting = synchronous::Waiting {
@@ -131,7 +133,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             };
             synchronous::run(cx, new, waiting).await
         }
-        Mode::Task { ttl } => create(cx, new, ttl, token).await,
+        Mode::Task { ttl } => Box::pin(create(cx, new, ttl, token)).await,
     }
 }
 

@@ -94,7 +94,7 @@ pub(in crate::methods) async fn run_and(
         End::Outcome(outcome) => caller.answer(outcome, respond),
         End::Detach => {
             let id = caller.let_go();
-            detached(cx, id).await
+            Box::pin(detached(cx, id)).await
         }
         End::Asks(questions) => {
             let arguments = match waiting.bound {
