@@ -18,7 +18,7 @@ use crate::context::{Context, Transport, from_store};
 use crate::exchange::Exchange;
 use crate::jsonrpc::{Message, Request, RpcError, batch, batch_response, code, string};
 use crate::methods::initialize;
-use crate::protocol::{Capabilities, ModernMeta, Params, Version};
+use crate::protocol::{Capabilities, ModernMeta, Params, Version, usual};
 use crate::scope;
 use crate::serve::{self, Answer};
 use crate::server::Inner;
@@ -73,11 +73,21 @@ where
         parts: &parts,
         exchange: &exchange,
     };
+    if let Some((request, params)) = usual::request(&body) {
+        return post.request(&request, Ok(params)).await;
+    }
     match Message::parse(&body) {
-        Ok(Message::Request(request)) => post.request(&request).await,
-        Ok(message) => post.other(&message).await,
+        Ok(Message::Request(request)) => {
+            let params = Params::parse(request.params);
+            Box::pin(post.request(&request, params)).await
+        }
+        Ok(message) => Box::pin(post.other(&message)).await,
         Err(malformed) => {
-            if let Some(messages) = post.takes_batches().await.then(|| batch(&body)).flatten() {
+            if let Some(messages) = Box::pin(post.takes_batches())
+                .await
+                .then(|| batch(&body))
+                .flatten()
+            {
                 // Rare and large: kept out of the future that every request is.
                 return Box::pin(post.batch(&messages)).await;
             }
@@ -101,13 +111,13 @@ struct Post<'a> {
 }
 
 impl Post<'_> {
-    async fn request(&self, request: &Request<'_>) -> Done {
+    async fn request(&self, request: &Request<'_>, params: Result<Params<'_>, RpcError>) -> Done {
         let id = request.id.get();
         let needs = scope::of(&request.method);
         if !self.principal.may(needs) {
             return Done::forbidden(Some(id), needs);
         }
-        let understood = Params::parse(request.params).and_then(|params| {
+        let understood = params.and_then(|params| {
             let meta = ModernMeta::parse(params.meta)?;
             Ok((params, meta))
         });
@@ -130,7 +140,7 @@ impl Post<'_> {
         } else if request.method == "initialize" {
             self.initialize(request, &params)
         } else {
-            self.legacy(request, params, meta).await
+            Box::pin(self.legacy(request, params, meta)).await
         }
     }
 
@@ -240,7 +250,10 @@ impl Post<'_> {
         let mut responses = Vec::new();
         for message in messages {
             let done = match Message::parse(message.get().as_bytes()) {
-                Ok(Message::Request(request)) => self.request(&request).await,
+                Ok(Message::Request(request)) => {
+                    let params = Params::parse(request.params);
+                    self.request(&request, params).await
+                }
                 Ok(message) => self.other(&message).await,
                 Err(malformed) => {
                     let id = malformed.id.map(RawValue::get);

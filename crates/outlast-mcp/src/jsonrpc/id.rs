@@ -45,7 +45,7 @@ impl RequestId {
 }
 
 /// Whether this JSON text may stand as an id.
-pub(super) fn is_id(json: &str) -> bool {
+pub(crate) fn is_id(json: &str) -> bool {
     match json.as_bytes() {
         // An escape may stand for nothing: half of a surrogate pair.
         [b'"', rest @ ..] => !rest.contains(&b'\\') || serde_json::from_str::<String>(json).is_ok(),

@@ -123,6 +123,12 @@ pub(crate) fn batch(bytes: &[u8]) -> Option<Vec<&RawValue>> {
         .then_some(messages)
 }
 
+/// The parameters of a message that has been read before, if it has any.
+pub(crate) fn params_of(message: &str) -> Option<&RawValue> {
+    let envelope: Envelope<'_> = serde_json::from_str(message).ok()?;
+    envelope.params
+}
+
 /// Keeps `null` apart from an absent member.
 pub(crate) fn present<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
@@ -232,7 +238,7 @@ pub(crate) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
 
 /// Whether brackets are nested deeper than allowed. Brackets are first counted, which is nearly
 /// free, and followed only where there are enough of them to matter.
-fn too_deep(bytes: &[u8]) -> bool {
+pub(crate) fn too_deep(bytes: &[u8]) -> bool {
     // Counted in single bytes, which looks at many of them with one instruction.
     let opens = |byte: &u8| u8::from((*byte == b'{') | (*byte == b'['));
     let opened = |part: &[u8]| usize::from(part.iter().map(opens).sum::<u8>());

@@ -5,6 +5,7 @@ pub mod names;
 mod capabilities;
 mod meta;
 mod params;
+pub(crate) mod usual;
 mod version;
 
 pub use capabilities::Capabilities;

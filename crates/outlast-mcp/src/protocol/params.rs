@@ -36,9 +36,11 @@ pub struct Params<'a> {
     /// What that answer gave the client to keep.
     #[serde(borrow, default, rename = "requestState")]
     pub request_state: Option<&'a RawValue>,
-    /// All of it, for the method to read what is its own.
     #[serde(skip)]
-    pub raw: Option<&'a RawValue>,
+    raw: Option<&'a RawValue>,
+    /// The message, where it was read together with these.
+    #[serde(skip)]
+    pub(super) message: Option<&'a str>,
 }
 
 impl<'a> Params<'a> {
@@ -55,12 +57,18 @@ impl<'a> Params<'a> {
         Ok(params)
     }
 
+    /// All of it, for the method to read what is its own.
+    pub(super) fn raw(&self) -> Option<&'a RawValue> {
+        self.raw
+            .or_else(|| self.message.and_then(crate::jsonrpc::params_of))
+    }
+
     /// Reads the members of one method.
     ///
     /// # Errors
     /// A member is missing or of the wrong type; the message names it.
     pub fn read<T: Deserialize<'a>>(&self) -> Result<T, RpcError> {
-        match self.raw {
+        match self.raw() {
             Some(raw) => read(raw),
             None => serde_json::from_str("{}").map_err(invalid),
         }
