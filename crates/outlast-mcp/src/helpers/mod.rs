@@ -26,7 +26,7 @@ use crate::offer::Audience;
 pub(crate) use definition::{Helper, write};
 pub(crate) use guidance::sentence;
 pub(crate) use serve::call;
-pub(crate) use words::{unfinished, unseen};
+pub(crate) use words::{unfinished, unseen, waits_for_a_person};
 
 /// To which clients the helper tools are offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -49,16 +49,16 @@ fn next_step(task: &Task, helpers: bool) -> String {
     let mut step = String::new();
     for input in task.open_inputs() {
         let key = &input.request.key;
-        let asked = message(input).unwrap_or_else(|| input.request.method.clone());
+        let asked = asked(input);
         step.push_str(&match (input.request.answer_by, helpers) {
             (AnswerBy::Model, true) => format!(
                 " It asks: {asked:?}. Answer with task_answer: {}.{}",
                 arguments(id, Some(key)),
-                schema(input).map(|schema| format!(" \"content\" must fit {}", schema.as_str())).unwrap_or_default(),
+                schema(input)
+                    .map(|schema| format!(" \"content\" must fit {}", schema.as_str()))
+                    .unwrap_or_default(),
             ),
-            _ => format!(
-                " It waits for a person to answer: {asked:?}, in a client that shows the questions of tasks."
-            ),
+            _ => format!(" It {}.", waits_for_a_person(input)),
         });
     }
     step.push_str(&later(id, helpers));
@@ -141,6 +141,18 @@ struct Asked {
     message: Option<String>,
     #[serde(default, rename = "requestedSchema")]
     schema: Option<RawJson>,
+}
+
+/// What a caller is told who cannot answer the question.
+pub(crate) fn waits_for_a_person(input: &Input) -> String {
+    let asked = asked(input);
+    format!(
+        "waits for a person to answer: {asked:?}, in a client that shows the questions of tasks"
+    )
+}
+
+fn asked(input: &Input) -> String {
+    message(input).unwrap_or_else(|| input.request.method.clone())
 }
 
 fn message(input: &Input) -> Option<String> {

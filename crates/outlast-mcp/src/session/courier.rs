@@ -2,8 +2,8 @@
 //!
 //! One courier follows one task and decides, for each message, on the one stream that carries it: a
 //! client that waits for the result comes first, then the stream that the creating session keeps
-//! open, then, for questions only, any open stream of the same principal whose session declared that
-//! it can answer. Where there is none, a question waits in the task; opening a stream calls the
+//! open, then, for what a person is asked only, any open stream of the same principal whose session
+//! declared that it can answer (`origin` says who may be asked what). Where there is none, a question waits in the task; opening a stream calls the
 //! couriers again (`couriers`). A question whose stream died unanswered is sent again under a new id, and so is,
 //! after a pause, one that a client refused because it does not know the task yet.
 //!
@@ -32,6 +32,7 @@ use super::messages::{
     elicitation_mode, next_value, progress_notification, question_request, status_notification,
     url_completed,
 };
+use super::origin::Origin;
 use super::outlet::Outlet;
 use super::question::QuestionId;
 use crate::jsonrpc::RequestId;
@@ -54,6 +55,7 @@ pub(super) async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: 
         }
     };
     let task = watch.task();
+    let origin = Origin::of(&server, &owner, task).await;
     let age = server.handle.now().since(task.state.created_at);
     let mut courier = Courier {
         unknown_until: Instant::now() + KNOWN_AFTER.saturating_sub(age),
@@ -66,6 +68,8 @@ pub(super) async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: 
         sent_to_urls: BTreeMap::new(),
         server: Arc::clone(&server),
         round: Arc::clone(&round),
+        origin,
+        others_after: None,
         home: None,
     };
     loop {
@@ -90,6 +94,9 @@ struct Courier {
     round: Arc<Round>,
     /// Before this moment no question is sent.
     unknown_until: Instant,
+    origin: Origin,
+    /// Clients that may not be asked yet may be at this moment.
+    others_after: Option<Instant>,
     /// The creating session, once it has been found open.
     home: Option<Arc<Session>>,
     told_status: TaskStatus,
@@ -128,13 +135,14 @@ impl Courier {
         self.tell_completed(task.id());
         self.deliveries
             .retain(|key, _| task.open_inputs().any(|input| input.request.key == *key));
+        self.others_after = None;
         if !task.is_finished() && Instant::now() >= self.unknown_until {
             let open: Vec<InputRequest> = task
                 .open_inputs()
                 .map(|input| input.request.clone())
                 .collect();
             for question in &open {
-                self.deliver(task.id(), &task.spec.owner, question);
+                self.deliver(task, question);
             }
         }
     }
@@ -214,7 +222,7 @@ impl Courier {
         ));
     }
 
-    fn deliver(&mut self, task: TaskId, owner: &Owner, question: &InputRequest) {
+    fn deliver(&mut self, task: &Task, question: &InputRequest) {
         if let Some(delivery) = self.deliveries.get_mut(&question.key) {
             let early = delivery
                 .again_after
@@ -224,9 +232,10 @@ impl Courier {
             }
             delivery.at = None;
         }
-        let Some((outlet, session)) = self.way_for(owner, question) else {
+        let Some((outlet, session)) = self.way_for(task, question) else {
             return;
         };
+        let task = task.id();
         let last = self.deliveries.get(&question.key);
         let number = last.map_or(0, |delivery| delivery.sent);
         let id = QuestionId {
@@ -282,7 +291,7 @@ impl Courier {
         }
     }
 
-    fn way_for(&self, owner: &Owner, question: &InputRequest) -> Option<(Outlet, Arc<Session>)> {
+    fn way_for(&mut self, task: &Task, question: &InputRequest) -> Option<(Outlet, Arc<Session>)> {
         let mode = elicitation_mode(question);
         let can = |session: &Session| {
             session
@@ -290,7 +299,7 @@ impl Courier {
                 .capabilities
                 .can_answer(&question.method, mode.as_deref())
         };
-        {
+        if self.origin.lets_waiters_answer(question) {
             let waiting = self.round.lock();
             let mut waiting = waiting.results.iter().rev();
             let way =
@@ -299,10 +308,19 @@ impl Courier {
                 return Some((way.outlet.clone(), Arc::clone(&way.session)));
             }
         }
+        let first = self.origin.session.as_ref();
+        let first = first.and_then(|key| self.server.sessions.by_key(key));
+        let others = match self.origin.lets_others_answer(&self.server, task, question) {
+            Ok(()) => self.server.sessions.listening(&task.spec.owner),
+            Err(after) => {
+                self.others_after = self.others_after.into_iter().chain(after).min();
+                Vec::new()
+            }
+        };
         let home = self.home.clone();
-        let others = || self.server.sessions.listening(owner).into_iter();
         home.into_iter()
-            .chain(others())
+            .chain(first)
+            .chain(others)
             .filter(|session| can(session))
             .find_map(|session| Some((session.general_for_questions()?, session)))
     }
@@ -338,7 +356,12 @@ impl Courier {
         let asks = watch.task().open_inputs().next().is_some();
         let first = asks.then_some(self.unknown_until);
         // What is due already has no stream to go to.
-        let next = again.chain(first).filter(|after| *after > now).min();
+        let others = self.others_after;
+        let next = again
+            .chain(first)
+            .chain(others)
+            .filter(|after| *after > now)
+            .min();
         let question_due = async {
             match next {
                 Some(after) => tokio::time::sleep_until(after).await,

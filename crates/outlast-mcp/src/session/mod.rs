@@ -15,6 +15,7 @@ mod introduction;
 pub(crate) mod lasting;
 mod live;
 mod messages;
+mod origin;
 mod outlet;
 mod pending;
 mod question;

@@ -112,6 +112,11 @@ async fn a_client_that_cannot_answer_is_not_asked() {
         .await;
     assert_eq!(message["result"]["status"], "working");
     assert!(message["result"].get("inputRequests").is_none());
+    let said = message["result"]["statusMessage"].as_str().unwrap();
+    assert!(
+        said.contains("waits for a person to answer: \"confirm?\""),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -549,4 +554,120 @@ async fn a_hundred_tasks_that_ask_at_once_each_get_their_own_answer() {
         let given: Value = serde_json::from_str(text).unwrap();
         assert_eq!(given, answer(number), "{number}");
     }
+}
+
+/// A client of the older era that would answer everything, with its stream open.
+async fn bystander(rig: &Rig) -> (crate::rig::Session<'_>, Events) {
+    let able = json!({"elicitation": {}, "sampling": {}, "roots": {}});
+    let session = rig.session("2025-11-25", able).await;
+    let events = session.get(None).await;
+    (session, events)
+}
+
+#[tokio::test]
+async fn roots_and_samples_are_asked_of_the_caller_alone() {
+    let rig = Rig::new().await;
+    let (session, mut events) = bystander(&rig).await;
+    // The caller of the newer era is told with its task, and nobody else is asked.
+    let declared = json!({"sampling": {}, "roots": {},
+        "extensions": {"io.modelcontextprotocol/tasks": {}}});
+    let call = json!({"name": "roots_task", "arguments": {}});
+    let (_, message) = rig.modern_as(&declared, "tools/call", call).await;
+    let id = message["result"]["taskId"].as_str().unwrap().to_owned();
+    let asks = eventually("the question", async || {
+        let params = json!({"taskId": id});
+        let (_, message) = rig.modern_as(&declared, "tasks/get", params).await;
+        let asks = message["result"]["inputRequests"].clone();
+        (!asks.is_null()).then_some(asks)
+    })
+    .await;
+    assert_eq!(asks["roots"]["method"], "roots/list", "{asks}");
+    // What comes to the bystander after it proves that nothing came before: a question for a person of a
+    // task that another client has started and cannot answer.
+    let only_tasks = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    let call = json!({"name": "ask_one", "arguments": {}});
+    let (_, message) = rig.modern_as(&only_tasks, "tools/call", call).await;
+    let other = message["result"]["taskId"].as_str().unwrap().to_owned();
+    let question = loop {
+        let message = events.message().await;
+        if message.get("id").is_some() {
+            break message;
+        }
+    };
+    assert_eq!(question["method"], "elicitation/create", "{question}");
+    assert_eq!(related(&question), &json!(other));
+    respond(&session, &question, json!({"action": "decline"})).await;
+    // Nor is somebody who waits for the result: these are not its roots.
+    let answered = json!({"taskId": id, "inputResponses": {
+        "roots": {"roots": [{"uri": "file:///home/a"}]}}});
+    let (_, message) = rig.modern_as(&declared, "tasks/update", answered).await;
+    assert!(message["error"].is_null(), "{message}");
+    let message = session.call("tasks/result", json!({"taskId": id})).await;
+    let text = message["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("file:///home/a"), "{message}");
+}
+
+#[tokio::test]
+async fn the_question_of_a_call_that_comes_back_is_asked_of_nobody_else() {
+    let rig = Rig::new().await;
+    let (session, mut events) = bystander(&rig).await;
+    let able = json!({"elicitation": {}});
+    let call = |more: Value| {
+        let mut params = json!({"name": "ask_one", "arguments": {}});
+        for (key, value) in more.as_object().unwrap() {
+            params[key] = value.clone();
+        }
+        rig.modern_as(&able, "tools/call", params)
+    };
+    let (_, message) = call(json!({})).await;
+    assert_eq!(
+        message["result"]["resultType"], "input_required",
+        "{message}"
+    );
+    let state = message["result"]["requestState"].clone();
+    // As above: this one comes, and the other has not come before it.
+    let only_tasks = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    let other = json!({"name": "ask_two", "arguments": {}});
+    let (_, message) = rig.modern_as(&only_tasks, "tools/call", other).await;
+    let other = message["result"]["taskId"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        let question = loop {
+            let message = events.message().await;
+            if message.get("id").is_some() {
+                break message;
+            }
+        };
+        assert_eq!(related(&question), &json!(other), "{question}");
+        respond(&session, &question, json!({"action": "decline"})).await;
+    }
+    let answers = json!({"sure": {"action": "accept", "content": {"confirm": true}}});
+    let (_, message) = call(json!({"requestState": state, "inputResponses": answers})).await;
+    let text = message["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("\"confirm\":true"), "{message}");
+}
+
+#[tokio::test]
+async fn a_child_asks_for_the_roots_of_its_parents_caller() {
+    let rig = Rig::new().await;
+    // Was there first, and is not asked.
+    let (_bystander, _events) = bystander(&rig).await;
+    let session = rig.session("2025-11-25", json!({"roots": {}})).await;
+    let mut events = session.get(None).await;
+    let id = session.create("has_it_asked_for_roots").await;
+    let question = loop {
+        let message = events.message().await;
+        if message["method"] == "roots/list" {
+            break message;
+        }
+    };
+    respond(
+        &session,
+        &question,
+        json!({"roots": [{"uri": "file:///home/a"}]}),
+    )
+    .await;
+    session.until(&id, "completed").await;
+    let message = session.call("tasks/result", json!({"taskId": id})).await;
+    let text = message["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("file:///home/a"), "{message}");
 }

@@ -217,6 +217,14 @@ fn tools() -> Tools {
                 .await?;
             Ok(ToolResult::text(given(answer)))
         }),
+        tool("roots_task", Optional, |_, cx| async move {
+            let question = InputRequest::new("roots", "roots/list", json!({}).into());
+            Ok(ToolResult::text(given(cx.ask_raw(question).await?)))
+        }),
+        tool("has_it_asked_for_roots", Optional, |_, cx| async move {
+            let child = cx.spawn("roots_task", json!({})).await?;
+            child.join().await
+        }),
         tool("has_it_asked", Optional, |_, cx| async move {
             let child = cx.spawn("ask_one", json!({})).await?;
             child.join().await
