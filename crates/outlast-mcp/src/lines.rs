@@ -17,7 +17,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Transport};
-use crate::jsonrpc::{Message, Request, RpcError, batch, batch_response, error_response, one_line};
+use crate::jsonrpc::{
+    Message, Request, RpcError, batch, batch_response, error_response, one_line, outer_id,
+};
 use crate::methods::initialize;
 use crate::protocol::{ModernMeta, Params};
 use crate::scope;
@@ -30,6 +32,9 @@ const QUEUE: usize = 1024;
 
 /// How many requests are worked on, or wait for their answers to be written, before the next is read.
 const MOST_WORKING: usize = 2 * MOST_IN_FLIGHT;
+
+/// How much is kept of a line that is too long.
+const BEGINNING: usize = 4 * 1024;
 
 /// How long requests in flight may take after the end of the input, so that a script may write its
 /// requests, close its end and read the answers.
@@ -137,7 +142,8 @@ impl Connection {
                     let error = RpcError::invalid_request(format!(
                         "the message is longer than {limit} bytes"
                     ));
-                    self.send(error_response(None, &error)).await;
+                    let id = outer_id(beginning(&line)).map(RawValue::get);
+                    self.send(error_response(id, &error)).await;
                 }
                 Line::Read => {
                     if !line.trim_ascii().is_empty() {
@@ -392,7 +398,17 @@ enum Line {
     End,
 }
 
-/// Reads a line into `line`. One that is too long is read to its end and forgotten.
+/// The text that a message begins with which was cut off anywhere.
+fn beginning(bytes: &[u8]) -> &str {
+    let valid = match std::str::from_utf8(bytes) {
+        Ok(text) => return text,
+        Err(error) => error.valid_up_to(),
+    };
+    std::str::from_utf8(&bytes[..valid]).unwrap_or_default()
+}
+
+/// Reads a line into `line`. One that is too long is read to its end and forgotten, but for a beginning in
+/// which its id may be found.
 async fn next_line<R: AsyncBufRead + Unpin>(
     input: &mut R,
     line: &mut Vec<u8>,
@@ -411,11 +427,13 @@ async fn next_line<R: AsyncBufRead + Unpin>(
         }
         let end = buffer.iter().position(|byte| *byte == b'\n');
         let piece = &buffer[..end.unwrap_or(buffer.len())];
-        too_long |= line.len() + piece.len() > limit;
-        if too_long {
-            line.clear();
-        } else {
+        if !too_long {
+            too_long = line.len() + piece.len() > limit;
             line.extend_from_slice(piece);
+            if too_long {
+                line.truncate(BEGINNING);
+                line.shrink_to_fit();
+            }
         }
         let used = end.map_or(buffer.len(), |end| end + 1);
         input.consume(used);

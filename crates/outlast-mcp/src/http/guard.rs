@@ -45,7 +45,11 @@ impl Guard {
     /// # Errors
     /// As [`Guard::check`].
     pub fn check_host(&self, parts: &Parts) -> Result<(), String> {
-        if let Some(host) = parts.headers.get(HOST) {
+        let mut hosts = parts.headers.get_all(HOST).iter();
+        if let Some(host) = hosts.next() {
+            if hosts.next().is_some() {
+                return Err("the header Host stands there more than once".into());
+            }
             let allowed = host.to_str().is_ok_and(|host| self.allows_host(host));
             if !allowed {
                 return Err(refusal("Host", host, "allowed hosts"));
@@ -63,7 +67,12 @@ impl Guard {
     /// # Errors
     /// As [`Guard::check`].
     pub fn check_origin(&self, parts: &Parts) -> Result<(), String> {
-        match parts.headers.get(ORIGIN) {
+        let mut origins = parts.headers.get_all(ORIGIN).iter();
+        let origin = origins.next();
+        if origins.next().is_some() {
+            return Err("the header Origin stands there more than once".into());
+        }
+        match origin {
             Some(origin)
                 if !origin
                     .to_str()
@@ -182,6 +191,24 @@ mod tests {
             "http://localhost.evil.example",
         ] {
             assert!(!verdict(&config, "localhost", Some(origin)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_second_line_of_either_header_is_refused_whatever_the_first_says() {
+        let guard = Guard::new(&Config::new("t", "1"));
+        for header in [HOST, ORIGIN] {
+            let value = if header == HOST {
+                "localhost"
+            } else {
+                "http://localhost"
+            };
+            for second in [value, "evil.example"] {
+                let request = http::Request::builder().header(&header, value);
+                let request = request.header(&header, second).body(()).unwrap();
+                let refused = guard.check(&request.into_parts().0).unwrap_err();
+                assert!(refused.contains("more than once"), "{refused}");
+            }
         }
     }
 

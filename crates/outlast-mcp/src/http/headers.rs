@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::jsonrpc::{RpcError, string};
 use crate::protocol::names::{HEADER_METHOD, HEADER_NAME, HEADER_SESSION, HEADER_VERSION};
@@ -51,23 +51,41 @@ fn covers(range: &str, wanted: &str) -> bool {
 
 /// Whether the body is said to be JSON.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(CONTENT_TYPE)
+    let value = only(headers, &CONTENT_TYPE).ok().flatten();
+    let value = value
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let kind = value.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/json")
 }
 
+/// The value of a header that may stand once. `None` if it is absent. Of several lines one program reads the
+/// first and another the last, so that whoever routes by them would see another request than whoever serves it.
+///
+/// # Errors
+/// It stands there more than once.
+pub(super) fn only<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, RpcError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(RpcError::header_mismatch(format!(
+            "the header {name} stands there more than once"
+        ))),
+    }
+}
+
 /// The text of a header. `None` if it is absent.
 ///
 /// # Errors
-/// It is not visible ASCII.
+/// It is not visible ASCII, or stands there more than once.
 pub(super) fn text<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
 ) -> Result<Option<&'h str>, RpcError> {
-    let Some(value) = headers.get(name) else {
+    let Some(value) = only(headers, name)? else {
         return Ok(None);
     };
     value.to_str().map(|text| Some(text.trim())).map_err(|_| {

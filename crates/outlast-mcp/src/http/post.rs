@@ -92,7 +92,14 @@ where
                 return Box::pin(post.batch(&messages)).await;
             }
             let id = malformed.id.map(RawValue::get);
-            Done::error(StatusCode::BAD_REQUEST, id, &malformed.error)
+            // In a session a request is answered by its id, and any status but 200 may end the client of all
+            // the others.
+            let in_session = parts.headers.contains_key(&headers::SESSION);
+            let status = match id {
+                Some(_) if in_session => StatusCode::OK,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            Done::error(status, id, &malformed.error)
         }
     }
 }
@@ -397,14 +404,18 @@ pub(super) async fn find_session(
     owner: &Owner,
     parts: &Parts,
 ) -> Result<Arc<Session>, Refusal> {
-    let Some(id) = parts.headers.get(&headers::SESSION) else {
+    let once = |name| {
+        let value = headers::only(&parts.headers, name);
+        value.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.message.clone()))
+    };
+    let Some(id) = once(&headers::SESSION)? else {
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,
             "the header Mcp-Session-Id is missing; call initialize first, or send stateless \
              requests of 2026-07-28",
         ));
     };
-    if let Some(version) = parts.headers.get(&headers::VERSION) {
+    if let Some(version) = once(&headers::VERSION)? {
         let version = version.to_str().ok().and_then(Version::parse);
         if version.is_none_or(|version| version.era() != Era::Legacy) {
             return Err(Refusal::new(

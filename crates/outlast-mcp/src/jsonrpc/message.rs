@@ -150,9 +150,12 @@ impl<'a> Message<'a> {
             ))
         })?;
         if too_deep(bytes) {
-            return Err(Malformed::anonymous(RpcError::invalid_request(format!(
-                "the message is nested deeper than {MAX_DEPTH} levels"
-            ))));
+            return Err(Malformed {
+                id: outer_id(text),
+                error: RpcError::invalid_request(format!(
+                    "the message is nested deeper than {MAX_DEPTH} levels"
+                )),
+            });
         }
         if text.trim_start().starts_with('[') {
             return Err(Malformed::anonymous(RpcError::invalid_request(
@@ -233,6 +236,51 @@ pub(crate) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
         serde_json::from_str(value.get()).ok().map(Cow::Owned)
     } else {
         Some(Cow::Borrowed(inner))
+    }
+}
+
+/// The id of a message of which nothing else is to be read: its beginning may be all there is, and it may be
+/// nested as deeply as it likes. Whoever waits for the answer knows by it which request was refused.
+pub(crate) fn outer_id(text: &str) -> Option<&RawValue> {
+    let bytes = text.as_bytes();
+    let (mut depth, mut at) = (0_usize, 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => {
+                let end = end_of_string(bytes, at)?;
+                let value = text[end..].trim_start().strip_prefix(':');
+                if depth == 1 && &text[at..end] == r#""id""# && value.is_some() {
+                    let value = value?.trim_start();
+                    let length = if value.starts_with('"') {
+                        end_of_string(value.as_bytes(), 0)?
+                    } else {
+                        // What goes on to the end may have been cut off there.
+                        value.find(|c: char| c != '-' && !c.is_ascii_digit())?
+                    };
+                    let value = &value[..length];
+                    return is_id(value).then(|| serde_json::from_str(value).ok())?;
+                }
+                at = end;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Behind the quotation mark that ends the string that begins at `start`.
+fn end_of_string(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut at = start + 1;
+    loop {
+        match bytes.get(at)? {
+            b'\\' => at += 2,
+            b'"' => return Some(at + 1),
+            _ => at += 1,
+        }
     }
 }
 
@@ -327,6 +375,51 @@ mod tests {
             error(r#"{"jsonrpc":"2.0","id":4}"#),
             (Some("4"), code::INVALID_REQUEST)
         );
+    }
+
+    #[test]
+    fn the_id_of_what_is_too_deep_or_cut_off_is_found() {
+        let deep = format!("{}1{}", "[".repeat(9000), "]".repeat(9000));
+        for (id, found) in [
+            ("7", Some("7")),
+            (r#""a\"b""#, Some(r#""a\"b""#)),
+            ("{}", None),
+        ] {
+            for text in [
+                format!(
+                    r#"{{"jsonrpc":"2.0", "id" : {id} ,"method":"id","params":{{"id":3,"a":{deep}}}}}"#
+                ),
+                format!(
+                    r#"{{"params":{{"id":3,"a":{deep},"b":"\"id\":4"}},"method":"m","id":{id}}}"#
+                ),
+            ] {
+                assert_eq!(
+                    error(&text),
+                    (found, code::INVALID_REQUEST),
+                    "{}",
+                    &text[..60]
+                );
+            }
+        }
+        let cut = |text| outer_id(text).map(RawValue::get);
+        assert_eq!(
+            cut(r#"{"jsonrpc":"2.0","id":"big","method":"tools/ca"#),
+            Some(r#""big""#)
+        );
+        for text in [
+            r#"{"id":12"#,
+            r#"{"id":"1"#,
+            r#"{"id""#,
+            r#"["id":1,"#,
+            r#"{"a":{"id":1},"#,
+            "",
+        ] {
+            let found = cut(text);
+            assert!(
+                found.is_none() || text.starts_with('['),
+                "{text}: {found:?}"
+            );
+        }
     }
 
     #[test]

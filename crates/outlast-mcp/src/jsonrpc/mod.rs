@@ -15,5 +15,5 @@ pub use message::{MAX_DEPTH, Malformed, Message, Notification, Request, Response
 pub use write::{error_response, notification, one_line, request, response};
 
 pub(crate) use id::is_id;
-pub(crate) use message::{batch, owned, params_of, present, string, too_deep};
+pub(crate) use message::{batch, outer_id, owned, params_of, present, string, too_deep};
 pub(crate) use write::{batch_response, begin_response, end_response};

@@ -246,3 +246,57 @@ async fn notifications_and_responses_of_the_newer_era() {
     let (status, message) = whole(rig.post(&modern, response.to_string()).await).await;
     assert_eq!((status, code(&message)), (400, -32600));
 }
+
+#[tokio::test]
+async fn a_header_that_stands_twice_is_refused() {
+    let rig = Rig::new().await;
+    let body = modern_body(
+        7,
+        &declaring(),
+        "tools/call",
+        json!({"name": "speaks", "arguments": {}}),
+    );
+    let headers = modern_headers(&body);
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let (status, _) = whole(rig.post(&headers, body.to_string()).await).await;
+    assert_eq!(status, 200);
+    for (name, value) in &headers {
+        for second in [value, &"tools/list"] {
+            let mut twice = headers.clone();
+            twice.push((name, second));
+            let (status, message) = whole(rig.post(&twice, body.to_string()).await).await;
+            assert_eq!((status, code(&message)), (400, -32020), "{name} {second}");
+        }
+    }
+    // The older era has two of its own.
+    let session = rig.session("2025-11-25", json!({})).await;
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
+    let version = ("mcp-protocol-version", "2025-11-25");
+    let id = ("mcp-session-id", session.id.as_str());
+    assert_eq!(rig.post(&[id, version], ping.clone()).await.status(), 200);
+    for twice in [[id, id, version], [id, version, version]] {
+        assert_eq!(rig.post(&twice, ping.clone()).await.status(), 400);
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_for_its_depth_is_answered_by_its_id() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":"deep","method":"tools/call","params":{{"name":"add","arguments":{{"a":{deep}}}}}}}"#
+    );
+    // Any status but 200 would end the whole client of the session.
+    for (headers, expected) in [
+        (vec![("mcp-session-id", session.id.as_str())], 200),
+        (vec![], 400),
+    ] {
+        let (status, message) = whole(rig.post(&headers, body.clone()).await).await;
+        assert_eq!((status, code(&message)), (expected, -32600));
+        assert_eq!(message["id"], "deep");
+    }
+}

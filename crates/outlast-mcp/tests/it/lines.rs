@@ -122,6 +122,14 @@ async fn bad_lines_are_answered_and_the_connection_goes_on() {
         client.line(line).await;
         assert_eq!(code(&client.next().await.unwrap()), expected);
     }
+    // Whoever waits for the answer knows by its id which request was refused.
+    let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
+    for params in [deep, format!("\"{long}\"")] {
+        let line = format!(r#"{{"jsonrpc":"2.0","id":"mine","method":"m","params":{params}}}"#);
+        client.line(line.as_bytes()).await;
+        let refused = client.next().await.unwrap();
+        assert_eq!((code(&refused), &refused["id"]), (-32600, &json!("mine")));
+    }
     client.line(b"").await;
     client
         .send(json!({"jsonrpc": "2.0", "method": "notifications/first"}))
