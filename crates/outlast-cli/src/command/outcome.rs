@@ -2,8 +2,8 @@
 //!
 //! Text for the model: how it ended, if not well, and the end of what it printed. Structured content
 //! for programs: the status, the times and the output, whole as long as it is not larger than
-//! [`WHOLE`]. Nothing is cut without a word that says so, and the whole output stays in the task's
-//! log in any case.
+//! [`WHOLE`]. Nothing is cut without a word that says so, and the output stays in the task's
+//! log, of very much its beginning and its end.
 
 use std::fs::File;
 use std::io;

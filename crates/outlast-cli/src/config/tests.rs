@@ -301,6 +301,10 @@ fn impossible_values_are_named() {
             "tools.t.log_file: a fixed path is needed",
         ),
         (
+            "task = \"forbidden\"\nmax_running = 1",
+            "tools.t.max_running: holds for tasks",
+        ),
+        (
             "own_folder = true\nworking_dir = \"x\"",
             "tools.t.own_folder: each run has a working folder of its own",
         ),

@@ -346,6 +346,18 @@ pub(super) fn read(
             "asks in a task, and this tool is never one; give it another `task`",
         );
     }
+    if tool.task == Some(TaskSupport::Forbidden) {
+        let of_tasks = order::KEYS.iter().chain(&["requires"]);
+        // These order what others say, and alone say nothing.
+        let of_tasks = of_tasks
+            .filter(|key| !["priority", "hold_while_suspended", "key_window"].contains(key));
+        for key in of_tasks.filter(|key| section.has(key)) {
+            section.wrong(
+                key,
+                "holds for tasks, and this tool is never one; give it another `task`",
+            );
+        }
+    }
     for argument in &tool.arguments {
         if let Some(default) = &argument.default
             && argument.check(default).is_ok()

@@ -588,3 +588,37 @@ fn top_is_for_terminals_and_programs() {
     let (code, _, err) = world.run(&["top", "--url", &world.url]);
     assert!(code == 3 && err.contains("does not list tasks"), "{err}");
 }
+
+#[test]
+fn the_server_of_another_project_is_not_taken_for_this_ones() {
+    let world = World::new();
+    let port = world.url.split(':').next_back().unwrap();
+    let port = port.split('/').next().unwrap();
+    let other = Rig::new();
+    let file = |listen: &str| {
+        let file =
+            format!("[server]\nname = \"other\"\nlisten = \"{listen}\"\nstore = \"sqlite:o.db\"\n");
+        std::fs::write(other.file("outlast.toml"), file).unwrap();
+    };
+    let call = |more: &[&str]| {
+        let mut command = world.command(&["call", "echo", "word=x", "--wait"]);
+        said(
+            command
+                .args(more)
+                .current_dir(other.file(""))
+                .output()
+                .unwrap(),
+        )
+    };
+    file(&format!("127.0.0.1:{port}"));
+    let (code, out, err) = call(&[]);
+    assert_eq!((code, out.as_str()), (5, ""), "{err}");
+    assert!(err.contains("\"client-test\", not the \"other\""), "{err}");
+    // Whoever means it says so.
+    let (code, out, err) = call(&["--url", &world.url]);
+    assert_eq!((code, out.as_str()), (0, "x 1\n"), "{err}");
+    // A port that nobody knows is looked for nowhere.
+    file("127.0.0.1:0");
+    let (code, _, err) = call(&[]);
+    assert!(code == 5 && !err.contains("http://"), "{err}");
+}

@@ -2,7 +2,8 @@
 //!
 //! Said on the command line, it is that one and no other. Said by nobody, it is the server on this
 //! machine: the one that the configuration file in this folder describes, through its store's socket, where
-//! tasks can be listed; else the address for HTTP. Of the file only `[server]` is read: a server goes on
+//! tasks can be listed; else the address for HTTP, if the server there has the name that the file says: another
+//! project's server may have come first to a port that both would have. Of the file only `[server]` is read: a server goes on
 //! while somebody is at work on the rest.
 
 use std::path::PathBuf;
@@ -90,12 +91,21 @@ impl Address {
             return Ok(self.set_up(self.said()?, need, bar)?.connect().await?);
         }
         let mut tried = Vec::new();
-        for target in self.unsaid()? {
+        for Place { target, name } in self.unsaid()? {
             match self.set_up(target.clone(), need, bar)?.connect().await {
                 Err(ClientError::Connect { reason, .. }) => {
                     tried.push(format!("{target}: {reason}"))
                 }
-                other => return Ok(other?),
+                other => {
+                    let client = other?;
+                    if let Some(name) = name {
+                        let there = client.server().await?.name;
+                        if there != name {
+                            return Err(another(&target, &there, &name));
+                        }
+                    }
+                    return Ok(client);
+                }
             }
         }
         let tried = tried.join("\n  ");
@@ -153,28 +163,33 @@ impl Address {
     }
 
     /// The servers to look for when the command line names none, best first.
-    fn unsaid(&self) -> Result<Vec<Target>, Trouble> {
+    fn unsaid(&self) -> Result<Vec<Place>, Trouble> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         if let Some(url) = variable("OUTLAST_URL") {
-            return Ok(vec![url.parse().map_err(|error| {
-                Trouble::usage(format!("OUTLAST_URL: {error}"))
-            })?]);
+            let target = url.parse();
+            let target = target.map_err(|error| Trouble::usage(format!("OUTLAST_URL: {error}")))?;
+            return Ok(vec![Place::meant(target)]);
         }
         if let Some(store) = variable("OUTLAST_STORE") {
             let server = self.in_file()?.unwrap_or_default();
-            return Ok(vec![socket(&store, server)?]);
+            return Ok(vec![Place::meant(socket(&store, server)?)]);
         }
-        let mut targets = Vec::new();
+        let mut places = Vec::new();
         let in_file = self.in_file()?;
         if let Some(server) = &in_file {
-            targets.push(Target::unix(of_file(server)?));
+            places.push(Place::meant(Target::unix(of_file(server)?)));
         }
         let server = in_file.unwrap_or_default();
-        let listen = server.listen.as_deref().and_then(reachable);
-        let listen = listen.unwrap_or_else(|| USUAL_ADDRESS.to_owned());
+        let listen = match server.listen.as_deref() {
+            Some(listen) => reachable(listen),
+            None => Some(USUAL_ADDRESS.to_owned()),
+        };
         let path = server.mcp_path.as_deref().unwrap_or("/mcp");
-        targets.push(Target::url(format!("http://{listen}{path}")));
-        Ok(targets)
+        places.extend(listen.map(|listen| Place {
+            target: Target::url(format!("http://{listen}{path}")),
+            name: server.name,
+        }));
+        Ok(places)
     }
 
     /// The server that the configuration file describes, if there is one.
@@ -187,6 +202,30 @@ impl Address {
         let server = loaded.map_err(|error| Trouble::usage(error.to_string()))?;
         Ok(Some(server))
     }
+}
+
+/// Where a server may be.
+struct Place {
+    target: Target,
+    /// What the server there must be called to be the one that is meant; `None`: whatever it is called.
+    name: Option<String>,
+}
+
+impl Place {
+    /// No other server can be there.
+    fn meant(target: Target) -> Self {
+        Self { target, name: None }
+    }
+}
+
+fn another(target: &Target, there: &str, name: &str) -> Trouble {
+    Trouble::new(
+        Exit::NoConnection,
+        format!(
+            "the server at {target} is {there:?}, not the {name:?} of the configuration file; start that one \
+             with `outlast serve`, or say with --url that the other is meant"
+        ),
+    )
 }
 
 /// The socket of the server that a configuration file describes.
@@ -207,8 +246,12 @@ fn socket(store: &str, mut server: ServerConfig) -> Result<Target, Trouble> {
     Ok(Target::unix(of_file(&server)?))
 }
 
-/// The address a client connects to for one a server listens on; none for a port of its own choice.
+/// The address a client connects to for one a server listens on; none for a port of its own choice, and
+/// for a socket.
 fn reachable(listen: &str) -> Option<String> {
+    if listen.starts_with("unix:") {
+        return None;
+    }
     let (host, port) = listen.rsplit_once(':')?;
     if port == "0" {
         return None;
@@ -234,6 +277,7 @@ mod tests {
         assert_eq!(reachable("0.0.0.0:1").as_deref(), Some("127.0.0.1:1"));
         assert_eq!(reachable("[::]:1").as_deref(), Some("[::1]:1"));
         assert_eq!(reachable("127.0.0.1:0"), None);
+        assert_eq!(reachable("unix:/run/a:1"), None);
     }
 
     #[test]

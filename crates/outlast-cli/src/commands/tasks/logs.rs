@@ -18,7 +18,8 @@ const LOOK: Duration = Duration::from_millis(300);
 
 /// Print the log of a task: what a command wrote, what a handler logged
 ///
-/// The protocol has no logs that outlive a call, so this works with Outlast's servers only.
+/// Of a log of more than 64 MiB the middle is not kept, which is said on standard error. The protocol has no
+/// logs that outlive a call, so this works with Outlast's servers only.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
     /// The task
@@ -42,6 +43,9 @@ struct Page {
 
 #[derive(Deserialize)]
 struct Chunk {
+    /// Where it begins.
+    #[serde(default)]
+    offset: u64,
     #[serde(default)]
     text: Option<String>,
     #[serde(default)]
@@ -59,6 +63,8 @@ impl Logs {
     async fn print(self, client: &Client, as_json: bool) -> Result<(), Trouble> {
         let task = client.task(&self.id);
         let mut offset = self.offset;
+        // How far it has been printed: what begins later has a gap before it.
+        let mut reached = offset;
         // A task that is not there is said in its own words, whatever the server makes of the rest.
         task.status().await?;
         loop {
@@ -72,7 +78,13 @@ impl Logs {
                         continue;
                     }
                     let chunk: Chunk = raw.to().map_err(strange)?;
-                    out::bytes(&bytes(chunk)?);
+                    if chunk.offset > reached {
+                        let gone = chunk.offset - reached;
+                        out::complain(&format!("[{gone} bytes of the log are not kept]"));
+                    }
+                    let (begins, bytes) = (chunk.offset, bytes(chunk)?);
+                    reached = begins + bytes.len() as u64;
+                    out::bytes(&bytes);
                 }
                 offset = page.next;
                 if page.next >= page.end || page.chunks.is_empty() {
