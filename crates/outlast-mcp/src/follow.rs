@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::context::{Context, from_store};
 use crate::jsonrpc::RpcError;
-use crate::session::{Attached, Waiter};
+use crate::session::{Attached, Outlet, Waiter};
 use crate::visible;
 
 pub(crate) use crate::report::Report;
@@ -89,11 +89,26 @@ pub(crate) async fn follow(
             () = tokio::time::sleep(heartbeat) => report.alive(),
             () = time_is_over => return Ok(Followed::StillRunning),
             () = cx.server.stopping.cancelled() => {
+                leave_resumable(cx).await;
                 return Err(RpcError::internal(
                     "the server is stopping; the task goes on, ask for its result again",
                 ));
             }
         }
+    }
+}
+
+/// Ends the connection of a client of the older era without a response, where it can come back for it: to
+/// such a client an error is what became of the work, and the next process has the true answer. Without a
+/// stream that can be resumed there is nothing to come back to.
+async fn leave_resumable(cx: &Context<'_>) {
+    if let Outlet::Exchange(exchange) = &cx.outlet
+        && cx.session.is_some()
+        && cx.version.has_priming_event()
+    {
+        exchange.let_go();
+        // What is said from here on is kept for whoever comes back to this process in its last moments.
+        exchange.disconnected().await;
     }
 }
 

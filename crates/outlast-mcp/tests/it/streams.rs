@@ -355,6 +355,60 @@ async fn a_wait_for_a_result_goes_on_at_another_instance() {
 }
 
 #[tokio::test]
+async fn a_stop_leaves_the_result_that_is_waited_for_to_the_next_process() {
+    for open in [true, false] {
+        let rig = Rig::new().await;
+        let session = rig.session("2025-11-25", json!({})).await;
+        let id = session.create("gate").await;
+        let params = json!({"taskId": id});
+        let primed = if open {
+            // A long silence has made a stream of the response.
+            let waits = session.response(8, "tasks/result", params).await;
+            let mut events = Events::of(waits);
+            let primed = events.next().await.unwrap();
+            rig.server.stop();
+            while let Some(event) = events.next().await {
+                assert!(event.message.is_null(), "{event:?}");
+            }
+            primed
+        } else {
+            let waits = session.response(8, "tasks/result", params);
+            let stops = async {
+                // The wait is under way once its id is taken.
+                eventually("the wait", async || {
+                    let again = session.response(8, "tasks/cancel", json!({"taskId": "x"}));
+                    let (_, message) = whole(again.await).await;
+                    (message["error"]["code"] == -32600).then_some(())
+                })
+                .await;
+                rig.server.stop();
+            };
+            let (response, ()) = tokio::join!(waits, stops);
+            let mut events = Events::of(response);
+            let primed = events.next().await.unwrap();
+            assert!(primed.message.is_null(), "{primed:?}");
+            assert!(events.next().await.is_none());
+            primed
+        };
+        let instance = rig.instance().await;
+        let mut events = resume_elsewhere(&instance, &session, primed.id.as_deref().unwrap()).await;
+        rig.go(1);
+        let ended = loop {
+            let message = events.message().await;
+            if message.get("id").is_some() {
+                break message;
+            }
+        };
+        let text = &ended["result"]["content"][0]["text"];
+        assert_eq!(
+            (&ended["id"], text),
+            (&json!(8), &json!("through the gate")),
+            "{ended}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_client_hears_that_its_call_was_lost_with_the_process() {
     let rig = Rig::new().await;
     let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
