@@ -4,7 +4,7 @@
 //! off in between copies again.
 
 use async_trait::async_trait;
-use outlast_core::archive::{Archive, Dossier, SmallRecord};
+use outlast_core::archive::{Archive, Dossier, KeyOf, NamedKey, SmallRecord};
 use outlast_core::blob::RecordedArtifact;
 use outlast_core::{Error, JournalKind, LogChunk, Result, Timestamp};
 use redis::Value;
@@ -12,8 +12,12 @@ use redis::Value;
 use crate::executor::{Executor, done};
 use crate::failure::Failure;
 use crate::row;
+use crate::same;
 use crate::store::RedisStore;
 use crate::unit::Unit;
+
+/// How many values are read at a time.
+const MANY: usize = 500;
 
 #[async_trait]
 impl Archive for RedisStore {
@@ -37,6 +41,22 @@ impl Archive for RedisStore {
             done(removed.await?);
             let imported = executor.run(|unit| unit.import(&dossier), |_| None);
             done(imported.await?);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn keys(&self) -> Result<Vec<NamedKey>> {
+        self.run(|executor| async move { executor.named_keys().await })
+            .await
+    }
+
+    async fn name(&self, keys: &[NamedKey]) -> Result<()> {
+        let keys = keys.to_vec();
+        self.run(|executor| async move {
+            for key in &keys {
+                done(executor.run(|unit| unit.name_task(key), |_| None).await?);
+            }
             Ok(())
         })
         .await
@@ -101,8 +121,6 @@ impl Unit<'_> {
             // Those that come after it may have been copied before.
             self.call(&["HSET", &format!("t:{id}"), "awaited", "1"]);
         }
-        // Its keys mean it as long as they did where it was made.
-        self.remember_since(&task.spec, task)?;
         Ok(())
     }
 
@@ -126,6 +144,31 @@ impl Unit<'_> {
 }
 
 impl Executor {
+    async fn named_keys(&self) -> Result<Vec<NamedKey>> {
+        let mut found = Vec::new();
+        for (word, of) in [("call:", KeyOf::Call), ("same:", KeyOf::Work)] {
+            let prefix = self.link.key(word);
+            let names = self.keys(&format!("{prefix}*")).await?;
+            for names in names.chunks(MANY) {
+                let get = redis::cmd("MGET").arg(names).take();
+                let values = row::array(self.link.command(&get).await?);
+                let pairs = names.iter().zip(&values);
+                found.extend(pairs.filter_map(|(name, value)| {
+                    let key = same::key_in(name.strip_prefix(&prefix)?)?;
+                    let (task, until, digest) = same::meaning(&row::text(value))?;
+                    Some(NamedKey {
+                        task,
+                        of,
+                        key: key.to_owned(),
+                        digest,
+                        until,
+                    })
+                }));
+            }
+        }
+        Ok(found)
+    }
+
     async fn small_records(&self) -> Result<Vec<SmallRecord>> {
         let (prefix, now) = (self.link.key("x:"), self.clock.now());
         let mut found = Vec::new();

@@ -42,6 +42,8 @@ pub(crate) struct Executor {
     pub(crate) is_server_time: bool,
     pub(crate) strays: Strays,
     held: Mutex<Held>,
+    /// Tasks that this process was given and whose journal cannot be read.
+    torn: Mutex<BTreeSet<TaskId>>,
 }
 
 /// The records that this process holds leases on, as they were read on one connection.
@@ -131,11 +133,21 @@ impl Executor {
             is_server_time,
             strays: Strays::default(),
             held: Mutex::default(),
+            torn: Mutex::default(),
         }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().expect("nothing panics under this lock")
+    }
+
+    fn torn(&self) -> MutexGuard<'_, BTreeSet<TaskId>> {
+        self.torn.lock().expect("nothing panics under this lock")
+    }
+
+    /// Tasks that were given to this process and cannot run, since the last time somebody asked.
+    pub(crate) fn take_torn(&self) -> BTreeSet<TaskId> {
+        std::mem::take(&mut self.torn())
     }
 
     /// Remembers a record as it was told on a connection while it runs, and forgets it when it does
@@ -465,10 +477,18 @@ impl Executor {
                 continue;
             };
             self.remember(lease.task, Some(known.clone()), connection);
+            let journal = match row::decode_journal(journal) {
+                Ok(journal) => journal,
+                Err(error) => {
+                    tracing::error!(%error, task = %lease.task, "a journal cannot be read");
+                    self.torn().insert(lease.task);
+                    continue;
+                }
+            };
             claimed.push(Claimed {
                 task: known.task,
                 lease,
-                journal: row::decode_journal(journal)?,
+                journal,
             });
         }
         Ok(claimed)

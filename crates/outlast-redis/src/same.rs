@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use outlast_core::archive::{KeyOf, NamedKey};
 use outlast_core::machine::{CancelMode, Meant, Named};
 use outlast_core::store::{REPLACE_PATIENCE, replaced_by};
 use outlast_core::task::{NewTask, TaskSpec};
@@ -70,12 +71,9 @@ impl Unit<'_> {
         let Some(value) = self.name(name)? else {
             return Ok(None);
         };
-        let mut parts = value.splitn(3, ' ');
-        let id = parts.next().and_then(|id| id.parse::<TaskId>().ok());
-        let until = parts.next().and_then(|until| until.parse().ok());
-        let until = Timestamp::from_millis(until.unwrap_or(0));
-        let digest = parts.next().unwrap_or_default().to_owned();
-        let Some(id) = id else { return Ok(None) };
+        let Some((id, until, digest)) = meaning(value) else {
+            return Ok(None);
+        };
         Ok(self.find(id)?.map(|task| Named {
             task,
             until,
@@ -86,37 +84,97 @@ impl Unit<'_> {
     /// Notes that the keys of `call` mean this task from now on; an idempotency key that still means
     /// another one is left alone.
     pub(crate) fn remember(&mut self, call: &NewTask, task: &Task) -> Result<(), Failure> {
-        self.remember_from(call, task, self.now)
-    }
-
-    /// The same for a task that was created elsewhere.
-    pub(crate) fn remember_since(&mut self, call: &NewTask, task: &Task) -> Result<(), Failure> {
-        self.remember_from(call, task, task.state.created_at)
-    }
-
-    fn remember_from(
-        &mut self,
-        call: &NewTask,
-        task: &Task,
-        created: Timestamp,
-    ) -> Result<(), Failure> {
         let id = task.id();
         if let Some(key) = &call.idempotency {
-            let name = call_name(call, &key.key);
-            let there = self.find_same(&name)?;
-            let until = created + key.window;
-            if there.is_none_or(|there| there.until <= self.now) && until > self.now {
-                let kept = (until.since(self.now) + MARGIN).as_millis();
-                let kept = kept.min(1 << 45).to_string();
-                let until = row::millis(until);
-                let value = format!("{id} {until} {}", key.digest);
-                self.call(&["SET", &name, &value, "PX", &kept]);
-            }
+            let until = self.now + key.window;
+            self.name_call(&call_name(call, &key.key), id, &key.digest, until)?;
         }
         // One that has ended, perhaps with its creation, is joined by nobody, and would never be forgotten.
         if let Some(same) = call.same.as_ref().filter(|_| !task.is_finished()) {
             self.call(&["SET", &same_name(call, &same.key), &id.to_string()]);
         }
         Ok(())
+    }
+
+    /// Lets a key that was given elsewhere mean its task, as [`outlast_core::archive::Archive::name`] says.
+    pub(crate) fn name_task(&mut self, named: &NamedKey) -> Result<(), Failure> {
+        let Some(task) = self.find(named.task)? else {
+            return Ok(());
+        };
+        let id = task.id();
+        match named.of {
+            KeyOf::Call => {
+                let name = call_name(&task.spec, &named.key);
+                self.name_call(&name, id, &named.digest, named.until)?;
+            }
+            KeyOf::Work if task.is_finished() => {}
+            KeyOf::Work => {
+                let name = same_name(&task.spec, &named.key);
+                let there = self.find_same(&name)?;
+                if there.is_none_or(|there| there.task.is_finished()) {
+                    self.call(&["SET", &name, &id.to_string()]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn name_call(
+        &mut self,
+        name: &str,
+        task: TaskId,
+        digest: &str,
+        until: Timestamp,
+    ) -> Result<(), Failure> {
+        let there = self.find_same(name)?;
+        if there.is_none_or(|there| there.until <= self.now) && until > self.now {
+            let kept = (until.since(self.now) + MARGIN).as_millis();
+            let kept = kept.min(1 << 45).to_string();
+            let until = row::millis(until);
+            let value = format!("{task} {until} {digest}");
+            self.call(&["SET", name, &value, "PX", &kept]);
+        }
+        Ok(())
+    }
+}
+
+/// What the value of a key says: the task, the end of the window, and the digest of the call.
+pub(crate) fn meaning(value: &str) -> Option<(TaskId, Timestamp, String)> {
+    let mut parts = value.splitn(3, ' ');
+    let id = parts.next()?.parse().ok()?;
+    let until = parts.next().and_then(|until| until.parse().ok());
+    let until = Timestamp::from_millis(until.unwrap_or(0));
+    Some((id, until, parts.next().unwrap_or_default().to_owned()))
+}
+
+/// The key of calls in the name of a key of Redis, without its first word: behind owner and tool.
+pub(crate) fn key_in(name: &str) -> Option<&str> {
+    let behind = |text| {
+        let (length, rest) = str::split_once(text, ':')?;
+        let (_, rest) = rest.split_at_checked(length.parse().ok()?)?;
+        Some(rest)
+    };
+    behind(behind(name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use outlast_core::{Owner, RawJson};
+
+    use super::{TaskSpec, call_name, key_in};
+
+    #[test]
+    fn a_key_is_found_behind_owner_and_tool() {
+        let call = TaskSpec {
+            owner: Owner::new("a:b 1:c"),
+            ..TaskSpec::new("2:tool", RawJson::empty_object())
+        };
+        for key in ["", "key", "3:abc:d"] {
+            let name = call_name(&call, key);
+            assert_eq!(key_in(name.strip_prefix("call:").unwrap()), Some(key));
+        }
+        for none in ["", "no number", "9:short", "1:a9:short"] {
+            assert_eq!(key_in(none), None);
+        }
     }
 }

@@ -7,7 +7,8 @@
 //! ([`crate::recover`]).
 //!
 //! A record that cannot be read fails, and if not even its call can be read, it is set aside: it must
-//! hold up neither the others nor the one who looks. A schedule that cannot be read stays as it is and
+//! hold up neither the others nor the one who looks. So does a task that was claimed here and whose journal
+//! cannot be read. A schedule that cannot be read stays as it is and
 //! does not fire: a release that can read it may come back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +59,10 @@ impl Executor {
             now,
             ..Ticked::default()
         };
+        for id in self.take_torn() {
+            self.fail_unreadable(id).await?;
+            ticked.changed += 1;
+        }
         let look = |limit: usize| {
             let arguments = [row::millis(now), limit.to_string()];
             self.link.script(Script::Due, arguments)

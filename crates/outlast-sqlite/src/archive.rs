@@ -1,13 +1,14 @@
 //! Copies: see [`outlast_core::archive`].
 
 use async_trait::async_trait;
-use outlast_core::archive::{Archive, Dossier, SmallRecord};
-use outlast_core::{Result, Task, Timestamp};
+use outlast_core::archive::{Archive, Dossier, KeyOf, NamedKey, SmallRecord};
+use outlast_core::{Result, Task, TaskId, Timestamp};
 use rusqlite::params;
 use std::sync::Arc;
 
 use crate::failure::Failure;
 use crate::row::{self, int};
+use crate::same;
 use crate::store::SqliteStore;
 use crate::unit::Unit;
 
@@ -20,6 +21,16 @@ impl Archive for SqliteStore {
 
     async fn import(&self, dossier: Dossier) -> Result<()> {
         self.write(move |unit| unit.import(&dossier)).await
+    }
+
+    async fn keys(&self) -> Result<Vec<NamedKey>> {
+        self.write(|unit| unit.keys()).await
+    }
+
+    async fn name(&self, keys: &[NamedKey]) -> Result<()> {
+        let keys = keys.to_vec();
+        self.write(move |unit| keys.iter().try_for_each(|key| unit.name(key)))
+            .await
     }
 
     async fn small_records(&self) -> Result<Vec<SmallRecord>> {
@@ -77,11 +88,28 @@ impl Unit<'_> {
                     dossier.log.mark.map(int)
                 ])?;
         }
-        // Its keys mean it as long as they did where it was made.
-        let now = std::mem::replace(&mut self.now, task.state.created_at);
-        let remembered = self.remember(&task.spec, &task);
-        self.now = now;
-        remembered
+        Ok(())
+    }
+
+    fn keys(&mut self) -> Result<Vec<NamedKey>, Failure> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT task.id, same.kind, same.key, same.digest, same.until
+             FROM same JOIN task ON task.sequence = same.task",
+        )?;
+        let found = statement.query_map([], |row| {
+            let kind: String = row.get(1)?;
+            Ok(NamedKey {
+                task: TaskId::from_bytes(row.get(0)?),
+                of: match kind == same::SAME {
+                    true => KeyOf::Work,
+                    false => KeyOf::Call,
+                },
+                key: row.get(2)?,
+                digest: row.get(3)?,
+                until: Timestamp::from_millis(row.get(4)?),
+            })
+        })?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
     fn small_records(&mut self) -> Result<Vec<SmallRecord>, Failure> {

@@ -141,7 +141,9 @@ impl Unit<'_> {
             let Some((_, id)) = self.first(by, suspects)? else {
                 break;
             };
-            let one = self.claim_one(id, by)?;
+            let Some(one) = self.claim_one(id, by)? else {
+                continue;
+            };
             suspects &= !one.task.state.suspect;
             claimed.push(one);
         }
@@ -160,9 +162,27 @@ impl Unit<'_> {
         self.known.ready.first(&looking, &self.known.ledger)
     }
 
-    fn claim_one(&mut self, id: TaskId, by: &ClaimBy) -> Result<Claimed, Failure> {
+    /// `None` if it could not be read, and so has failed or waits for its undos.
+    fn claim_one(&mut self, id: TaskId, by: &ClaimBy) -> Result<Option<Claimed>, Failure> {
         let (nonce, now) = (self.nonce()?, self.now);
-        let before = self.find(id)?.ok_or(Error::NotFound(id))?;
+        let before = match self.find(id) {
+            Err(Failure::Unreadable(error)) => {
+                self.set_aside(id, &error)?;
+                return Ok(None);
+            }
+            before => before?.ok_or(Error::NotFound(id))?,
+        };
+        // Nobody can have written a journal before the first lease.
+        let journal = match before.state.epoch {
+            0 => Vec::new(),
+            _ => match crate::query::journal_of(self.conn, row::int(before.state.sequence)) {
+                Err(Failure::Told(error)) => {
+                    self.set_aside(id, &error)?;
+                    return Ok(None);
+                }
+                journal => journal?,
+            },
+        };
         let (lease, task) = self.change_found(&before, |task| {
             let (lease, event) = task
                 .claim(by.worker, nonce, by.lease, now)
@@ -170,17 +190,11 @@ impl Unit<'_> {
             Ok((lease, vec![event]))
         })?;
         self.start(&before)?;
-        // Nobody can have written a journal before the first lease.
-        let journal = if before.state.epoch == 0 {
-            Vec::new()
-        } else {
-            crate::query::journal_of(self.conn, row::int(task.state.sequence))?
-        };
-        Ok(Claimed {
+        Ok(Some(Claimed {
             task,
             lease,
             journal,
-        })
+        }))
     }
 
     /// Takes back what a dead process ran. `boot` is the machine's present boot, `last_boot` the one
@@ -198,7 +212,7 @@ impl Unit<'_> {
         let reason = cause_at_start(same_boot);
         let mut running = Vec::new();
         for id in self.running()? {
-            let task = self.find(id)?.ok_or(Error::NotFound(id))?;
+            let task = self.readable(id)?.ok_or(Error::NotFound(id))?;
             let held = task.state.held.as_ref();
             if held.is_some_and(|held| held.worker != worker) {
                 running.push(task);

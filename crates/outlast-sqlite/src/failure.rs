@@ -1,7 +1,8 @@
 //! What SQLite says, as sentences that say what to do.
 //!
-//! An operation fails in one of two ways. A [`Failure::Told`] is an answer: it was found before
-//! anything was written and concerns this operation alone. A [`Failure::Sql`] is trouble with the
+//! An operation fails in one of three ways. A [`Failure::Told`] is an answer: it was found before
+//! anything was written and concerns this operation alone. A [`Failure::Unreadable`] is one about a record
+//! that stands in its way, which can be set aside ([`crate::aside`]). A [`Failure::Sql`] is trouble with the
 //! file or the disk: the transaction cannot be trusted any more, so all of it is rolled back.
 
 use std::path::Path;
@@ -14,6 +15,8 @@ use rusqlite::ErrorCode;
 pub(crate) enum Failure {
     /// An answer for the caller.
     Told(Error),
+    /// A record, or what belongs to it, is not what it should be.
+    Unreadable(Error),
     /// Trouble below.
     Sql(rusqlite::Error),
 }
@@ -31,10 +34,18 @@ impl From<rusqlite::Error> for Failure {
 }
 
 impl Failure {
+    /// What was found to be no answer, but the fault of a record.
+    pub(crate) fn of_record(self) -> Self {
+        match self {
+            Self::Told(error) => Self::Unreadable(error),
+            other => other,
+        }
+    }
+
     /// As the caller of a store sees it.
     pub(crate) fn into_error(self, path: &Path) -> Error {
         match self {
-            Self::Told(error) => error,
+            Self::Told(error) | Self::Unreadable(error) => error,
             Self::Sql(error) => explain(path, error),
         }
     }

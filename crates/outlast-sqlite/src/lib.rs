@@ -20,6 +20,7 @@
 //! ```
 
 mod archive;
+mod aside;
 mod blobs;
 mod cache;
 mod claim;

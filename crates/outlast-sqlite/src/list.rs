@@ -47,7 +47,13 @@ pub(crate) fn list(
             page.next = last;
             break;
         }
-        let task = row::task(row, 0)?;
+        let task = match row::task(row, 0) {
+            Err(Failure::Unreadable(_)) => {
+                looked_at += 1;
+                continue;
+            }
+            task => task?,
+        };
         // A record that is kept for its webhooks alone is past its retention, and due later.
         let matches = filter.matches(&task) && !task.is_expired(now);
         if matches && page.tasks.len() == limit {

@@ -68,6 +68,7 @@ impl Unit<'_> {
         while let Some(consequence) = self.owed.pop_front() {
             let concerned = self.concerned(&consequence)?;
             for id in &concerned {
+                self.readable(*id)?;
                 self.change(*id, |task| Ok(((), task.follow(&consequence, now))))?;
             }
             if !concerned.is_empty() {
@@ -83,7 +84,11 @@ impl Unit<'_> {
         let (sql, id) = match consequence {
             Consequence::DependencyEnded { dependency, .. } => (DEPENDANTS, dependency),
             Consequence::ChildEnded { parent, .. } => {
-                return Ok(self.find(*parent)?.iter().map(|task| task.id()).collect());
+                return Ok(self
+                    .readable(*parent)?
+                    .iter()
+                    .map(|task| task.id())
+                    .collect());
             }
             Consequence::ParentStopped { parent, ended } => {
                 (if *ended { CHILDREN } else { OPEN_CHILDREN }, parent)

@@ -99,11 +99,15 @@ pub(crate) fn decode_text<T: DeserializeOwned>(what: &str, text: &str) -> Result
 pub(crate) fn task(row: &Row<'_>, first: usize) -> Result<Task, Failure> {
     let outcome = match row.get_ref(first + 2)? {
         ValueRef::Null => None,
-        text => Some(Arc::new(decode("outcome", text)?)),
+        text => Some(Arc::new(
+            decode("outcome", text).map_err(Failure::of_record)?,
+        )),
     };
+    let spec = decode("specification", row.get_ref(first)?);
+    let state = decode("state", row.get_ref(first + 1)?);
     Ok(Task {
-        spec: Arc::new(decode("specification", row.get_ref(first)?)?),
-        state: decode("state", row.get_ref(first + 1)?)?,
+        spec: Arc::new(spec.map_err(Failure::of_record)?),
+        state: state.map_err(Failure::of_record)?,
         outcome,
     })
 }

@@ -1,5 +1,6 @@
 //! Which task a call means, by its keys: asked and answered inside the unit that creates it.
 
+use outlast_core::archive::{KeyOf, NamedKey};
 use outlast_core::machine::{CancelMode, Meant, Named};
 use outlast_core::store::{REPLACE_PATIENCE, replaced_by};
 use outlast_core::task::NewTask;
@@ -12,7 +13,7 @@ use crate::unit::Unit;
 
 /// The two kinds of keys in the table.
 const NAMED: &str = "key";
-const SAME: &str = "same";
+pub(crate) const SAME: &str = "same";
 
 /// The task that a key means.
 pub(crate) const FIND: &str = "SELECT task, digest, until FROM same
@@ -86,36 +87,77 @@ impl Unit<'_> {
     /// Notes that the keys of `call` mean this task from now on; an idempotency key that still means
     /// another one is left alone.
     pub(crate) fn remember(&mut self, call: &NewTask, task: &Task) -> Result<(), Failure> {
-        let sequence = row::int(task.state.sequence);
-        let (owner, tool) = (call.owner.as_str(), &call.tool);
         if let Some(key) = &call.idempotency {
             let until = self.now + key.window;
-            self.statement(
-                "INSERT INTO same (owner, tool, kind, key, task, digest, until)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (owner, tool, kind, key) DO UPDATE
-                 SET task = excluded.task, digest = excluded.digest, until = excluded.until
-                 WHERE until <= ?8",
-            )?
-            .execute(params![
-                owner,
-                tool,
-                NAMED,
-                key.key,
-                sequence,
-                key.digest,
-                until.as_millis(),
-                self.now.as_millis()
-            ])?;
+            self.name_call(task, &key.key, &key.digest, until)?;
         }
         if let Some(same) = &call.same {
-            self.statement(
-                "INSERT INTO same (owner, tool, kind, key, task, digest, until)
-                 VALUES (?1, ?2, ?3, ?4, ?5, '', 0)
-                 ON CONFLICT (owner, tool, kind, key) DO UPDATE SET task = excluded.task",
-            )?
-            .execute(params![owner, tool, SAME, same.key, sequence])?;
+            self.name_work(task, &same.key)?;
         }
+        Ok(())
+    }
+
+    /// Lets a key that was given elsewhere mean its task, as [`outlast_core::archive::Archive::name`] says.
+    pub(crate) fn name(&mut self, named: &NamedKey) -> Result<(), Failure> {
+        let Some(task) = self.find(named.task)? else {
+            return Ok(());
+        };
+        match named.of {
+            KeyOf::Call if named.until > self.now => {
+                self.name_call(&task, &named.key, &named.digest, named.until)
+            }
+            KeyOf::Work if !task.is_finished() => {
+                let there = self.find_same(&task.spec, SAME, &named.key)?;
+                match there.is_none_or(|there| there.task.is_finished()) {
+                    true => self.name_work(&task, &named.key),
+                    false => Ok(()),
+                }
+            }
+            KeyOf::Call | KeyOf::Work => Ok(()),
+        }
+    }
+
+    fn name_call(
+        &mut self,
+        task: &Task,
+        key: &str,
+        digest: &str,
+        until: Timestamp,
+    ) -> Result<(), Failure> {
+        let now = self.now.as_millis();
+        self.statement(
+            "INSERT INTO same (owner, tool, kind, key, task, digest, until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (owner, tool, kind, key) DO UPDATE
+             SET task = excluded.task, digest = excluded.digest, until = excluded.until
+             WHERE until <= ?8",
+        )?
+        .execute(params![
+            task.spec.owner.as_str(),
+            task.spec.tool,
+            NAMED,
+            key,
+            row::int(task.state.sequence),
+            digest,
+            until.as_millis(),
+            now
+        ])?;
+        Ok(())
+    }
+
+    fn name_work(&mut self, task: &Task, key: &str) -> Result<(), Failure> {
+        self.statement(
+            "INSERT INTO same (owner, tool, kind, key, task, digest, until)
+             VALUES (?1, ?2, ?3, ?4, ?5, '', 0)
+             ON CONFLICT (owner, tool, kind, key) DO UPDATE SET task = excluded.task",
+        )?
+        .execute(params![
+            task.spec.owner.as_str(),
+            task.spec.tool,
+            SAME,
+            key,
+            row::int(task.state.sequence)
+        ])?;
         Ok(())
     }
 }

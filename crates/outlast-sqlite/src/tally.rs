@@ -108,6 +108,15 @@ impl Counting {
         }
     }
 
+    /// Counts anew, where anybody counts: something has changed that cannot be said one by one.
+    pub(crate) fn recount(&mut self, conn: &Connection) -> Result<(), Failure> {
+        if self.wanted || self.loaded.is_some() {
+            self.changes.clear();
+            self.loaded = Some(Tally::load(conn)?);
+        }
+        Ok(())
+    }
+
     /// The counts as this transaction sees them.
     pub(crate) fn stats(&mut self, conn: &Connection) -> Result<Stats, Failure> {
         let tally = match &mut self.loaded {

@@ -266,12 +266,12 @@ impl Unit<'_> {
     }
 
     pub(crate) fn delete(&mut self, id: TaskId) -> Result<bool, Failure> {
-        let task = self.find(id)?.ok_or(Error::NotFound(id))?;
+        let task = self.readable(id)?.ok_or(Error::NotFound(id))?;
         if task.state.phase != Phase::Finished {
             return Ok(false);
         }
         let parent = match task.spec.attached_to() {
-            Some(parent) => self.find(parent)?,
+            Some(parent) => self.readable(parent)?,
             None => None,
         };
         task.check_deletable(parent.as_deref(), self.now)?;
@@ -290,6 +290,7 @@ impl Unit<'_> {
             ..Ticked::default()
         };
         for id in self.due(budget)? {
+            self.readable(id)?;
             let now = self.now;
             let (done, task) = self.change(id, |task| {
                 if let Some(own) = task.lease().filter(|own| alive.contains(own)) {

@@ -123,13 +123,13 @@ impl<'a> Unit<'a> {
         verb: impl FnOnce(&mut Task) -> Result<(T, Vec<Event>), LeaseLost>,
     ) -> Result<(T, Arc<Task>), Failure> {
         let lost = || Error::LeaseLost(lease.task);
-        let before = self.find(lease.task)?.ok_or_else(lost)?;
+        let before = self.readable(lease.task)?.ok_or_else(lost)?;
         self.change_found(&before, |task| verb(task).map_err(|LeaseLost| lost()))
     }
 
     /// The record, if it runs under this lease.
     pub(crate) fn fenced(&mut self, lease: &Lease) -> Result<Arc<Task>, Failure> {
-        self.find(lease.task)?
+        self.readable(lease.task)?
             .filter(|task| task.holds(lease))
             .ok_or(Failure::Told(Error::LeaseLost(lease.task)))
     }
@@ -343,7 +343,7 @@ impl<'a> Unit<'a> {
     }
 
     /// Writes a specification that has changed.
-    fn write_spec(&mut self, before: &Task, after: &Task) -> Result<(), Failure> {
+    pub(crate) fn write_spec(&mut self, before: &Task, after: &Task) -> Result<(), Failure> {
         let spec = row::encode("call", &*after.spec)?;
         let sequence = int(after.state.sequence);
         let short = spec.len() <= SHORT_SPEC;
@@ -369,7 +369,7 @@ impl<'a> Unit<'a> {
         Ok(())
     }
 
-    fn write_events(&mut self, task: &Task, text: &str) -> rusqlite::Result<()> {
+    pub(crate) fn write_events(&mut self, task: &Task, text: &str) -> rusqlite::Result<()> {
         self.statement("INSERT INTO event (task, last, events) VALUES (?1, ?2, ?3)")?
             .execute(params![
                 int(task.state.sequence),

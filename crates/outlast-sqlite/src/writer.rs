@@ -126,7 +126,9 @@ where
         unit.begin_operation();
         match work(unit) {
             Ok(value) => self.answer = Some(Ok(value)),
-            Err(Failure::Told(error)) if !(unit.written && is_trouble(&error)) => {
+            Err(Failure::Told(error) | Failure::Unreadable(error))
+                if !(unit.written && is_trouble(&error)) =>
+            {
                 self.answer = Some(Err(error));
             }
             Err(failure) => return Err(failure),

@@ -26,7 +26,7 @@ enum Verb {
     /// Copy all tasks, ended ones too, with journals, events, logs and artifacts, schedules and sessions
     ///
     /// No server may run on either store. May be repeated: then only what is missing or has changed is
-    /// copied, and a task that has gone on in the other store is left alone.
+    /// copied, and what has gone on in the other store is left alone.
     Copy {
         /// Where from: sqlite:PATH or redis://HOST
         from: StoreUrl,
@@ -103,11 +103,13 @@ fn tell(copied: &Copied, json: bool) {
         newer_there,
         schedules,
         records,
+        kept_there,
+        lost,
     } = *copied;
     if json {
         out::json(&json!({
             "new": new, "changed": changed, "unchanged": unchanged, "newerThere": newer_there,
-            "schedules": schedules, "records": records,
+            "schedules": schedules, "records": records, "keptThere": kept_there, "lost": lost,
         }));
         return;
     }
@@ -118,6 +120,16 @@ fn tell(copied: &Copied, json: bool) {
     if newer_there > 0 {
         line.push_str(&format!(
             "; {newer_there} have gone on in the other store and were left alone"
+        ));
+    }
+    if kept_there > 0 {
+        line.push_str(&format!(
+            "; {kept_there} schedules, grants and other small records were changed there and were left alone"
+        ));
+    }
+    if lost > 0 {
+        line.push_str(&format!(
+            "; {lost} artifacts have no bytes, or not all of them, and have none in the copy"
         ));
     }
     out::line(&line);

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use outlast_core::machine::AttemptEnd;
 use outlast_core::schedule::NewSchedule;
 use outlast_core::status::Phase;
 use outlast_core::store::{Reads, Store};
 use outlast_core::testing::{ManualClock, block_on};
-use outlast_core::{Clock, Outcome, Schedule, TaskSpec};
+use outlast_core::{Clock, JournalKind, Outcome, RawJson, Recorded, Schedule, TaskSpec};
 
 use crate::cost::{by, done, spec};
 use crate::server::{Server, open};
@@ -148,5 +149,37 @@ fn counts_are_right_after_records_have_gone_by_themselves() {
         assert_eq!(count().await, 10);
         store.create(spec(), None).await.unwrap();
         assert_eq!(count().await, 11);
+    });
+}
+
+#[test]
+fn a_task_whose_journal_cannot_be_read_fails_and_the_others_are_claimed() {
+    let server = Server::volatile();
+    let clock = Arc::new(ManualClock::default());
+    let store = open(
+        &server.address("torn"),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
+    block_on(async {
+        let by = by();
+        let torn = store.create(spec(), None).await.unwrap().task.id();
+        let lease = store.claim(&by, 1).await.unwrap().pop().unwrap().lease;
+        let value = Recorded::Value(RawJson::empty_object());
+        let put = store.journal_put(&lease, JournalKind::Step, "a", None, value, None);
+        put.await.unwrap();
+        let released = store.finish(&lease, AttemptEnd::Release, None);
+        released.await.unwrap();
+        let whole = store.create(spec(), None).await.unwrap().task.id();
+        server.call(&["HSET", &format!("{{torn}}:j:{torn}"), "step:a", "none"]);
+
+        let claimed = store.claim(&by, 2).await.unwrap();
+        let claimed: Vec<_> = claimed.iter().map(|one| one.task.id()).collect();
+        assert_eq!(claimed, [whole]);
+        store.tick(&[], by.lease, 100).await.unwrap();
+        let failed = store.get(torn).await.unwrap().unwrap();
+        let Some(Outcome::Failed(failure)) = failed.outcome.as_deref() else {
+            panic!("{failed:?}");
+        };
+        assert!(failure.message.contains("could not be read"), "{failure:?}");
     });
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod archive;
+mod aside;
 mod budget;
 mod conformance;
 mod crowd;

@@ -15,8 +15,9 @@ impl Server {
     /// sessions and grants rest on. Both belong to this server by name, and no server may run on
     /// either. `progress` hears of every task.
     ///
-    /// May be repeated: what is there as it is stays, what has changed since is copied again, and a task
-    /// that has gone on in `to` is left alone. The files beside a store stay where they are: the key that
+    /// May be repeated: what is there as it is stays, what has changed since is copied again, and what has
+    /// gone on in `to` is left alone, even if it has gone on in `from` too. A grant that was taken back in
+    /// either is taken back. The files beside a store stay where they are: the key that
     /// secret arguments are sealed with, and the folders of commands that run.
     ///
     /// # Errors

@@ -185,10 +185,14 @@ async fn same(a: &dyn Archive, b: &dyn Archive) {
         }
     }
     assert_eq!(a.controls().await.unwrap(), b.controls().await.unwrap());
-    assert_eq!(
-        a.small_records().await.unwrap(),
-        b.small_records().await.unwrap()
-    );
+    let mut records = Vec::new();
+    for store in [a, b] {
+        let mut kept = store.small_records().await.unwrap();
+        // What a store got with the last copy is its own.
+        kept.retain(|record| record.space != "store copy");
+        records.push(kept);
+    }
+    assert_eq!(records[0], records[1]);
     check_invariants(a).await;
     check_invariants(b).await;
 }
