@@ -21,7 +21,7 @@ use crate::jsonrpc::{
     Message, Request, RpcError, batch, batch_response, error_response, one_line, outer_id,
 };
 use crate::methods::initialize;
-use crate::protocol::{ModernMeta, Params};
+use crate::protocol::{Capabilities, ModernMeta, Params, Version};
 use crate::scope;
 use crate::serve;
 use crate::server::{Inner, Server};
@@ -368,6 +368,8 @@ fn understand<'a>(
             session.identity.capabilities,
             Some(session),
         ),
+        // The one request that may come before the handshake (2025-11-25 lifecycle, "Initialization").
+        None if request.method == "ping" => (Version::LATEST_LEGACY, Capabilities::default(), None),
         None => {
             return Err(RpcError::invalid_params(
                 "call initialize first, or send stateless requests of 2026-07-28 with \"_meta\"",

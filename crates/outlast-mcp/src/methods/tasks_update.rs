@@ -1,7 +1,9 @@
 //! `tasks/update`, 2026-07-28: answers to a task's questions.
 //!
 //! Any subset is welcome. Keys that are not open are ignored, so that an update may be repeated. An
-//! answer that does not fit its question refuses the whole update and leaves every key open.
+//! answer that does not fit its question refuses the whole update and leaves every key open. An update
+//! without `inputResponses`, which the extension's schema requires, is refused: acknowledged, it would leave
+//! whoever mistyped the member to believe that its answer was taken.
 
 use std::collections::BTreeMap;
 
@@ -23,13 +25,15 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     cx.require_tasks()?;
     let id = cx.task_id()?;
     let Update { responses } = cx.params.read()?;
+    let responses = responses.filter(|raw| raw.get() != "null");
+    let responses = responses.ok_or_else(wrong)?;
     let task = cx
         .server
         .handle
         .get(cx.principal, id)
         .await
         .map_err(from_store)?;
-    answer(cx, &task, parse(responses)?).await?;
+    answer(cx, &task, parse(Some(responses))?).await?;
     Ok(cx.acknowledge())
 }
 
@@ -64,7 +68,9 @@ pub(crate) async fn answer(
 pub(crate) fn parse(raw: Option<&RawValue>) -> Result<BTreeMap<String, RawJson>, RpcError> {
     let raw = raw.filter(|raw| raw.get() != "null");
     let responses = crate::protocol::object_or_default(raw);
-    responses.ok_or_else(|| {
-        RpcError::invalid_params(r#""inputResponses" must be an object of responses by key"#)
-    })
+    responses.ok_or_else(wrong)
+}
+
+fn wrong() -> RpcError {
+    RpcError::invalid_params(r#""inputResponses" must be an object of responses by key"#)
 }

@@ -46,8 +46,8 @@ struct Modes<'a> {
 }
 
 impl Capabilities {
-    /// Reads a `capabilities` object as `version` means it. `None` if it is not an object, or its
-    /// known members are of the wrong type.
+    /// Reads a `capabilities` object as `version` means it: what the version does not know is not declared.
+    /// `None` if it is not an object, or a known member, a mode or the extension is neither one nor null.
     pub fn parse(raw: &RawValue, version: Version) -> Option<Self> {
         let declared: Declared<'_> = super::object(raw)?;
         let mut set = Self {
@@ -57,15 +57,16 @@ impl Capabilities {
         };
         if let Some(elicitation) = declared.elicitation {
             let modes: Modes<'_> = super::object(elicitation)?;
-            set.elicitation_url = modes.url.is_some();
+            let (form, url) = (is_object(modes.form)?, is_object(modes.url)?);
             // An empty object has always meant forms.
-            set.elicitation_form = modes.form.is_some() || modes.url.is_none();
+            set.elicitation_form = version.has_elicitation() && (form || !url);
+            set.elicitation_url = version.has_url_elicitation() && url;
         }
         if version == Version::V2026_07_28
             && let Some(extensions) = declared.extensions
         {
             let extensions: Extensions<'_> = super::object(extensions)?;
-            set.tasks = extensions.tasks.is_some();
+            set.tasks = is_object(extensions.tasks)?;
         }
         Some(set)
     }
@@ -135,6 +136,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_version_does_not_know_is_not_declared() {
+        let json = r#"{"elicitation":{"form":{},"url":{}},"roots":{},"sampling":{}}"#;
+        for version in Version::ALL {
+            let set = parse(json, version).unwrap();
+            assert!(set.roots && set.sampling, "{version:?}");
+            let form = version >= Version::V2025_06_18;
+            let url = version >= Version::V2025_11_25;
+            assert_eq!(
+                (set.elicitation_form, set.elicitation_url),
+                (form, url),
+                "{version:?}"
+            );
+        }
+    }
+
+    #[test]
     fn the_extension_counts_in_the_newer_era_alone() {
         let json = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}},"tasks":{"list":{}}}"#;
         assert!(parse(json, Version::V2026_07_28).unwrap().tasks);
@@ -148,9 +165,22 @@ mod tests {
 
     #[test]
     fn wrong_types_are_seen() {
-        for bad in ["[]", "3", r#"{"sampling":true}"#, r#"{"extensions":[]}"#] {
+        for bad in [
+            "[]",
+            "3",
+            r#"{"sampling":true}"#,
+            r#"{"elicitation":{"form":true}}"#,
+            r#"{"elicitation":{"url":false}}"#,
+            r#"{"extensions":[]}"#,
+        ] {
             assert_eq!(parse(bad, Version::V2026_07_28), None, "{bad}");
         }
+        for value in ["false", "true", "0", "\"\"", "\"x\"", "[]"] {
+            let json = format!(r#"{{"extensions":{{"io.modelcontextprotocol/tasks":{value}}}}}"#);
+            assert_eq!(parse(&json, Version::V2026_07_28), None, "{json}");
+        }
+        let json = r#"{"extensions":{"io.modelcontextprotocol/tasks":null}}"#;
+        assert!(!parse(json, Version::V2026_07_28).unwrap().tasks);
     }
 
     #[test]

@@ -102,6 +102,11 @@ impl Version {
         self >= Self::V2025_06_18
     }
 
+    /// Whether an elicitation has a mode, and may send a person to a URL.
+    pub fn has_url_elicitation(self) -> bool {
+        self >= Self::V2025_11_25
+    }
+
     /// Whether an elicitation may send a person to a URL and have its completion told, and a request may
     /// be refused until that is done. 2026-07-28 has the first alone.
     pub fn has_url_completion(self) -> bool {

@@ -290,7 +290,7 @@ fn open_methods(running: &str, ended: &str) -> Vec<Method> {
         modern("server/discover", &[], none()),
         modern(
             "tasks/update",
-            &[("taskId", Name, true), ("inputResponses", Object, false)],
+            &[("taskId", Name, true), ("inputResponses", Object, true)],
             json!({"taskId": running, "inputResponses": {}}),
         ),
         modern(
