@@ -46,7 +46,8 @@ struct Whose {
 impl Whose {
     /// Names a stream so that whoever is asked to go on with it knows what was to be sent.
     fn name(&self, stream: &Arc<SseStream>) {
-        let name = lasting::name(&self.server.sealer, self.subject, &self.request);
+        let session = &self.session.identity;
+        let name = lasting::name(&self.server.sealer, session, self.subject, &self.request);
         self.session.rename_stream(stream, name);
     }
 }

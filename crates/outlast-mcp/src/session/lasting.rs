@@ -5,6 +5,9 @@
 //! response can be written if there is one: a client that comes back gets it from here, from another
 //! instance, and after a restart. Where it can be written no more, because the call was in the memory of
 //! a process that is gone, the client is told so: one that hears nothing waits for ever.
+//!
+//! A name belongs to its session, as the ids of events do (2025-11-25 transports, "Resumability and
+//! Redelivery"): in another one, also of the same owner, the request's id may be that of another request.
 
 use std::sync::Arc;
 
@@ -16,6 +19,7 @@ use super::couriers::Waiter;
 use super::live::Session;
 use super::outlet::Outlet;
 use super::stream::{Events, KEEP_FOR, SseStream};
+use super::token::Identity;
 use crate::jsonrpc::{RpcError, error_response};
 use crate::protocol::names::META_RELATED_TASK;
 use crate::seal::{Purpose, Sealer};
@@ -37,9 +41,10 @@ pub(crate) enum Subject {
     ResultOf(TaskId),
 }
 
-/// The name of the stream of a request.
-pub(crate) fn name(sealer: &Sealer, subject: Subject, request: &str) -> String {
-    let mut plain = Vec::with_capacity(17 + request.len());
+/// The name of the stream of a request of a session.
+pub(crate) fn name(sealer: &Sealer, session: &Identity, subject: Subject, request: &str) -> String {
+    let mut plain = Vec::with_capacity(25 + request.len());
+    plain.extend_from_slice(&session.key);
     match subject {
         Subject::Memory => plain.push(b'm'),
         Subject::Call(task) => {
@@ -55,8 +60,9 @@ pub(crate) fn name(sealer: &Sealer, subject: Subject, request: &str) -> String {
     format!("{MARK}{}", sealer.seal(Purpose::Stream, &plain))
 }
 
-fn read(sealer: &Sealer, name: &str) -> Option<(Subject, String)> {
+fn read(sealer: &Sealer, session: &Identity, name: &str) -> Option<(Subject, String)> {
     let plain = sealer.open(Purpose::Stream, name.strip_prefix(MARK)?)?;
+    let plain = plain.strip_prefix(&session.key)?;
     let (kind, rest) = plain.split_first()?;
     let task = rest.split_first_chunk::<16>();
     let task = task.map(|(task, request)| (TaskId::from_bytes(*task), request));
@@ -70,7 +76,7 @@ fn read(sealer: &Sealer, name: &str) -> Option<(Subject, String)> {
 }
 
 /// Goes on with a stream that this process does not know, for this principal. `None` if the name says
-/// nothing.
+/// nothing in this session.
 ///
 /// # Errors
 /// The store failed.
@@ -81,7 +87,7 @@ pub(crate) async fn resume(
     stream: &str,
     after: u64,
 ) -> outlast_core::Result<Option<Events>> {
-    let Some((subject, request)) = read(&server.sealer, stream) else {
+    let Some((subject, request)) = read(&server.sealer, &session.identity, stream) else {
         return Ok(None);
     };
     let watch = match subject {
@@ -191,26 +197,37 @@ impl Resumed {
 
 #[cfg(test)]
 mod tests {
+    use outlast_core::{Owner, Timestamp};
+
     use super::*;
+    use crate::protocol::{Capabilities, Version};
 
     #[test]
     fn a_name_gives_back_what_it_was_made_of() {
         let sealer = Sealer::new([[5; 32]]);
         let task = TaskId::random();
+        let session = || {
+            let now = Timestamp::from_millis(1);
+            let capabilities = Capabilities::default();
+            Identity::new(Version::LATEST_LEGACY, capabilities, &Owner::local(), now)
+        };
+        let (own, other) = (session(), session());
         for subject in [
             Subject::Memory,
             Subject::Call(task),
             Subject::ResultOf(task),
         ] {
             for request in [r#""a.b""#, "7"] {
-                let name = name(&sealer, subject, request);
+                let name = name(&sealer, &own, subject, request);
                 assert!(
                     !name.contains('.'),
                     "the number of an event is set off with a dot"
                 );
-                assert_eq!(read(&sealer, &name), Some((subject, request.to_owned())));
+                let said = Some((subject, request.to_owned()));
+                assert_eq!(read(&sealer, &own, &name), said);
+                assert_eq!(read(&sealer, &other, &name), None);
             }
         }
-        assert_eq!(read(&sealer, "r0000"), None);
+        assert_eq!(read(&sealer, &own, "r0000"), None);
     }
 }
