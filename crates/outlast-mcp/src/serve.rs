@@ -141,10 +141,11 @@ pub(crate) fn notified(notification: &Notification<'_>, in_flight: Option<&InFli
 /// Takes a response of a client of the older era: the answer to a question of a task, whichever
 /// instance sent it. Anything else is ignored, as is an answer that came too late.
 ///
-/// An error, or an accepted form that does not fit what was asked for, counts as the question being
-/// dismissed: the client has no way to hear that it should try again. One error is different: a
-/// client that declared that it can answer and now does not know the method does not know the task
-/// yet, because the question overtook the response that names it. It gets the question again.
+/// An error counts as the question being dismissed. One is different: a client that declared that it can
+/// answer and now does not know the method does not know the task yet, because the question overtook the
+/// response that names it. It gets the question again. So does a client whose accepted form does not fit
+/// what was asked for, which sends `"5"` for a number: a person has answered, and to take that for a
+/// dismissal would be wrong. Either comes to an end after a while.
 ///
 /// # Errors
 /// An answer was not taken: its sender is not allowed to give it, or the store failed. The question
@@ -196,6 +197,10 @@ pub(crate) async fn responded(
         Ok(answer) => match answers::check(&input.request, &answer) {
             Ok(()) => answer,
             Err(why) => {
+                if server.couriers.refused(server, owner, &question) {
+                    tracing::info!(task = %id, key, "a question is asked again: the answer {why}");
+                    return Ok(());
+                }
                 tracing::warn!(task = %id, key, "an answer was dismissed: it {why}");
                 dismissed(&input.request.method, None)
             }

@@ -29,9 +29,9 @@ use crate::server::Inner;
 /// How long after its introduction a client is taken to know a task that it has not asked about.
 pub(super) const KNOWN_AFTER: Duration = Duration::from_secs(1);
 
-/// How often a question is sent to clients that refuse it as unknown before that counts as their
-/// answer: with the pauses between, twenty seconds.
-const TRIES: u32 = 10;
+/// How often a question is sent to clients that refuse it as unknown, or whose answer does not fit, before
+/// that counts as their answer: with the pauses between, twenty seconds.
+pub(crate) const TRIES: u32 = 10;
 
 /// How long the question waits that was refused for the first time; after that twice as long each
 /// time, up to [`LONGEST_PAUSE`].
@@ -171,8 +171,8 @@ impl Couriers {
         }
     }
 
-    /// A client refused a question because it does not know the task yet: it is sent again, after a
-    /// pause. `false` if that has happened too often.
+    /// A client refused a question because it does not know the task yet, or gave an answer that does not
+    /// fit: it is sent again, after a pause. `false` if that has happened too often.
     pub(crate) fn refused(
         &self,
         server: &Arc<Inner>,

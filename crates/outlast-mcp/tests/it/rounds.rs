@@ -167,7 +167,12 @@ async fn a_call_that_is_never_a_task_asks_on_its_own_stream() {
         question["params"].get("_meta").is_none(),
         "there is no task: {question}"
     );
-    respond(&session, &question, accept(json!({"a": "x"}))).await;
+    // What does not fit is asked for again, under another id.
+    respond(&session, &question, accept(json!({"a": 7}))).await;
+    let again = events.method("elicitation/create").await;
+    assert_eq!(again["params"], question["params"]);
+    assert_ne!(again["id"], question["id"]);
+    respond(&session, &again, accept(json!({"a": "x"}))).await;
     let question = events.method("elicitation/create").await;
     // A client that errs has dismissed the question.
     let refusal =

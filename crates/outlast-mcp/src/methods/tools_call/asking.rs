@@ -11,11 +11,11 @@ use super::request_state::PATIENCE;
 use crate::answers;
 use crate::jsonrpc::{RequestId, request};
 use crate::serve;
-use crate::session::{Outlet, Session, unstored_params};
+use crate::session::{Outlet, Session, TRIES, unstored_params};
 use crate::wire::Object;
 
-/// Sends a question of `run` and waits for what the client says. An answer that does not fit counts as the
-/// question being dismissed, for the client has no way to hear that it should try again.
+/// Sends a question of `run` and waits for what the client says. If the answer does not fit, it is asked again,
+/// [`TRIES`] times in all; then the question counts as dismissed.
 ///
 /// # Cancel safety
 /// Dropped, it tells the client that the question is withdrawn.
@@ -25,26 +25,31 @@ pub(super) async fn ask(
     run: TaskId,
     question: InputRequest,
 ) -> Answer {
-    let (id, mut awaited) = session.pending.expect();
     let params = unstored_params(run, &question);
-    // Whoever is away for a moment finds the question when it comes back for the rest of its stream.
-    if !outlet.send(request(id.as_json(), &question.method, &params)) && !outlet.keeps() {
-        return Answer::Expired;
+    for _ in 0..TRIES {
+        let (id, mut awaited) = session.pending.expect();
+        // Whoever is away for a moment finds the question when it comes back for the rest of its stream.
+        if !outlet.send(request(id.as_json(), &question.method, &params)) && !outlet.keeps() {
+            return Answer::Expired;
+        }
+        let mut withdrawn = Withdrawn {
+            outlet: &outlet,
+            id: Some(id),
+        };
+        let response = tokio::time::timeout(PATIENCE, awaited.response()).await;
+        let Ok(Some(response)) = response else {
+            return Answer::Expired;
+        };
+        withdrawn.id = None;
+        match response {
+            Ok(answer) if answers::check(&question, &answer).is_ok() => {
+                return Answer::Given(answer);
+            }
+            Ok(_) => {}
+            Err(error) => return Answer::Given(serve::dismissed(&question.method, Some(&error))),
+        }
     }
-    let mut withdrawn = Withdrawn {
-        outlet: &outlet,
-        id: Some(id),
-    };
-    let response = tokio::time::timeout(PATIENCE, awaited.response()).await;
-    let Ok(Some(response)) = response else {
-        return Answer::Expired;
-    };
-    withdrawn.id = None;
-    Answer::Given(match response {
-        Ok(answer) if answers::check(&question, &answer).is_ok() => answer,
-        Ok(_) => serve::dismissed(&question.method, None),
-        Err(error) => serve::dismissed(&question.method, Some(&error)),
-    })
+    Answer::Given(serve::dismissed(&question.method, None))
 }
 
 /// Tells the client that nobody waits for its answer any more (2025-11-25 cancellation).
