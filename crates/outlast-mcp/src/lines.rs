@@ -21,6 +21,7 @@ use crate::jsonrpc::{
     Message, Request, RpcError, batch, batch_response, error_response, one_line, outer_id,
 };
 use crate::methods::initialize;
+use crate::protocol::names::INITIALIZED;
 use crate::protocol::{Capabilities, ModernMeta, Params, Version};
 use crate::scope;
 use crate::serve;
@@ -177,6 +178,9 @@ impl Connection {
                 if batches.is_some_and(|session| session.identity.version.has_batches())
                     && batch(&line).is_some()
                 {
+                    if self.is_in_handshake() {
+                        self.end_handshake().await;
+                    }
                     return self.serve(line).await;
                 }
                 let id = malformed.id.map(RawValue::get);
@@ -186,6 +190,9 @@ impl Connection {
         };
         match &message {
             Message::Notification(notification) => {
+                if notification.method == INITIALIZED {
+                    self.end_handshake().await;
+                }
                 serve::notified(notification, Some(&self.in_flight));
             }
             Message::Response(response) => {
@@ -197,20 +204,29 @@ impl Connection {
             }
             Message::Request(request) => {
                 if is_handshake(request) {
-                    let first = self.session.is_none();
                     let response = self.initialize(request);
-                    self.send(response).await;
-                    if first && self.session.is_some() {
-                        // Done before the next line is served: a task that this session creates is
-                        // not among those that wait for its stream, and speaks after its response.
-                        let owner = self.principal.owner();
-                        self.server.couriers.opened(&self.server, owner).await;
-                    }
-                    return;
+                    return self.send(response).await;
+                }
+                if self.is_in_handshake() && ends_handshake(request) {
+                    self.end_handshake().await;
                 }
                 drop(message);
                 self.serve(line).await;
             }
+        }
+    }
+
+    /// Whether the handshake has begun and is not over.
+    fn is_in_handshake(&self) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|session| !session.is_initialized())
+    }
+
+    /// Done before the next line is served: a task that this session creates is not among those that wait
+    /// for its stream, and speaks after its response.
+    async fn end_handshake(&self) {
+        if let Some(session) = &self.session {
+            serve::initialized(&self.server, session).await;
         }
     }
 
@@ -270,6 +286,14 @@ impl Connection {
 
 fn is_handshake(request: &Request<'_>) -> bool {
     request.method == "initialize" && {
+        let params = Params::parse(request.params).unwrap_or_default();
+        ModernMeta::parse(params.meta).is_ok_and(|meta| meta.version.is_none())
+    }
+}
+
+/// Whether a request of a client in the handshake shows that it is over: stateless ones have no part in it.
+fn ends_handshake(request: &Request<'_>) -> bool {
+    serve::ends_handshake(&request.method) && {
         let params = Params::parse(request.params).unwrap_or_default();
         ModernMeta::parse(params.meta).is_ok_and(|meta| meta.version.is_none())
     }

@@ -119,6 +119,20 @@ pub(crate) async fn answer(
     }
 }
 
+/// Ends the handshake of a session, if that was not done before, and brings the client whatever has waited
+/// for it. Either its notification does that, or its first request: there are clients that leave the
+/// notification out, and whoever asks something is there to be asked.
+pub(crate) async fn initialized(server: &Arc<Inner>, session: &Session) {
+    if session.set_initialized() && session.general().is_some() {
+        server.couriers.opened(server, &session.owner).await;
+    }
+}
+
+/// Whether a request shows that the handshake is over. A ping may come before.
+pub(crate) fn ends_handshake(method: &str) -> bool {
+    method != "ping"
+}
+
 /// Takes a notification. Nothing is answered, and what is not known is ignored.
 pub(crate) fn notified(notification: &Notification<'_>, in_flight: Option<&InFlight>) {
     #[derive(serde::Deserialize)]

@@ -18,6 +18,7 @@ use crate::context::{Context, Transport, from_store};
 use crate::exchange::Exchange;
 use crate::jsonrpc::{Message, Request, RpcError, batch, batch_response, code, string};
 use crate::methods::initialize;
+use crate::protocol::names::INITIALIZED;
 use crate::protocol::{Capabilities, ModernMeta, Params, Version, usual};
 use crate::scope;
 use crate::serve::{self, Answer};
@@ -231,6 +232,9 @@ impl Post<'_> {
             Ok(session) => session,
             Err(refusal) => return refusal.into_done(Some(id)),
         };
+        if !session.is_initialized() && serve::ends_handshake(&request.method) {
+            self.end_handshake(&session);
+        }
         self.exchange.belongs_to(self.server, &session, id);
         let version = session.identity.version;
         let capabilities = session.identity.capabilities;
@@ -242,6 +246,12 @@ impl Post<'_> {
                 Done::message(StatusCode::OK, response)
             }
         }
+    }
+
+    /// Brings the client what has waited for the end of its handshake, beside whatever this message is.
+    fn end_handshake(&self, session: &Arc<Session>) {
+        let (server, session) = (Arc::clone(self.server), Arc::clone(session));
+        tokio::spawn(async move { serve::initialized(&server, &session).await });
     }
 
     /// Whether the session's version knows batches.
@@ -331,6 +341,17 @@ impl Post<'_> {
             Err(refusal) => return refusal.into_done(None),
         };
         match message {
+            Message::Notification(notification) if notification.method == INITIALIZED => {
+                if session.is_initialized() {
+                    let (side, sessions) = (self.server.side(), &self.server.sessions);
+                    if let Err(error) = sessions.note_initialized(side, &session).await {
+                        // Its next request to the other instance tells that one.
+                        tracing::warn!(%error, "cannot write down that a session is initialized");
+                    }
+                } else {
+                    self.end_handshake(&session);
+                }
+            }
             Message::Notification(notification) => {
                 serve::notified(notification, Some(&session.in_flight));
             }

@@ -41,6 +41,9 @@ pub const META_RETRY_OF: &str = "outlast/retryOf";
 /// never. Ours.
 pub const META_DETACH_AFTER: &str = "outlast/detachAfterMs";
 
+/// Notification: the handshake of the older era is over.
+pub(crate) const INITIALIZED: &str = "notifications/initialized";
+
 /// Header: the version of every message after the handshake.
 pub const HEADER_VERSION: &str = "mcp-protocol-version";
 /// Header: the session of the older era.

@@ -1,7 +1,7 @@
 //! A session while this process serves it: its streams, its requests in flight, what it has asked for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::following::Following;
 use super::inflight::InFlight;
 use super::outlet::Outlet;
 use super::pending::Pending;
+use super::registry::Record;
 use super::stream::{Events, SseStream, StreamKind};
 use super::token::Identity;
 
@@ -29,6 +30,10 @@ pub(crate) struct Session {
     pub(crate) client: RawJson,
     pub(crate) in_flight: InFlight,
     pub(crate) pending: Pending,
+    /// The client may be sent requests.
+    initialized: AtomicBool,
+    /// Another instance was told that it may, as far as the store says.
+    initialized_elsewhere: AtomicBool,
     level: AtomicU8,
     /// The resources that the client has subscribed to, each with what follows it.
     subscriptions: Mutex<BTreeMap<String, Option<Following>>>,
@@ -55,6 +60,7 @@ struct Streams {
 }
 
 impl Session {
+    /// A session whose handshake is not over.
     pub(crate) fn new(identity: Identity, owner: Owner, client_info: Option<&str>) -> Arc<Self> {
         Arc::new(Self {
             key: identity.key_text(),
@@ -63,6 +69,8 @@ impl Session {
             owner,
             in_flight: InFlight::default(),
             pending: Pending::default(),
+            initialized: AtomicBool::new(false),
+            initialized_elsewhere: AtomicBool::new(false),
             level: AtomicU8::new(NO_LEVEL),
             subscriptions: Mutex::default(),
             read_at: Mutex::new(Instant::now()),
@@ -125,8 +133,28 @@ impl Session {
         self.way(|_| true).map(|(_, reader)| reader)
     }
 
-    /// The way for questions, if one is open. The answers of whoever reads elsewhere would be refused.
+    /// Whether the handshake is over: the client has said that it is, or has sent a request of its own.
+    /// Before that it is sent no request (2025-11-25 lifecycle, "Initialization").
+    pub(crate) fn is_initialized(&self) -> bool {
+        self.initialized.load(Ordering::Acquire)
+    }
+
+    /// The handshake is over. `false` if it was before.
+    pub(crate) fn set_initialized(&self) -> bool {
+        !self.is_initialized() && !self.initialized.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether another instance was told that the handshake is over.
+    pub(super) fn is_initialized_elsewhere(&self) -> bool {
+        self.initialized_elsewhere.load(Ordering::Acquire)
+    }
+
+    /// The way for questions, if one is open and the handshake is over. The answers of whoever reads
+    /// elsewhere would be refused.
     pub(crate) fn general_for_questions(&self) -> Option<Outlet> {
+        if !self.is_initialized() {
+            return None;
+        }
         let way = self.way(|general| general.reader.may(Scope::Run));
         way.map(|(outlet, _)| outlet)
     }
@@ -146,7 +174,14 @@ impl Session {
     }
 
     /// Goes by what the store holds of the session: it was read or written this moment.
-    pub(super) fn take_over(&self, level: Option<Level>, subscriptions: BTreeSet<String>) {
+    pub(super) fn take_over(&self, record: Record) {
+        let Record {
+            level,
+            subscriptions,
+            initialized,
+        } = record;
+        self.initialized_elsewhere
+            .store(initialized, Ordering::Release);
         let index = Level::ALL.iter().position(|known| Some(*known) == level);
         let index = index.and_then(|index| u8::try_from(index).ok());
         self.level

@@ -22,6 +22,7 @@ use super::stream::KEEP_FOR;
 use super::token::Identity;
 use crate::bounds::{Bound, Full};
 use crate::seal::Sealer;
+use crate::serve;
 use crate::server::Inner;
 
 /// How long a session id is good.
@@ -39,10 +40,13 @@ const MOST_SUBSCRIPTIONS: usize = 1000;
 
 /// What outlasts the process: the record of a session that has not ended.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
-struct Record {
-    level: Option<Level>,
+pub(super) struct Record {
+    pub(super) level: Option<Level>,
     #[serde(default)]
-    subscriptions: BTreeSet<String>,
+    pub(super) subscriptions: BTreeSet<String>,
+    /// An instance that did not make the session was told that the handshake is over.
+    #[serde(default)]
+    pub(super) initialized: bool,
 }
 
 /// What the store holds of a session.
@@ -155,9 +159,11 @@ impl Registry {
             return Ok(Lookup::Unknown);
         }
         let session = Session::new(identity, owner.clone(), None);
+        // It was begun in another process, and what the client has said to that is not known here.
+        session.set_initialized();
         match kept(side, &session.key).await? {
             Kept::Ended => return Ok(Lookup::Unknown),
-            Kept::Open(record) => session.take_over(record.level, record.subscriptions),
+            Kept::Open(record) => session.take_over(record),
         }
         Ok(match self.insert(id, &session) {
             Ok(session) => Lookup::Found(session),
@@ -181,7 +187,7 @@ impl Registry {
                 self.has_ended(session);
                 return false;
             }
-            Ok(Kept::Open(record)) => session.take_over(record.level, record.subscriptions),
+            Ok(Kept::Open(record)) => session.take_over(record),
             Err(error) => {
                 session.was_read();
                 tracing::warn!(%error, "cannot read a session again; going on with what is known");
@@ -206,6 +212,23 @@ impl Registry {
             .await?;
         self.has_ended(session);
         Ok(())
+    }
+
+    /// Writes down that the client has said to this instance that the handshake is over, which was made by
+    /// another one: that one may have the stream.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn note_initialized(
+        &self,
+        side: &dyn Side,
+        session: &Session,
+    ) -> outlast_core::Result<Change> {
+        self.change(side, session, |record| {
+            record.initialized = true;
+            Change::Made
+        })
+        .await
     }
 
     /// Sets the least level of log messages.
@@ -294,7 +317,7 @@ impl Registry {
             side.record_put(SPACE, &session.key, bytes, Some(until))
                 .await?;
         }
-        session.take_over(record.level, record.subscriptions);
+        session.take_over(record);
         Ok(change)
     }
 
@@ -370,6 +393,9 @@ pub(crate) fn sweep(server: &Arc<Inner>) -> impl Future<Output = ()> + use<> {
                 server.sessions.sweep(now);
             }
             for session in server.sessions.refresh_listening(server.side()).await {
+                if session.is_initialized_elsewhere() {
+                    serve::initialized(&server, &session).await;
+                }
                 if let Some(reader) = session.reader() {
                     server.followed.resume(&server, &session, &reader);
                 }
@@ -392,8 +418,10 @@ async fn kept(side: &dyn Side, key: &str) -> outlast_core::Result<Kept> {
 
 #[cfg(test)]
 mod tests {
+    use outlast_core::Principal;
     use outlast_core::testing::{Fault, FaultyStore, MemoryStore};
 
+    use super::super::outlet::Outlet;
     use super::super::stream::StreamKind;
     use super::*;
     use crate::protocol::Capabilities;
@@ -499,6 +527,32 @@ mod tests {
         found(&one, &store, &id).await.unwrap();
         assert_eq!(here.subscribed(), ["x://2"]);
         assert_eq!(here.level(), Some(Level::Error));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_instance_that_made_a_session_learns_that_its_handshake_is_over() {
+        let store = MemoryStore::default();
+        let identity = identity();
+        let id = identity.seal(&sealer());
+        let (one, other) = (roomy(), roomy());
+        let here = Session::new(identity, Owner::local(), None);
+        let here = one.insert(&id, &here).unwrap();
+        let stream = here.open_stream(StreamKind::General);
+        here.add_general(
+            Outlet::Stream(Arc::clone(&stream.stream)),
+            Principal::local(),
+        );
+        assert!(here.general().is_some() && here.general_for_questions().is_none());
+        let there = found(&other, &store, &id).await.unwrap();
+        assert!(there.is_initialized(), "begun elsewhere");
+        let noted = other.note_initialized(&store, &there).await.unwrap();
+        assert_eq!(noted, Change::Made);
+        assert!(!here.is_initialized_elsewhere());
+        tokio::time::advance(FRESH).await;
+        found(&one, &store, &id).await.unwrap();
+        assert!(here.is_initialized_elsewhere());
+        assert!(here.set_initialized() && !here.set_initialized());
+        assert!(here.general_for_questions().is_some());
     }
 
     #[tokio::test(start_paused = true)]

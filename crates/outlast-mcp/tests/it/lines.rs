@@ -66,26 +66,54 @@ impl Client {
         }
     }
 
-    async fn call(&mut self, id: u64, method: &str, params: Value) -> Value {
+    /// The response to this request, and what came before it.
+    pub(crate) async fn ask(
+        &mut self,
+        id: u64,
+        method: &str,
+        params: Value,
+    ) -> (Value, Vec<Value>) {
         self.send(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
             .await;
-        self.answer(id).await.0
+        self.answer(id).await
+    }
+
+    async fn call(&mut self, id: u64, method: &str, params: Value) -> Value {
+        self.ask(id, method, params).await.0
+    }
+
+    /// The same of a stateless request.
+    pub(crate) async fn ask_modern(
+        &mut self,
+        id: u64,
+        method: &str,
+        params: Value,
+    ) -> (Value, Vec<Value>) {
+        self.send(modern_body(id, &declaring(), method, params))
+            .await;
+        self.answer(id).await
     }
 
     async fn modern(&mut self, id: u64, method: &str, params: Value) -> Value {
-        self.send(modern_body(id, &declaring(), method, params))
-            .await;
-        self.answer(id).await.0
+        self.ask_modern(id, method, params).await.0
     }
 
     async fn initialize(&mut self, version: &str, capabilities: Value) -> Value {
+        let result = self.handshake(version, capabilities).await;
+        self.send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+            .await;
+        result
+    }
+
+    /// The handshake without the notification that ends it.
+    pub(crate) async fn handshake(&mut self, version: &str, capabilities: Value) -> Value {
         let params = json!({"protocolVersion": version, "capabilities": capabilities,
             "clientInfo": {"name": "test", "version": "0"}});
         self.call(0, "initialize", params).await["result"].clone()
     }
 
     /// The next question, past everything else.
-    async fn question(&mut self) -> Value {
+    pub(crate) async fn question(&mut self) -> Value {
         loop {
             let message = self.next().await.expect("a question before the end");
             if message["method"] == "elicitation/create" {
@@ -94,7 +122,7 @@ impl Client {
         }
     }
 
-    async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.input = None;
         while self.next().await.is_some() {}
         self.served.await.unwrap().unwrap();
@@ -157,9 +185,6 @@ async fn both_eras_on_one_connection_in_any_order() {
     );
     let initialized = client.initialize("2025-11-25", json!({})).await;
     assert_eq!(initialized["capabilities"]["tasks"]["list"], json!({}));
-    client
-        .send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
-        .await;
     let legacy = client.call(2, "tools/call", add.clone()).await;
     assert_eq!(legacy["result"]["content"][0]["text"], "3");
     assert!(legacy["result"].get("resultType").is_none());

@@ -8,6 +8,7 @@ mod crowd;
 mod detach;
 mod envelope;
 mod failing;
+mod handshake;
 mod joined;
 mod legacy;
 mod lines;

@@ -255,7 +255,11 @@ async fn open<'r>(rig: &'r Rig, who: &'r [(&'r str, &'r str)]) -> Opened<'r> {
     let opened = send(&rig.service, request).await;
     let id = opened.headers()["mcp-session-id"].to_str().unwrap();
     let id = id.to_owned();
-    Opened { rig, who, id }
+    let opened = Opened { rig, who, id };
+    let noted = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    let noted = opened.send(Method::POST, noted.to_string()).await;
+    assert_eq!(noted.status(), 202);
+    opened
 }
 
 impl Opened<'_> {

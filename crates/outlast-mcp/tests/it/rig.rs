@@ -448,6 +448,13 @@ impl Rig {
 
     /// Opens a session of the older era.
     pub(crate) async fn session(&self, version: &str, capabilities: Value) -> Session<'_> {
+        let session = self.handshake(version, capabilities).await;
+        session.say_initialized().await;
+        session
+    }
+
+    /// A session whose client has not said yet that it is initialized.
+    pub(crate) async fn handshake(&self, version: &str, capabilities: Value) -> Session<'_> {
         let params = json!({"protocolVersion": version, "capabilities": capabilities,
             "clientInfo": {"name": "test", "version": "0"}});
         let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
@@ -479,6 +486,13 @@ impl Session<'_> {
     pub(crate) async fn response(&self, id: u64, method: &str, params: Value) -> Response<Body> {
         let body = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         self.message(&body).await
+    }
+
+    /// Says that the handshake is over.
+    pub(crate) async fn say_initialized(&self) {
+        let noted = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+        let (status, body) = whole(self.message(&noted).await).await;
+        assert_eq!((status, body), (202, Value::Null));
     }
 
     pub(crate) async fn message(&self, body: &Value) -> Response<Body> {
