@@ -16,6 +16,9 @@ use serde_json::json;
 use super::{Authenticator, Credentials, Denied, Failures, Standing};
 use crate::body::Body;
 
+/// When to try again where nobody knows better, in seconds.
+const SOON: u64 = 5;
+
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 /// What a gate says about its server.
@@ -133,10 +136,10 @@ impl Gate {
                 response.headers_mut().insert(RETRY_AFTER, wait);
                 return response;
             }
-            Denied::Unavailable(why) => {
+            Denied::Unavailable { why, wait } => {
                 let mut response = said(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
-                let soon = HeaderValue::from_static("5");
-                response.headers_mut().insert(RETRY_AFTER, soon);
+                let wait = wait.map_or(SOON, |wait| wait.as_secs().max(1));
+                response.headers_mut().insert(RETRY_AFTER, wait.into());
                 return response;
             }
         };

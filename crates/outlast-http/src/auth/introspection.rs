@@ -161,8 +161,8 @@ impl Authenticator for Introspection {
             }
             Err(why) => {
                 tracing::warn!(issuer = self.issuer, why, "cannot ask what a token is");
-                Err(Denied::Unavailable(
-                    "the authorization server cannot be asked; try again".into(),
+                Err(Denied::unavailable(
+                    "the authorization server cannot be asked; try again",
                 ))
             }
         }

@@ -358,7 +358,7 @@ fn claimed_issuer(token: &str) -> Option<String> {
 }
 
 fn unavailable() -> Denied {
-    Denied::Unavailable("the authorization server's keys cannot be fetched; try again".into())
+    Denied::unavailable("the authorization server's keys cannot be fetched; try again")
 }
 
 fn algorithm(name: &str) -> Result<Algorithm, String> {

@@ -102,7 +102,20 @@ pub enum Denied {
     /// Its sender has been wrong too often (429). Ask again after this time.
     TooMany(Duration),
     /// Whoever could tell does not answer (503).
-    Unavailable(String),
+    Unavailable {
+        /// What is said to the client.
+        why: String,
+        /// When to ask again, if whoever could tell has said so; else the client is told to wait five seconds.
+        wait: Option<Duration>,
+    },
+}
+
+impl Denied {
+    /// Nobody can tell at the moment.
+    pub(crate) fn unavailable(why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self::Unavailable { why, wait: None }
+    }
 }
 
 /// Tells who sends a request.

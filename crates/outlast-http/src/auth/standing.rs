@@ -58,7 +58,7 @@ impl Standing {
         let credentials = Credentials::new(head, *peer, failures);
         match authenticator.authenticate(credentials).await {
             Ok(now) => now == *who,
-            Err(Denied::TooMany(_) | Denied::Unavailable(_)) => true,
+            Err(Denied::TooMany(_) | Denied::Unavailable { .. }) => true,
             Err(_) => false,
         }
     }
@@ -118,7 +118,7 @@ mod tests {
         };
         assert_eq!(after(Ok(alice.clone())).await, None);
         // Whoever cannot tell at the moment ends nothing.
-        assert_eq!(after(Err(Denied::Unavailable("down".into()))).await, None);
+        assert_eq!(after(Err(Denied::unavailable("down"))).await, None);
         assert_eq!(after(Err(Denied::TooMany(AGAIN))).await, None);
         let revoked = Err(Denied::Invalid("the token was revoked".into()));
         assert_eq!(after(revoked).await, Some(()));

@@ -305,7 +305,7 @@ impl TokenFile {
         let unknown = || Denied::Invalid("the token is unknown, has expired or was revoked".into());
         let entries = self
             .entries()
-            .ok_or_else(|| Denied::Unavailable("the server cannot read its token file".into()))?;
+            .ok_or_else(|| Denied::unavailable("the server cannot read its token file"))?;
         let id = rest.split('_').next().unwrap_or_default();
         let known = entries.get(id);
         // A token without an entry is compared too, so that both take as long.
@@ -444,7 +444,7 @@ mod tests {
         file.loaded.write().unwrap().at -= LOOK;
         assert!(matches!(
             who(&file, &alice).await,
-            Err(Denied::Unavailable(_))
+            Err(Denied::Unavailable { .. })
         ));
         assert!(TokenFile::open(&path).is_err());
         tokens.save(&path).unwrap();

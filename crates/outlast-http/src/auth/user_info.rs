@@ -20,6 +20,7 @@ use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::fetch::Limit;
 use super::known::Known;
 use super::{Authenticator, Credentials, Denied, fetch};
 
@@ -140,23 +141,23 @@ impl UserInfo {
         })
     }
 
-    async fn ask(&self, token: &str) -> Result<Result<Principal, String>, String> {
+    async fn ask(&self, token: &str) -> Result<Result<Principal, String>, Unasked> {
         let question = self.client.get(self.url.clone()).bearer_auth(token);
         let question = question.header("accept", "application/json");
-        let (status, user) = match fetch::ask(question).await? {
-            (401 | 403, _) => {
-                return Ok(Err("the provider does not know the token".into()));
-            }
-            answer => answer,
-        };
-        if status != 200 {
-            return Err(format!("it answers with status {status}"));
+        let answer = fetch::answer(question).await?;
+        if let Some(limit) = answer.limit {
+            return Err(Unasked::Limited(limit));
         }
+        let user = match answer.status {
+            200 => answer.json,
+            401 | 403 => return Ok(Err("the provider does not know the token".into())),
+            status => return Err(format!("it answers with status {status}").into()),
+        };
         let preset = &self.preset;
         let subject = match &user[preset.subject] {
             Value::String(subject) if !subject.is_empty() => subject.clone(),
             Value::Number(subject) => subject.to_string(),
-            _ => return Err(format!("it answers without {:?}", preset.subject)),
+            _ => return Err(format!("it answers without {:?}", preset.subject).into()),
         };
         if !self.allows(&user, &subject) {
             return Ok(Err("this user is not among those who may come in".into()));
@@ -188,6 +189,20 @@ impl UserInfo {
     }
 }
 
+/// Why the provider has not said whose a token is.
+enum Unasked {
+    /// It is asked too often.
+    Limited(Limit),
+    /// It cannot be asked, or says what makes no sense.
+    Failed(String),
+}
+
+impl From<String> for Unasked {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
 /// Some say it as a text.
 fn is_true(value: &Value) -> bool {
     *value == Value::Bool(true) || *value == Value::String("true".into())
@@ -214,11 +229,19 @@ impl Authenticator for UserInfo {
                 self.known.is_bad(digest);
                 Err(Denied::Invalid(why))
             }
-            Err(why) => {
+            Err(Unasked::Limited(limit)) => {
+                let provider = self.preset.issuer;
+                tracing::warn!(provider, wait = ?limit.wait, "is asked too often whose a token is");
+                Err(Denied::Unavailable {
+                    why: "the provider limits how often it is asked; try again later".into(),
+                    wait: limit.wait,
+                })
+            }
+            Err(Unasked::Failed(why)) => {
                 let provider = self.preset.issuer;
                 tracing::warn!(provider, why, "cannot ask whose a token is");
-                Err(Denied::Unavailable(
-                    "the provider cannot be asked; try again".into(),
+                Err(Denied::unavailable(
+                    "the provider cannot be asked; try again",
                 ))
             }
         }

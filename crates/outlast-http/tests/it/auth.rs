@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
@@ -301,8 +302,8 @@ async fn introspect(
 async fn user_info(
     State(issuer): State<Arc<Issuer>>,
     headers: HeaderMap,
-) -> (StatusCode, Json<Value>) {
-    issuer.asked.fetch_add(1, Ordering::SeqCst);
+) -> axum::response::Response {
+    let asked = issuer.asked.fetch_add(1, Ordering::SeqCst);
     assert!(
         headers["user-agent"]
             .to_str()
@@ -330,9 +331,32 @@ async fn user_info(
         // The administrator of any organisation writes what they like here.
         "Bearer azure-mallory" => json!({"id": "BBB", "sub": "BBB", "email": "alice@team.example",
             "mail": "alice@team.example", "userPrincipalName": "mallory@evil.example"}),
-        _ => return (StatusCode::UNAUTHORIZED, Json(json!({}))),
+        // Of a team that has asked too much for a while.
+        "Bearer github-busy" if asked == 0 => {
+            let limit = [("x-ratelimit-remaining", "0"), ("retry-after", "17")];
+            return (StatusCode::FORBIDDEN, limit, Json(json!({}))).into_response();
+        }
+        "Bearer github-busy" => json!({"id": 42, "login": "alice"}),
+        _ => return (StatusCode::UNAUTHORIZED, Json(json!({}))).into_response(),
     };
-    (StatusCode::OK, Json(user))
+    Json(user).into_response()
+}
+
+#[tokio::test]
+async fn a_provider_that_is_asked_too_often_says_nothing_about_the_token() {
+    let issuer = Issuer::new().await;
+    let way = UserInfo::new(UserInfoSettings {
+        provider: Provider::Github,
+        allow: vec!["alice".into()],
+        scope: None,
+        url: Some(format!("{}/userinfo", issuer.url())),
+    });
+    let server = server(way.unwrap()).await;
+    let response = ask(&server, Some("github-busy"), "server/discover", json!({})).await;
+    assert_eq!(response.status().as_u16(), 503);
+    assert_eq!(header(&response, "retry-after"), "17");
+    // Nothing is remembered of it.
+    assert_eq!(status(&server, "github-busy").await, 200);
 }
 
 #[tokio::test]
