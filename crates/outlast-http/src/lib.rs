@@ -17,6 +17,7 @@ mod opening;
 mod patience;
 mod rest;
 mod serve;
+mod taking;
 mod webhook;
 
 pub use bind::{BindError, bind};

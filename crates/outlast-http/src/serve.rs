@@ -25,6 +25,7 @@ use crate::mounted::Mounted;
 use crate::opening::Opening;
 use crate::patience::Patience;
 use crate::rest::{self, RestOptions};
+use crate::taking::Taking;
 
 /// Where MCP is, where nothing else is said.
 pub const DEFAULT_MCP_PATH: &str = "/mcp";
@@ -40,6 +41,9 @@ const STREAMS: u32 = 250;
 
 /// How long a client may take to begin, and to send the head of a request.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a client may take nothing of what it is sent.
+const TAKING_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a peer of HTTP/2 that says nothing is asked whether it is still there.
 const STILL_THERE: Duration = Duration::from_secs(30);
@@ -173,7 +177,7 @@ impl HttpServer {
             let kept: Kept = Arc::new((room, companion));
             let connection = builder()
                 .serve_connection_with_upgrades(
-                    TokioIo::new(Opening::new(stream, HEAD_PATIENCE)),
+                    TokioIo::new(patient(stream)),
                     self.entrance(Some(peer.ip()), None, Arc::clone(&kept)),
                 )
                 .into_owned();
@@ -231,7 +235,7 @@ impl HttpServer {
     {
         let builder = builder();
         let entrance = self.entrance(None, principal, Arc::new(kept));
-        let stream = TokioIo::new(Opening::new(stream, HEAD_PATIENCE));
+        let stream = TokioIo::new(patient(stream));
         let connection = builder.serve_connection_with_upgrades(stream, entrance);
         connection.await.map_err(io::Error::other)
     }
@@ -249,6 +253,11 @@ impl HttpServer {
             kept: Some(kept),
         }
     }
+}
+
+/// A connection that is given up where its peer does not begin, or takes nothing any more.
+pub(crate) fn patient<S>(stream: S) -> Opening<Taking<S>> {
+    Opening::new(Taking::new(stream, TAKING_PATIENCE), HEAD_PATIENCE)
 }
 
 /// For one connection: it has a timer of its own.

@@ -7,11 +7,13 @@ mod bounds;
 mod dashboard;
 mod edges;
 mod exposure;
+mod lasting;
 mod live;
 #[path = "../../../outlast-mcp/tests/official/mod.rs"]
 mod official;
 mod rest;
 mod session;
+mod stalled;
 mod views;
 
 use std::net::SocketAddr;
