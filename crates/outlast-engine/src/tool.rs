@@ -16,7 +16,7 @@ use crate::namespace::Namespace;
 use crate::order::Order;
 use crate::placement;
 use crate::retry::Retry;
-use crate::secrets::Fields;
+use crate::secrets::{Fields, Undotted};
 use crate::serving::Serving;
 
 /// Whether a tool may, must or must not run as a task, in the words of both eras.
@@ -247,6 +247,10 @@ impl Tools {
             })
             .collect();
         let fields = Fields::of(&tool.input_schema.to_value());
+        if let Some(fields) = fields.clone() {
+            let handler = tool.handler;
+            tool.handler = Arc::new(Undotted { handler, fields });
+        }
         insert(Arc::make_mut(&mut self.by_name), tool)?;
         Arc::make_mut(&mut self.versions).extend(versions);
         if let Some(fields) = fields {

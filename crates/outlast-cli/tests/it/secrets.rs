@@ -87,6 +87,17 @@ async fn a_secret_is_found_nowhere() {
             String::from_utf8_lossy(&called.stderr)
         );
     }
+    // What a surface shows in its place is no secret: nothing is started with it.
+    for mode in ["--wait", "--task", ""] {
+        let mut words = vec!["call", "login", "user=alice", "password=•••"];
+        words.extend([mode].iter().filter(|mode| !mode.is_empty()));
+        let refused = ask(&words);
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert!(
+            !refused.status.success() && told.contains("/password"),
+            "{told}"
+        );
+    }
     let listed = server.fetched("/tasks");
     assert!(!holds(listed.as_bytes()), "{listed}");
     let ids: Vec<&str> = listed

@@ -10,10 +10,12 @@
 
 mod fields;
 mod mask;
+mod undotted;
 mod vault;
 
 pub(crate) use fields::Fields;
 pub use mask::Mask;
+pub(crate) use undotted::Undotted;
 pub(crate) use vault::{Opened, Vault};
 
 /// What is shown in the place of a secret.

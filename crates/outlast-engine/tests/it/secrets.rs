@@ -66,6 +66,30 @@ fn call(handle: &Handle) -> NewCall {
     NewCall::new(tool, arguments.into(), Owner::local())
 }
 
+#[tokio::test]
+async fn the_dots_in_the_place_of_a_secret_are_no_secret() {
+    let store = Arc::new(MemoryStore::default());
+    let engine = start(&store, &Arc::default(), KEY).await;
+    let handle = engine.handle();
+    let tool = Arc::clone(handle.tools().get("work").unwrap());
+    let check = |arguments: &str| tool.handler.check(&RawJson::parse(arguments).unwrap());
+    for dots in [r#"{"key": "•••"}"#, r#"{"key": "\u2022••"}"#] {
+        let refused = check(dots).unwrap_err();
+        assert!(
+            refused.contains("/key") && refused.contains("•••"),
+            "{refused}"
+        );
+    }
+    check(r#"{"key": "••••", "user": "•••"}"#).unwrap();
+    // What a task shows is no call to be made again; the task itself is.
+    let first = handle.create(call(&handle)).await.unwrap();
+    finished(&handle, first.id()).await;
+    assert!(tool.handler.check(&first.spec.arguments).is_err());
+    let again = handle.retry(&Owner::local(), first.id()).await.unwrap();
+    let again = finished(&handle, again.id()).await;
+    assert_eq!(text(&again), "used ••• twice: •••");
+}
+
 /// Everything that is kept of a task, as one text.
 async fn kept(handle: &Handle, id: outlast_core::TaskId) -> String {
     let owner = Owner::local();
