@@ -8,6 +8,7 @@ pub(super) mod out;
 pub(super) mod outcome;
 pub(super) mod pace;
 pub(super) mod prompt;
+pub(super) mod tame;
 
 use std::process::ExitCode;
 

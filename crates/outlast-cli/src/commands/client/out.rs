@@ -1,10 +1,13 @@
 //! Writing to the standard streams: a reader that goes away (`| head`) ends the program quietly, and
-//! nothing from a server reaches a terminal with control characters in it.
+//! nothing from a server reaches a terminal with control characters in it, but for looks in what a tool
+//! wrote ([`super::tame`]). What goes into a pipe or a file is left as it is.
 
 use std::io::{self, IsTerminal, Write};
 
 use outlast_core::TaskStatus;
 use serde_json::Value;
+
+use super::tame::{Tamer, tamed};
 
 /// Writes to standard output.
 pub(crate) fn bytes(bytes: &[u8]) {
@@ -19,6 +22,41 @@ pub(crate) fn line(text: &str) {
     bytes(text.as_bytes());
 }
 
+/// Writes what a tool wrote, with its colours, and ends the line.
+pub(crate) fn text(text: &str) {
+    if !io::stdout().is_terminal() {
+        return line(text);
+    }
+    bytes(format!("{}\n", tamed(text, !colour())).as_bytes());
+}
+
+/// Writes a stream of a tool's bytes.
+pub(crate) struct Stream(Option<Tamer>);
+
+impl Stream {
+    /// To standard output.
+    pub(crate) fn new() -> Self {
+        Self(io::stdout().is_terminal().then(|| Tamer::new(!colour())))
+    }
+
+    /// Writes the next ones.
+    pub(crate) fn push(&mut self, new: &[u8]) {
+        match &mut self.0 {
+            Some(tamer) => bytes(tamer.push(new).as_bytes()),
+            None => bytes(new),
+        }
+    }
+}
+
+impl Drop for Stream {
+    /// However it ends, the terminal is left as it was.
+    fn drop(&mut self) {
+        if let Some(tamer) = &mut self.0 {
+            bytes(tamer.end().as_bytes());
+        }
+    }
+}
+
 /// Writes a line to standard error. It is lost if nobody reads it.
 pub(crate) fn complain(text: &str) {
     let text = clean(text, io::stderr().is_terminal());
@@ -28,20 +66,34 @@ pub(crate) fn complain(text: &str) {
 
 /// Writes a JSON document: readable on a terminal, on one line otherwise.
 pub(crate) fn json(document: &Value) {
-    let pretty = io::stdout().is_terminal();
-    let text = if pretty {
-        serde_json::to_string_pretty(document)
+    if io::stdout().is_terminal() {
+        let text = serde_json::to_string_pretty(document).expect("a JSON tree has a text");
+        bytes(format!("{}\n", escaped(&text)).as_bytes());
     } else {
-        serde_json::to_string(document)
-    };
-    let mut text = text.expect("a JSON tree has a text");
-    text.push('\n');
-    bytes(text.as_bytes());
+        bytes(format!("{document}\n").as_bytes());
+    }
 }
 
 /// Writes a line of a stream of JSON documents.
 pub(crate) fn json_line(document: &Value) {
-    bytes(format!("{document}\n").as_bytes());
+    let mut text = document.to_string();
+    if io::stdout().is_terminal() {
+        text = escaped(&text);
+    }
+    bytes(format!("{text}\n").as_bytes());
+}
+
+/// The same JSON without the control characters that JSON lets stand in a text: those from U+007F on.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() && c != '\n' {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Whether standard error may be coloured (<https://no-color.org>).
@@ -74,8 +126,9 @@ pub(crate) fn status_colour(status: TaskStatus) -> u8 {
     }
 }
 
-/// Writes a line that begins with a status, and whose rest is not ours.
+/// Writes a line with a status between words that are not ours.
 pub(crate) fn status_line(before: &str, of: TaskStatus, rest: &str) {
+    let before = clean(before, io::stdout().is_terminal());
     styled_line(&format!("{before}{}", status(of)), rest);
 }
 
@@ -123,5 +176,12 @@ mod tests {
     fn terminals_are_left_in_peace() {
         assert_eq!(clean("a\u{1b}[2Jb\n\tc", true), "a\u{fffd}[2Jb\n\tc");
         assert_eq!(clean("a\u{1b}[2Jb", false), "a\u{1b}[2Jb");
+        let document = serde_json::json!({"a": "\u{9b}2J\u{7f}\u{1b}\n"});
+        let text = escaped(&serde_json::to_string_pretty(&document).unwrap());
+        assert!(
+            !text.chars().any(|c| c.is_control() && c != '\n'),
+            "{text:?}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), document);
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn show(
             } else if result.is_error() {
                 out::complain(&format!("the tool reports an error: {}", text(&result)));
             } else {
-                out::line(&text(&result));
+                out::text(&text(&result));
             }
             Ok(exit)
         }

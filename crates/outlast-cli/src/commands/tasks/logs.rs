@@ -65,6 +65,7 @@ impl Logs {
         let mut offset = self.offset;
         // How far it has been printed: what begins later has a gap before it.
         let mut reached = offset;
+        let mut written = out::Stream::new();
         // A task that is not there is said in its own words, whatever the server makes of the rest.
         task.status().await?;
         loop {
@@ -84,7 +85,7 @@ impl Logs {
                     }
                     let (begins, bytes) = (chunk.offset, bytes(chunk)?);
                     reached = begins + bytes.len() as u64;
-                    out::bytes(&bytes);
+                    written.push(&bytes);
                 }
                 offset = page.next;
                 if page.next >= page.end || page.chunks.is_empty() {
