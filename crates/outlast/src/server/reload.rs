@@ -162,7 +162,9 @@ impl RunningServer {
 
     async fn take(&self, server: Server) -> Result<Reloaded, (StartError, Changed)> {
         let unchanged = |error| (error, Changed::Nothing);
-        let (reloaded, declared) = self.swap(server).map_err(unchanged)?;
+        let settings = self.told.clone().over(server.settings.clone());
+        let identity = server.identity(&settings);
+        let (reloaded, declared) = self.swap(server, &settings).map_err(unchanged)?;
         let declared = self.handle().declare(declared).await;
         declared.map_err(|error| {
             let sentence = format!(
@@ -171,22 +173,29 @@ impl RunningServer {
             );
             (StartError::new(sentence), Changed::Tools)
         })?;
+        // Else a bridge with the new settings would take this server for one that has them.
+        if reloaded.needs_restart.is_empty() {
+            *lock(&self.identity) = identity;
+        }
         Ok(reloaded)
     }
 
     /// Puts the tools of `server` in the place of those that are there; what they declare is left to be
     /// stored.
-    fn swap(&self, server: Server) -> Result<(Reloaded, Declarations), StartError> {
+    fn swap(
+        &self,
+        server: Server,
+        settings: &Settings,
+    ) -> Result<(Reloaded, Declarations), StartError> {
         if !server.lifespans.is_empty() || !server.mounts.is_empty() {
             return Err(StartError::new(
                 "a server with lifespans or mounted servers cannot be reloaded: restart it",
             ));
         }
-        let settings = self.told.clone().over(server.settings.clone());
         let Offered {
             catalog: next,
             schedules,
-        } = server.settle_in(&settings, &self.catalog)?;
+        } = server.settle_in(settings, &self.catalog)?;
         check_default_tool(&next, &self.served().settings)?;
         let (before, tools) = (self.catalog.offer().tools(), next.offer().tools());
         if tools.have_secrets() && !self.served().may_have_secrets {
@@ -202,11 +211,7 @@ impl RunningServer {
             Ok(())
         });
         swapped?;
-        let needs_restart = self.needs_restart(&server, &settings);
-        // Else a bridge with the new settings would take this server for one that has them.
-        if needs_restart.is_empty() {
-            *lock(&self.identity) = server.identity(&settings);
-        }
+        let needs_restart = self.needs_restart(&server, settings);
         let names =
             |these: &outlast_engine::Tools, others: &outlast_engine::Tools| -> Vec<String> {
                 let names = these.iter().map(|tool| &tool.name);

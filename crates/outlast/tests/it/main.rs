@@ -14,6 +14,7 @@ mod offered;
 #[path = "../../../outlast-mcp/tests/official/mod.rs"]
 mod official;
 mod order;
+mod reload;
 mod rig;
 mod scheduled;
 mod start;
