@@ -305,7 +305,9 @@ fn ending_of(run: &Run, returned: Result<Result<ToolResult>, String>) -> Ending 
             ending_of_error(run, &error).unwrap_or_else(|| Ending::Outcome(error.into_outcome()))
         }
         Err(panic) => {
-            tracing::error!(task = %run.spec.id, tool = run.spec.tool, %panic, "a tool panicked");
+            // It may hold an argument, and goes where logs and traces go.
+            let told = run.mask().text(&panic);
+            tracing::error!(task = %run.spec.id, tool = run.spec.tool, panic = %told, "a tool panicked");
             let message = format!("the tool panicked: {panic}");
             Ending::Outcome(Outcome::Failed(Failure::internal(
                 FailureReason::Panic,

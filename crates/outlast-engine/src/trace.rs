@@ -14,6 +14,8 @@ use outlast_core::{RawJson, Task, TaskSpec};
 use serde_json::{Value, json};
 use tracing::Span;
 
+use crate::run::Run;
+
 /// The member of `_meta` with the caller's trace context.
 pub const TRACEPARENT: &str = "traceparent";
 
@@ -104,6 +106,17 @@ pub(crate) fn attempt(task: &Task) -> Span {
     let attempt = task.state.attempt;
     let span = tracing::info_span!("attempt", task = %task.id(), tool = task.spec.tool, attempt);
     below(span, &task.spec)
+}
+
+/// The span of a synchronous call, which nobody claims: an attempt like any other. None where no traces are
+/// kept, for such a call may be over in less time than a span takes.
+pub(crate) fn call(run: &Run) -> Span {
+    if HOOK.get().is_none() {
+        return Span::none();
+    }
+    let (id, tool, attempt) = (run.spec.id, &run.spec.tool, run.attempt);
+    let span = tracing::info_span!("attempt", task = %id, tool, attempt);
+    below(span, &run.spec)
 }
 
 /// The span of the work of a step, below that of its attempt.

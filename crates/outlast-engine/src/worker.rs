@@ -120,7 +120,8 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
     let ended = if undoes {
         let opened = |entry| run.opened_entry(entry);
         let journal: Vec<_> = journal.into_iter().map(opened).collect();
-        cleanup::clean_up(&run, &journal).await
+        let undone = cleanup::clean_up(&run, &journal);
+        undone.instrument(trace::attempt(&task)).await
     } else {
         let handler = start_handler(&tool.handler, &run);
         let driven = drive(&run, handler).instrument(trace::attempt(&task));

@@ -1,7 +1,9 @@
 //! Which variables of the server's environment a command sees.
 //!
-//! By default all, as from a shell, but for two kinds: `OUTLAST_` variables, which are the server's
-//! settings, and those that the settings name as the place of a secret. `inherit_env` makes it fewer.
+//! By default all, as from a shell, but for three kinds: `OUTLAST_` variables, which are the server's
+//! settings, those that the settings name as the place of a secret, and the headers for a collector of
+//! telemetry, which hold its key (OpenTelemetry, "OTLP Exporter Configuration"). `inherit_env` makes it fewer;
+//! a command that sends telemetry of its own gets those headers by their exact names.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,10 +46,17 @@ impl Inherited {
             Some(beginning) => name.starts_with(beginning),
             None => name == pattern,
         };
+        let exactly = |only: &Vec<String>| only.iter().any(|one| one == name);
         !name.starts_with("OUTLAST_")
             && !self.never.iter().any(|never| never == name)
+            && (!is_collectors_key(name) || self.only.as_ref().is_some_and(exactly))
             && self.only.as_ref().is_none_or(|only| only.iter().any(fits))
     }
+}
+
+/// `OTEL_EXPORTER_OTLP_HEADERS` and those of each signal.
+fn is_collectors_key(name: &str) -> bool {
+    name.starts_with("OTEL_EXPORTER_OTLP_") && name.ends_with("HEADERS")
 }
 
 #[cfg(test)]
@@ -64,5 +73,14 @@ mod tests {
         assert!(basic.takes("PATH") && basic.takes("LC_ALL") && !basic.takes("AWS_SECRET"));
         let few = Inherited::these(vec!["*".into()]);
         assert!(few.takes("ANY") && !few.takes("OUTLAST_KEY"));
+        let (key, of_traces) = (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        );
+        for inherited in [&Inherited::default(), &few] {
+            assert!(!inherited.takes(key) && !inherited.takes(of_traces));
+            assert!(inherited.takes("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        }
+        assert!(Inherited::these(vec![key.into()]).takes(key));
     }
 }

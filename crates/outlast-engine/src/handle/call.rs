@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use outlast_core::{Failure, FailureReason, Lease, Outcome, TaskSpec, Webhook, label};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{Handle, NewCall};
 use crate::attempt::{Ending, drive};
@@ -12,7 +13,7 @@ use crate::run::{Origin, Run};
 use crate::running::{Call, OnDrop, Running};
 use crate::stored::{self, Stored};
 use crate::tool::{TaskSupport, Tool};
-use crate::{cleanup, worker};
+use crate::{cleanup, trace, worker};
 
 impl Handle {
     /// Whether the store decides when this call may run, or that it may not.
@@ -87,7 +88,8 @@ async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome 
         return gone("a synchronous call cannot come after other tasks: create a task");
     }
     let handler = worker::start_handler(&tool.handler, &run);
-    let ending = drive(&run, handler).await;
+    let driven = drive(&run, handler).instrument(trace::call(&run));
+    let ending = driven.await;
     if matches!(ending, Ending::Again { .. }) {
         // The next attempt is the store's to make. Without a record the error is the answer.
         let _ = Box::pin(run.persist()).await;

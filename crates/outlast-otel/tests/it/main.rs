@@ -32,24 +32,56 @@ fn attribute(span: &SpanData, key: &str) -> String {
     found.map(|one| one.value.to_string()).unwrap_or_default()
 }
 
-#[tokio::test]
-async fn a_task_is_one_trace_from_its_caller_through_a_crash_to_its_steps() {
+/// One step, at once.
+#[tool]
+async fn look(cx: Cx) -> Result<String> {
+    cx.step("query", || async { Ok("seen".into()) }).await
+}
+
+/// Gathers what happens on this thread.
+fn gather() -> (InMemorySpanExporter, tracing::subscriber::DefaultGuard) {
     let exporter = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder()
         .with_simple_exporter(exporter.clone())
         .build();
     let subscriber = tracing_subscriber::registry().with(outlast_otel::layer(&provider));
-    let _gathered = tracing::subscriber::set_default(subscriber);
+    (exporter, tracing::subscriber::set_default(subscriber))
+}
 
+fn from_caller() -> http::HeaderMap {
+    let said = format!("00-{TRACE}-{CALLER}-01");
+    let said = said.try_into().expect("visible ASCII");
+    http::HeaderMap::from_iter([(http::HeaderName::from_static("traceparent"), said)])
+}
+
+#[tokio::test]
+async fn a_call_that_is_no_task_is_in_its_callers_trace() {
+    let (exporter, _gathered) = gather();
+    let server = TestServer::start(Server::new("looks").tool(look))
+        .await
+        .unwrap();
+    let called = server
+        .request(http::Method::POST, "/tools/look", from_caller(), &json!({}))
+        .await;
+    assert_eq!(called.status, 200, "{called:?}");
+    let spans = exporter.get_finished_spans().unwrap();
+    let (attempts, steps) = (named(&spans, "attempt"), named(&spans, "step"));
+    assert_eq!((attempts.len(), steps.len()), (1, 1), "{spans:?}");
+    assert_eq!(attempts[0].span_context.trace_id().to_string(), TRACE);
+    assert_eq!(attempts[0].parent_span_id.to_string(), CALLER);
+    assert_eq!(attribute(attempts[0], "tool"), "look");
+    assert_eq!(steps[0].parent_span_id, attempts[0].span_context.span_id());
+}
+
+#[tokio::test]
+async fn a_task_is_one_trace_from_its_caller_through_a_crash_to_its_steps() {
+    let (exporter, _gathered) = gather();
     let server = TestServer::start(Server::new("reports").tool(report))
         .await
         .unwrap();
-    let mut headers = http::HeaderMap::new();
-    let said = format!("00-{TRACE}-{CALLER}-01");
-    headers.insert("traceparent", said.parse().unwrap());
     let body = json!({"tool": "report"});
     let created = server
-        .request(http::Method::POST, "/tasks", headers, &body)
+        .request(http::Method::POST, "/tasks", from_caller(), &body)
         .await;
     assert_eq!(created.status, 202, "{created:?}");
     server.run_until_idle().await;
