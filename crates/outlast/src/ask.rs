@@ -10,11 +10,12 @@ use outlast_mcp::jsonrpc::code;
 use outlast_mcp::offer::RequestCx;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{Error, Result};
+use crate::offer::texts;
+use crate::{Error, Result, schema};
 
 /// What came of a question.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -200,13 +201,27 @@ fn checked_url(url: String) -> Result<String> {
 ///
 /// # Errors
 /// `T` is no plain form: an object whose fields are texts, numbers, switches or choices.
-pub fn question<T: JsonSchema>(key: &str, message: impl Into<String>) -> Result<InputRequest> {
-    let params = json!({
-        "mode": "form",
-        "message": message.into(),
-        "requestedSchema": form_schema::<T>().map_err(|why| not_a_form::<T>(&why))?,
-    });
-    Ok(InputRequest::new(key, "elicitation/create", params.into()))
+pub fn question<T: DeserializeOwned + JsonSchema>(
+    key: &str,
+    message: impl Into<String>,
+) -> Result<InputRequest> {
+    let form = form_schema::<T>().map_err(|why| not_a_form::<T>(&why))?;
+    let params = FormParams {
+        mode: "form",
+        message: message.into(),
+        requested_schema: schema::raw(&form, texts::fields::<T>()),
+    };
+    let params = RawJson::of(&params)?;
+    Ok(InputRequest::new(key, "elicitation/create", params))
+}
+
+/// The parameters of a question with a form.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FormParams {
+    mode: &'static str,
+    message: String,
+    requested_schema: RawJson,
 }
 
 #[derive(Deserialize)]
@@ -240,7 +255,7 @@ fn consent(answer: &Raw) -> Result<Answer<()>> {
     })
 }
 
-fn form_schema<T: JsonSchema>() -> Result<Value, String> {
+fn form_schema<T: JsonSchema>() -> Result<Map<String, Value>, String> {
     let mut settings = SchemaSettings::draft2020_12();
     settings.meta_schema = None;
     settings.inline_subschemas = true;
@@ -253,9 +268,12 @@ fn form_schema<T: JsonSchema>() -> Result<Value, String> {
         let field = plain_field(field).ok_or_else(|| format!("its field `{name}` is not plain"))?;
         plain.insert(name.clone(), field);
     }
-    let mut form = json!({"type": "object", "properties": plain});
+    let mut form = Map::from_iter([
+        ("type".to_owned(), "object".into()),
+        ("properties".to_owned(), plain.into()),
+    ]);
     if let Some(required) = schema.get("required") {
-        form["required"] = required.clone();
+        form.insert("required".into(), required.clone());
     }
     Ok(form)
 }
@@ -342,7 +360,7 @@ mod tests {
         colour: Option<Colour>,
     }
 
-    #[derive(JsonSchema)]
+    #[derive(Deserialize, JsonSchema)]
     #[allow(dead_code, reason = "only its schema is looked at")]
     struct Nested {
         inner: Form,
@@ -362,6 +380,11 @@ mod tests {
         assert_eq!(fields["colour"]["enum"], json!(["red", "green"]));
         assert_eq!(fields["colour"]["type"], "string");
         assert_eq!(form["required"], json!(["confirm", "count"]));
+        // People are asked in the order in which the fields are declared.
+        let params = question::<Form>("k", "?").unwrap().params;
+        let place = |name: &str| params.as_str().find(&format!("\"{name}\":{{"));
+        let places = ["confirm", "count", "name", "colour"].map(place);
+        assert!(places[0].is_some() && places.is_sorted(), "{params:?}");
     }
 
     #[test]

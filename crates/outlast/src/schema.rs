@@ -116,9 +116,7 @@ pub(crate) fn fields(schema: &Map<String, Value>, order: &[&str]) -> Vec<Field> 
     let Some(Value::Object(properties)) = schema.get("properties") else {
         return Vec::new();
     };
-    let place = |name: &String| order.iter().position(|known| known == name);
-    let mut names: Vec<&String> = properties.keys().collect();
-    names.sort_by_key(|name| place(name).unwrap_or(usize::MAX));
+    let names = in_order(properties, order).map(|(name, _)| name);
     let required = |name: &String| {
         let list = schema.get("required").and_then(Value::as_array);
         list.is_some_and(|list| list.iter().any(|known| known == name))
@@ -133,7 +131,18 @@ pub(crate) fn fields(schema: &Map<String, Value>, order: &[&str]) -> Vec<Field> 
             choices: choices(property, schema),
         }
     };
-    names.into_iter().map(field).collect()
+    names.map(field).collect()
+}
+
+/// Those in `order` first and in that order, then the others by name.
+fn in_order<'m>(
+    properties: &'m Map<String, Value>,
+    order: &[&str],
+) -> impl Iterator<Item = (&'m String, &'m Value)> + use<'m> {
+    let place = |name: &String| order.iter().position(|known| known == name);
+    let mut members: Vec<_> = properties.iter().collect();
+    members.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
+    members.into_iter()
 }
 
 /// The texts that a value of this schema may be, if they are few and known.
@@ -161,9 +170,25 @@ fn choices(property: &Value, root: &Map<String, Value>) -> Vec<String> {
         .collect()
 }
 
-/// The schema as it is sent.
-pub(crate) fn raw(schema: Map<String, Value>) -> RawJson {
-    Value::Object(schema).into()
+/// The schema as it is sent. Its properties stand in this order, that of their declaration: whoever makes a
+/// form of them shows them so, and a tree of JSON would have them by name.
+pub(crate) fn raw(schema: &Map<String, Value>, order: &[&str]) -> RawJson {
+    let text = object(schema.iter().map(|(key, value)| match value {
+        Value::Object(properties) if key == "properties" => {
+            let members = in_order(properties, order);
+            (
+                key,
+                object(members.map(|(name, one)| (name, one.to_string()))),
+            )
+        }
+        value => (key, value.to_string()),
+    }));
+    RawJson::parse(&text).expect("it is put together of JSON")
+}
+
+fn object<'m>(members: impl Iterator<Item = (&'m String, String)>) -> String {
+    let members = members.map(|(key, value)| format!("{}:{value}", Value::from(key.as_str())));
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]
@@ -198,6 +223,18 @@ mod tests {
         assert_eq!(schema["additionalProperties"], false);
         assert_eq!(schema.get("title"), None);
         assert_eq!(schema.get("$schema"), None);
+    }
+
+    #[test]
+    fn properties_are_sent_as_they_are_declared() {
+        let schema = of::<Plain>();
+        let raw = raw(&schema, &["word", "small", "n", "gone"]);
+        assert_eq!(raw.to_value(), Value::Object(schema));
+        let place = |name: &str| raw.as_str().find(&format!("\"{name}\":{{"));
+        assert!(
+            place("word") < place("small") && place("small") < place("n"),
+            "{raw:?}"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::declared::{Declared, declares};
+use crate::offer::texts;
 use crate::{Result, StartError, blocking, schema};
 use handlers::{Typed, Untyped};
 
@@ -98,7 +99,7 @@ impl Tool {
         let validator = schema::validator(&Value::Object(schema.clone()));
         let handler = Typed::<A, _>::new(validator, run);
         let mut tool = outlast_engine::Tool::new(name, Arc::new(handler));
-        tool.input_schema = schema::raw(schema);
+        tool.input_schema = schema::raw(&schema, texts::fields::<A>());
         Self::around(tool, None)
     }
 
@@ -366,7 +367,7 @@ impl Tool {
     /// Sets the JSON Schema of the structured result to that of `T`. The handler must then always
     /// return such a value, and be sure to return an object.
     pub fn output<T: JsonSchema>(mut self) -> Self {
-        self.tool.output_schema = Some(schema::raw(schema::of::<T>()));
+        self.tool.output_schema = Some(schema::raw(&schema::of::<T>(), &[]));
         self
     }
 

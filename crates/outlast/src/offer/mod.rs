@@ -5,7 +5,7 @@ mod contents;
 mod messages;
 mod prompt;
 mod resource;
-mod texts;
+pub(crate) mod texts;
 
 pub use catalog::Catalog;
 pub(crate) use catalog::Defaults;
