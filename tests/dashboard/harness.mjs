@@ -28,9 +28,9 @@ const BINARY = process.env.OUTLAST_DASHBOARD_SERVER
 export const PATIENCE = Number(process.env.OUTLAST_DASHBOARD_PATIENCE ?? 60_000);
 
 // A server on a new store, behind a door; with `users` (owner and scope of each) one that lets nobody
-// else in, and their tokens in `tokens`.
-export async function startServer({ users = null } = {}) {
-  const folder = await mkdtemp(path.join(os.tmpdir(), "outlast-dashboard-"));
+// else in, and their tokens in `tokens`; the store is in a new folder `under` this one.
+export async function startServer({ users = null, under = os.tmpdir() } = {}) {
+  const folder = await mkdtemp(path.join(under, "outlast-dashboard-"));
   const options = [];
   const tokens = {};
   if (users) {

@@ -9,6 +9,9 @@ import { number, span } from "./words.js";
 
 const PAUSE = 2000;
 
+// What a queue is counted by, and what that is called.
+const PHASES = [["running", "Running"], ["queued", "Queued"], ["scheduled", "Scheduled"], ["blocked", "Blocked"], ["suspended", "Waiting"]];
+
 export function activity() {
   const view = h("div", {}, h("p", { class: "quiet", role: "status" }, "Loading…"));
   let [failure, timer, left] = [null, null, false];
@@ -69,13 +72,13 @@ export function activity() {
     return section("Queues", { "data-key": "queues" },
       queues.paused ? h("p", { class: "warning" }, "Everything is paused: no task is started.") : null,
       queues.queues.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Queues" }, h("table", { class: "queues" },
-        h("thead", {}, h("tr", {}, ["Tool", "Running", "Queued", "Scheduled", "Blocked", "Waiting", ""].map((name, at) =>
+        h("thead", {}, h("tr", {}, ["Tool", ...PHASES.map(([, words]) => words), ""].map((name, at) =>
           h(name ? "th" : "td", { scope: name ? "col" : undefined, class: at ? "number" : "" }, name)))),
         h("tbody", {}, queues.queues.map((queue) => h("tr", { "data-key": queue.tool },
           h("th", { scope: "row" }, h("a", { href: `#/?${new URLSearchParams({ tool: queue.tool })}` }, queue.tool),
             queue.offered ? null : h("span", { class: "label" }, "not offered here"),
             queue.paused ? h("span", { class: "label warn" }, "paused") : null),
-          ["running", "queued", "scheduled", "blocked", "suspended"].map((name) => h("td", { class: `number ${queue[name] ? "" : "none"}` }, number(queue[name]))),
+          PHASES.map(([name, words]) => h("td", { class: `number ${queue[name] ? "" : "none"}`, "data-name": words }, number(queue[name]))),
           h("td", { class: "number" }, h("button", {
             type: "button", class: "small",
             "aria-label": `${queue.paused ? "Resume" : "Pause"} ${queue.tool}`,
@@ -107,10 +110,10 @@ export function activity() {
         h("thead", {}, h("tr", {}, ["Schedule", "Tool", "When", "Next", "Last", ""].map((name) => h(name ? "th" : "td", { scope: name ? "col" : undefined }, name)))),
         h("tbody", {}, schedules.map((schedule) => h("tr", { "data-key": schedule.name },
           h("th", { scope: "row" }, schedule.name, schedule.paused ? h("span", { class: "label warn" }, "paused") : null),
-          h("td", {}, schedule.tool),
-          h("td", {}, when(schedule), schedule.note ? h("span", { class: "quiet" }, ` ${schedule.note}`) : null),
-          h("td", {}, schedule.paused || !schedule.nextAt ? "" : new Date(schedule.nextAt).toLocaleString()),
-          h("td", {}, schedule.lastTaskId ? h("a", { href: `#/tasks/${schedule.lastTaskId}` }, schedule.lastFireAt ? since(schedule.lastFireAt) : "by hand") : ""),
+          h("td", { "data-name": "Tool" }, schedule.tool),
+          h("td", { "data-name": "When" }, when(schedule), schedule.note ? h("span", { class: "quiet" }, ` ${schedule.note}`) : null),
+          h("td", { "data-name": "Next" }, schedule.paused || !schedule.nextAt ? "" : new Date(schedule.nextAt).toLocaleString()),
+          h("td", { "data-name": "Last" }, schedule.lastTaskId ? h("a", { href: `#/tasks/${schedule.lastTaskId}` }, schedule.lastFireAt ? since(schedule.lastFireAt) : "by hand") : ""),
           h("td", {}, schedule.paused ? act_on(schedule, "resume", "Resume") : act_on(schedule, "pause", "Pause"), " ", act_on(schedule, "run", "Run now"))))))));
   }
 
@@ -122,7 +125,7 @@ export function activity() {
         ["Process", worker.machine ? `${worker.pid} on ${worker.machine}` : String(worker.pid)],
         ["Since", since(worker.since)],
         ["Last seen", since(worker.seenAt)],
-        ["Attempts", `${number(worker.attempts)}, of which ${number(worker.retries)} were followed by another`],
+        ["Attempts", worker.retries ? `${number(worker.attempts)}, ${number(worker.retries)} of them followed by another` : number(worker.attempts)],
         ["Leases lost", worker.leasesLost ? number(worker.leasesLost) : ""],
       ])))));
   }
