@@ -47,7 +47,7 @@ fn text() -> String {
     for argument in command.get_arguments() {
         row(&mut text, argument);
     }
-    text.push_str("\n# The configuration file\n\n");
+    text.push('\n');
     text.push_str(config::REFERENCE);
     text
 }
@@ -64,8 +64,11 @@ fn row(text: &mut String, argument: &Arg) {
     let key = if config::SERVER_KEYS.contains(&id) {
         format!("`{id}`")
     } else {
-        match id {
-            "tokens" | "resource" | "authorization_servers" => format!("`[auth] {id}`"),
+        match (id, flag) {
+            ("tokens" | "resource" | "authorization_servers", _) => format!("`[auth] {id}`"),
+            (_, "webhook-host") => "`[webhooks] hosts`".to_owned(),
+            (_, "webhook-private") => "`[webhooks] private`".to_owned(),
+            (_, "webhook-secret") => "`[webhooks] secret`".to_owned(),
             _ => String::new(),
         }
     };

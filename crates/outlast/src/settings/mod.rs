@@ -254,8 +254,8 @@ pub struct Settings {
     #[arg(long, env = "OUTLAST_MAX_SESSIONS", value_name = "N")]
     pub max_sessions: Option<NonZeroUsize>,
 
-    /// How many MCP streams that only listen are open at a time; on a server with users one of them may
-    /// have a tenth [default: 10000]
+    /// How many streams and sockets that only listen are open at a time; on a server with users one of them
+    /// may have a tenth [default: 10000]
     #[arg(long, env = "OUTLAST_MAX_STREAMS", value_name = "N")]
     pub max_streams: Option<NonZeroUsize>,
 
