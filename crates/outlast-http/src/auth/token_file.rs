@@ -463,6 +463,24 @@ mod tests {
         assert!(error.contains("chmod 600"), "{error}");
     }
 
+    /// Only root can give files away; whoever runs the test as somebody else tries the refusal of that.
+    #[test]
+    fn a_file_of_another_user_stays_theirs() {
+        use std::os::unix::fs::chown;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.json");
+        Tokens::default().save(&path).unwrap();
+        let (nobody, now) = (65_534, SystemClock::new().now());
+        if let Err(error) = chown(&path, Some(nobody), Some(nobody)) {
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            return;
+        }
+        Tokens::change(&path, |tokens| Some(tokens.add(new("alice"), now))).unwrap();
+        let changed = fs::metadata(&path).unwrap();
+        assert_eq!((changed.uid(), changed.gid()), (nobody, nobody));
+        assert_eq!(Tokens::load(&path).unwrap().entries().len(), 1);
+    }
+
     #[test]
     fn those_who_change_it_at_once_do_not_undo_one_another() {
         use std::os::unix::fs::PermissionsExt;

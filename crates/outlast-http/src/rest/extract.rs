@@ -32,6 +32,23 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
     }
 }
 
+/// No body, or `{}`: for what takes none. Whoever sends more means more than would happen.
+pub(super) struct Empty;
+
+impl FromRequest<Api> for Empty {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let body = Bytes::from_request(request, api).await;
+        match body.as_ref().map(|body| body.trim_ascii()) {
+            Ok(b"" | b"{}") => Ok(Self),
+            _ => Err(Problem::bad(
+                "this takes no body: what it is about stands in the path; send none, or {}",
+            )),
+        }
+    }
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let given = headers.get(header::CONTENT_TYPE);
     let given = given.and_then(|given| given.to_str().ok()).unwrap_or("");

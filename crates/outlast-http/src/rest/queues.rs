@@ -15,7 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::extract::{Admin, Path, Reader};
+use super::extract::{Admin, Empty, Path, Reader};
 use super::problem::Problem;
 
 /// What waits and runs.
@@ -139,7 +139,7 @@ async fn answer(api: &Api, controls: &Controls) -> Result<Json<QueueList>, Probl
     params(("name" = String, Path, description = "The tool.")),
     responses(
         (status = 200, description = "The queues.", body = QueueList),
-        (status = 400, description = "There is no such tool.", body = Problem),
+        (status = 400, description = "There is no such tool, or a body, of which it takes none.", body = Problem),
         (status = 403, description = "This takes an administrator.", body = Problem),
     )
 )]
@@ -147,6 +147,7 @@ pub(super) async fn pause(
     State(api): State<Api>,
     _: Admin,
     Path(name): Path<String>,
+    _: Empty,
 ) -> Result<Json<QueueList>, Problem> {
     let controls = api.handle().pause(Queue::Tool(name)).await?;
     answer(&api, &controls).await
@@ -158,6 +159,7 @@ pub(super) async fn pause(
     params(("name" = String, Path, description = "The tool.")),
     responses(
         (status = 200, description = "The queues.", body = QueueList),
+        (status = 400, description = "It takes no body.", body = Problem),
         (status = 403, description = "This takes an administrator.", body = Problem),
     )
 )]
@@ -165,6 +167,7 @@ pub(super) async fn resume(
     State(api): State<Api>,
     _: Admin,
     Path(name): Path<String>,
+    _: Empty,
 ) -> Result<Json<QueueList>, Problem> {
     let controls = api.handle().resume(Queue::Tool(name)).await?;
     answer(&api, &controls).await
@@ -175,12 +178,14 @@ pub(super) async fn resume(
     post, path = "/queues/pause", tag = "operation",
     responses(
         (status = 200, description = "The queues.", body = QueueList),
+        (status = 400, description = "It takes no body.", body = Problem),
         (status = 403, description = "This takes an administrator.", body = Problem),
     )
 )]
 pub(super) async fn pause_all(
     State(api): State<Api>,
     _: Admin,
+    _: Empty,
 ) -> Result<Json<QueueList>, Problem> {
     let controls = api.handle().pause(Queue::All).await?;
     answer(&api, &controls).await
@@ -192,12 +197,14 @@ pub(super) async fn pause_all(
     post, path = "/queues/resume", tag = "operation",
     responses(
         (status = 200, description = "The queues.", body = QueueList),
+        (status = 400, description = "It takes no body.", body = Problem),
         (status = 403, description = "This takes an administrator.", body = Problem),
     )
 )]
 pub(super) async fn resume_all(
     State(api): State<Api>,
     _: Admin,
+    _: Empty,
 ) -> Result<Json<QueueList>, Problem> {
     let controls = api.handle().resume(Queue::All).await?;
     answer(&api, &controls).await

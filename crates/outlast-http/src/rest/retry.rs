@@ -5,7 +5,7 @@ use axum::response::Response;
 
 use super::Api;
 use super::create::accepted;
-use super::extract::{Id, Runner};
+use super::extract::{Empty, Id, Runner};
 use super::links::Base;
 use super::problem::Problem;
 use super::task::TaskView;
@@ -18,7 +18,7 @@ use super::task::TaskView;
     responses(
         (status = 202, description = "The new task is stored and runs.", body = TaskView,
             headers(("Location" = String, description = "The new task."))),
-        (status = 400, description = "The tool is not offered any more, or refuses the arguments by now.", body = Problem),
+        (status = 400, description = "The tool is not offered any more, or refuses the arguments by now, or there is a body, of which it takes none.", body = Problem),
         (status = 404, description = "There is no such task.", body = Problem),
         (status = 409, description = "The task has not ended.", body = Problem),
         (status = 429, description = "Too many tasks wait already; Retry-After says when to try again.", body = Problem),
@@ -30,6 +30,7 @@ pub(super) async fn retry(
     Runner(who): Runner,
     Id(id): Id,
     base: Base,
+    _: Empty,
 ) -> Result<Response, Problem> {
     let old = api.handle().get(&who, id).await?;
     if !old.is_finished() {

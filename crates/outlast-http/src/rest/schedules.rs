@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::create::accepted;
-use super::extract::{Admin, Path};
+use super::extract::{Admin, Empty, Path};
 use super::links::Base;
 use super::problem::Problem;
 use super::task::TaskView;
@@ -68,6 +68,7 @@ pub(super) async fn show(Known { schedule, .. }: Known) -> Json<Value> {
     params(("name" = String, Path, description = "The schedule.")),
     responses(
         (status = 200, description = "The schedule, as in the list.", body = Object),
+        (status = 400, description = "It takes no body.", body = Problem),
         (status = 403, description = "This takes an administrator.", body = Problem),
         (status = 404, description = "There is no such schedule.", body = Problem),
         (status = 503, description = "The store cannot take it at present.", body = Problem),
@@ -77,6 +78,7 @@ pub(super) async fn pause(
     Known {
         schedules, name, ..
     }: Known,
+    _: Empty,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(schedule_view(&schedules.pause(&name).await?)))
 }
@@ -87,6 +89,7 @@ pub(super) async fn pause(
     params(("name" = String, Path, description = "The schedule.")),
     responses(
         (status = 200, description = "The schedule, as in the list.", body = Object),
+        (status = 400, description = "It takes no body.", body = Problem),
         (status = 403, description = "This takes an administrator.", body = Problem),
         (status = 404, description = "There is no such schedule.", body = Problem),
         (status = 503, description = "The store cannot take it at present.", body = Problem),
@@ -96,6 +99,7 @@ pub(super) async fn resume(
     Known {
         schedules, name, ..
     }: Known,
+    _: Empty,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(schedule_view(&schedules.resume(&name).await?)))
 }
@@ -107,7 +111,7 @@ pub(super) async fn resume(
     responses(
         (status = 202, description = "The task is stored and runs.", body = TaskView,
             headers(("Location" = String, description = "The task."))),
-        (status = 400, description = "The tool is not offered any more, or refuses the arguments by now.", body = Problem),
+        (status = 400, description = "The tool is not offered any more, or refuses the arguments by now, or there is a body, of which it takes none.", body = Problem),
         (status = 403, description = "This takes an administrator.", body = Problem),
         (status = 404, description = "There is no such schedule.", body = Problem),
         (status = 429, description = "Too many tasks wait already; Retry-After says when to try again.", body = Problem),
@@ -119,6 +123,7 @@ pub(super) async fn run(
         schedules, name, ..
     }: Known,
     base: Base,
+    _: Empty,
 ) -> Result<Response, Problem> {
     let task = schedules.run(&name).await?;
     Ok(accepted(&task, &base))

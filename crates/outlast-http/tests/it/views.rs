@@ -332,6 +332,14 @@ async fn a_pause_holds_tasks_back_until_it_is_lifted() {
         .await
         .unwrap();
     assert_eq!(none["paused"], false);
+    // Whoever names tools in a body would not have everything paused.
+    for path in ["/queues/pause", "/queues/resume", "/tools/echo/pause"] {
+        let told = rig.post(path, json!({"tools": ["echo"]})).await;
+        let (status, detail) = problem(told).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(detail.contains("takes no body"), "{detail}");
+    }
+    assert_eq!(rig.json("/queues").await["paused"], false);
     let (status, detail) = problem(rig.post("/tools/nope/pause", json!({})).await).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(detail.contains("echo"), "{detail}");

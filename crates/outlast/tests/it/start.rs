@@ -175,3 +175,35 @@ async fn a_server_in_a_program_listens_where_it_is_told() {
     let quiet = Rig::start(Server::new("t").tool(plain)).await;
     assert_eq!(quiet.server.local_addr(), None);
 }
+
+#[tokio::test]
+async fn a_clean_stop_waits_for_no_client_for_ever() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listen = Settings {
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        ..Settings::default()
+    };
+    let rig = Rig::with(Server::new("t").tool(plain), listen).await;
+    let address = rig.server.local_addr().expect("an address");
+    // One that is sent a stream, and one whose request never comes to its end.
+    let requests = [
+        "GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "POST /tasks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         expect: 100-continue\r\ncontent-length: 100\r\n\r\n",
+    ];
+    let mut clients = Vec::new();
+    for request in requests {
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        // Its request is under way: the head of the stream, or the word to go on, has come.
+        client.read_exact(&mut [0; 12]).await.unwrap();
+        clients.push(client);
+    }
+    rig.server.shutdown(Duration::ZERO).await.unwrap();
+    for mut client in clients {
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(crate::rig::PATIENCE, client.read_to_end(&mut rest)).await;
+        // With or without a word; the connection is no more.
+        let _ = end.expect("the connection ends");
+    }
+}
