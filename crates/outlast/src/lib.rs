@@ -63,6 +63,7 @@ pub mod prelude;
 mod promise;
 pub mod reply;
 mod sample;
+mod say;
 mod schema;
 mod server;
 mod settings;

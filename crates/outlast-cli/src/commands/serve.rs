@@ -18,6 +18,7 @@ use outlast_cli::command::{Defaults, Launcher, Runs, runs, tool};
 use outlast_cli::config::{CommandTool, FILE_NAME, FileConfig, ServerConfig};
 
 use super::USAGE;
+use super::client::out;
 
 /// Serve the tools of a configuration file
 ///
@@ -106,7 +107,7 @@ fn run_as(how: How, file: &Path, settings: Settings) -> ExitCode {
     match serve(how, file, settings) {
         Ok(code) => code,
         Err(sentence) => {
-            eprintln!("{sentence}");
+            out::complain(&sentence);
             ExitCode::from(USAGE)
         }
     }
@@ -115,10 +116,10 @@ fn run_as(how: How, file: &Path, settings: Settings) -> ExitCode {
 fn serve(how: How, file: &Path, settings: Settings) -> Result<ExitCode, String> {
     let config = FileConfig::load(file).map_err(|error| error.to_string())?;
     if config.tools.is_empty() {
-        eprintln!("warning: {} has no tools", file.display());
+        out::complain(&format!("warning: {} has no tools", file.display()));
     }
     for warning in config.warnings() {
-        eprintln!("warning: {warning}");
+        out::complain(&format!("warning: {warning}"));
     }
     let (described, own) = (described_by(&config)?, settings.clone());
     let database = described.database_with(&settings);
@@ -141,7 +142,10 @@ fn serve(how: How, file: &Path, settings: Settings) -> Result<ExitCode, String> 
         });
     if how == How::Dev {
         server = server.reload_on_change(&absolute);
-        eprintln!("{}: read again when it changes", absolute.display());
+        out::complain(&format!(
+            "{}: read again when it changes",
+            absolute.display()
+        ));
     }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| format!("the server cannot be started: {error}"))?;
@@ -155,7 +159,7 @@ fn serve(how: How, file: &Path, settings: Settings) -> Result<ExitCode, String> 
     Ok(match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            out::complain(&error.to_string());
             ExitCode::FAILURE
         }
     })

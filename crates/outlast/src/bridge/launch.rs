@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::fingerprint;
 use crate::error::StartError;
+use crate::say::say;
 use crate::server::{beside, connect, socket_path};
 
 const VARIABLE: &str = "OUTLAST_DETACHED";
@@ -128,7 +129,7 @@ pub(crate) async fn launcher(database: &Path) -> i32 {
             _ => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
-    eprintln!("the server does not answer on {}", socket.display());
+    say!("the server does not answer on {}", socket.display());
     2
 }
 
@@ -152,7 +153,7 @@ fn start_server() -> Result<Child, StartError> {
 }
 
 fn not_started(error: &StartError) -> i32 {
-    eprintln!("cannot start the server: {error}");
+    say!("cannot start the server: {error}");
     2
 }
 

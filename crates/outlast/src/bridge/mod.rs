@@ -25,6 +25,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use crate::error::StartError;
+use crate::say::say;
 use crate::server::{connect, socket_path};
 
 pub(crate) use fingerprint::{binary, configuration};
@@ -95,7 +96,7 @@ async fn reach(
             Ok(Ok((welcome, greeted))) => {
                 if !welcome.handover {
                     if let Some(note) = welcome.note {
-                        eprintln!(
+                        say!(
                             "{note} (process {}); restart it to be served by this one",
                             welcome.pid
                         );

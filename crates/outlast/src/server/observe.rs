@@ -32,7 +32,9 @@ impl Server {
         let telemetry = outlast_otel::Telemetry::start(options);
         let telemetry = telemetry.map_err(|wrong| StartError::new(wrong.to_string()))?;
         let (level, ansi) = (level(settings), on_a_terminal());
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = tracing_subscriber::fmt::layer()
+            .log_internal_errors(false)
+            .with_writer(std::io::stderr);
         let lines = match settings.log_format.unwrap_or_default() {
             LogFormat::Json => lines
                 .json()
@@ -68,6 +70,9 @@ impl Server {
 fn start_log(settings: &Settings) {
     let log = tracing_subscriber::fmt()
         .with_max_level(level(settings))
+        // A line that cannot be written (the disk is full, whoever read it is gone) is lost. To tell of that on
+        // the same stream would panic whoever logs.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let _ = match settings.log_format.unwrap_or_default() {
         LogFormat::Json => log

@@ -14,6 +14,7 @@ use super::reload::Reloads;
 use super::running::RunningServer;
 use crate::bridge::{self, Stage};
 use crate::error::StartError;
+use crate::say::say;
 use crate::settings::{Listen, Settings, StdioMode, StoreAt};
 use crate::{Result, blocking};
 
@@ -77,7 +78,7 @@ impl Server {
         match ran {
             Ok(result) => result,
             Err(error) => {
-                eprintln!("{}: {error}", self.name);
+                say!("{}: {error}", self.name);
                 let behind_a_bridge = bridge::stage().is_some();
                 std::process::exit(if behind_a_bridge && error.may_pass() {
                     bridge::STORE_IN_USE
@@ -124,7 +125,7 @@ impl Server {
         match ran {
             Ok(result) => result,
             Err(error) => {
-                eprintln!("{}: {error}", self.name);
+                say!("{}: {error}", self.name);
                 std::process::exit(NOT_STARTED);
             }
         }
@@ -175,7 +176,7 @@ impl Server {
                     let database = self.database(settings)?;
                     let carried = bridge::run(&database, &self.identity(settings)).await;
                     if let Err(error) = carried {
-                        eprintln!("{}: {error}", self.name);
+                        say!("{}: {error}", self.name);
                         // The thread that waits for the client's next line cannot be stopped.
                         std::process::exit(NOT_STARTED);
                     }
@@ -222,7 +223,7 @@ impl Server {
             Role::Scheduler => "doing what is due",
             _ => "working",
         };
-        eprintln!("{}: {what}", self.name);
+        say!("{}: {what}", self.name);
         self.announce(&running);
         told_to_end(&mut signals, &mut reloads, &running).await;
         Ok(stop(running, grace(settings), signals).await)
@@ -289,24 +290,22 @@ impl Server {
     fn announce(&self, running: &RunningServer) {
         let Some(address) = running.local_addr() else {
             if let Some(path) = &running.unix_path {
-                eprintln!("{}: listening on unix:{}", self.name, path.display());
+                say!("{}: listening on unix:{}", self.name, path.display());
             }
-            eprintln!("{}: tasks are kept in {}", self.name, running.location);
+            say!("{}: tasks are kept in {}", self.name, running.location);
             return;
         };
         for address in &running.addresses {
             let path = &running.mcp_path;
-            eprintln!("{}: listening on http://{address}{path}", self.name);
+            say!("{}: listening on http://{address}{path}", self.name);
         }
-        eprintln!("  dashboard  http://{address}/");
-        eprintln!(
-            "  REST       http://{address}/tasks, described at http://{address}/openapi.json"
-        );
-        eprintln!("  WebSocket  ws://{address}/ws");
+        say!("  dashboard  http://{address}/");
+        say!("  REST       http://{address}/tasks, described at http://{address}/openapi.json");
+        say!("  WebSocket  ws://{address}/ws");
         if let Some(command) = &self.stdio_command {
-            eprintln!("  stdio      {command}");
+            say!("  stdio      {command}");
         }
-        eprintln!("  store      {}", running.location);
+        say!("  store      {}", running.location);
     }
 }
 
@@ -339,16 +338,14 @@ async fn stop(running: RunningServer, grace: Duration, mut signals: Signals) -> 
     let stopped = tokio::select! {
         stopped = running.shutdown(grace) => stopped,
         () = signals.next() => {
-            eprintln!("ended at once; running tasks go on at the next start");
+            say!("ended at once; running tasks go on at the next start");
             std::process::exit(130);
         }
     };
     if blocking::at_work() {
         // A blocking handler cannot be stopped, and its task has been handed back: it must not go on
         // beside the next attempt.
-        eprintln!(
-            "a blocking handler was still at work and is cut; its task goes on at the next start"
-        );
+        say!("a blocking handler was still at work and is cut; its task goes on at the next start");
         std::process::exit(i32::from(stopped.is_err()));
     }
     stopped
