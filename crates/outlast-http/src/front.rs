@@ -30,10 +30,11 @@ use crate::rest::{self, session};
 /// Where the older transport of 2024-11-05 had its streams and took its messages.
 const OLDER_TRANSPORT: [&str; 3] = ["/sse", "/messages", "/message"];
 
-/// What anybody may see on a server with users: whether it is alive, and the dashboard's page, which has
-/// nothing in it before somebody's token has fetched it.
+/// What anybody may see on a server with users: whether it is alive and can work, for probes have no tokens; and
+/// the dashboard's page, which has nothing in it before somebody's token has fetched it.
 fn is_public(path: &str) -> bool {
-    matches!(path, "/" | "/health/live" | "/health/live/") || path.starts_with("/dashboard/")
+    let path = path.strip_suffix('/').unwrap_or(path);
+    matches!(path, "" | "/health/live" | "/health/ready") || path.starts_with("/dashboard/")
 }
 
 /// Everything behind one port.

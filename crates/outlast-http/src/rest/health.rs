@@ -23,6 +23,13 @@ pub(super) struct Live {
 
 /// The server can take work.
 #[derive(Serialize, ToSchema)]
+pub(super) struct Ready {
+    /// Always `ready`; a server that is not answers 503.
+    status: &'static str,
+}
+
+/// The server can take work, and what there is to be seen of it.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Health {
     /// Always `ready`; a server that is not answers 503.
     status: &'static str,
@@ -110,18 +117,20 @@ pub(super) async fn live() -> Json<Live> {
 }
 
 /// Whether the server can take work: it is not stopping, its leases are renewed, and its store can be reached.
+/// For probes, which have no tokens: anybody may ask, and hears no more than that.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health",
     responses(
-        (status = 200, description = "It can.", body = Health),
+        (status = 200, description = "It can.", body = Ready),
         (status = 503, description = "It cannot; the detail says why.", body = Problem),
     )
 )]
-pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Health>, Problem> {
-    check(&api).await
+pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Ready>, Problem> {
+    look(api.handle()).await.map_err(not_ready)?;
+    Ok(Json(Ready { status: "ready" }))
 }
 
-/// The same as `/health/ready`.
+/// As `/health/ready`, with what there is to be seen of the server.
 #[utoipa::path(
     get, path = "/health", tag = "health",
     responses(
@@ -130,11 +139,6 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Health>, Proble
     )
 )]
 pub(super) async fn health(State(api): State<Api>) -> Result<Json<Health>, Problem> {
-    check(&api).await
-}
-
-async fn check(api: &Api) -> Result<Json<Health>, Problem> {
-    let not_ready = |why: String| Problem::new(http::StatusCode::SERVICE_UNAVAILABLE, why);
     let (stats, workers) = look(api.handle()).await.map_err(not_ready)?;
     Ok(Json(Health {
         status: "ready",
@@ -145,4 +149,8 @@ async fn check(api: &Api) -> Result<Json<Health>, Problem> {
         workers: workers.len(),
         reload: api.options().reloads.last().map(ReloadView::from),
     }))
+}
+
+fn not_ready(why: String) -> Problem {
+    Problem::new(http::StatusCode::SERVICE_UNAVAILABLE, why)
 }

@@ -229,11 +229,21 @@ async fn no_path_of_mcp_is_open_to_everybody() {
 }
 
 #[tokio::test]
-async fn whether_it_is_alive_may_be_asked_with_a_slash() {
+async fn probes_need_no_token_and_hear_no_more_than_that() {
     let guarded = guarded().await;
-    for path in ["/health/live", "/health/live/"] {
-        assert_eq!(guarded.rig.get(path).await.status(), StatusCode::OK);
+    for path in [
+        "/health/live",
+        "/health/live/",
+        "/health/ready",
+        "/health/ready/",
+    ] {
+        let answer = guarded.rig.get(path).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let said: Value = answer.json().await.unwrap();
+        assert_eq!(said.as_object().unwrap().len(), 1, "{said}");
     }
+    let answer = guarded.rig.get("/health").await;
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
 }
 
 /// What a socket says counts as long as a request of the same token would.

@@ -1,7 +1,5 @@
 //! A server that is made anew while it runs: all of it or nothing.
 
-use std::num::NonZeroUsize;
-
 use outlast::prelude::*;
 use outlast::{NewSchedule, Settings};
 use serde_json::{Value, json};
@@ -45,7 +43,7 @@ async fn what_is_offered_is_swapped_and_what_cannot_be_is_named() {
     let mut rig = Rig::start(server).await;
     assert_eq!(said(&mut rig).await, "first");
     let settings = Settings {
-        concurrency: NonZeroUsize::new(3),
+        concurrency: Some(3),
         ..Settings::default()
     };
     let next = Server::new("s")
