@@ -196,7 +196,7 @@ impl Cx {
         run.must_persist("artifact").await?;
         let _in_flight = InFlight::begin(run);
         let (store, task) = (run.store(), self.task_id());
-        let writer = store.blob_create(task).await.map_err(from_store)?;
+        let writer = run.insist(|| store.blob_create(task)).await?;
         let artifact = self.copy(&name, mime, source.into(), writer).await?;
         let value = Recorded::Value(RawJson::of(&artifact)?);
         let recorded = step::record(run, JournalKind::Artifact, &name, None, value).await;

@@ -64,7 +64,8 @@ impl Run {
     async fn begins_unrecorded_at(&self, here: &str) -> bool {
         // Nobody writes the record meanwhile.
         let _writing = self.writing.lock().await;
-        if self.lease().is_some() {
+        // A creation whose reply was lost may have written the record without the place.
+        if self.lease().is_some() || self.is_doubtful() {
             return false;
         }
         let _ = self.begun_at.set(here.to_owned());

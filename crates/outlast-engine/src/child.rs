@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::BoxFuture;
-use crate::error::{Error, ErrorKind, Result, from_store};
+use crate::error::{Error, ErrorKind, Result};
 use crate::handle::NewCall;
 use crate::run::Run;
 use crate::step::{self, fnv1a};
@@ -227,7 +227,7 @@ impl Child {
             if run.cancel.is_cancelled() {
                 return Err(Error::new(ErrorKind::Cancelled));
             }
-            let task = run.store().get(self.id).await.map_err(from_store)?;
+            let task = run.insist(|| run.store().get(self.id)).await?;
             let task = task.ok_or_else(|| {
                 let problem = format!("child {} no longer exists", self.id);
                 Error::new(ErrorKind::Journal(problem))

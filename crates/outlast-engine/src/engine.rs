@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) looks_at: AtomicI64,
     /// Limits over all tools, by owner.
     order: RwLock<Order>,
+    /// The schedules that this process has declared.
+    pub(crate) schedules: RwLock<Vec<NewSchedule>>,
     /// Who hears from tasks that run here for a waiting caller.
     pub(crate) observers: Observers,
     /// What is paused, as far as this process knows.
@@ -516,6 +518,7 @@ impl EngineBuilder {
             store: self.store,
             state: self.state,
             order: RwLock::new(order),
+            schedules: RwLock::default(),
             observers: Observers::default(),
             paused: RwLock::default(),
             settings: self.settings,
@@ -530,6 +533,8 @@ impl EngineBuilder {
         shared
             .store
             .subscribe(Arc::clone(&shared) as Arc<dyn NoticeSink>);
+        // Seen first, and asked last who is there: of two that start together at least one knows of the other.
+        crew::show(&shared).await;
         shared.declare_rules().await?;
         schedule::declare(&shared, &schedules).await?;
         let recovered = shared.store.recover(shared.worker).await?;
@@ -567,6 +572,11 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// On what terms this process claims tasks now.
+    pub fn claims(&self) -> ClaimBy {
+        self.shared.claim_by(true)
+    }
+
     /// Begins an engine over `store`.
     pub fn builder(store: Arc<dyn Store>) -> EngineBuilder {
         EngineBuilder {
@@ -602,6 +612,18 @@ impl Engine {
     pub fn run_due(&self) {
         self.shared.moved.notify_waiters();
         self.shared.due.notify_one();
+    }
+
+    /// Does what is due now, as the engine does by itself when the moment comes; for tests whose clock stands
+    /// still. `false` if there was nothing to do.
+    ///
+    /// # Errors
+    /// The store failed.
+    ///
+    /// # Cancel safety
+    /// What was begun is done by the next look.
+    pub async fn look(&self) -> Result<bool, outlast_core::Error> {
+        Ok(heart::look(&self.shared).await?.did)
     }
 
     /// Ends as a crash does, for tests: every handler is dropped where it stands, nothing more is

@@ -6,6 +6,7 @@
 //! expired, and names what it runs when it looks, so that the store never takes a lease from it. A
 //! lease that it was given and never heard of is not among them, and is taken back when it expires.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -45,12 +46,19 @@ impl Heart {
         let thread = std::thread::Builder::new()
             .name("outlast-heart".into())
             .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = stopped.cancelled() => {}
-                        () = beat(&shared) => {}
-                    }
-                });
+                let live = || {
+                    runtime.block_on(async {
+                        tokio::select! {
+                            () = stopped.cancelled() => {}
+                            () = beat(&shared) => {}
+                        }
+                    });
+                };
+                // Without it nothing that is due would ever be done, while the server goes on taking calls.
+                while std::panic::catch_unwind(AssertUnwindSafe(live)).is_err() {
+                    tracing::error!("the thread that does what is due panicked, and begins again");
+                    std::thread::sleep(BACKOFF);
+                }
             })
             .map_err(|error| {
                 outlast_core::Error::unavailable("cannot start the heart's thread", error)
@@ -87,31 +95,18 @@ async fn beat(shared: &Arc<Shared>) {
         // Until the next look is decided, whatever falls due is nearer: a moment that is announced while
         // the store ticks leaves a permit behind, and is looked at again.
         shared.looks_at.store(i64::MAX, Ordering::Release);
-        // Something is due and cannot be done: it must not keep the heart awake.
-        let stuck;
-        let next = match shared
-            .store
-            .tick(&alive(shared), shared.settings.lease, BUDGET)
-            .await
-        {
-            Ok(ticked) => {
-                shared.pulse.beat();
-                let idle = ticked.changed + ticked.deleted == 0 && ticked.deliveries.is_empty();
-                stuck = idle && ticked.next.is_some_and(|next| next <= ticked.now);
-                webhook::dispatch(shared, ticked.deliveries);
-                let fires = schedule::fire_due(shared, ticked.schedules, ticked.now).await;
-                fires.into_iter().chain(ticked.next).min()
-            }
+        let looked = match look(shared).await {
+            Ok(looked) => looked,
             Err(error) => {
                 tracing::warn!(%error, "could not look at what is due; trying again");
                 tokio::time::sleep(BACKOFF).await;
                 continue;
             }
         };
-        let sleep = if stuck {
-            until(shared, next).max(BACKOFF)
+        let sleep = if looked.stuck {
+            until(shared, looked.next).max(BACKOFF)
         } else {
-            until(shared, next)
+            until(shared, looked.next)
         };
         let looks_at = shared.store.clock().now() + sleep;
         shared
@@ -123,6 +118,31 @@ async fn beat(shared: &Arc<Shared>) {
             () = shared.due.notified() => {}
         }
     }
+}
+
+/// What a look at what is due has brought.
+pub(crate) struct Looked {
+    /// Whether something was done.
+    pub(crate) did: bool,
+    /// When something is due next.
+    next: Option<Timestamp>,
+    /// Something is due and cannot be done: it must not keep the heart awake.
+    stuck: bool,
+}
+
+/// Does what is due.
+pub(crate) async fn look(shared: &Arc<Shared>) -> Result<Looked, outlast_core::Error> {
+    let (alive, length) = (alive(shared), shared.settings.lease);
+    let ticked = shared.store.tick(&alive, length, BUDGET).await?;
+    shared.pulse.beat();
+    let idle = ticked.changed + ticked.deleted == 0 && ticked.deliveries.is_empty();
+    webhook::dispatch(shared, ticked.deliveries);
+    let fires = schedule::fire_due(shared, ticked.schedules, ticked.now).await;
+    Ok(Looked {
+        did: !idle || fires.is_some_and(|next| next > ticked.now),
+        next: fires.into_iter().chain(ticked.next).min(),
+        stuck: idle && ticked.next.is_some_and(|next| next <= ticked.now),
+    })
 }
 
 /// Hands what is due to be told to the courier once more: the heart may stop before it has seen how the last

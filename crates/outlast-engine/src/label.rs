@@ -52,10 +52,9 @@ impl Cx {
             let json = RawJson::of(&label).map_err(Error::from)?;
             let recorded = Recorded::Value(json);
             let kind = JournalKind::Label;
-            let put = run
-                .store()
-                .journal_put(&lease, kind, &name, None, recorded, None);
-            let entry = put.await.map_err(|refused| match refused {
+            let store = run.store();
+            let put = || store.journal_put(&lease, kind, &name, None, recorded.clone(), None);
+            let entry = run.insist_raw(put).await.map_err(|refused| match refused {
                 outlast_core::Error::Invalid(problem) => wrong(problem),
                 other => from_store(other),
             })?;

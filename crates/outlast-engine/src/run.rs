@@ -266,7 +266,18 @@ impl Run {
     /// Writes on behalf of this run until the store has answered, as long as the run holds its lease:
     /// what was done before must not be done again because the store was away for a moment. `write`
     /// must be harmless to repeat.
-    pub(crate) async fn insist<T, F>(&self, mut write: impl FnMut() -> F) -> Result<T>
+    pub(crate) async fn insist<T, F>(&self, write: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, outlast_core::Error>>,
+    {
+        self.insist_raw(write).await.map_err(from_store)
+    }
+
+    /// [`Run::insist`], with the store's own error.
+    pub(crate) async fn insist_raw<T, F>(
+        &self,
+        mut write: impl FnMut() -> F,
+    ) -> Result<T, outlast_core::Error>
     where
         F: Future<Output = Result<T, outlast_core::Error>>,
     {
@@ -278,7 +289,7 @@ impl Run {
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(2));
                 }
-                written => return written.map_err(from_store),
+                written => return written,
             }
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use outlast_core::{JournalKind, RawJson, Recorded, Signal};
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Result, from_store};
+use crate::error::{Error, Result};
 use crate::run::Run;
 use crate::step;
 use crate::wait::For;
@@ -123,11 +123,12 @@ impl<T: DeserializeOwned> Signals<T> {
     }
 
     async fn fetch(&mut self, limit: usize) -> Result<()> {
-        let store = self.run.store();
-        let signals = store
-            .signals(self.run.spec.id, &self.name, self.read, limit)
-            .await;
-        self.fetched = signals.map_err(from_store)?.into();
+        let run = &self.run;
+        let signals = || {
+            let store = run.store();
+            store.signals(run.spec.id, &self.name, self.read, limit)
+        };
+        self.fetched = run.insist(signals).await?.into();
         Ok(())
     }
 

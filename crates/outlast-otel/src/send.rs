@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use opentelemetry_http::{HttpClient, HttpError};
 use tokio::runtime::Handle;
 
@@ -52,7 +52,7 @@ impl Sender {
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let address = request.uri().clone();
+        let address = shown(request.uri());
         let sent = self.exchange(request).await;
         let why = match &sent {
             Ok(answer) if answer.status().is_success() => {
@@ -72,9 +72,11 @@ impl Sender {
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let request = reqwest::Request::try_from(request)?;
-        let mut answer = self.client.execute(request).await?;
+        // An address may hold a password, and these errors would tell it.
+        let told = reqwest::Error::without_url;
+        let mut answer = self.client.execute(request).await.map_err(told)?;
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
+        while let Some(chunk) = answer.chunk().await.map_err(told)? {
             body.extend_from_slice(&chunk);
             if body.len() > LONGEST_ANSWER {
                 return Err("its answer has no end".into());
@@ -85,6 +87,15 @@ impl Sender {
         *read.headers_mut() = std::mem::take(answer.headers_mut());
         Ok(read)
     }
+}
+
+/// An address without what may be secret in it: who asks, and how.
+fn shown(address: &Uri) -> String {
+    let scheme = address.scheme_str().unwrap_or_default();
+    let host = address.host().unwrap_or_default();
+    let port = address.port().map(|port| format!(":{port}"));
+    let port = port.unwrap_or_default();
+    format!("{scheme}://{host}{port}{}", address.path())
 }
 
 /// An error with what caused it: the first alone says little.
@@ -104,5 +115,17 @@ impl HttpClient for Sender {
         let this = self.clone();
         let sent = self.runtime.spawn(async move { this.send(request).await });
         sent.await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_an_address_is_not_shown() {
+        let address = "https://id:key@otlp.vendor.example:4318/v1/traces?token=t";
+        let shown = shown(&address.parse().unwrap());
+        assert_eq!(shown, "https://otlp.vendor.example:4318/v1/traces");
     }
 }

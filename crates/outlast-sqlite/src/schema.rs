@@ -144,6 +144,12 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
     for step in MIGRATIONS.iter().filter(|step| step.version > version) {
         apply(conn, step).map_err(told)?;
     }
+    if version < VERSION {
+        // Otherwise the file is empty until the log is first moved into it, and who copies it without the log
+        // has a store without a word of warning in which there is nothing, not even a name.
+        let moved = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);");
+        moved.map_err(told)?;
+    }
     Ok(())
 }
 

@@ -91,7 +91,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::store::{Filter, Reads, Store};
+use outlast_core::store::{Reads, Store};
 use outlast_core::testing::MemoryStore;
 pub use outlast_core::testing::{Fault, FaultyStore, ManualClock};
 use outlast_core::{Outcome, Owner, Phase, RawJson, Task, TaskId};
@@ -100,7 +100,7 @@ use serde::Serialize;
 
 pub use self::http::{EventStream, HttpAnswer, ServerEvent, Socket};
 use crate::error::StartError;
-use crate::server::{Doors, Stops};
+use crate::server::{Doors, PartsForTests, Stops};
 use crate::{Error, Result, Server};
 
 /// How often a test looks whether something has come to rest.
@@ -108,6 +108,9 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// How long leases run here, by the clock of the test.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// What secrets are sealed with, so that a successor can open them. The store is this process's memory.
+const KEY: [u8; 32] = [7; 32];
 
 /// A server in this process; see the [module](self).
 ///
@@ -141,12 +144,24 @@ impl TestServer {
     ) -> Result<Self, StartError> {
         // Nothing is taken down at the end: a test server ends by a crash, or is dropped.
         let begun = server.begin(&mut Stops::default()).await?;
-        let (catalog, state, schedules) = begun.parts_for_tests()?;
+        let PartsForTests {
+            catalog,
+            state,
+            schedules,
+            order,
+        } = begun.parts_for_tests()?;
+        // This process is all workers in one.
+        let labels: Vec<String> = (catalog.tools().iter())
+            .flat_map(|tool| tool.requires.iter().cloned())
+            .collect();
         let faults = Arc::new(FaultyStore::new(Arc::clone(&memory) as Arc<dyn Store>));
         let engine = Engine::builder(Arc::clone(&faults) as Arc<dyn Store>)
             .tools(catalog.tools())
             .state(state)
             .schedules(schedules)
+            .order(order)
+            .worker_labels(labels)
+            .secret_key(KEY)
             .lease(LEASE)
             .hot_wait(Duration::ZERO)
             .start()
@@ -194,14 +209,16 @@ impl TestServer {
         Ok(handle.create(call).await?.id())
     }
 
-    /// Waits until no task is ready or running: all wait for a moment, an answer or another task, or
-    /// have ended and are cleaned up. A handler that never waits and never ends is never idle.
+    /// Waits until no task runs or could: all wait for a moment, an answer, another task, room under a
+    /// limit or the end of a pause, or have ended and are cleaned up. A handler that never waits and never
+    /// ends is never idle.
     pub async fn run_until_idle(&self) {
         loop {
+            // In this order: what is claimed in between is seen as running.
+            let waits = self.memory.could_claim(&self.engine.claims());
             let stats = self.memory.stats().await.expect("the memory store is open");
-            let busy = [Phase::Queued, Phase::Running];
-            let busy = stats.count(|kind| busy.contains(&kind.phase));
-            if busy == 0 {
+            let runs = stats.count(|kind| kind.phase == Phase::Running) > 0;
+            if !waits && !runs {
                 return;
             }
             tokio::time::sleep(LOOK).await;
@@ -220,24 +237,20 @@ impl TestServer {
         }
     }
 
-    /// Moves the clock, lets happen what is due then, and waits as [`TestServer::run_until_idle`].
+    /// Moves the clock, lets happen what is due then (timers, schedules, time limits, retention), and waits as
+    /// [`TestServer::run_until_idle`].
     pub async fn advance(&self, by: Duration) {
         self.clock.advance(by);
-        let running = Filter {
-            phases: vec![Phase::Running],
-            ..Filter::default()
-        };
         loop {
-            let running = self.memory.list(&running, None, usize::MAX).await;
-            let running = running.expect("the memory store is open").tasks;
-            let alive: Vec<_> = running.iter().filter_map(|task| task.lease()).collect();
-            let ticked = self.memory.tick(&alive, LEASE, usize::MAX).await;
-            let ticked = ticked.expect("the memory store is open");
-            if ticked.changed + ticked.deleted == 0 {
-                break;
+            // Runs look at their limits, and the engine at what is due.
+            self.engine.run_due();
+            let did = self.engine.look().await;
+            self.run_until_idle().await;
+            // A planned fault is planned so often and no more.
+            if !did.unwrap_or(true) {
+                return;
             }
         }
-        self.run_until_idle().await;
     }
 
     /// Answers the open question `key` of a task with the response of its client, such as

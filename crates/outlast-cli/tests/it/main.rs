@@ -4,6 +4,7 @@
 
 mod cli;
 mod client;
+mod mute;
 mod reload;
 mod rig;
 mod schedules;

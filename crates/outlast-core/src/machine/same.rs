@@ -154,7 +154,9 @@ impl Task {
             return None;
         }
         let latest = at_most.map_or(Timestamp::MAX, |at_most| self.state.created_at + at_most);
-        let at = newest.run_at.unwrap_or(now).max(now + delay).min(latest);
+        // The bound is on being put off, and not on what a caller asks for.
+        let put_off = (now + delay).min(latest);
+        let at = newest.run_at.map_or(put_off, |asked| asked.max(put_off));
         let first = &self.spec;
         self.spec = Arc::new(TaskSpec {
             id: first.id,

@@ -47,7 +47,7 @@ async fn fire(
     let tool = match check(&found.spec, &tools) {
         Ok(tool) => tool,
         // The tool has changed under the schedule.
-        Err(refused) => return give_up(shared, found, &refused, now).await,
+        Err(refused) => return refuse(shared, found, &refused, now).await,
     };
     let open = still_open(shared, found).await?;
     let mut after = found.clone();
@@ -78,10 +78,30 @@ async fn fire(
         // A task that it was to come after may just have been deleted: without it, the next try fits.
         Err(error @ Error::Invalid(_)) if waits_for_others => Err(error),
         Err(refused @ (Error::Invalid(_) | Error::KeyReused { .. })) => {
-            give_up(shared, found, &refused, now).await
+            refuse(shared, found, &refused, now).await
         }
         Err(error) => Err(error),
     }
+}
+
+/// What becomes of a fire time that cannot be fired here. What a server declares is known as it is meant to
+/// processes of the same release, and beside them one of another release may be the first that looks: it leaves
+/// the schedule to the others.
+async fn refuse(
+    shared: &Shared,
+    found: &Schedule,
+    why: &Error,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Error> {
+    let ours = match found.spec.declared {
+        true => shared.declares(&found.spec),
+        // Made while servers ran, and checked by one of them.
+        false => shared.role.declares(),
+    };
+    if !ours {
+        return Ok(None);
+    }
+    give_up(shared, found, why, now).await
 }
 
 /// Moves on past a fire time that can never be fired.

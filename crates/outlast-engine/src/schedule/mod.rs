@@ -158,6 +158,7 @@ pub(crate) async fn declare(shared: &Shared, specs: &[NewSchedule]) -> Result<()
     if !shared.role.declares() {
         return Ok(());
     }
+    shared.note_declared(specs);
     let (alone, tools) = (shared.is_alone().await?, shared.tools());
     for spec in specs {
         loop {
@@ -182,7 +183,10 @@ pub(crate) async fn declare(shared: &Shared, specs: &[NewSchedule]) -> Result<()
             break;
         }
     }
-    for there in shared.store.schedules().await? {
+    // In this order: whoever declared one of these has been on the store since before it did.
+    let there = shared.store.schedules().await?;
+    let alone = shared.is_alone().await?;
+    for there in there {
         let named = specs.iter().any(|spec| spec.name == there.spec.name);
         let ours = alone || tools.get(&there.spec.tool).is_some();
         if there.spec.declared && !named && ours {
@@ -194,6 +198,22 @@ pub(crate) async fn declare(shared: &Shared, specs: &[NewSchedule]) -> Result<()
         }
     }
     Ok(())
+}
+
+impl Shared {
+    fn note_declared(&self, specs: &[NewSchedule]) {
+        let mut declared = self.schedules.write();
+        let declared = declared.as_deref_mut();
+        *declared.expect("nothing panics under this lock") = specs.to_vec();
+    }
+
+    /// Whether this process itself has declared a schedule as it stands in the store.
+    fn declares(&self, spec: &NewSchedule) -> bool {
+        let declared = self.schedules.read();
+        declared
+            .expect("nothing panics under this lock")
+            .contains(spec)
+    }
 }
 
 /// What a server declares, checked before anything is stored.

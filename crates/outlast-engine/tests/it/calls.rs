@@ -377,6 +377,39 @@ async fn a_call_whose_record_was_given_to_another_attempt_leaves_it_alone() {
     assert_eq!(text(&task), "entry 2");
 }
 
+#[tokio::test]
+async fn where_a_call_begins_is_recorded_although_its_record_is_in_doubt() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opens = Arc::clone(&gate);
+    let work = tool(move |cx: Cx| {
+        let opens = Arc::clone(&opens);
+        async move {
+            opens.acquire().await.unwrap().forget();
+            cx.begin_at("here").await
+        }
+    });
+    let (faulty, engine) = faulty_engine(work, Arc::default()).await;
+    let handle = engine.handle();
+    faulty.on_next("create", Fault::LoseReply);
+    let running = handle.call(call(&handle), None, OnDrop::Continue);
+    let id = running.id();
+    let outcome = tokio::spawn(running);
+    // The record was written without the place, and the run does not know it.
+    written(&handle, id).await;
+    gate.add_permits(1);
+    outcome.await.unwrap();
+    let task = handle.get(&Owner::local(), id).await.unwrap();
+    assert_eq!(text(&task), "here");
+    assert_eq!(task.spec.begun_at, None);
+    let journal = faulty.journal(id).await.unwrap();
+    let names: Vec<_> = journal.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["begun at"],
+        "whoever takes the task up reads it there"
+    );
+}
+
 /// Waits for the record of a call.
 async fn written(handle: &Handle, id: TaskId) {
     outlast_core::testing::eventually("it is written down", async || {

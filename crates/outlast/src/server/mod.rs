@@ -105,7 +105,12 @@ struct Offered {
 
 /// What a server in process is made of.
 #[cfg(feature = "testing")]
-pub(crate) type PartsForTests = (outlast_mcp::offer::Catalog, StateMap, Vec<NewSchedule>);
+pub(crate) struct PartsForTests {
+    pub(crate) catalog: outlast_mcp::offer::Catalog,
+    pub(crate) state: StateMap,
+    pub(crate) schedules: Vec<NewSchedule>,
+    pub(crate) order: Order,
+}
 
 /// Work that an application does beside the server.
 type Background = Arc<dyn Fn(Handle) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -454,7 +459,12 @@ impl Server {
         let Offered { catalog, schedules } = self.settle(&self.settings)?;
         let (offer, mut state) = (catalog.offer().clone(), self.state.clone());
         state.insert(catalog);
-        Ok((offer, state, schedules))
+        Ok(PartsForTests {
+            catalog: offer,
+            state,
+            schedules,
+            order: self.order.clone(),
+        })
     }
 
     /// What is offered, with the defaults of `settings`, all of what it needs being there.

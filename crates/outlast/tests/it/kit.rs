@@ -326,3 +326,105 @@ async fn a_thousand_watchers_see_every_event_in_order() {
         "{seen:?} of {all}"
     );
 }
+
+/// Calls that pass what others must wait for.
+#[tool(task, rate = "1/h")]
+async fn hourly() -> Result<String> {
+    Ok("done".into())
+}
+
+#[tool(task, max_running = 1, hold_while_suspended)]
+async fn one_by_one(cx: Cx) -> Result<String> {
+    let answer = cx.ask::<Delivery>("street", "Where to?").await?;
+    Ok(format!("{}", matches!(answer, Answer::Accepted(_))))
+}
+
+#[tokio::test]
+async fn what_waits_for_room_is_idle() {
+    let server = Server::new("kit").tool(hourly).tool(one_by_one);
+    let server = TestServer::start(server).await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(server.create("hourly", &json!({})).await.unwrap());
+    }
+    server.run_until_idle().await;
+    let mut done = Vec::new();
+    for _ in 0..3 {
+        let mut finished = 0;
+        for id in &ids {
+            finished += usize::from(server.task(*id).await.is_finished());
+        }
+        done.push(finished);
+        server.advance(Duration::from_secs(3600)).await;
+    }
+    assert_eq!(done, [1, 2, 3]);
+
+    let first = server.create("one_by_one", &json!({})).await.unwrap();
+    let second = server.create("one_by_one", &json!({})).await.unwrap();
+    server.run_until_idle().await;
+    assert_eq!(server.task(second).await.state.phase, Phase::Queued);
+    server.answer(first, "street", &street()).await.unwrap();
+    server.run_until_idle().await;
+    assert_eq!(server.text(first).await, "true");
+    assert_eq!(server.task(second).await.state.phase, Phase::Suspended);
+}
+
+/// Runs by itself, and only where it may.
+#[tool(task)]
+async fn sync() -> Result<String> {
+    Ok("synchronized".into())
+}
+
+/// Never ends by itself.
+#[tool(task, timeout = "1m", retries = 0)]
+async fn stuck() -> Result<String> {
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn schedules_labels_and_limits_are_those_of_the_server() {
+    let hour = Duration::from_secs(3600);
+    let every_hour = outlast::NewSchedule::every(hour).call("sync", &json!({}));
+    let server = Server::new("kit")
+        .tool(sync().requires("gpu"))
+        .tool(stuck)
+        .schedule(every_hour);
+    let server = TestServer::start(server).await.unwrap();
+    server.advance(hour).await;
+    let listed = server.get("/tasks").await;
+    assert_eq!(listed.body["tasks"][0]["tool"], "sync", "{listed:?}");
+    assert_eq!(listed.body["tasks"][0]["status"], "completed");
+
+    let id = server.create("stuck", &json!({})).await.unwrap();
+    server.advance(Duration::from_secs(61)).await;
+    let task = server.task(id).await;
+    let Some(Outcome::Failed(failure)) = task.outcome.as_deref() else {
+        panic!("{task:?}");
+    };
+    assert_eq!(failure.reason, FailureReason::Timeout);
+}
+
+/// Signs in after a minute.
+#[tool(task)]
+async fn sign_in(
+    #[schemars(extend("format" = "password"))] token: String,
+    cx: Cx,
+) -> Result<usize> {
+    cx.sleep("a minute", Duration::from_secs(60)).await?;
+    Ok(token.len())
+}
+
+#[tokio::test]
+async fn secrets_outlive_a_crash() {
+    let server = TestServer::start(Server::new("kit").tool(sign_in))
+        .await
+        .unwrap();
+    let id = server
+        .create("sign_in", &json!({"token": "s3cr3t"}))
+        .await
+        .unwrap();
+    server.run_until_idle().await;
+    let server = server.crash().await.unwrap();
+    server.advance(Duration::from_secs(60)).await;
+    assert_eq!(server.text(id).await, "6");
+}

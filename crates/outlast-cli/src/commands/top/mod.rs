@@ -68,7 +68,6 @@ struct Look {
     overview: Value,
     tasks: Vec<TaskInfo>,
     log: Option<String>,
-    said: Option<String>,
 }
 
 /// What is asked for.
@@ -102,7 +101,7 @@ impl Top {
         let client = self.address.connect(Need::Any, &Bar::new(true)).await?;
         // What this server does not offer is said before the screen is taken.
         let mut model = Model::default();
-        let first = look(&client, &Query::default()).await?;
+        let first = look(&client, Query::default()).await?;
         let shown = if self.address.json {
             self.lines(&client).await
         } else {
@@ -117,7 +116,7 @@ impl Top {
         let printing = async {
             let mut left = self.count;
             while left != Some(0) {
-                let seen = look(client, &Query::default()).await?;
+                let seen = look(client, Query::default()).await?;
                 let tasks: Vec<_> = seen.tasks.iter().map(|task| task.raw.to_value()).collect();
                 out::json_line(&json!({"overview": seen.overview, "tasks": tasks}));
                 left = left.map(|left| left - 1);
@@ -148,7 +147,9 @@ impl Top {
         let mut ticks = tokio::time::interval(self.every.max(SHORTEST));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Keys are heard while the server is asked, however long it takes.
-        let mut looking: Option<Looking<'_>> = None;
+        let mut looking: Option<Asking<'_, Look>> = None;
+        // Apart, for no other key may take its place before the server has heard of it.
+        let mut cancelling: Option<Asking<'_, String>> = None;
         loop {
             let (width, height) = screen.size().map_err(gone)?;
             screen
@@ -168,64 +169,74 @@ impl Top {
                     }
                     continue;
                 }
+                said = answer(&mut cancelling) => {
+                    cancelling = None;
+                    model.said = Some(said.unwrap_or_else(|trouble| trouble.to_string()));
+                    Action::Look
+                }
                 _ = ticks.tick(), if looking.is_none() => Action::Look,
                 _ = term.recv() => Action::Quit,
                 _ = hang.recv() => Action::Quit,
             };
             match action {
                 Action::None => {}
-                Action::Quit => return Ok(Exit::Ok),
+                Action::Quit => {
+                    // Whoever confirms a cancel and leaves means both.
+                    if let Some(cancelling) = cancelling {
+                        cancelling.await?;
+                    }
+                    return Ok(Exit::Ok);
+                }
                 Action::Look => {
-                    looking = Some(Box::pin(patiently(client, Query::of(&model), None)))
+                    looking = Some(Box::pin(patiently(look(client, Query::of(&model)))))
+                }
+                Action::Cancel(_) if cancelling.is_some() => {
+                    model.said = Some("one cancel after the other: wait a moment".into());
                 }
                 Action::Cancel(id) => {
-                    looking = Some(Box::pin(patiently(client, Query::of(&model), Some(id))));
+                    cancelling = Some(Box::pin(patiently(cancel(client, id))));
                 }
             }
         }
     }
 }
 
-/// A look that is under way.
-type Looking<'c> = Pin<Box<dyn Future<Output = Result<Look, Trouble>> + 'c>>;
+/// What the server is asked for, and has not answered yet.
+type Asking<'c, T> = Pin<Box<dyn Future<Output = Result<T, Trouble>> + 'c>>;
 
-async fn answer(looking: &mut Option<Looking<'_>>) -> Result<Look, Trouble> {
-    match looking {
-        Some(looking) => looking.await,
+async fn answer<T>(asking: &mut Option<Asking<'_, T>>) -> Result<T, Trouble> {
+    match asking {
+        Some(asking) => asking.await,
         None => std::future::pending().await,
     }
 }
 
-/// Cancels a task if one is to be, and looks; not for ever.
-async fn patiently(client: &Client, query: Query, cancel: Option<String>) -> Result<Look, Trouble> {
-    let looking = async {
-        let mut said = None;
-        if let Some(id) = cancel {
-            let task = client.task(&id).cancel().await?;
-            let word = if task.status.is_terminal() {
-                task.status.as_str()
-            } else {
-                "being cancelled"
-            };
-            said = Some(format!("{} is {word}", super::call::short(&id)));
-        }
-        let seen = look(client, &query).await?;
-        Ok(Look { said, ..seen })
+/// Waits for an answer, but not for ever.
+async fn patiently<T>(asking: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    let answered = tokio::time::timeout(PATIENCE, asking).await;
+    answered.unwrap_or_else(|_| Err(Trouble::new(Exit::NoConnection, "it does not answer")))
+}
+
+/// Cancels a task, and says what has become of it.
+async fn cancel(client: &Client, id: String) -> Result<String, Trouble> {
+    let task = client.task(&id).cancel().await?;
+    let word = if task.status.is_terminal() {
+        task.status.as_str()
+    } else {
+        "being cancelled"
     };
-    let seen = tokio::time::timeout(PATIENCE, looking).await;
-    seen.unwrap_or_else(|_| Err(Trouble::new(Exit::NoConnection, "it does not answer")))
+    Ok(format!("{} is {word}", super::call::short(&id)))
 }
 
 fn take(model: &mut Model, seen: Look) {
     model.take(seen.overview, seen.tasks, Instant::now());
-    model.said = seen.said.or(model.said.take());
     if let (Mode::Open { log, .. }, Some(seen)) = (&mut model.mode, seen.log) {
         *log = seen;
     }
 }
 
 /// Asks for everything that is shown.
-async fn look(client: &Client, query: &Query) -> Result<Look, Trouble> {
+async fn look(client: &Client, query: Query) -> Result<Look, Trouble> {
     let overview = client.request("outlast/overview", &json!({})).await?;
     let unfinished = ["scheduled", "queued", "blocked", "running", "suspended"];
     let mut tasks = Vec::new();
@@ -258,7 +269,6 @@ async fn look(client: &Client, query: &Query) -> Result<Look, Trouble> {
         overview: overview.to_value(),
         tasks,
         log,
-        said: None,
     })
 }
 

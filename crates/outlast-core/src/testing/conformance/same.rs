@@ -286,6 +286,15 @@ pub(super) async fn a_delay_has_an_end(rig: Rig) -> Rig {
     rig.tick().await;
     let claimed = rig.claim_one().await;
     assert_eq!(claimed.task.id(), last.id());
+
+    // A caller who names a moment does not put off: it is not before that moment, however late that is.
+    create(&rig, debounce("{}", at_most)).await;
+    let tomorrow = rig.clock.now() + 86_400 * SECOND;
+    let mut named = debounce("{}", at_most);
+    named.run_at = Some(tomorrow);
+    let joined = create(&rig, named).await;
+    assert!(joined.joined);
+    assert_eq!(joined.task.state.run_at, Some(tomorrow));
     rig
 }
 

@@ -21,7 +21,7 @@ use crate::log::LogChunk;
 use crate::machine::{Consequence, LeaseLost, Ledger};
 use crate::schedule::Schedule;
 use crate::signal::Signal;
-use crate::store::{Notice, NoticeSink};
+use crate::store::{ClaimBy, Notice, NoticeSink};
 use crate::task::{Lease, Task};
 
 /// A store that keeps everything in memory. For tests only.
@@ -86,6 +86,12 @@ impl MemoryStore {
             inner: Mutex::default(),
             blobs: MemoryBlobs::default(),
         }
+    }
+
+    /// Whether there is a task that a worker could take now on these terms.
+    pub fn could_claim(&self, by: &ClaimBy) -> bool {
+        let now = self.clock.now();
+        self.lock().first(by, by.suspects, now).is_some()
     }
 
     /// The store as the next process would find it after a crash of this one: the same records,
