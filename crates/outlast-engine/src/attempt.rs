@@ -361,7 +361,7 @@ async fn flush(run: Arc<Run>, usage: bool) -> Result<()> {
         lines: lines
             .iter()
             .cloned()
-            .chain(milestones.map(|percent| milestone(&run, *percent)))
+            .chain(milestones.filter_map(|percent| milestone(&run, *percent)))
             .collect(),
         usage: Some(run.meter.usage(run.log.lost_lines())),
     };
@@ -378,15 +378,16 @@ async fn flush(run: Arc<Run>, usage: bool) -> Result<()> {
     }
 }
 
-/// The log line for a milestone. It has no mark: a replay counts the handler's own lines only.
-fn milestone(run: &Run, percent: u8) -> LogLine {
+/// The log line for a milestone. It has no mark: a replay counts the handler's own lines only. A log that a
+/// handler writes byte by byte, as the output of a command, gets none: it would stand in the middle of a line.
+fn milestone(run: &Run, percent: u8) -> Option<LogLine> {
     lifecycle::milestone(run, percent);
-    LogLine {
+    (!run.log.is_the_handlers()).then(|| LogLine {
         level: Level::Info,
         logger: "outlast".into(),
         text: format!("{percent} % done\n").into_bytes(),
         mark: None,
-    }
+    })
 }
 
 /// The worker stops before the handler does. A handler that only waits has done all that it was to do

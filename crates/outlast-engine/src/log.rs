@@ -61,6 +61,11 @@ impl LogBuffer {
         inner.lines.iter_mut().for_each(|line| line.mark = None);
     }
 
+    /// Whether the marks in the log are the handler's own, and with them what stands there.
+    pub(crate) fn is_the_handlers(&self) -> bool {
+        self.lock().marks_are_taken
+    }
+
     /// Takes a line; returns it if it is not a repetition, so that observers hear it too.
     pub(crate) fn push(&self, level: Level, logger: &str, text: &str) -> Option<LogLine> {
         let mut inner = self.lock();

@@ -364,6 +364,11 @@ impl<'a> Watch<'a> {
     fn status(&self, started_at_ms: u64, begin: Instant) -> Status {
         let (end, took) = match (self.folder.not_run(), self.ended) {
             (Some(reason), _) => (End::NotRun(reason), Duration::ZERO),
+            // The status is that of the process which was to become the command.
+            (None, Some(_)) if matches!(self.folder.started(), Ok(None)) => {
+                let reason = "what was to start it ended before that";
+                (End::NotRun(reason.into()), Duration::ZERO)
+            }
             (None, Some((status, took))) => (end_of(status), took),
             (None, None) => (End::NotRun("it was never seen".into()), begin.elapsed()),
         };
@@ -456,7 +461,7 @@ fn become_command(folder: &RunFolder, shim: &str) -> io::Result<ExitCode> {
         }
         Err(error) => error,
     };
-    folder.write_not_run(&error.to_string())?;
+    patiently(|| folder.write_not_run(&error.to_string()))?;
     Ok(ExitCode::from(127))
 }
 
@@ -498,13 +503,14 @@ fn prepare(folder: &RunFolder, shim: &str) -> io::Result<(String, Command)> {
         ProcessIdentity::of(pid)?.ok_or_else(|| io::Error::other(format!("no process {pid}")))
     };
     let me = rustix::process::getpid().as_raw_nonzero().get();
-    // From here on a run without a status is one that vanished.
-    folder.write_started(&Started {
+    let started = Started {
         command: identity(me)?,
         shim: identity(shim)?,
         at_ms: now_ms(),
         forks: tree::forks(),
-    })?;
+    };
+    // From here on a run without a status is one that vanished.
+    patiently(|| folder.write_started(&started))?;
     // Last: they hold for this process too.
     let grace = Duration::from_millis(spec.terminate_grace_ms);
     spec.limits.apply(grace)?;
