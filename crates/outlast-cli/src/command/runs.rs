@@ -80,6 +80,39 @@ pub fn beside(database: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The tasks of which a command is under way in the folder for runs `root`, or has ended and may not have
+/// been taken in: their folders go when a server finds that the task has ended.
+///
+/// # Errors
+/// When the folder or one of its runs cannot be read.
+pub fn unsettled(root: &Path) -> io::Result<Vec<TaskId>> {
+    let mut unsettled = Vec::new();
+    for task in tasks_in(root)? {
+        for run in runs_in(&root.join(task.to_string()))?.values() {
+            if matches!(run.state()?, RunState::Running | RunState::Ended(_)) {
+                unsettled.push(task);
+                break;
+            }
+        }
+    }
+    Ok(unsettled)
+}
+
+fn tasks_in(root: &Path) -> io::Result<Vec<TaskId>> {
+    let entries = match std::fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut tasks = Vec::new();
+    for entry in entries {
+        // What is not named after a task is not ours.
+        let name = entry?.file_name();
+        tasks.extend(name.to_str().and_then(|name| name.parse::<TaskId>().ok()));
+    }
+    Ok(tasks)
+}
+
 impl Runs {
     /// The runs in the folder `root`, which is made when the first run is.
     #[must_use]
@@ -169,7 +202,7 @@ impl Runs {
     /// May be dropped and called again.
     pub async fn sweep(&self, store: &dyn Store) -> io::Result<Swept> {
         let mut swept = Swept::default();
-        for task in self.tasks()? {
+        for task in tasks_in(&self.root)? {
             let exclusive = FlockOperation::NonBlockingLockExclusive;
             let _alone = match locked(&self.task_folder(task), exclusive) {
                 Ok(Some(lock)) => lock,
@@ -221,25 +254,6 @@ impl Runs {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-    }
-
-    fn tasks(&self) -> io::Result<Vec<TaskId>> {
-        let entries = match std::fs::read_dir(&self.root) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut tasks = Vec::new();
-        for entry in entries {
-            // What is not named after a task is not ours.
-            tasks.extend(
-                entry?
-                    .file_name()
-                    .to_str()
-                    .and_then(|name| name.parse::<TaskId>().ok()),
-            );
-        }
-        Ok(tasks)
     }
 
     fn unknown_for(&self, task: TaskId) -> Duration {

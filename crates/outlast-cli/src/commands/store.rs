@@ -1,12 +1,13 @@
 //! `outlast store`: what is done to a task store while no server runs on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use outlast::core::Progress;
 use outlast::core::archive::Copied;
-use outlast::{Server, StoreUrl};
+use outlast::{Server, Settings, StoreUrl};
+use outlast_cli::command::runs;
 use outlast_cli::config::{FILE_NAME, FileConfig};
 use serde_json::json;
 
@@ -25,8 +26,9 @@ pub(crate) struct Store {
 enum Verb {
     /// Copy all tasks, ended ones too, with journals, events, logs and artifacts, schedules and sessions
     ///
-    /// No server may run on either store. May be repeated: then only what is missing or has changed is
-    /// copied, and what has gone on in the other store is left alone.
+    /// No server may run on either store, and no command of a task may be under way on this machine. May
+    /// be repeated: then only what is missing or has changed is copied, and what has gone on in the other
+    /// store is left alone.
     Copy {
         /// Where from: sqlite:PATH or redis://HOST
         from: StoreUrl,
@@ -77,12 +79,46 @@ fn name_of(name: Option<String>, config: &std::path::Path) -> Result<String, Str
     Ok(file.server.name_in(&file.folder))
 }
 
+/// Refuses while commands of the store's tasks are under way on this machine, or have left something that
+/// no server has taken in: they are known beside this store only, and would be started a second time, or
+/// lost, beside another.
+fn check_commands(server: &Server, from: &StoreUrl) -> Result<(), String> {
+    let text = from.to_string();
+    if text
+        .strip_prefix("sqlite:")
+        .is_some_and(|path| !Path::new(path).is_file())
+    {
+        // That is told by the copy.
+        return Ok(());
+    }
+    let settings = Settings {
+        store: Some(from.clone()),
+        ..Settings::default()
+    };
+    let database = server.database_with(&settings);
+    let root = runs::beside(&database.map_err(|error| error.to_string())?);
+    let tasks = runs::unsettled(&root)
+        .map_err(|error| format!("the commands in {} cannot be read: {error}", root.display()))?;
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let tasks: Vec<_> = tasks.iter().map(ToString::to_string).collect();
+    Err(format!(
+        "commands of {} tasks are under way on this machine, or have ended and their results were not taken \
+         in yet, and they belong to {from}: start its server once more, let them end or cancel them, stop it, \
+         and copy then. The tasks: {}",
+        tasks.len(),
+        tasks.join(", ")
+    ))
+}
+
 fn copy(name: &str, from: &StoreUrl, to: &StoreUrl, json: bool) -> Result<Copied, String> {
+    let server = Server::new(name);
+    check_commands(&server, from)?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| format!("the copy cannot be started: {error}"))?;
     let bar = Bar::new(json);
     bar.start("copying");
-    let server = Server::new(name);
     let copied = runtime.block_on(server.copy_store(from, to, |copied| {
         let done = copied.new + copied.changed + copied.unchanged + copied.newer_there;
         let progress = Progress {

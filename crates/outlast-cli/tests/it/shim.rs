@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use outlast_cli::command::limits::Limits;
+use outlast_cli::command::runs as folders;
 use outlast_cli::command::{
     End, Followed, Inherited, Launcher, ProcessIdentity, RunFolder, RunState, Started, StopCause,
     orphans,
@@ -683,4 +684,44 @@ async fn a_command_inherits_what_it_may() {
         .status();
     assert!(shim.unwrap().success());
     assert_eq!(follow(&folder, 0).await.0, b"PATH\nSEEN\n");
+}
+
+#[tokio::test]
+async fn a_store_is_not_copied_while_a_command_is_under_way() {
+    let rig = Rig::new();
+    let (database, task) = (rig.file("tasks.db"), outlast_core::TaskId::random());
+    std::fs::write(&database, "").unwrap();
+    let root = folders::beside(&database);
+    assert_eq!(folders::unsettled(&root).unwrap(), []);
+    let spec = rig.spec(&["/bin/sh", "-c", "until [ -e done ]; do sleep 0.05; done"]);
+    let runs = root.join(task.to_string());
+    std::fs::create_dir_all(&runs).unwrap();
+    let folder = RunFolder::create(&runs.join("1"), &spec).unwrap();
+    assert_eq!(folders::unsettled(&root).unwrap(), [], "it was not started");
+    rig.launch(&folder).await;
+    let copies = || {
+        let copied = Command::new(outlast())
+            .args(["store", "copy", "--name", "test"])
+            .arg(format!("sqlite:{}", database.display()))
+            .arg(format!("sqlite:{}", rig.file("copy.db").display()))
+            .output()
+            .unwrap();
+        (
+            copied.status.code(),
+            String::from_utf8(copied.stderr).unwrap(),
+        )
+    };
+    let (code, said) = copies();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("under way") && said.contains(&task.to_string()),
+        "{said}"
+    );
+    assert!(!rig.file("copy.db").exists(), "nothing was begun");
+    // Its end is not enough: somebody has to take it in.
+    std::fs::write(rig.file("done"), "").unwrap();
+    ended(&folder).await;
+    assert_eq!(folders::unsettled(&root).unwrap(), [task]);
+    std::fs::remove_dir_all(&root).unwrap();
+    assert_eq!(folders::unsettled(&root).unwrap(), []);
 }
