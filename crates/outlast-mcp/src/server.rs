@@ -142,6 +142,15 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    pub(crate) fn seal_cursor(&self, position: u64) -> String {
+        self.sealer.seal(Purpose::Cursor, &position.to_be_bytes())
+    }
+
+    pub(crate) fn open_cursor(&self, text: &str) -> Option<u64> {
+        let plain = self.sealer.open(Purpose::Cursor, text)?;
+        plain.try_into().ok().map(u64::from_be_bytes)
+    }
+
     /// What is offered now.
     pub(crate) fn offer(&self) -> Arc<Snapshot> {
         self.catalog.current()
@@ -262,6 +271,17 @@ impl Server {
     /// carries its own time.
     pub fn open_of_browser(&self, text: &str) -> Option<Vec<u8>> {
         self.0.sealer.open(Purpose::Browser, text)
+    }
+
+    /// A position in a list of tasks, as a caller may know it. Positions are the store's own numbers, and the
+    /// distance of two of them would tell how much others do.
+    pub fn seal_cursor(&self, position: u64) -> String {
+        self.0.seal_cursor(position)
+    }
+
+    /// Opens what [`Server::seal_cursor`] made; `None` for everything else.
+    pub fn open_cursor(&self, text: &str) -> Option<u64> {
+        self.0.open_cursor(text)
     }
 
     /// The engine's handle.

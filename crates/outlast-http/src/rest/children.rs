@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 use super::Api;
 use super::extract::{Id, Query, Reader};
 use super::links::Base;
-use super::list::{LARGEST_PAGE, TaskPage, usual_page};
+use super::list::{LARGEST_PAGE, TaskPage, position, usual_page};
 use super::problem::Problem;
 
 /// Which children.
@@ -18,7 +18,7 @@ use super::problem::Problem;
 pub(super) struct Which {
     /// `nextCursor` of the page before.
     #[serde(default)]
-    cursor: Option<u64>,
+    cursor: Option<String>,
     /// How many tasks on a page, 1 to 500.
     #[serde(default = "usual_page")]
     #[param(minimum = 1, maximum = 500, default = 50)]
@@ -46,9 +46,10 @@ pub(super) async fn children(
     if !(1..=LARGEST_PAGE).contains(&which.limit) {
         return Err(Problem::out_of_range("limit", which.limit, LARGEST_PAGE));
     }
+    let cursor = position(&api, which.cursor.as_deref())?;
     let children = api
         .handle()
-        .children(&who, id, false, which.cursor, which.limit)
+        .children(&who, id, false, cursor, which.limit)
         .await?;
-    Ok(Json(TaskPage::of(&children, &base)))
+    Ok(Json(TaskPage::of(&api, &children, &base)))
 }

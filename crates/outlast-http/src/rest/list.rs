@@ -84,7 +84,7 @@ pub(super) struct Which {
     order: Order,
     /// `nextCursor` of the page before.
     #[serde(default)]
-    cursor: Option<u64>,
+    cursor: Option<String>,
     /// How many tasks on a page, 1 to 500.
     #[serde(default = "usual_page")]
     #[param(minimum = 1, maximum = 500, default = 50)]
@@ -201,20 +201,30 @@ pub(super) struct TaskPage {
     tasks: Vec<TaskView>,
     /// Where the next page begins. Absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<u64>,
+    next_cursor: Option<String>,
 }
 
 impl TaskPage {
-    pub(super) fn of(page: &Page, base: &Base) -> Self {
+    pub(super) fn of(api: &Api, page: &Page, base: &Base) -> Self {
         Self {
             tasks: page
                 .tasks
                 .iter()
                 .map(|task| TaskView::short(task, base))
                 .collect(),
-            next_cursor: page.next,
+            next_cursor: page.next.map(|next| api.server().seal_cursor(next)),
         }
     }
+}
+
+/// The position that a cursor names.
+pub(super) fn position(api: &Api, cursor: Option<&str>) -> Result<Option<u64>, Problem> {
+    let open = |cursor| {
+        api.server().open_cursor(cursor).ok_or_else(|| {
+            Problem::bad("\"cursor\" is none of this server; take \"nextCursor\" of a page, or begin without one")
+        })
+    };
+    cursor.map(open).transpose()
 }
 
 /// The caller's tasks. With `text` a page may have fewer tasks than asked for, or none, although there
@@ -236,8 +246,8 @@ pub(super) async fn list(
     if !(1..=LARGEST_PAGE).contains(&which.limit) {
         return Err(Problem::out_of_range("limit", which.limit, LARGEST_PAGE));
     }
-    let (cursor, limit) = (which.cursor, which.limit);
+    let (cursor, limit) = (position(&api, which.cursor.as_deref())?, which.limit);
     let filter = which.filter(&who)?;
     let page = api.handle().list_any(&filter, cursor, limit).await?;
-    Ok(Json(TaskPage::of(&page, &base)))
+    Ok(Json(TaskPage::of(&api, &page, &base)))
 }

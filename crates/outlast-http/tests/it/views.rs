@@ -505,3 +505,31 @@ async fn every_refusal_is_a_problem_document() {
     let (status, _) = problem(rig.post("/tools/%ff", json!({})).await).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
 }
+
+/// A cursor is the store's number of a task, whose distance from another would tell what others do.
+#[tokio::test]
+async fn pages_follow_one_another_and_their_cursors_say_nothing() {
+    let rig = rig().await;
+    for n in 0..5 {
+        rig.create(json!({"tool": "echo", "arguments": {"n": n}}))
+            .await;
+    }
+    let (mut seen, mut path) = (Vec::new(), "/tasks?limit=2".to_owned());
+    loop {
+        let page = rig.json(&path).await;
+        let tasks = page["tasks"].as_array().unwrap().iter();
+        seen.extend(tasks.map(|task| task["taskId"].as_str().unwrap().to_owned()));
+        let Some(cursor) = page["nextCursor"].as_str() else {
+            break;
+        };
+        assert!(cursor.parse::<u64>().is_err(), "{cursor}");
+        path = format!("/tasks?limit=2&cursor={cursor}");
+    }
+    assert_eq!(seen.len(), 5);
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 5, "none twice");
+    let (status, detail) = problem(rig.get("/tasks?cursor=3").await).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(detail.contains("nextCursor"), "{detail}");
+}

@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use crate::context::{Context, Reply, from_store};
 use crate::jsonrpc::RpcError;
-use crate::methods::tasks_list::is_offered;
+use crate::methods::tasks_list::{is_offered, position};
 use crate::wire::{self, Object};
 
 /// The most tasks of one request.
@@ -48,7 +48,8 @@ struct Which<'a> {
     updated_before: Option<Cow<'a, str>>,
     oldest_first: bool,
     limit: usize,
-    cursor: Option<u64>,
+    #[serde(borrow)]
+    cursor: Option<Cow<'a, str>>,
 }
 
 impl Default for Which<'_> {
@@ -98,6 +99,10 @@ pub(crate) async fn list(cx: &Context<'_>) -> Reply {
     };
     // Read in either case: what cannot be one is refused also where it would change nothing.
     let (created, updated) = (before(which.created_before)?, before(which.updated_before)?);
+    let cursor = which
+        .cursor
+        .map(|cursor| position(cx, &cursor))
+        .transpose()?;
     let handle = &cx.server.handle;
     if let Some(parent) = &which.parent {
         let parent = parent.parse().map_err(|_| {
@@ -106,7 +111,7 @@ pub(crate) async fn list(cx: &Context<'_>) -> Reply {
             ))
         })?;
         let (oldest_first, limit) = (which.oldest_first, which.limit);
-        let page = handle.children(cx.principal, parent, oldest_first, which.cursor, limit);
+        let page = handle.children(cx.principal, parent, oldest_first, cursor, limit);
         return Ok(page_of(cx, &page.await.map_err(from_store)?));
     }
     let filter = Filter {
@@ -120,7 +125,7 @@ pub(crate) async fn list(cx: &Context<'_>) -> Reply {
         oldest_first: which.oldest_first,
         ..Filter::default()
     };
-    let page = handle.list(cx.principal, filter, which.cursor, which.limit);
+    let page = handle.list(cx.principal, filter, cursor, which.limit);
     Ok(page_of(cx, &page.await.map_err(from_store)?))
 }
 
@@ -138,7 +143,7 @@ fn page_of(cx: &Context<'_>, page: &Page) -> Vec<u8> {
         }
         list.push(b']');
         if let Some(next) = page.next {
-            result.value("nextCursor", next);
+            result.plain("nextCursor", cx.server.seal_cursor(next));
         }
     })
 }

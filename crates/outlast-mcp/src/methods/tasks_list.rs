@@ -13,7 +13,6 @@ use serde::Deserialize;
 use crate::context::{Context, Reply, Transport, from_store};
 use crate::jsonrpc::RpcError;
 use crate::offer::unknown_cursor;
-use crate::seal::Purpose;
 use crate::wire::{self, Object};
 
 #[derive(Deserialize)]
@@ -54,18 +53,12 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         }
         list.push(b']');
         if let Some(next) = page.next {
-            let cursor = cx.server.sealer.seal(Purpose::Cursor, &next.to_be_bytes());
-            result.plain("nextCursor", cursor);
+            result.plain("nextCursor", cx.server.seal_cursor(next));
         }
     }))
 }
 
-fn position(cx: &Context<'_>, cursor: &str) -> Result<u64, RpcError> {
-    let plain = cx
-        .server
-        .sealer
-        .open(Purpose::Cursor, cursor)
-        .ok_or_else(unknown_cursor)?;
-    let bytes = plain.try_into().map_err(|_| unknown_cursor())?;
-    Ok(u64::from_be_bytes(bytes))
+/// The position that a cursor of this server names.
+pub(crate) fn position(cx: &Context<'_>, cursor: &str) -> Result<u64, RpcError> {
+    cx.server.open_cursor(cursor).ok_or_else(unknown_cursor)
 }

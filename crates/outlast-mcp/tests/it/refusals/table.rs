@@ -120,11 +120,11 @@ fn known_methods() -> Vec<Method> {
                 ("updatedBefore", Text, false),
                 ("oldestFirst", Switch, false),
                 ("limit", Whole, false),
-                ("cursor", Whole, false),
+                ("cursor", Text, false),
             ],
             json!({"statuses": ["working"], "phases": ["running"], "tool": "endless", "labels": {"a": "b"},
                 "text": "x", "createdBefore": "2026-07-28T00:00:00Z",
-                "updatedBefore": "2026-07-28T00:00:00Z", "oldestFirst": false, "limit": 1, "cursor": 0}),
+                "updatedBefore": "2026-07-28T00:00:00Z", "oldestFirst": false, "limit": 1}),
         )
         .wrong("phases", [json!(["walking"])])
         .wrong("text", [json!("x".repeat(201)), json!("")])
