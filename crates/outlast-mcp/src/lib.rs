@@ -44,7 +44,7 @@ pub mod sse;
 
 pub use answers::check as check_answer;
 pub use bounds::{Full, Room};
-pub use helpers::Helpers;
+pub use helpers::{Helpers, WAITS_FOR_A_PERSON};
 pub use root::Root;
 pub use server::{
     Config, DEFAULT_HEARTBEAT, DEFAULT_MESSAGE_LIMIT, DEFAULT_OPEN, DEFAULT_PAGE_SIZE, Server,

@@ -8,6 +8,7 @@ use clap::Args;
 use outlast::auth::Secret;
 use outlast_core::{Timestamp, WebhookEvent, duration};
 use outlast_engine::TaskSupport;
+use outlast_mcp::WAITS_FOR_A_PERSON;
 use outlast_mcp::client::{CallResult, Client, ClientError, TaskHandle, ToolInfo};
 use serde_json::{Map, Value, json};
 
@@ -295,8 +296,17 @@ pub(super) async fn end(
     bar.start(short(task.id()));
     let waiting = async {
         let mut watch = task.watch();
+        let mut awaited = None;
         while let Some(info) = watch.next().await {
             let info = info?;
+            let asks = info.message.as_deref().and_then(awaits);
+            if asks.is_some() && asks != awaited.as_deref() {
+                let (id, asks) = (task.id(), asks.unwrap_or_default());
+                bar.above(|| {
+                    out::complain(&format!("task {id} {asks}\n  outlast tasks answer {id}"));
+                });
+            }
+            awaited = asks.map(str::to_owned);
             bar.set(&info.progress, info.message.as_deref());
         }
         task.result().await
@@ -312,6 +322,14 @@ pub(super) async fn end(
             ),
         )
     })
+}
+
+/// What a status message says of a question that nobody here can answer. Whoever waits without a terminal, or
+/// reads later what ran by itself, must hear that a person is needed.
+fn awaits(message: &str) -> Option<&str> {
+    message
+        .find(WAITS_FOR_A_PERSON)
+        .map(|begins| &message[begins..])
 }
 
 /// [`end`], and shows what came of it.

@@ -1,7 +1,7 @@
 //! `outlast call`, `tools` and `tasks` against a running server: what they print, and with which
 //! exit code they end.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -480,6 +480,36 @@ async fn tasks_are_found_by_what_they_are_and_pruned() {
     let (code, out, _) = world.run(&["tasks", "prune", "--yes"]);
     assert_eq!((code, out.as_str()), (0, "1 task deleted\n"));
     assert_eq!(listed(&[]).0, [json!(long)], "what runs is not touched");
+}
+
+#[tokio::test]
+async fn whoever_waits_without_a_terminal_hears_that_a_person_is_needed() {
+    let world = World::new();
+    let (_, task) = world.json(&["call", "careful", "--no-wait", "--json"]);
+    let id = task["taskId"].as_str().unwrap().to_owned();
+    let mut waiting = world
+        .command(&["tasks", "result", &id])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let told = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let told = told.map_while(Result::ok);
+    let how = format!("outlast tasks answer {id}");
+    let asks = told.skip_while(|line| !line.contains("waits for a person to answer"));
+    assert_eq!(
+        asks.skip(1).map(|line| line.trim().to_owned()).next(),
+        Some(how)
+    );
+    let (_, document) = world.json(&["tasks", "show", &id, "--json"]);
+    let requests = document["inputRequests"].as_object().unwrap();
+    let request = requests.values().next().unwrap();
+    let fields = request["params"]["requestedSchema"]["properties"].as_object();
+    let field = fields.unwrap().keys().next().unwrap();
+    let (code, _, err) = world.run(&["tasks", "answer", &id, &format!("{field}=true")]);
+    assert_eq!(code, 0, "{err}");
+    assert!(waiting.wait().unwrap().success());
 }
 
 #[tokio::test]

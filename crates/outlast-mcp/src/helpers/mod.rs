@@ -26,6 +26,7 @@ use crate::offer::Audience;
 pub(crate) use definition::{Helper, write};
 pub(crate) use guidance::sentence;
 pub(crate) use serve::call;
+pub use words::WAITS_FOR_A_PERSON;
 pub(crate) use words::{unfinished, unseen, waits_for_a_person};
 
 /// To which clients the helper tools are offered.

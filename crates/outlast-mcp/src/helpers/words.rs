@@ -143,12 +143,13 @@ struct Asked {
     schema: Option<RawJson>,
 }
 
+/// How a status message begins that tells of a question to a caller who cannot answer it.
+pub const WAITS_FOR_A_PERSON: &str = "waits for a person to answer";
+
 /// What a caller is told who cannot answer the question.
 pub(crate) fn waits_for_a_person(input: &Input) -> String {
     let asked = asked(input);
-    format!(
-        "waits for a person to answer: {asked:?}, in a client that shows the questions of tasks"
-    )
+    format!("{WAITS_FOR_A_PERSON}: {asked:?}, in a client that shows the questions of tasks")
 }
 
 fn asked(input: &Input) -> String {
