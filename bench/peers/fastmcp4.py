@@ -1,6 +1,6 @@
-"""FastMCP 4 as a peer: the tool `add` as a background task, kept in memory.
+"""FastMCP 4 as a peer: the tool `add` as a background task, kept in memory or in a Redis.
 
-Run as `python fastmcp4.py 127.0.0.1:PORT`. Everything is FastMCP's default except
+Run as `python fastmcp4.py 127.0.0.1:PORT [redis://HOST:PORT/DB]`. Everything is FastMCP's default except
 what makes it faster here: JSON answers in place of event streams, no sessions, no
 log lines, no access log, and as many concurrent runs as there are connections.
 """
@@ -11,7 +11,8 @@ from fastmcp import FastMCP
 from fastmcp_tasks import TasksExtension
 
 mcp = FastMCP("peer")
-mcp.add_extension(TasksExtension(url="memory://", concurrency=16))
+store = sys.argv[2] if len(sys.argv) > 2 else "memory://"
+mcp.add_extension(TasksExtension(url=store, concurrency=16))
 
 
 @mcp.tool(task=True)

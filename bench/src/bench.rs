@@ -119,13 +119,44 @@ impl Bench {
 
     /// What starts Outlast's server on this address and the store `outlast.db` in `folder`.
     pub(crate) fn outlast_command(&self, folder: &Path, address: SocketAddr) -> Command {
+        let store = format!("sqlite:{}", folder.join("outlast.db").display());
+        self.command(address, &store)
+    }
+
+    fn command(&self, address: SocketAddr, store: &str) -> Command {
         let mut command = Command::new(&self.server);
         command
             .arg("--listen")
             .arg(address.to_string())
-            .arg("--store")
-            .arg(format!("sqlite:{}", folder.join("outlast.db").display()));
+            .args(["--store", store]);
         command
+    }
+
+    /// Starts Outlast's server on a store that is shared, which runs at most so many tasks at a time.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(crate) fn server_on(&self, store: &str, concurrency: usize) -> Result<Server> {
+        let address = free_address()?;
+        let mut command = self.command(address, store);
+        command.args(["--concurrency", &concurrency.to_string()]);
+        let log = self.folder("shared")?.join("server.log");
+        Server::start(command, address, &log)
+    }
+
+    /// Starts a worker on a store that is shared, and waits until it answers probes.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(crate) fn worker_on(&self, store: &str, concurrency: usize) -> Result<Server> {
+        let address = free_address()?;
+        let mut command = Command::new(&self.server);
+        command
+            .args(["--worker", "--store", store, "--health"])
+            .arg(address.to_string())
+            .args(["--concurrency", &concurrency.to_string()]);
+        let log = self.folder("shared")?.join("worker.log");
+        Server::start(command, address, &log)
     }
 
     /// Adds a row and prints it to standard error, for who is waiting.

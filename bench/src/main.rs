@@ -19,7 +19,9 @@ mod machine;
 mod pairs;
 mod peers;
 mod process;
+mod redis;
 mod report;
+mod rival;
 mod rows;
 mod socket;
 mod stats;
@@ -88,6 +90,12 @@ enum What {
     Polls,
     /// Whole lifecycles beside the disk and the peers.
     Lifecycles,
+    /// Lifecycles on Redis beside FastMCP 4 on the same Redis, and what each costs Redis.
+    Redis,
+    /// Memory of Redis for tasks that wait and tasks that have ended.
+    RedisMemory,
+    /// One, two and four workers for a tool that waits.
+    Workers,
     /// One durable create beside one bare commit.
     Create,
     /// From the start of the process to the first connection.
@@ -120,10 +128,13 @@ enum What {
     Million,
 }
 
-const ALL: [What; 18] = [
+const ALL: [What; 21] = [
     What::Calls,
     What::Polls,
     What::Lifecycles,
+    What::Redis,
+    What::RedisMemory,
+    What::Workers,
     What::Create,
     What::Startup,
     What::Idle,
@@ -183,6 +194,9 @@ async fn run(mut arguments: Arguments) -> Result<()> {
             What::Calls => rows::calls::calls(&mut bench).await,
             What::Polls => rows::calls::polls(&mut bench).await,
             What::Lifecycles => rows::lifecycles::lifecycles(&mut bench).await,
+            What::Redis => rows::redis::lifecycles(&mut bench).await,
+            What::RedisMemory => rows::redis_memory::memory(&mut bench).await,
+            What::Workers => rows::workers::workers(&mut bench).await,
             What::Create => rows::create::create(&mut bench).await,
             What::Startup => rows::startup::startup(&mut bench).await,
             What::Idle => rows::startup::idle(&mut bench).await,

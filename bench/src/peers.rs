@@ -24,6 +24,8 @@ pub(crate) struct Peer {
     pub(crate) fresh: bool,
     program: PathBuf,
     arguments: Vec<PathBuf>,
+    /// Where it keeps its tasks, if not in memory.
+    store: Option<String>,
 }
 
 impl Peer {
@@ -38,6 +40,7 @@ impl Peer {
         command
             .args(&self.arguments)
             .arg(address.to_string())
+            .args(&self.store)
             .current_dir(&folder);
         Server::start(command, address, &folder.join("peer.log"))
     }
@@ -53,28 +56,38 @@ pub(crate) fn installed(bench: &mut Bench) -> Result<Vec<Peer>> {
         bench.leave_out("FastMCP 4 and rmcp, measured with --peers");
         return Ok(Vec::new());
     }
-    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut peers = Vec::new();
-    let python = home.join("../.deps/fastmcp4/bin/python");
-    if python.is_file() {
-        peers.push(Peer {
-            name: "FastMCP 4 in memory",
-            reach: "≥ 40 ×",
-            fresh: false,
-            program: python,
-            arguments: vec![home.join("peers/fastmcp4.py")],
-        });
-    } else {
-        bench.leave_out("FastMCP 4, which is not installed; run `scripts/setup interop`");
-    }
+    let mut peers: Vec<_> = fastmcp(bench, None).into_iter().collect();
     peers.push(Peer {
         name: "rmcp's TaskManager in memory, a new process each window",
         reach: "≥ 2 ×",
         fresh: true,
-        program: build_rmcp(home)?,
+        program: build_rmcp(Path::new(env!("CARGO_MANIFEST_DIR")))?,
         arguments: Vec::new(),
+        store: None,
     });
     Ok(peers)
+}
+
+/// FastMCP 4 on the Redis at this address, or in memory; says so if it is not installed.
+pub(crate) fn fastmcp(bench: &mut Bench, redis: Option<String>) -> Option<Peer> {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = home.join("../.deps/fastmcp4/bin/python");
+    if !program.is_file() {
+        bench.leave_out("FastMCP 4, which is not installed; run `scripts/setup interop`");
+        return None;
+    }
+    let (name, reach) = match &redis {
+        None => ("FastMCP 4 in memory", "≥ 40 ×"),
+        Some(_) => ("FastMCP 4 on the same Redis", "≥ 20 ×"),
+    };
+    Some(Peer {
+        name,
+        reach,
+        fresh: false,
+        program,
+        arguments: vec![home.join("peers/fastmcp4.py")],
+        store: redis,
+    })
 }
 
 fn build_rmcp(home: &Path) -> Result<PathBuf> {

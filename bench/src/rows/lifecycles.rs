@@ -14,9 +14,9 @@ use crate::{
     bench::{Bench, lifecycles as work},
     disk::Bare,
     load::{Pace, Pool, Until},
-    peers::{self, Peer},
-    process::Server,
+    peers,
     report::Row,
+    rival::Rival,
     stats::{Spread, per_second, percentile},
 };
 
@@ -27,7 +27,6 @@ use crate::{
 pub(crate) async fn lifecycles(bench: &mut Bench) -> Result<()> {
     let folder = bench.folder("lifecycles")?;
     let server = bench.outlast(&folder)?;
-    let mut pool = Pool::open(server.address, bench.connections).await?;
     let outlast = work(&server.host(), Pace::Hot);
     let bare = Bare::open(&folder)?;
     let mut rivals = Vec::new();
@@ -35,6 +34,8 @@ pub(crate) async fn lifecycles(bench: &mut Bench) -> Result<()> {
         rivals.push(Rival::prepare(peer, bench).await?);
     }
 
+    // Only now: the server closes connections that say nothing at first.
+    let mut pool = Pool::open(server.address, bench.connections).await?;
     pool.run(&outlast, Until::Elapsed(bench.window / 5)).await?;
     let (mut rates, mut commits, mut cpu, mut polls) = (vec![], vec![], vec![], vec![]);
     let mut latencies = Vec::new();
@@ -90,83 +91,7 @@ pub(crate) async fn lifecycles(bench: &mut Bench) -> Result<()> {
     bench.row(row);
 
     for rival in rivals {
-        let ratio = Spread::of(
-            rates
-                .iter()
-                .zip(&rival.rates)
-                .map(|(ours, theirs)| ours / theirs),
-        );
-        let theirs = Spread::of(rival.rates);
-        let mut row = Row::new(format!("the same beside {}", rival.peer.name));
-        row.outlast = per_second(rate.median);
-        row.beside = format!(
-            "{} ({}–{})",
-            per_second(theirs.median),
-            per_second(theirs.low),
-            per_second(theirs.high)
-        );
-        row.ratio = format!("{} ×", ratio.show(1));
-        rival.peer.reach.clone_into(&mut row.reach);
-        row.figures = json!({"ratePerSecond": [rate, theirs], "ratio": ratio});
-        bench.row(row);
+        bench.row(rival.row(&rates));
     }
     Ok(())
-}
-
-/// A peer under the same work.
-struct Rival {
-    peer: Peer,
-    pace: Pace,
-    /// A process that serves all windows; `None` where each has its own.
-    kept: Option<(Server, Pool)>,
-    rates: Vec<f64>,
-}
-
-impl Rival {
-    /// Starts the peer and finds the pace of polling that suits it better: hot
-    /// polls may starve the very process that should do the work, and a client
-    /// that ramps up may wait too long. The peer is measured at its better one.
-    async fn prepare(peer: Peer, bench: &Bench) -> Result<Self> {
-        let mut best = (Pace::Hot, 0.0);
-        for pace in [Pace::Hot, Pace::Ramp] {
-            let server = peer.start(bench)?;
-            let mut pool = Pool::open(server.address, bench.connections).await?;
-            let work = work(&server.host(), pace);
-            let rate = pool
-                .run(&work, Until::Elapsed(bench.window / 2))
-                .await?
-                .rate();
-            if rate > best.1 {
-                best = (pace, rate);
-            }
-        }
-        let mut kept = None;
-        if !peer.fresh {
-            let server = peer.start(bench)?;
-            let pool = Pool::open(server.address, bench.connections).await?;
-            kept = Some((server, pool));
-        }
-        Ok(Rival {
-            peer,
-            pace: best.0,
-            kept,
-            rates: Vec::new(),
-        })
-    }
-
-    async fn window(&mut self, bench: &Bench) -> Result<()> {
-        let mut own = None;
-        let (server, pool) = if let Some(kept) = &mut self.kept {
-            (&kept.0, &mut kept.1)
-        } else {
-            let server = self.peer.start(bench)?;
-            let pool = Pool::open(server.address, bench.connections).await?;
-            let own = own.insert((server, pool));
-            (&own.0, &mut own.1)
-        };
-        let work = work(&server.host(), self.pace);
-        self.rates
-            .push(pool.run(&work, Until::Elapsed(bench.window)).await?.rate());
-        Ok(())
-    }
 }

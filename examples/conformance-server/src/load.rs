@@ -11,10 +11,11 @@ const NAP: Duration = Duration::from_millis(1);
 /// Longer than anything that is to be cut off.
 const FOREVER: Duration = Duration::from_secs(3600);
 
-pub(crate) fn tools() -> [Tool; 8] {
+pub(crate) fn tools() -> [Tool; 9] {
     [
         record(),
         nap(),
+        rest(),
         fan_out(),
         late_attempt(),
         late_idle(),
@@ -50,6 +51,16 @@ async fn nap(
         cx.sleep(format!("nap {i}"), NAP).await?;
     }
     Ok(count)
+}
+
+/// Waits, and keeps its worker meanwhile.
+#[tool(task)]
+async fn rest(
+    /// For how long.
+    ms: u64,
+) -> u64 {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    ms
 }
 
 /// Starts children of `add` and waits for them.
