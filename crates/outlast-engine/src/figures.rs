@@ -250,9 +250,9 @@ impl Meters {
     }
 
     /// An attempt begins, with or without something recorded by an earlier entry.
-    pub(crate) fn started(&self, task: &Task, lease: Duration) {
+    pub(crate) fn started(&self, task: &Task) {
         let state = &task.state;
-        let (Some(held), Some(started)) = (&state.held, state.started_at) else {
+        let (Some(_), Some(started)) = (&state.held, state.started_at) else {
             return;
         };
         if task.is_finished() {
@@ -261,8 +261,8 @@ impl Meters {
         let mut kept = self.lock();
         let tool = kept.tool(&task.spec.tool);
         tool.attempts += 1;
-        // Held since its first start: not an entry after a wait, and no later attempt.
-        if held.until != started + lease {
+        // Its first lease: not an entry after a wait, and no later attempt, which may begin in the same millisecond.
+        if state.epoch != 1 {
             return;
         }
         let could = task

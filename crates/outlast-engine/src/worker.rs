@@ -85,7 +85,7 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
     let task = Arc::clone(&claimed.task);
     let lease = claimed.lease;
     lifecycle::started(&task);
-    shared.meters.started(&task, shared.settings.lease);
+    shared.meters.started(&task);
     let Some(tool) = shared.tools().get(&task.spec.tool).cloned() else {
         // The set of tools changed between the claim and now: somebody else will know it.
         return end(shared, &lease, AttemptEnd::Release).await;
