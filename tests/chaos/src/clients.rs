@@ -194,7 +194,7 @@ impl Clients {
         let mut cursor = Value::Null;
         let told = self.expected();
         loop {
-            let path = match cursor.as_u64() {
+            let path = match cursor.as_str() {
                 Some(cursor) => format!("/tasks?limit=100&cursor={cursor}"),
                 None => "/tasks?limit=100".to_owned(),
             };
