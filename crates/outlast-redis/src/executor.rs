@@ -6,13 +6,13 @@
 //! commit finds that out, and an operation that has nothing to commit is decided again from what was
 //! just read.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use outlast_core::store::{ClaimBy, Claimed};
-use outlast_core::{Clock, Error, JournalEntry, Result, Schedule, TaskId};
+use outlast_core::{Clock, Error, JournalEntry, Result, Schedule, Task, TaskId};
 use redis::Value;
 
 use crate::ahead::PAGE;
@@ -503,21 +503,18 @@ impl Executor {
         Ok(records)
     }
 
-    /// Everything of some tasks that a unit can be decided from.
-    pub(crate) async fn seen(&self, ids: &[TaskId]) -> Result<BTreeMap<TaskId, Known>> {
-        let mut known = BTreeMap::new();
+    /// Those of some tasks that there are and that can be read, in their order.
+    pub(crate) async fn readable(&self, ids: &[TaskId]) -> Result<Vec<Arc<Task>>> {
+        let mut tasks = Vec::new();
         for ids in ids.chunks(PAGE) {
             for (id, one) in ids.iter().zip(self.load(ids).await?) {
                 match one {
-                    Ok(Some(one)) => {
-                        known.insert(*id, one);
-                    }
-                    Ok(None) => {}
+                    Ok(known) => tasks.extend(known.map(|known| known.task)),
                     Err(error) => tracing::error!(%error, task = %id, "a task cannot be read"),
                 }
             }
         }
-        Ok(known)
+        Ok(tasks)
     }
 }
 

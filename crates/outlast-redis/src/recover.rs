@@ -87,7 +87,7 @@ impl Executor {
         Ok(recovered)
     }
 
-    /// All tasks that run.
+    /// All tasks that run, in the order of creation: what comes of one that ends may concern a later one.
     async fn running(&self) -> Result<Vec<Arc<Task>>> {
         let range = redis::cmd("ZRANGE")
             .arg(self.link.key("p:running"))
@@ -95,8 +95,7 @@ impl Executor {
             .arg(-1)
             .take();
         let running = row::ids(self.link.command(&range).await?);
-        let known = self.seen(&running).await?;
-        Ok(known.into_values().map(|known| known.task).collect())
+        self.readable(&running).await
     }
 
     /// Takes back the tasks of the workers of one dead process.

@@ -293,6 +293,7 @@ cases! {
         what_may_not_be_repeated_ends,
         what_may_not_be_repeated_and_has_not_begun_runs,
         what_nobody_has_confirmed_is_not_interrupted,
+        what_was_created_first_is_taken_back_first,
     }
     retention {
         a_finished_task_is_kept_and_then_gone,

@@ -216,3 +216,33 @@ pub(super) async fn what_may_not_be_repeated_and_has_not_begun_runs(rig: Rig) ->
     rig.finish(&lease).await;
     rig
 }
+
+pub(super) async fn what_was_created_first_is_taken_back_first(rig: Rig) -> Rig {
+    // Ids say nothing about that.
+    let [parent, child] = [2, 1].map(|number| TaskId::from_bytes([number; 16]));
+    let (_, lease) = rig
+        .run_spec(TaskSpec {
+            id: parent,
+            ..unrepeatable()
+        })
+        .await;
+    let spawned = TaskSpec {
+        id: child,
+        ..spec()
+    };
+    let store = &rig.store;
+    store
+        .spawn(&lease, "c", None, spawned, false)
+        .await
+        .unwrap();
+    assert_eq!(rig.claim_one().await.task.id(), child);
+    // The end of the parent has reached its child by the time that it is the child's turn.
+    let recovered = recover(&rig).await;
+    assert_eq!((recovered.rescued, recovered.failed), (0, 2));
+    let task = rig.task(child).await;
+    assert!(matches!(
+        task.outcome.as_deref(),
+        Some(Outcome::Cancelled { .. })
+    ));
+    rig
+}
