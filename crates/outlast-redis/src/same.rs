@@ -89,9 +89,8 @@ impl Unit<'_> {
             let until = self.now + key.window;
             self.name_call(&call_name(call, &key.key), id, &key.digest, until)?;
         }
-        // One that has ended, perhaps with its creation, is joined by nobody, and would never be forgotten.
-        if let Some(same) = call.same.as_ref().filter(|_| !task.is_finished()) {
-            self.call(&["SET", &same_name(call, &same.key), &id.to_string()]);
+        if let Some(key) = task.takes_key(call) {
+            self.call(&["SET", &same_name(call, key), &id.to_string()]);
         }
         Ok(())
     }

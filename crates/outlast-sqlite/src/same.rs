@@ -91,8 +91,8 @@ impl Unit<'_> {
             let until = self.now + key.window;
             self.name_call(task, &key.key, &key.digest, until)?;
         }
-        if let Some(same) = &call.same {
-            self.name_work(task, &same.key)?;
+        if let Some(key) = task.takes_key(call) {
+            self.name_work(task, key)?;
         }
         Ok(())
     }

@@ -111,6 +111,15 @@ impl TaskSpec {
 }
 
 impl Task {
+    /// The key of the same work that means this task from `call` on, which has made it or was joined to it.
+    ///
+    /// None if it has ended, perhaps with its creation: nobody joins it, and a task of the same work that
+    /// still runs keeps the key.
+    pub fn takes_key<'c>(&self, call: &'c TaskSpec) -> Option<&'c str> {
+        let same = call.same.as_ref().filter(|_| !self.is_finished());
+        same.map(|same| same.key.as_str())
+    }
+
     /// Whether nobody has ever claimed it.
     fn has_not_started(&self) -> bool {
         let waits = matches!(

@@ -155,6 +155,7 @@ cases! {
         whoever_was_taken_in_is_told_too,
         a_key_of_a_joined_call_lasts_its_window,
         a_task_that_is_being_cancelled_is_not_joined,
+        what_ends_with_its_creation_takes_no_key,
         what_is_postponed_does_not_stand_ready,
         what_is_blocked_is_postponed_too,
         no_call_is_taken_in_that_waits_for_more,

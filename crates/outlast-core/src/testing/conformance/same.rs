@@ -514,6 +514,26 @@ pub(super) async fn a_task_that_is_being_cancelled_is_not_joined(rig: Rig) -> Ri
     rig
 }
 
+/// A creation may end at once; the work that is under way is not forgotten for it.
+pub(super) async fn what_ends_with_its_creation_takes_no_key(rig: Rig) -> Rig {
+    let join = || same("k", Then::Join);
+    let cancelled = rig.create().await;
+    let at_once = CancelMode::Ask(HOUR);
+    rig.store.cancel(cancelled, None, at_once).await.unwrap();
+    let (running, lease) = rig.run_spec(join()).await;
+    // It has started, so a call that is postponed makes a task of its own.
+    let stillborn = TaskSpec {
+        after: vec![Dependency::success(cancelled)],
+        ..debounce("{}", None)
+    };
+    let stillborn = create(&rig, stillborn).await;
+    assert!(!stillborn.joined && stillborn.task.is_finished());
+    assert_eq!(create(&rig, join()).await.task.id(), running);
+    rig.finish(&lease).await;
+    assert!(!create(&rig, join()).await.joined);
+    rig
+}
+
 /// The time to be started in counts from when a task stands ready for good.
 pub(super) async fn what_is_postponed_does_not_stand_ready(rig: Rig) -> Rig {
     let call = || TaskSpec {

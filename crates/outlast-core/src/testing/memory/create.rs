@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Inner, Kept, Name};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::id::{Owner, TaskId};
+use crate::id::Owner;
 use crate::machine::{CancelMode, Consequence, Meant, Named};
 use crate::status::Phase;
 use crate::store::{ClaimNow, Created, Notice, REPLACE_PATIENCE, replaced_by};
@@ -73,7 +73,7 @@ impl Inner {
             mark: None,
         };
         self.tasks.insert(id, kept);
-        self.remember(&task.spec, id, now);
+        self.remember(&task.spec, &task, now);
         self.owed.extend(Consequence::between(None, &task));
         self.settle();
         match by {
@@ -127,12 +127,12 @@ impl Inner {
         let ((), joined) = self.change(there.id(), |task| {
             Ok(((), task.join(call, now).into_iter().collect()))
         })?;
-        self.remember(call, joined.id(), now);
+        self.remember(call, &joined, now);
         Ok(Meant::Task(joined))
     }
 
     /// Notes that the keys of `call` mean this task from now on.
-    pub(super) fn remember(&mut self, call: &NewTask, task: TaskId, now: Timestamp) {
+    pub(super) fn remember(&mut self, call: &NewTask, task: &Task, now: Timestamp) {
         if let Some(key) = &call.idempotency {
             let place = place_of(call, &key.key);
             let fresh = self
@@ -141,15 +141,15 @@ impl Inner {
                 .is_none_or(|named| named.until <= now || !self.tasks.contains_key(&named.task));
             if fresh {
                 let named = Name {
-                    task,
+                    task: task.id(),
                     digest: key.digest.clone(),
                     until: now + key.window,
                 };
                 self.named.insert(place, named);
             }
         }
-        if let Some(same) = &call.same {
-            self.same.insert(place_of(call, &same.key), task);
+        if let Some(key) = task.takes_key(call) {
+            self.same.insert(place_of(call, key), task.id());
         }
     }
 }
