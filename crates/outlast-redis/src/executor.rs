@@ -23,7 +23,7 @@ use crate::limit;
 use crate::notify::{self, Sink};
 use crate::row::{self, Known};
 use crate::script::Script;
-use crate::unit::{Commit, Need, Seen, Unit};
+use crate::unit::{Commit, Need, Running, Seen, Unit};
 
 /// How often an operation is decided from something that has changed meanwhile before the caller is told to
 /// try again. To ask for something that was not read yet is no try: it happens once for each thing.
@@ -364,7 +364,10 @@ impl Executor {
         // Whoever claims with a creation because it runs already repeats it.
         let can_stray = next.is_some() || commit.claims_next;
         let by = next.or(commit.by);
-        let nonces = Nonces::new(usize::from(by.is_some()));
+        let nonces = match &commit.running {
+            Some(running) => Nonces(vec![running.nonce.to_string()]),
+            None => Nonces::new(limit),
+        };
         let mut arguments = vec![
             row::millis(self.clock.now()).into_bytes(),
             self.origin.clone().into_bytes(),
@@ -416,17 +419,26 @@ impl Executor {
                 return Err(Refused::Told(Error::broken(message)));
             }
         }
-        let (numbers, given, told) = (part(), part(), part());
+        let (numbers, given, told, fused) = (part(), part(), part(), part());
+        let numbers: Vec<_> = row::array(numbers).iter().map(row::int).collect();
         for (id, known) in commit.after {
             self.remember(id, known, connection);
         }
-        let given = self.given(given, connection).map_err(Refused::Told)?;
-        self.sink.tell(commit.notices);
+        let mut given = self.given(given, connection).map_err(Refused::Told)?;
+        let running = commit.running.filter(|_| row::int(&fused) == 1);
+        let notices = match running {
+            None => commit.notices,
+            Some(Running {
+                mut task, notices, ..
+            }) => {
+                Arc::make_mut(&mut task).state.sequence = numbers.first().copied().unwrap_or(0);
+                given.extend(self.begun(task, connection));
+                notices
+            }
+        };
+        self.sink.tell(notices);
         self.sink.tell(notify::decode_all(told));
-        Ok(Done {
-            numbers: row::array(numbers).iter().map(row::int).collect(),
-            given,
-        })
+        Ok(Done { numbers, given })
     }
 
     /// Gives up to `limit` ready tasks to a worker.
@@ -456,6 +468,23 @@ impl Executor {
         if answer.as_ref().is_err_and(Error::is_retryable) {
             self.strays.note(nonces.0.iter().cloned());
         }
+    }
+
+    /// A task that was claimed with its creation.
+    fn begun(&self, task: Arc<Task>, connection: usize) -> Option<Claimed> {
+        let lease = task.lease()?;
+        let known = Known {
+            task: Arc::clone(&task),
+            revision: 1,
+            awaited: false,
+            is_whole: true,
+        };
+        self.remember(lease.task, Some(known), connection);
+        Some(Claimed {
+            task,
+            lease,
+            journal: Vec::new(),
+        })
     }
 
     /// What a script has given to a worker of this process.
@@ -528,12 +557,21 @@ fn by_arguments(by: Option<&ClaimBy>, nonces: &Nonces) -> Vec<Vec<u8>> {
         by.worker.to_string(),
         lease.to_string(),
         if by.suspects { "1" } else { "0" }.to_owned(),
-        by.tools.len().to_string(),
+        tools(by),
+        nonces.0.len().to_string(),
     ];
-    arguments.extend(by.tools.iter().map(row::known_name));
-    arguments.push(nonces.0.len().to_string());
     arguments.extend(nonces.0.iter().cloned());
     arguments.into_iter().map(String::into_bytes).collect()
+}
+
+/// Its tool versions in one text, each between two ends of lines.
+fn tools(by: &ClaimBy) -> String {
+    let mut tools = String::from("\n");
+    for known in by.tools.iter() {
+        tools.push_str(&row::known_name(known));
+        tools.push('\n');
+    }
+    tools
 }
 
 /// The nonces of the leases that a call may give.

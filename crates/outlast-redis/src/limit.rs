@@ -28,7 +28,7 @@ pub(crate) fn arguments(before: &str, controls: &Controls) -> Result<Vec<String>
     }
     arguments.extend(controls.paused.iter().map(|queue| match queue {
         Queue::All => "*".to_owned(),
-        Queue::Tool(tool) => format!("t{tool}"),
+        Queue::Tool(tool) => format!("t{}", row::line(tool)),
     }));
     Ok(arguments)
 }

@@ -4,6 +4,7 @@
 //! names, so that Redis keeps it packed in a few hundred bytes. `d:<id>` holds the JSON texts: `spec`,
 //! `state`, `outcome`. A value that stands in both is true in the first.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub(crate) struct Known {
     pub(crate) revision: u64,
     /// Whether a task comes after it that was created before it ended.
     pub(crate) awaited: bool,
+    /// Whether all of it stands in Redis as it is here: not if it had to be salvaged.
+    pub(crate) is_whole: bool,
 }
 
 impl Known {
@@ -93,9 +96,18 @@ pub(crate) fn key_name(key: &Key) -> String {
     format!("{}:{}{}", key.rule.len(), key.rule, key.value)
 }
 
-/// A tool version as scripts know it.
+/// A tool version as scripts know it: one line.
 pub(crate) fn version_name(tool: &str, version: &str) -> String {
+    let (tool, version) = (line(tool), line(version));
     format!("{}:{tool}{version}", tool.len())
+}
+
+/// A text without ends of lines in it; no other text becomes the same.
+pub(crate) fn line(text: &str) -> Cow<'_, str> {
+    if text.contains(['%', '\n']) {
+        return text.replace('%', "%25").replace('\n', "%0A").into();
+    }
+    text.into()
 }
 
 /// The tool version as scripts know it.
@@ -159,8 +171,27 @@ fn due_beside_lease(task: &Task) -> Timestamp {
     task.due_at()
 }
 
-/// The fields of `t:<id>` but for the sequence, names and values in turn.
-pub(crate) fn fields(task: &Task, revision: u64) -> Result<Vec<String>, Error> {
+/// The fields of `t:<id>` but for the sequence.
+pub(crate) type Fields = [(&'static str, String); 22];
+
+/// The names and values of fields in turn.
+pub(crate) fn words(fields: &Fields) -> Vec<String> {
+    let pairs = fields.iter();
+    let words = pairs.flat_map(|(name, value)| [(*name).to_owned(), value.clone()]);
+    words.collect()
+}
+
+/// The names and values, in turn, of the fields that are different in `after`, and of those that follow from
+/// others and that the script of a claim leaves as they were.
+pub(crate) fn changes(before: &Fields, after: Fields) -> Vec<String> {
+    let pairs = before.iter().zip(after);
+    let changed = pairs.filter(|(old, new)| **old != *new || ["due", "status"].contains(&new.0));
+    let words = changed.flat_map(|(_, (name, value))| [name.to_owned(), value]);
+    words.collect()
+}
+
+/// The fields of a record.
+pub(crate) fn fields(task: &Task, revision: u64) -> Result<Fields, Error> {
     let state = &task.state;
     let time = |time: Option<Timestamp>| time.map_or(String::new(), millis);
     let flag = |set: bool| if set { "1" } else { "0" }.to_owned();
@@ -172,7 +203,7 @@ pub(crate) fn fields(task: &Task, revision: u64) -> Result<Vec<String>, Error> {
         encode("limit key", &waits)?
     };
     let cleanup = encode("clean-up", &state.cleanup)?;
-    let pairs = [
+    Ok([
         ("revision", revision.to_string()),
         ("phase", state.phase.as_str().to_owned()),
         ("version", state.version.to_string()),
@@ -201,11 +232,7 @@ pub(crate) fn fields(task: &Task, revision: u64) -> Result<Vec<String>, Error> {
         ("status", task.status(Era::Modern).as_str().to_owned()),
         ("tool", task.spec.tool.clone()),
         ("owner", task.spec.owner.as_str().to_owned()),
-    ];
-    Ok(pairs
-        .into_iter()
-        .flat_map(|(name, value)| [name.to_owned(), value])
-        .collect())
+    ])
 }
 
 /// A time as scripts know it.
@@ -265,7 +292,9 @@ pub(crate) fn salvage(loaded: Value, now: Timestamp) -> Option<Known> {
     long.truncate(2);
     parts.push(Value::Array(long));
     let fresh = |spec: &Arc<TaskSpec>, _: &[u8]| Ok(Task::create(Arc::clone(spec), 0, now).0.state);
-    decode_with(Value::Array(parts), fresh).ok()?
+    let mut known = decode_with(Value::Array(parts), fresh).ok()??;
+    known.is_whole = false;
+    Some(known)
 }
 
 /// A record whose state is read by `state`.
@@ -330,6 +359,7 @@ fn decode_with(
         task: Arc::new(task),
         revision: number("revision", field("revision"))?,
         awaited: field("awaited") == b"1",
+        is_whole: true,
     }))
 }
 

@@ -20,11 +20,15 @@ use outlast_core::task::Lease;
 use outlast_core::{Error, Event, JournalEntry, Task, TaskId, Timestamp};
 
 use crate::failure::Failure;
+use crate::notify;
 use crate::row::{self, Known};
 use crate::script::Arguments;
 
 /// How long the records of a finished task outlive their retention if nobody comes to delete them.
 const MARGIN_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How many events go into one command: a script takes only so many arguments.
+const EVENTS: usize = 1000;
 
 /// Something an operation wants to have read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,6 +99,8 @@ pub(crate) struct Unit<'a> {
     changed: BTreeMap<TaskId, Changed>,
     order: Vec<TaskId>,
     creation: Option<(TaskId, Creation)>,
+    /// What is told of a new record unless it is claimed at once.
+    announced: Vec<Notice>,
     /// Unfinished tasks that the new one comes after.
     awaited: BTreeSet<TaskId>,
     guards: Arguments,
@@ -116,6 +122,8 @@ pub(crate) struct Commit {
     pub(crate) by: Option<ClaimBy>,
     /// Whether the creation is claimed only if it is the next one.
     pub(crate) claims_next: bool,
+    /// What comes of the creation if it is claimed.
+    pub(crate) running: Option<Running>,
     /// Records as they are after it.
     pub(crate) after: Vec<(TaskId, Option<Known>)>,
 }
@@ -130,6 +138,7 @@ impl<'a> Unit<'a> {
             changed: BTreeMap::new(),
             order: Vec::new(),
             creation: None,
+            announced: Vec::new(),
             awaited: BTreeSet::new(),
             guards: Arguments::default(),
             operations: Arguments::default(),
@@ -288,14 +297,7 @@ impl<'a> Unit<'a> {
             // Its end must find this edge: whoever has read it without must read it again.
             self.awaited.insert(edge);
         }
-        self.notices.push(Notice::Changed {
-            task: id,
-            version: task.state.version,
-        });
-        self.notices.push(Notice::Due(task.due_at()));
-        if task.state.phase == Phase::Queued {
-            self.notices.push(Notice::Ready);
-        }
+        self.announced = announcement(task);
         self.owe(None, task)
     }
 
@@ -426,18 +428,23 @@ impl<'a> Unit<'a> {
         let mut after = Vec::new();
         let mut by = None;
         let mut claims_next = false;
+        let mut running = None;
         // A creation can be refused by the script, which must not have written anything by then.
         if let Some((id, creation)) = &self.creation {
             let changed = &self.changed[id];
             let task = changed.after.as_ref().expect("it was just created");
-            write_new(&mut operations, task, creation)?;
-            write_events(&mut operations, *id, &changed.events)?;
-            write_end(&mut last, task, self.now);
             claims_next = matches!(creation.claim, Some(ClaimNow::IfNext(_)));
             by = match &creation.claim {
                 Some(ClaimNow::IfNext(by) | ClaimNow::Running(by)) => Some(by.clone()),
                 None => None,
             };
+            running = by
+                .as_ref()
+                .map(|by| Running::of(task, by, &self.notices, self.now));
+            let (first, more) = changed.events.split_at(changed.events.len().min(EVENTS));
+            write_new(&mut operations, task, creation, first, running.as_ref())?;
+            write_events(&mut operations, *id, more)?;
+            write_end(&mut last, task, self.now);
         }
         for id in &self.order {
             let changed = &self.changed[id];
@@ -450,13 +457,14 @@ impl<'a> Unit<'a> {
                 continue;
             };
             let revision = before.revision + 1;
-            write_change(&mut operations, &before.task, task, revision)?;
+            write_change(&mut operations, before, task, revision)?;
             write_events(&mut operations, *id, &changed.events)?;
             write_end(&mut last, task, self.now);
             let known = Known {
                 task: Arc::clone(task),
                 revision,
                 awaited: before.awaited,
+                is_whole: true,
             };
             after.push((*id, Some(known)));
         }
@@ -483,15 +491,60 @@ impl<'a> Unit<'a> {
             guards.extend([name.clone(), value]);
         }
         guards.append(self.guards);
+        let mut notices = self.notices;
+        notices.extend(self.announced);
         Ok(Commit {
             read,
             guards,
             operations,
-            notices: self.notices,
+            notices,
             by,
             claims_next,
+            running,
             after,
         })
+    }
+}
+
+/// What is told of a new record.
+fn announcement(task: &Task) -> Vec<Notice> {
+    let mut notices = vec![
+        Notice::Changed {
+            task: task.id(),
+            version: task.state.version,
+        },
+        Notice::Due(task.due_at()),
+    ];
+    if task.state.phase == Phase::Queued {
+        notices.push(Notice::Ready);
+    }
+    notices
+}
+
+/// A new record as it is if it is claimed with its creation.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Nothing but its sequence is missing.
+    pub(crate) task: Arc<Task>,
+    event: Option<Event>,
+    /// All that is told then.
+    pub(crate) notices: Vec<Notice>,
+    /// What tells its lease from all others; drawn in vain if it is not ready.
+    pub(crate) nonce: u64,
+}
+
+impl Running {
+    fn of(task: &Arc<Task>, by: &ClaimBy, notices: &[Notice], now: Timestamp) -> Self {
+        let nonce = crate::executor::random();
+        let mut task = Arc::clone(task);
+        let claimed = Arc::make_mut(&mut task).claim(by.worker, nonce, by.lease, now);
+        let notices = notices.iter().cloned().chain(announcement(&task)).collect();
+        Self {
+            task,
+            event: claimed.map(|(_, event)| event),
+            notices,
+            nonce,
+        }
     }
 }
 
@@ -507,7 +560,13 @@ fn edges(task: &Task) -> impl Iterator<Item = TaskId> {
 }
 
 /// What a new record is made of.
-fn write_new(operations: &mut Arguments, task: &Task, creation: &Creation) -> Result<(), Error> {
+fn write_new(
+    operations: &mut Arguments,
+    task: &Task,
+    creation: &Creation,
+    events: &[Event],
+    running: Option<&Running>,
+) -> Result<(), Error> {
     let id = task.id();
     let waits: Vec<_> = task.quota_keys().iter().map(row::key_name).collect();
     let mut sets = vec![
@@ -546,17 +605,30 @@ fn write_new(operations: &mut Arguments, task: &Task, creation: &Creation) -> Re
         mode.to_owned(),
         if creation.checked { "1" } else { "0" }.to_owned(),
     ]);
-    for list in [waits, sets, row::fields(task, 1)?, values] {
+    let fields = row::fields(task, 1)?;
+    let events = events.iter().map(row::encode_event);
+    let events = events.collect::<Result<Vec<_>, Error>>()?;
+    for list in [&waits, &sets, &row::words(&fields), &values, &events] {
         operations.extend([list.len().to_string()]);
-        operations.extend(list);
+        operations.extend(list.iter().cloned());
+    }
+    if let Some(running) = running {
+        let changes = row::changes(&fields, row::fields(&running.task, 1)?);
+        let event = running.event.as_ref().map(row::encode_event).transpose()?;
+        operations.extend([
+            row::millis(running.task.due_at()),
+            notify::encode(&running.notices),
+            changes.len().to_string(),
+        ]);
+        operations.extend(changes);
+        operations.extend([event.unwrap_or_default()]);
     }
     operations.call(&["SADD", "owners", task.spec.owner.as_str()]);
     Ok(())
 }
 
 fn write_events(operations: &mut Arguments, id: TaskId, events: &[Event]) -> Result<(), Error> {
-    // A script takes only so many arguments in one command.
-    for events in events.chunks(1000) {
+    for events in events.chunks(EVENTS) {
         let mut command = vec!["RPUSH".to_owned(), format!("e:{id}")];
         for event in events {
             command.push(row::encode_event(event)?);
@@ -570,10 +642,11 @@ fn write_events(operations: &mut Arguments, id: TaskId, events: &[Event]) -> Res
 /// What a change of a record means for what Redis keeps of it.
 fn write_change(
     operations: &mut Arguments,
-    before: &Task,
+    known: &Known,
     after: &Task,
     revision: u64,
 ) -> Result<(), Error> {
+    let before = &*known.task;
     let (id, sequence) = (after.id(), after.state.sequence.to_string());
     let text = id.to_string();
     let recounted = before.state.phase != after.state.phase
@@ -583,7 +656,12 @@ fn write_change(
         operations.extend([text.clone(), "-1".to_owned()]);
     }
     let mut command = vec!["HSET".to_owned(), format!("t:{id}")];
-    command.extend(row::fields(after, revision)?);
+    let fields = row::fields(after, revision)?;
+    command.extend(if known.is_whole {
+        row::changes(&row::fields(before, known.revision)?, fields)
+    } else {
+        row::words(&fields)
+    });
     operations.call(&command.iter().map(String::as_str).collect::<Vec<_>>());
     if recounted {
         operations.begin("tally");

@@ -40,17 +40,15 @@ for _ = 1, tonumber(take(1)) do
   end
 end
 
-local sequences, fused, notices = {}, {}, {}
+local sequences, notices = {}, {}
+-- Whether the task that is created is claimed with it, and what the others are told then instead.
+local fused, told = false, ARGV[3]
 
 -- Whether a task that is about to be created may be claimed with it.
 local function fuses(mode, phase, group, lane, place)
   if mode == '' or phase ~= 'queued' then return false end
   if mode == 'running' then return closed_gate(lane, now) == nil end
-  if not by.tools[string.sub(group, 2)] or by.paused['*'] or by.paused['t' .. tool_of(group)] then
-    return false
-  end
-  open_rates(now)
-  if closed_gate(lane, now) then return false end
+  if not serves(by, group) or closed_gate(lane, now) then return false end
   local _, _, first = first_ready(by, by.suspects, now)
   return not first or place < first
 end
@@ -78,15 +76,17 @@ local keys_of = {'t:', 'd:', 'e:', 'j:', 's:', 'l:', 'b:'}
 
 local operations = {}
 
--- A creation: id, priority in hexadecimal, group, lane, phase, due, mode of the claim, keys of
--- quotas to be checked and counted, sorted sets it is a member of by sequence, fields, long values.
+-- A creation: id, priority in hexadecimal, group, lane, phase, due, mode of the claim, whether its
+-- quotas are checked, keys of quotas to be counted, sorted sets it is a member of by sequence, fields,
+-- long values, events, and if it may be claimed how it is then: due, what others are told, the fields that
+-- are different, and an event more.
 operations['create'] = function()
   local id, priority, group, lane, phase, due, mode = take(7)
   local sequence = tonumber(call('GET', prefix .. 'sequence') or '0') + 1
   local hex = string.format('%012x', sequence)
   local member = priority .. hex .. id
-  local fuse = fuses(mode, phase, group, lane, member)
-  local checked = take(1) == '1' and not fuse
+  fused = fuses(mode, phase, group, lane, member)
+  local checked = take(1) == '1' and not fused
   local waits = {take(tonumber(take(1)))}
   if checked then
     for _, key in ipairs(waits) do
@@ -100,17 +100,32 @@ operations['create'] = function()
   local sets = {take(tonumber(take(1)))}
   local fields = {take(tonumber(take(1)))}
   local values = {take(tonumber(take(1)))}
+  local events = {take(tonumber(take(1)))}
+  if mode ~= '' then
+    local running_due, running_told = take(2)
+    local changes = {take(tonumber(take(1)))}
+    local event = take(1)
+    if fused then
+      phase, due, told = 'running', running_due, running_told
+      for _, word in ipairs(changes) do table.insert(fields, word) end
+      table.insert(events, event)
+    end
+  end
   call('SET', prefix .. 'sequence', int(sequence))
   call('HSET', task_key(id), 'sequence', int(sequence), unpack(fields))
   call('HSET', prefix .. 'd:' .. id, unpack(values))
+  if #events > 0 then call('RPUSH', prefix .. 'e:' .. id, unpack(events)) end
   tally(id, 1)
   for _, key in ipairs(waits) do wait(key, 1, now) end
   for _, set in ipairs(sets) do call('ZADD', prefix .. set, int(sequence), id) end
   call('ZADD', prefix .. 'p:' .. phase, int(sequence), id)
   call('ZADD', prefix .. 'due', due, hex .. id)
-  if phase == 'queued' then
+  if fused then
+    -- Nothing stands before it, so it is not even put into its lane.
+    for _, key in ipairs(waits) do wait(key, -1, now) end
+    pass(lane, now, notices)
+  elseif phase == 'queued' then
     ready_insert(group, lane, member)
-    if fuse then table.insert(fused, {group, lane, member}) end
   end
   table.insert(sequences, sequence)
 end
@@ -180,10 +195,13 @@ end
 -- Lets everything of a record expire by itself, should nobody come to delete it.
 operations['expire'] = function()
   local id, after = take(2)
-  for _, blob in ipairs(call('SMEMBERS', prefix .. 'b:' .. id)) do
-    call('PEXPIRE', prefix .. 'b:' .. id .. ':' .. blob, after)
-  end
-  for _, key in ipairs(keys_of) do call('PEXPIRE', prefix .. key .. id, after) end
+  for _, key in ipairs({'t:', 'd:', 'e:'}) do call('PEXPIRE', prefix .. key .. id, after) end
+  local journal, signals, log, blobs = prefix .. 'j:' .. id, prefix .. 's:' .. id, prefix .. 'l:' .. id,
+    prefix .. 'b:' .. id
+  -- Most tasks have none of these.
+  if call('EXISTS', journal, signals, log, blobs) == 0 then return end
+  for _, blob in ipairs(call('SMEMBERS', blobs)) do call('PEXPIRE', blobs .. ':' .. blob, after) end
+  for _, key in ipairs({journal, signals, log, blobs}) do call('PEXPIRE', key, after) end
 end
 
 -- A blob that an entry names stays as long as its task.
@@ -214,12 +232,6 @@ for _ = 1, tonumber(take(1)) do
   if refused then return refused end
 end
 
-local given = {}
-for _, one in ipairs(fused) do
-  table.insert(given, claim_one(one[1], one[2], one[3], by, now, notices))
-end
-if limit > 0 then
-  for _, one in ipairs(claim(by, limit, now, notices)) do table.insert(given, one) end
-end
-publish(ARGV[2], ARGV[3], notices)
-return {'ok', sequences, given, notices}
+local given = limit > 0 and claim(by, limit, now, notices) or {}
+publish(ARGV[2], told, notices)
+return {'ok', sequences, given, notices, fused and 1 or 0}

@@ -179,23 +179,42 @@ local function first_gated(group, now)
   end
 end
 
--- What is paused: `*` for everything, `t` and a name for a tool.
+-- What is paused: `*` for everything, `t` and a name for a tool. No script changes it and then asks.
+local paused
 local function read_paused()
-  local paused = {}
-  for _, queue in ipairs(call('SMEMBERS', prefix .. 'paused')) do
-    paused[queue] = true
+  if not paused then
+    paused = {}
+    for _, queue in ipairs(call('SMEMBERS', prefix .. 'paused')) do
+      paused[queue] = true
+    end
   end
   return paused
+end
+
+-- Whether `by` has the tool of a group, and it is not paused.
+local function serves(by, group)
+  if not string.find(by.tools, '\n' .. string.sub(group, 2) .. '\n', 1, true) then return false end
+  local paused = read_paused()
+  return not paused['*'] and not paused['t' .. tool_of(group)]
+end
+
+-- Offers what waited for rates that have opened. A tick announces them and forgets them.
+local function open_rates(now)
+  local opened = call('ZRANGEBYSCORE', prefix .. 'opening', '-inf', int(now))
+  for _, key in ipairs(opened) do
+    offer_all('R' .. key)
+  end
+  return opened
 end
 
 -- The first ready task that `by` may take: its group, lane and member.
 local function first_ready(by, suspects, now)
   local best, best_group, best_lane
-  if by.paused['*'] then return nil end
-  for _, group in ipairs(call('SMEMBERS', prefix .. 'groups')) do
-    local wanted = by.tools[string.sub(group, 2)]
-      and (suspects or string.sub(group, 1, 1) == '0')
-      and not by.paused['t' .. tool_of(group)]
+  local groups = call('SMEMBERS', prefix .. 'groups')
+  -- Mostly there are none, and nothing stands behind a rate either.
+  if #groups > 0 then open_rates(now) end
+  for _, group in ipairs(groups) do
+    local wanted = (suspects or string.sub(group, 1, 1) == '0') and serves(by, group)
     if wanted then
       local free = call('ZRANGE', lane_key(group, ''), 0, 0)[1]
       local gated = call('EXISTS', place_key(group)) == 1
@@ -212,15 +231,6 @@ local function first_ready(by, suspects, now)
     end
   end
   return best_group, best_lane, best
-end
-
--- Offers what waited for rates that have opened. A tick announces them and forgets them.
-local function open_rates(now)
-  local opened = call('ZRANGEBYSCORE', prefix .. 'opening', '-inf', int(now))
-  for _, key in ipairs(opened) do
-    offer_all('R' .. key)
-  end
-  return opened
 end
 
 local function hold(key, delta)
@@ -249,8 +259,10 @@ end
 
 -- Counts a task by what it is, before a change and after it. Counts that are missing are not begun with
 -- this one: they are made of all tasks when somebody asks (stats.lua).
+local counted
 local function tally(id, delta)
-  if call('EXISTS', prefix .. 'counts') == 0 then return end
+  if counted == nil then counted = call('EXISTS', prefix .. 'counts') == 1 end
+  if not counted then return end
   local fields = call('HMGET', task_key(id), 'tool', 'owner', 'phase', 'status')
   if not fields[3] then return end
   local kind = cjson.encode(fields)
@@ -274,6 +286,19 @@ local function start(key, now)
   return false
 end
 
+-- Takes from its gates what a task of this lane needs to run.
+local function pass(lane, now, notices)
+  if lane == '' then return end
+  for _, gate in ipairs(cjson.decode(lane)) do
+    local gated = string.sub(gate, 2)
+    if string.sub(gate, 1, 1) == 'L' then
+      hold(gated, 1)
+    elseif start(gated, now) then
+      table.insert(notices, 'D' .. int(tonumber(call('ZSCORE', prefix .. 'opening', gated))))
+    end
+  end
+end
+
 -- A record as it is read: its fields, and its long values.
 local function load(id)
   return {call('HGETALL', task_key(id)), call('HMGET', prefix .. 'd:' .. id, 'spec', 'state', 'outcome')}
@@ -284,31 +309,38 @@ local function claim_one(group, lane, member, by, now, notices)
   local id = string.sub(member, 17)
   local key = task_key(id)
   local fields = call('HMGET', key, 'sequence', 'epoch', 'attempt', 'resuming', 'started', 'ended',
-    'waits', 'due', 'version')
+    'waits', 'due', 'version', 'revision')
   local sequence, epoch, attempt = fields[1], tonumber(fields[2]), tonumber(fields[3])
   local version = tonumber(fields[9]) + 1
   local expires = now + by.lease
   ready_remove(group, lane, member)
   by.claimed = by.claimed + 1
   tally(id, -1)
-  call('HINCRBY', key, 'revision', 1)
-  call('HSET', key, 'phase', 'running', 'keeps_keys', '0', 'held_over', '', 'epoch', int(epoch + 1),
-    'worker', by.worker, 'nonce', by.nonces[by.claimed], 'until', int(expires),
-    'version', int(version))
+  local changes = {'revision', int(tonumber(fields[10]) + 1), 'phase', 'running', 'keeps_keys', '0',
+    'held_over', '', 'epoch', int(epoch + 1), 'worker', by.worker, 'nonce', by.nonces[by.claimed],
+    'until', int(expires), 'version', int(version)}
+  local function change(name, value)
+    table.insert(changes, name)
+    table.insert(changes, value)
+  end
   local event
   if fields[6] == '1' then
-    call('HSET', key, 'cleanup', 'running', 'updated', int(now))
+    change('cleanup', 'running')
+    change('updated', int(now))
     event = '{"type":"cleaning_up"}'
   else
     if fields[4] ~= '1' then attempt = attempt + 1 end
-    call('HSET', key, 'resuming', '0', 'attempt', int(attempt), 'ready', '')
-    if fields[5] == '' then call('HSET', key, 'started', int(now)) end
+    change('resuming', '0')
+    change('attempt', int(attempt))
+    change('ready', '')
+    if fields[5] == '' then change('started', int(now)) end
     event = '{"type":"started","attempt":' .. int(attempt) .. '}'
     if fields[7] ~= '' then
       for _, waiting in ipairs(cjson.decode(fields[7])) do wait(waiting, -1, now) end
-      call('HSET', key, 'waits', '')
+      change('waits', '')
     end
   end
+  call('HSET', key, unpack(changes))
   tally(id, 1)
   call('RPUSH', prefix .. 'e:' .. id, '[' .. int(now) .. ',' .. event .. ']')
   call('ZREM', prefix .. 'p:queued', id)
@@ -317,16 +349,7 @@ local function claim_one(group, lane, member, by, now, notices)
   call('ZADD', prefix .. 'due', int(due), string.format('%012x', tonumber(sequence)) .. id)
   table.insert(notices, 'C' .. id .. int(version))
   table.insert(notices, 'D' .. int(due))
-  if lane ~= '' then
-    for _, gate in ipairs(cjson.decode(lane)) do
-      local gated = string.sub(gate, 2)
-      if string.sub(gate, 1, 1) == 'L' then
-        hold(gated, 1)
-      elseif start(gated, now) then
-        table.insert(notices, 'D' .. int(tonumber(call('ZSCORE', prefix .. 'opening', gated))))
-      end
-    end
-  end
+  pass(lane, now, notices)
   local journal = {}
   if epoch > 0 then journal = call('HGETALL', prefix .. 'j:' .. id) end
   local loaded = load(id)
@@ -337,7 +360,6 @@ end
 local function claim(by, limit, now, notices)
   local given = {}
   local suspects = by.suspects
-  open_rates(now)
   while #given < limit do
     local group, lane, member = first_ready(by, suspects, now)
     if not member then break end
@@ -348,17 +370,15 @@ local function claim(by, limit, now, notices)
   return given
 end
 
--- Reads who claims from the arguments at `at`; returns that and where the arguments go on.
+-- Reads who claims from the arguments at `at`: the worker, the length of its leases, whether it takes
+-- suspects, its tool versions, each between two ends of lines, and the nonces. Returns that and where the
+-- arguments go on.
 local function read_by(at)
   local by = {worker = ARGV[at], lease = tonumber(ARGV[at + 1]), suspects = ARGV[at + 2] == '1',
-    tools = {}, nonces = {}, claimed = 0, paused = read_paused()}
-  local tools = tonumber(ARGV[at + 3])
-  at = at + 4
-  for index = at, at + tools - 1 do by.tools[ARGV[index]] = true end
-  at = at + tools
-  local nonces = tonumber(ARGV[at])
-  for index = 1, nonces do by.nonces[index] = ARGV[at + index] end
-  return by, at + 1 + nonces
+    tools = ARGV[at + 3], nonces = {}, claimed = 0}
+  local nonces = tonumber(ARGV[at + 4])
+  for index = 1, nonces do by.nonces[index] = ARGV[at + 4 + index] end
+  return by, at + 5 + nonces
 end
 
 -- Tells every process that listens, after what this one has to say itself.
