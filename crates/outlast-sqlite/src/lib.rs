@@ -1,9 +1,10 @@
 //! The SQLite store of Outlast: one file, one server, group commit.
 //!
-//! * **One writer.** A single thread owns the only connection that writes. It takes the operations
-//!   that are queued, applies each to the records through the pure state machine of `outlast-core`,
-//!   commits them together and only then replies; it never waits for more to come. Under load many
-//!   operations share one disk flush, and a lone one is not delayed.
+//! * **One writer.** There is a single connection that writes. Its thread takes the operations that are
+//!   queued, applies each to the records through the pure state machine of `outlast-core`, commits them
+//!   together and only then replies; it never waits for more to come. Under load many operations share
+//!   one disk flush. A lone one is not delayed: while commits take less than a millisecond it is
+//!   committed in the thread that asks for it.
 //! * **Durable.** With [`Synchronous::Full`], the default, an acknowledged write survives `kill -9`
 //!   and the loss of power. [`Synchronous::Normal`] survives `kill -9`, and may lose the last
 //!   moments before a loss of power.

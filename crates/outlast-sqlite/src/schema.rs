@@ -74,11 +74,12 @@ pub(crate) fn open_writer(
     // page of their index: 32 MiB hold the index of a million tasks.
     conn.execute_batch(
         "PRAGMA cache_size = -32768;
-         PRAGMA wal_autocheckpoint = 4000;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA secure_delete = FAST;",
     )
     .map_err(told)?;
+    // Instead of moving the log into the file on its own, in the middle of somebody's commit.
+    conn.wal_hook(Some(crate::writer::pages::note));
     migrate(&mut conn, path)?;
     claim_name(&conn, path, server_name)?;
     if synchronous == Synchronous::Full {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -36,7 +35,7 @@ use crate::readers::Readers;
 use crate::schema;
 use crate::tally::Tally;
 use crate::unit::{Unit, read_task};
-use crate::writer::{self, Call, Claims, Message, Parcel, Writer};
+use crate::writer::{self, Call, Claims, Front, Parcel, Writer};
 
 /// What an acknowledged write has survived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -92,7 +91,7 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     cache: Arc<Cache>,
     sink: Arc<OnceLock<Arc<dyn NoticeSink>>>,
-    writer: Sender<Message>,
+    writer: Front,
     thread: Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
     blobs: BlobFiles,
@@ -129,7 +128,6 @@ impl SqliteStore {
         let cache = Arc::new(Cache::default());
         let sink = Arc::new(OnceLock::new());
         let tally = Arc::default();
-        let (sender, queue) = channel();
         let writer = Writer {
             conn,
             path: path.clone(),
@@ -140,17 +138,16 @@ impl SqliteStore {
             tally: Arc::clone(&tally),
             lock: Arc::clone(&lock),
             blobs: blobs.clone(),
+            is_quick: false,
         };
-        let thread = std::thread::Builder::new()
-            .name("outlast-writer".into())
-            .spawn(move || writer.run(&queue))
+        let (front, thread) = Front::start(writer)
             .map_err(|error| Error::unavailable("cannot start a thread", error))?;
         Ok(Self {
             location: path.display().to_string(),
             clock: options.clock,
             cache,
             sink,
-            writer: sender,
+            writer: front,
             thread: Mutex::new(Some(thread)),
             readers,
             blobs,
@@ -194,9 +191,9 @@ impl SqliteStore {
         claims: Option<Claims<T>>,
     ) -> Result<T> {
         let (job, answer) = Call::prepare(work, claims);
-        self.writer
-            .send(Message::Job(job))
-            .map_err(|_| failure::closed())?;
+        if !self.writer.submit(job) {
+            return Err(failure::closed());
+        }
         let answer = answer.await.map_err(|_| failure::closed())?;
         answer.map(Parcel::open)
     }
@@ -228,7 +225,7 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         let (done, _) = oneshot::channel();
         // Fails if the store was closed before.
-        let _ = self.writer.send(Message::Close(done));
+        let _ = self.writer.close(done);
         self.readers.stop();
         self.join_writer();
     }
@@ -406,7 +403,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) -> Result<()> {
         let (done, closed) = oneshot::channel();
-        if self.writer.send(Message::Close(done)).is_ok() {
+        if self.writer.close(done) {
             // The writer drops `done` only by ending.
             let _ = closed.await;
         }

@@ -1,4 +1,7 @@
-//! The writer thread: takes what is queued, commits it together, and then replies.
+//! The writer: takes what is queued, commits it together, and then replies. It has a thread of its own.
+//!
+//! Whoever comes while nothing is queued or under way, and while the disk is quick, commits in his own thread
+//! ([`Front`]): to wake another one and to be woken by it costs more than the commit. All others queue.
 //!
 //! A batch is what stands in the queue when the writer looks, and never waited for. Its operations
 //! run one after the other in one transaction. An operation that is refused is an answer and does not
@@ -14,8 +17,10 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use outlast_core::machine::AttemptEnd;
 use outlast_core::store::NoticeSink;
@@ -34,12 +39,81 @@ use crate::unit::{Known, Unit};
 /// The most operations that share a commit.
 const BATCH: usize = 256;
 
-/// What the writer is sent.
-pub(crate) enum Message {
+/// How long a commit may hold up the thread of whoever calls, which has others to serve.
+const QUICK: Duration = Duration::from_millis(1);
+
+/// From how many pages on the log is moved into the file.
+const LOG: usize = 4000;
+
+/// What the writer's thread is sent.
+enum Message {
     /// An operation.
     Job(Box<dyn Job>),
+    /// Move the log into the file.
+    Tidy,
     /// Commit what was sent before and end.
     Close(oneshot::Sender<()>),
+}
+
+/// The way to the writer. Operations are done in the order in which they are submitted.
+#[derive(Clone)]
+pub(crate) struct Front {
+    queue: Sender<Message>,
+    desk: Arc<Desk>,
+}
+
+/// What the thread shares with those who commit in theirs.
+struct Desk {
+    /// What was sent to the thread and is not done. Counted before it is sent, and looked at by nobody but the
+    /// holder of the lock: if there is none, nobody is overtaken.
+    waiting: AtomicUsize,
+    /// None once it is closed.
+    writer: Mutex<Option<Writer>>,
+}
+
+impl Front {
+    /// Puts a writer to work in a thread of its own.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn start(writer: Writer) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let (queue, messages) = channel();
+        let desk = Arc::new(Desk {
+            waiting: AtomicUsize::new(0),
+            writer: Mutex::new(Some(writer)),
+        });
+        let served = Arc::clone(&desk);
+        let thread = std::thread::Builder::new()
+            .name("outlast-writer".into())
+            .spawn(move || served.serve(&messages))?;
+        Ok((Self { queue, desk }, thread))
+    }
+
+    /// Has an operation done, here and now or by the thread. `false` if the store is closed.
+    pub(crate) fn submit(&self, job: Box<dyn Job>) -> bool {
+        match self.desk.here(job) {
+            Ok(is_overdue) => {
+                if is_overdue {
+                    // A closed store has been tidied.
+                    self.queue(Message::Tidy);
+                }
+                true
+            }
+            Err(job) => self.queue(Message::Job(job)),
+        }
+    }
+
+    /// Has something done by the thread. `false` if the store is closed.
+    fn queue(&self, message: Message) -> bool {
+        self.desk.waiting.fetch_add(1, Ordering::AcqRel);
+        self.queue.send(message).is_ok()
+    }
+
+    /// Has what was submitted before committed, and the thread ended, which drops `done`. `false` if the store
+    /// is closed.
+    pub(crate) fn close(&self, done: oneshot::Sender<()>) -> bool {
+        self.queue.send(Message::Close(done)).is_ok()
+    }
 }
 
 /// One operation on its way through the writer.
@@ -65,7 +139,7 @@ pub(crate) struct Call<T, W> {
 /// Which leases a reply carries, and where they go if nobody takes them.
 pub(crate) struct Claims<T> {
     pub(crate) leases: fn(&T) -> Vec<Lease>,
-    pub(crate) writer: Sender<Message>,
+    pub(crate) writer: Front,
 }
 
 /// A reply on its way to the caller.
@@ -90,7 +164,8 @@ impl<T> Drop for Parcel<T> {
             let release = move |unit: &mut Unit<'_>| unit.finish(&lease, AttemptEnd::Release, None);
             let (job, _nobody_waits) = Call::prepare(release, None);
             // A closed store has nothing to give back: the next process takes it.
-            let _ = claims.writer.send(Message::Job(job));
+            // Never here and now: whoever drops this may be at the desk.
+            claims.writer.queue(Message::Job(job));
         }
     }
 }
@@ -170,16 +245,40 @@ pub(crate) struct Writer {
     pub(crate) lock: Arc<Lock>,
     /// The files that go with deleted records.
     pub(crate) blobs: BlobFiles,
+    /// Whether the last batch was a single operation and its commit quick.
+    pub(crate) is_quick: bool,
 }
 
-impl Writer {
+impl Desk {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does an operation in this thread and says whether the log is overdue; or gives it back.
+    fn here(&self, job: Box<dyn Job>) -> Result<bool, Box<dyn Job>> {
+        let mut desk = match self.writer.try_lock() {
+            Ok(desk) => desk,
+            Err(TryLockError::Poisoned(desk)) => desk.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(job),
+        };
+        let idle = self.waiting.load(Ordering::Acquire) == 0;
+        match desk.as_mut() {
+            Some(writer) if idle && writer.is_quick => {
+                writer.batch(&mut VecDeque::from([job]));
+                Ok(pages::are_many())
+            }
+            _ => Err(job),
+        }
+    }
+
     /// Serves the queue until it is closed or nobody can send any more.
-    pub(crate) fn run(mut self, queue: &Receiver<Message>) {
+    fn serve(&self, queue: &Receiver<Message>) {
         let mut jobs = VecDeque::new();
         let closed = loop {
             if jobs.is_empty() {
                 match queue.recv() {
                     Ok(Message::Job(job)) => jobs.push_back(job),
+                    Ok(Message::Tidy) => self.tidy_now(),
                     Ok(Message::Close(done)) => break Some(done),
                     Err(_) => break None,
                 }
@@ -188,6 +287,7 @@ impl Writer {
             while jobs.len() < BATCH && close.is_none() {
                 match queue.try_recv() {
                     Ok(Message::Job(job)) => jobs.push_back(job),
+                    Ok(Message::Tidy) => self.tidy_now(),
                     Ok(Message::Close(done)) => close = Some(done),
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                 }
@@ -201,21 +301,78 @@ impl Writer {
             }
             break close;
         };
-        // Moves the log into the file, so that a closed store is one file. Only tidiness.
-        let _ = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);");
-        drop(self.conn);
-        drop(self.lock);
+        if let Some(Writer { conn, lock, .. }) = self.lock().take() {
+            // Moves the log into the file, so that a closed store is one file. Only tidiness.
+            let _ = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);");
+            drop(conn);
+            drop(lock);
+        }
         if let Some(done) = closed {
             let _ = done.send(());
         }
     }
 
+    /// Commits what stands at the front of the queue.
+    fn batch(&self, jobs: &mut VecDeque<Box<dyn Job>>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let before = jobs.len();
+        if let Some(writer) = self.lock().as_mut() {
+            writer.batch(jobs);
+        }
+        self.waiting
+            .fetch_sub(before - jobs.len(), Ordering::AcqRel);
+        if pages::are_many() {
+            self.tidy();
+        }
+    }
+
+    fn tidy_now(&self) {
+        self.tidy();
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Moves the log into the file, behind the replies and in nobody's thread but the writer's. What readers
+    /// still need of it stays for the next time.
+    fn tidy(&self) {
+        if let Some(writer) = self.lock().as_ref() {
+            let _ = writer.conn.execute_batch("PRAGMA wal_checkpoint(PASSIVE);");
+        }
+    }
+}
+
+/// How long the log is, which SQLite tells after each commit.
+pub(crate) mod pages {
+    use std::cell::Cell;
+    use std::ffi::c_int;
+
+    thread_local! {
+        /// How many pages it had after the last commit in this thread, until somebody asks.
+        static PAGES: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// To be called by SQLite.
+    pub(crate) fn note(_: &rusqlite::hooks::Wal, pages: c_int) -> rusqlite::Result<()> {
+        PAGES.set(usize::try_from(pages).unwrap_or(0));
+        Ok(())
+    }
+
+    /// Whether it is to be moved into the file after what this thread has committed.
+    pub(super) fn are_many() -> bool {
+        PAGES.take() >= super::LOG
+    }
+}
+
+impl Writer {
     /// Commits the jobs at the front of the queue, up to the first that spoils the transaction.
     fn batch(&mut self, jobs: &mut VecDeque<Box<dyn Job>>) {
         let mut applied = Vec::new();
+        let begun = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| self.commit(jobs, &mut applied)));
         let failure = match result {
             Ok(Ok(done)) => {
+                self.is_quick = applied.len() == 1 && begun.elapsed() < QUICK;
                 self.acknowledge(done, applied);
                 return;
             }
@@ -230,6 +387,7 @@ impl Writer {
         let _ = self.conn.execute_batch("ROLLBACK");
         // It may hold what was never committed.
         self.known = None;
+        self.is_quick = false;
         let error = failure.into_error(&self.path);
         if applied.is_empty() {
             // The transaction could not begin: everybody who waits hears of it.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod alone;
 mod archive;
 mod aside;
 mod budget;
