@@ -10,6 +10,7 @@ use crate::BoxFuture;
 use crate::carried::Carried;
 use crate::engine::Shared;
 use crate::error::{ErrorKind, Result};
+use crate::handle::gone;
 use crate::run::Run;
 use crate::stored::Stored;
 
@@ -30,9 +31,23 @@ pub enum OnDrop {
 pub struct Running {
     pub(crate) call: Call,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) future: Option<BoxFuture<'static, Outcome>>,
+    pub(crate) future: Option<BoxFuture<'static, End>>,
     pub(crate) on_drop: OnDrop,
     pub(crate) begun: bool,
+    pub(crate) goes_on: bool,
+}
+
+/// How a synchronous call ends for its caller.
+pub(crate) enum End {
+    Outcome(Outcome),
+    /// The engine stops, and the task goes on without a word to this caller.
+    GoesOn,
+}
+
+impl From<Outcome> for End {
+    fn from(outcome: Outcome) -> Self {
+        Self::Outcome(outcome)
+    }
 }
 
 /// Where the handler of a synchronous call runs.
@@ -124,6 +139,13 @@ impl Running {
         }
     }
 
+    /// Whether the call has ended for its caller alone: the engine stops, and the [task](Running::id) goes
+    /// on in the next process. The outcome is then a failure that says so in words; whoever can send the
+    /// caller there must not take it for what became of the work.
+    pub fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
     /// Cancels the call because its caller said so, in whichever era.
     pub fn cancel(mut self) {
         self.on_drop = OnDrop::Cancel;
@@ -141,9 +163,18 @@ impl Future for Running {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         self.begun = true;
         let future = self.future.as_mut().expect("not polled after its end");
-        let outcome = std::task::ready!(future.as_mut().poll(cx));
+        let end = std::task::ready!(future.as_mut().poll(cx));
         self.future = None;
-        Poll::Ready(outcome)
+        Poll::Ready(match end {
+            End::Outcome(outcome) => outcome,
+            End::GoesOn => {
+                self.goes_on = true;
+                gone(&format!(
+                    "the server is stopping; the call goes on as task {}",
+                    self.id()
+                ))
+            }
+        })
     }
 }
 

@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use outlast_core::{InputRequest, LogLine, Outcome, Progress, TaskId, TaskSpec};
+use outlast_core::{InputRequest, LogLine, Progress, TaskId, TaskSpec};
 use tokio_util::sync::CancellationToken;
 
-use crate::handle::{CancelBy, Handle, gone};
+use crate::handle::{CancelBy, Handle, gone, waited_for};
 use crate::observer::Observer;
+use crate::running::End;
 
 /// Who wants to hear from a task that a worker of this process may run.
 #[derive(Default)]
@@ -102,7 +103,7 @@ pub(crate) async fn run(
     spec: TaskSpec,
     observer: Option<Arc<dyn Observer>>,
     stored: Arc<Stored>,
-) -> Outcome {
+) -> End {
     let owner = spec.owner.clone();
     // Others may wait for such a task too: one caller that goes away must not end it for them.
     let is_shared = spec.idempotency.is_some() || spec.same.is_some();
@@ -116,7 +117,7 @@ pub(crate) async fn run(
         Err(error) => {
             let outcome = gone(&error.to_string());
             let _ = stored.refused.set(error);
-            return outcome;
+            return outcome.into();
         }
     };
     let id = task.id();
@@ -130,24 +131,16 @@ pub(crate) async fn run(
     if let Some(observer) = &observer {
         observer.stored(id);
     }
-    let stopping = || {
-        gone(&format!(
-            "the server is stopping; the call goes on as task {id}"
-        ))
-    };
     let mut wait = std::pin::pin!(handle.outwait(&owner, id));
     let waited = tokio::select! {
         waited = &mut wait => waited,
-        () = handle.stopping() => return stopping(),
+        () = handle.stopping() => return End::GoesOn,
         () = stored.cancel.cancelled(), if !is_shared => {
             if let Err(error) = handle.cancel(&owner, id, None, CancelBy::Request).await {
-                return gone(&error.to_string());
+                return gone(&error.to_string()).into();
             }
             wait.await
         }
     };
-    match waited {
-        Ok(task) => task.outcome.as_deref().cloned().unwrap_or_else(stopping),
-        Err(error) => gone(&error.to_string()),
-    }
+    waited_for(waited)
 }

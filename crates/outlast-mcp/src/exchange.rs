@@ -97,6 +97,16 @@ impl Exchange {
         }
     }
 
+    /// The stream is to end here without a response, and whoever comes back for that begins with what the
+    /// stream's name says.
+    pub(crate) fn hand_on(&self) {
+        if let Link::Session(stream) = self.link()
+            && let Some(whose) = &self.lock().whose
+        {
+            whose.session.forget_stream(&stream.event_name());
+        }
+    }
+
     /// From here on the response can be written from this.
     pub(crate) fn is_about(&self, subject: Subject) {
         let mut state = self.lock();
@@ -144,6 +154,14 @@ impl Exchange {
             Link::Session(stream) => stream.send(message),
             Link::Plain(sender) => sender.try_send(message).is_ok(),
             Link::Closed | Link::Gone => false,
+        }
+    }
+
+    /// The stream that the response has become, where its client can come back for it.
+    pub(crate) fn stream(&self) -> Option<Arc<SseStream>> {
+        match &self.lock().link {
+            Link::Session(stream) => Some(Arc::clone(stream)),
+            _ => None,
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::context::{Context, from_store};
 use crate::jsonrpc::RpcError;
-use crate::session::{Attached, Outlet, Waiter};
+use crate::session::{Attached, Waiter};
 use crate::visible;
 
 pub(crate) use crate::report::Report;
@@ -47,13 +47,15 @@ pub(crate) enum Followed {
     Asks(Vec<InputRequest>),
     /// The time is over.
     StillRunning,
+    /// The server stops, and the task goes on.
+    Stopping,
 }
 
 /// Waits until the task has ended, asks something, or `until` has come; tells progress and signs of
 /// life meanwhile.
 ///
 /// # Errors
-/// The task was deleted, the store failed, or the server stops.
+/// The task was deleted, or the store failed.
 pub(crate) async fn follow(
     cx: &Context<'_>,
     watch: &mut Watch,
@@ -88,34 +90,15 @@ pub(crate) async fn follow(
             }
             () = tokio::time::sleep(heartbeat) => report.alive(),
             () = time_is_over => return Ok(Followed::StillRunning),
-            () = cx.server.stopping.cancelled() => {
-                leave_resumable(cx).await;
-                return Err(RpcError::internal(
-                    "the server is stopping; the task goes on, ask for its result again",
-                ));
-            }
+            () = cx.server.stopping.cancelled() => return Ok(Followed::Stopping),
         }
     }
 }
 
-/// Ends the connection of a client of the older era without a response, where it can come back for it: to
-/// such a client an error is what became of the work, and the next process has the true answer. Without a
-/// stream that can be resumed there is nothing to come back to.
-async fn leave_resumable(cx: &Context<'_>) {
-    if let Outlet::Exchange(exchange) = &cx.outlet
-        && cx.session.is_some()
-        && cx.version.has_priming_event()
-    {
-        exchange.let_go();
-        // What is said from here on is kept for whoever comes back to this process in its last moments.
-        exchange.disconnected().await;
-    }
-}
-
 /// The open questions of a task that a caller of the newer era answers with a retry. The older era's
-/// callers are sent requests instead.
+/// callers are sent requests instead, and whoever may only look is asked nothing.
 pub(crate) fn questions(cx: &Context<'_>, task: &Arc<Task>) -> Vec<InputRequest> {
-    if cx.session.is_some() {
+    if cx.session.is_some() || !cx.principal.may(Scope::Run) {
         return Vec::new();
     }
     let seen = visible::to(cx.capabilities, Arc::clone(task));

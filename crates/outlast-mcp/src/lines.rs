@@ -375,11 +375,11 @@ fn understand<'a>(
     outlet: Outlet,
     request: &'a Request<'a>,
 ) -> Result<Context<'a>, RpcError> {
-    let needs = scope::of(&request.method);
-    if !principal.may(needs) {
+    let params = Params::parse(request.params);
+    if let Some(needs) = scope::lacks(server, principal, request, params.as_ref().ok()) {
         return Err(scope::missing(needs));
     }
-    let params = Params::parse(request.params)?;
+    let params = params?;
     let meta = ModernMeta::parse(params.meta)?;
     let modern = meta.version.is_some() || request.method == "server/discover";
     let (version, capabilities, session) = match session {

@@ -16,6 +16,7 @@ use crate::offer::{Catalog, Snapshot};
 use crate::protocol::Version;
 use crate::protocol::names::META_SERVER_INFO;
 use crate::requests::Requests;
+use crate::retries::Retries;
 use crate::seal::{Purpose, Sealer};
 use crate::session::{self, Couriers, Followed, LatestClient, Registry};
 use crate::wire::{self, Object};
@@ -126,6 +127,7 @@ pub(crate) struct Inner {
     pub(crate) followed: Followed,
     /// How many requests came.
     pub(crate) requests: Requests,
+    pub(crate) retries: Retries,
     /// The `Implementation` object of this server, as the newer era has it.
     pub(crate) info: RawJson,
     /// The members of `_meta` of every response of the newer era.
@@ -228,6 +230,7 @@ impl Server {
             couriers: Couriers::default(),
             followed: Followed::default(),
             requests: Requests::default(),
+            retries: Retries::default(),
             info,
             meta,
             stopping: CancellationToken::new(),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use outlast_core::{Failure, FailureReason, Lease, Outcome, TaskSpec, Webhook, label};
+use outlast_core::{Error, Failure, FailureReason, Lease, Outcome, Task, TaskSpec, Webhook, label};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -10,7 +10,7 @@ use super::{Handle, NewCall};
 use crate::attempt::{Ending, drive};
 use crate::observer::Observer;
 use crate::run::{Origin, Run};
-use crate::running::{Call, OnDrop, Running};
+use crate::running::{Call, End, OnDrop, Running};
 use crate::stored::{self, Stored};
 use crate::tool::{TaskSupport, Tool};
 use crate::{cleanup, trace, worker};
@@ -58,6 +58,7 @@ impl Handle {
                 future: Some(Box::pin(run)),
                 on_drop,
                 begun: false,
+                goes_on: false,
             };
         }
         let spec = Arc::new(spec);
@@ -76,16 +77,17 @@ impl Handle {
             future: Some(future),
             on_drop,
             begun: false,
+            goes_on: false,
         }
     }
 }
 
 /// The whole life of a synchronous call.
-async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome {
+async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> End {
     // A clean stop waits for it as for any other run.
     let _counted = handle.shared.calls.token();
     if !run.spec.after.is_empty() {
-        return gone("a synchronous call cannot come after other tasks: create a task");
+        return gone("a synchronous call cannot come after other tasks: create a task").into();
     }
     let handler = worker::start_handler(&tool.handler, &run);
     let driven = drive(&run, handler).instrument(trace::call(&run));
@@ -98,14 +100,14 @@ async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> Outcome 
         return match ending {
             // Its record may be another attempt's by now.
             Ending::Lost if run.is_storable() => Box::pin(elsewhere(&handle, &run)).await,
-            ending => unstored_outcome(ending),
+            ending => unstored_outcome(ending).into(),
         };
     };
     Box::pin(end_stored(&handle, &run, lease, ending)).await
 }
 
 /// The end of a call that has a record.
-async fn end_stored(handle: &Handle, run: &Arc<Run>, lease: Lease, ending: Ending) -> Outcome {
+async fn end_stored(handle: &Handle, run: &Arc<Run>, lease: Lease, ending: Ending) -> End {
     let shared = &handle.shared;
     let released = matches!(ending, Ending::Released);
     let reported = match worker::attempt_end(shared, ending) {
@@ -117,31 +119,31 @@ async fn end_stored(handle: &Handle, run: &Arc<Run>, lease: Lease, ending: Endin
         && let Some(outcome) = task.outcome.clone()
     {
         cleanup::go_on(shared, lease, task);
-        return Outcome::clone(&outcome);
+        return Outcome::clone(&outcome).into();
     }
     if released {
-        return stopping(run);
+        return End::GoesOn;
     }
     elsewhere(handle, run).await
 }
 
-/// The outcome of a call that was suspended or taken over: its task goes on elsewhere and ends in the
-/// store.
-async fn elsewhere(handle: &Handle, run: &Run) -> Outcome {
+/// The end of a call that was suspended or taken over: its task goes on elsewhere and ends in the store.
+async fn elsewhere(handle: &Handle, run: &Run) -> End {
     tokio::select! {
-        waited = handle.outwait(&run.spec.owner, run.spec.id) => match waited {
-            Ok(task) => task.outcome.as_deref().cloned().unwrap_or_else(|| stopping(run)),
-            Err(error) => gone(&error.to_string()),
-        },
-        () = handle.stopping() => stopping(run),
+        waited = handle.outwait(&run.spec.owner, run.spec.id) => waited_for(waited),
+        () = handle.stopping() => End::GoesOn,
     }
 }
 
-fn stopping(run: &Run) -> Outcome {
-    let id = run.spec.id;
-    gone(&format!(
-        "the server is stopping; the call goes on as task {id}"
-    ))
+/// What a wait for the end of a stored task has come to.
+pub(crate) fn waited_for(waited: Result<Arc<Task>, Error>) -> End {
+    match waited {
+        Ok(task) => match task.outcome.as_deref() {
+            Some(outcome) => outcome.clone().into(),
+            None => End::GoesOn,
+        },
+        Err(error) => gone(&error.to_string()).into(),
+    }
 }
 
 fn unstored_outcome(ending: Ending) -> Outcome {

@@ -21,7 +21,7 @@ use crate::engine::Shared;
 use crate::tool::Tools;
 
 pub use act::CancelBy;
-pub(crate) use call::gone;
+pub(crate) use call::{gone, waited_for};
 pub use new_call::NewCall;
 pub use watch::Watch;
 

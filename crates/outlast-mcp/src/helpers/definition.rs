@@ -40,6 +40,14 @@ impl Helper {
         }
     }
 
+    /// Whether it changes nothing.
+    pub(crate) fn only_looks(self) -> bool {
+        match self {
+            Self::Wait | Self::Status | Self::Result | Self::List => true,
+            Self::Cancel | Self::Answer => false,
+        }
+    }
+
     fn title(self) -> &'static str {
         match self {
             Self::Wait => "Wait for a task",

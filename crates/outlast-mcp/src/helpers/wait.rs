@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use outlast_core::{RawJson, ToolResult};
+use outlast_core::{RawJson, Scope, ToolResult};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -39,7 +39,8 @@ pub(super) async fn handle(
         Err(problem) => return Ok(result(cx, &ToolResult::error(problem))),
     };
     // Keys are unique for the life of the task, so answers need no state that says what was asked.
-    if responses.is_some() && cx.session.is_none() {
+    let may_answer = cx.session.is_none() && cx.principal.may(Scope::Run);
+    if responses.is_some() && may_answer {
         tasks_update::answer(cx, &task, tasks_update::parse(responses)?).await?;
     }
     // Read after the answers are in, so that what they answer is not asked again.
@@ -57,6 +58,8 @@ pub(super) async fn handle(
             let questions: Vec<_> = questions.iter().collect();
             input_required(cx, &questions, None)
         }
-        Followed::StillRunning => result(cx, &unfinished(cx, watch.task(), "", true)),
+        Followed::StillRunning | Followed::Stopping => {
+            result(cx, &unfinished(cx, watch.task(), "", true))
+        }
     })
 }

@@ -121,8 +121,8 @@ struct Post<'a> {
 impl Post<'_> {
     async fn request(&self, request: &Request<'_>, params: Result<Params<'_>, RpcError>) -> Done {
         let id = request.id.get();
-        let needs = scope::of(&request.method);
-        if !self.principal.may(needs) {
+        let read = params.as_ref().ok();
+        if let Some(needs) = scope::lacks(self.server, self.principal, request, read) {
             return Done::forbidden(Some(id), needs);
         }
         let understood = params.and_then(|params| {

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::context::{Context, Reply, Transport, missing_tasks};
 use crate::jsonrpc::RpcError;
 use crate::methods::subscribe::exists;
+use crate::offer::is_told_by;
 use crate::protocol::names::META_SUBSCRIPTION;
 use crate::session::{Following, PROMPTS, RESOURCES, TOOLS, changed_lists};
 use crate::visible;
@@ -107,8 +108,8 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             }
             updated = updates.recv(), if !resources.is_empty() => match updated {
                 Ok(uri) => {
-                    if resources.iter().any(|asked| **asked == *uri) {
-                        cx.outlet.send(resource_updated(cx, &uri));
+                    for asked in resources.iter().filter(|asked| is_told_by(asked, &uri)) {
+                        cx.outlet.send(resource_updated(cx, asked));
                     }
                 }
                 // Too many to know which.

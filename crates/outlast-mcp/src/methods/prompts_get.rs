@@ -52,6 +52,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             &mut result,
             &messages,
             prompt.description.as_deref(),
+            cx.version,
             ours.as_slice(),
         );
     }))

@@ -5,6 +5,7 @@
 //! round-trip requests, "Supported Requests"), requests on its own stream in 2025-11-25. The typed result
 //! does not travel through the run, which knows results of tools alone, but beside it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use outlast_core::{Failure, FailureReason, Outcome, RawJson, ToolResult};
@@ -77,15 +78,16 @@ pub(super) async fn run<T: Send + 'static>(
     };
     let tool = Tool::new(name, Arc::new(once));
     let mut new = NewCall::new(Arc::new(tool), RawJson::empty_object(), cx.owner.clone());
-    new.carried = match kept {
-        Some(Kept::Carried(carried)) => carried,
-        _ => Carried::default(),
+    let (carried, asked) = match kept {
+        Some(Kept::Carried(carried, asked)) => (carried, asked),
+        _ => (Carried::default(), BTreeSet::new()),
     };
+    new.carried = carried;
     new.client = Some(cx.client());
     let waiting = synchronous::Waiting {
         report: Report::new(cx, token, level),
         detach: DetachAfter::Never,
-        given: given(cx, responses)?,
+        given: given(cx, &asked, responses)?,
         bound: Some(named.arguments),
     };
     let reply = synchronous::run_and(cx, new, waiting, |outcome| match outcome {

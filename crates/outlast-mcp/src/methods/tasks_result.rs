@@ -3,10 +3,12 @@
 //!
 //! Several clients may wait for one task; each gets the same. Questions of the task travel on the
 //! stream of a client that waits. A wait has no time limit: after a few seconds of silence the
-//! response becomes a stream with signs of life in it. Ending the request never ends the task.
+//! response becomes a stream with signs of life in it. Ending the request never ends the task, and a server
+//! that stops leaves the request without a response.
 
 use crate::context::{Context, PATIENCE, Reply, from_store};
-use crate::follow::{self, Report};
+use crate::follow::{self, Followed, Report};
+use crate::parting;
 use crate::protocol::names::META_RELATED_TASK;
 use crate::session::{Outlet, lasting::Subject};
 use crate::wire;
@@ -25,7 +27,10 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         }
         let _waits = follow::attach(cx, watch.task()).await?;
         let report = Report::new(cx, None, None);
-        follow::follow(cx, &mut watch, &report, PATIENCE, None).await?;
+        let followed = follow::follow(cx, &mut watch, &report, PATIENCE, None).await?;
+        if matches!(followed, Followed::Stopping) {
+            return parting::without_response(cx).await;
+        }
     }
     let related = format!(r#"{{"taskId":"{id}"}}"#);
     let outcome = watch.task().outcome.as_deref();

@@ -29,5 +29,5 @@ pub use template::UriTemplate;
 pub(crate) use catalog::{Revisions, Snapshot};
 pub(crate) use pages::{Pages, unknown_cursor};
 pub(crate) use request::run;
-pub(crate) use tasks::{task_of, uri_of_artifact, uri_of_artifacts, uris_of};
+pub(crate) use tasks::{Uris, is_told_by, task_of, uri_of_artifact, uri_of_artifacts};
 pub(crate) use tools::Audience;

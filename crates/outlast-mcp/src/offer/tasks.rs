@@ -127,11 +127,40 @@ pub(crate) fn task_of(uri: &str) -> Option<TaskId> {
     rest[..end].parse().ok()
 }
 
-/// The URIs of a task that change with its record, and with its log.
-pub(crate) fn uris_of(task: TaskId) -> (String, String, String) {
-    let status = format!("{PREFIX}{task}");
-    let (log, result) = (format!("{status}/log"), format!("{status}/result"));
-    (status, log, result)
+/// The URIs under which the changes of a task are told, without their queries.
+pub(crate) struct Uris {
+    pub(crate) status: String,
+    pub(crate) log: String,
+    pub(crate) result: String,
+    /// All artifacts, each of which is below it.
+    pub(crate) artifacts: String,
+    pub(crate) partials: String,
+}
+
+impl Uris {
+    pub(crate) fn of(task: TaskId) -> Self {
+        let status = format!("{PREFIX}{task}");
+        let view = |name: &str| format!("{status}/{name}");
+        Self {
+            log: view("log"),
+            result: view("result"),
+            artifacts: view("artifacts"),
+            partials: view("partials"),
+            status,
+        }
+    }
+}
+
+/// Whether whoever has subscribed to `asked` is to be told that `updated` has changed: it is that
+/// resource, a part of it that a query chooses, or what is below it, if that is so of a task's.
+pub(crate) fn is_told_by(asked: &str, updated: &str) -> bool {
+    match asked.strip_prefix(updated) {
+        Some("") => true,
+        Some(rest) if updated.starts_with(PREFIX) => {
+            rest.starts_with('?') || (rest.starts_with('/') && updated.ends_with("/artifacts"))
+        }
+        _ => false,
+    }
 }
 
 impl ResourceHandler for View {
@@ -339,11 +368,29 @@ mod tests {
     #[test]
     fn a_uri_names_its_task() {
         let id = TaskId::random();
-        let (status, log, result) = uris_of(id);
-        for uri in [&status, &log, &result, &format!("{log}?offset=3")] {
+        let Uris {
+            status,
+            log,
+            artifacts,
+            ..
+        } = Uris::of(id);
+        for uri in [&status, &log, &artifacts, &format!("{log}?offset=3")] {
             assert_eq!(task_of(uri), Some(id), "{uri}");
         }
         assert_eq!(task_of("outlast://tasks/none"), None);
+        for (asked, updated, told) in [
+            (status.clone(), &status, true),
+            (format!("{status}?x=1"), &status, true),
+            (log.clone(), &status, false),
+            (format!("{log}?offset=3"), &log, true),
+            (format!("{log}s"), &log, false),
+            (format!("{artifacts}/log"), &artifacts, true),
+            (format!("{artifacts}/a/b?offset=0"), &artifacts, true),
+            (artifacts.clone(), &log, false),
+            ("app://a?b".into(), &"app://a".to_owned(), false),
+        ] {
+            assert_eq!(is_told_by(&asked, updated), told, "{asked} by {updated}");
+        }
         assert_eq!(task_of("other://tasks/x"), None);
     }
 }

@@ -118,6 +118,16 @@ impl Version {
         self >= Self::V2025_03_26
     }
 
+    /// Whether the content of a result may be audio.
+    pub fn has_audio(self) -> bool {
+        self >= Self::V2025_03_26
+    }
+
+    /// Whether an elicitation says which mode it has.
+    pub fn has_elicitation_modes(self) -> bool {
+        self >= Self::V2025_11_25
+    }
+
     /// Whether the content of a result may link to resources.
     pub fn has_resource_links(self) -> bool {
         self >= Self::V2025_06_18

@@ -4,8 +4,14 @@
 //! client that waits for the result comes first, then the stream that the creating session keeps
 //! open, then, for what a person is asked only, any open stream of the same principal whose session
 //! declared that it can answer (`origin` says who may be asked what). Where there is none, a question waits in the task; opening a stream calls the
-//! couriers again (`couriers`). A question whose stream died unanswered is sent again under a new id, and so is,
-//! after a pause, one that a client refused because it does not know the task yet.
+//! couriers again (`couriers`). A question whose stream died unanswered is sent again under a new id once its
+//! client has opened another stream, or others are asked when it has not come back for [`RETURNS_WITHIN`]; a
+//! client that resumes its stream has the question, or gets it there. One that a client refused because it
+//! does not know the task yet is sent again after a pause.
+//!
+//! A question that is answered elsewhere, or is sent under another id, is withdrawn from the client that
+//! was asked (2025-11-25 cancellation): a person who has answered it in one place is not to find it in
+//! another.
 //!
 //! A client files questions under the tasks it knows, and one that has just read the response with the
 //! id of a new task may take a moment to file that: the tasks package of the TypeScript SDK answers
@@ -30,13 +36,17 @@ use super::couriers::{FIRST_PAUSE, KNOWN_AFTER, LONGEST_PAUSE, Round, pause_afte
 use super::live::Session;
 use super::messages::{
     elicitation_mode, next_value, progress_notification, question_request, status_notification,
-    url_completed,
+    url_completed, withdrawn,
 };
 use super::origin::Origin;
 use super::outlet::Outlet;
 use super::question::QuestionId;
+use super::stream::KEEP_FOR;
 use crate::jsonrpc::RequestId;
 use crate::server::Inner;
+
+/// How long a client whose stream broke has to come back for it before others are asked what it was asked.
+const RETURNS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a new sentence about a task waits for the next one: clients show the latest alone. Some
 /// of them never poll once they have been told anything, so every sentence must come in the end.
@@ -113,13 +123,58 @@ struct Courier {
 }
 
 /// The latest delivery of an open question.
+#[derive(Default)]
 struct Delivery {
-    /// The stream it was sent on. `None` once the question is to be sent again.
-    at: Option<Outlet>,
+    /// Where it was sent. `None` once the question is to be sent again.
+    at: Option<Sent>,
     /// How often it was sent: the number of the next delivery.
     sent: u32,
     /// It is sent again at this moment at the earliest.
     again_after: Option<Instant>,
+}
+
+/// A question on its way to a client.
+struct Sent {
+    outlet: Outlet,
+    session: Arc<Session>,
+    /// [`Outlet::gaps`] when it was sent.
+    gaps: u32,
+    id: RequestId,
+    /// The client has answered.
+    answered: bool,
+    /// Others may be asked at this moment, if its stream is still broken then.
+    lost_after: Option<Instant>,
+}
+
+impl Sent {
+    /// Notes whether somebody reads there.
+    fn look(&mut self) {
+        if self.outlet.is_open() {
+            self.lost_after = None;
+        } else {
+            let lost = || Instant::now() + RETURNS_WITHIN;
+            self.lost_after.get_or_insert_with(lost);
+        }
+    }
+
+    /// Whether the client has the question, or gets it when it comes back.
+    fn arrives(&self) -> bool {
+        self.outlet.gaps() == self.gaps && (self.outlet.is_open() || self.outlet.may_return())
+    }
+
+    /// Tells the client that nobody waits for its answer any more, on `way` if that leads to it as well.
+    fn withdraw(&self, way: Option<(&Outlet, &Session)>) {
+        if self.answered {
+            return;
+        }
+        let own = way.filter(|(_, session)| session.key == self.session.key);
+        let outlet = match own {
+            Some((outlet, _)) => Some(outlet.clone()),
+            None if self.outlet.is_open() || self.outlet.may_return() => Some(self.outlet.clone()),
+            None => self.session.general(),
+        };
+        outlet.map(|outlet| outlet.send(withdrawn(&self.id)));
+    }
 }
 
 impl Courier {
@@ -133,8 +188,18 @@ impl Courier {
         }
         self.tell_status(task, status);
         self.tell_completed(task.id());
+        self.deliveries.retain(|key, delivery| {
+            let mut open = task.open_inputs().filter(|_| !task.is_finished());
+            let stays = open.any(|input| input.request.key == *key);
+            if let (false, Some(sent)) = (stays, &delivery.at) {
+                sent.withdraw(None);
+            }
+            stays
+        });
         self.deliveries
-            .retain(|key, _| task.open_inputs().any(|input| input.request.key == *key));
+            .values_mut()
+            .filter_map(|delivery| delivery.at.as_mut())
+            .for_each(Sent::look);
         self.others_after = None;
         if !task.is_finished() && Instant::now() >= self.unknown_until {
             let open: Vec<InputRequest> = task
@@ -227,42 +292,60 @@ impl Courier {
             let early = delivery
                 .again_after
                 .is_some_and(|after| Instant::now() < after);
-            if early || delivery.at.as_ref().is_some_and(Outlet::is_open) {
+            let arrived = |sent: &Sent| sent.lost_after.is_none() && sent.arrives();
+            if early || delivery.at.as_ref().is_some_and(arrived) {
                 return;
             }
-            delivery.at = None;
         }
         let Some((outlet, session)) = self.way_for(task, question) else {
             return;
         };
-        let task = task.id();
-        let last = self.deliveries.get(&question.key);
-        let number = last.map_or(0, |delivery| delivery.sent);
+        let mut last = self.deliveries.remove(&question.key).unwrap_or_default();
+        if let Some(sent) = &last.at {
+            let returns = sent.lost_after.is_some_and(|after| Instant::now() < after);
+            if sent.arrives() && returns && sent.session.key != session.key {
+                self.deliveries.insert(question.key.clone(), last);
+                return;
+            }
+            sent.withdraw(Some((&outlet, &session)));
+            let told = (question.key.clone(), last.sent.saturating_sub(1));
+            self.round.lock().withdrawn.insert(told);
+        }
         let id = QuestionId {
-            task,
+            task: task.id(),
             key: question.key.clone(),
-            delivery: number,
+            delivery: last.sent,
         };
         let id = RequestId::string(&id.seal(&self.server.sealer));
-        let delivery = if outlet.send(question_request(&id, task, question)) {
+        let gaps = outlet.gaps();
+        let version = session.identity.version;
+        let sent = outlet.send(question_request(&id, task.id(), question, version));
+        if sent || outlet.may_return() {
             if elicitation_mode(question).as_deref() == Some("url") {
-                let asked = (outlet.clone(), session);
+                let asked = (outlet.clone(), Arc::clone(&session));
                 self.sent_to_urls.insert(question.key.clone(), asked);
             }
-            Delivery {
-                at: Some(outlet),
-                sent: number + 1,
+            last = Delivery {
+                at: Some(Sent {
+                    outlet,
+                    session,
+                    gaps,
+                    id,
+                    answered: false,
+                    lost_after: None,
+                }),
+                sent: last.sent + 1,
                 again_after: None,
-            }
+            };
         } else {
             // Its client reads too slowly, and nothing need happen when there is room again.
-            Delivery {
+            last = Delivery {
                 at: None,
-                sent: number,
+                sent: last.sent,
                 again_after: Some(Instant::now() + FIRST_PAUSE),
-            }
-        };
-        self.deliveries.insert(question.key.clone(), delivery);
+            };
+        }
+        self.deliveries.insert(question.key.clone(), last);
     }
 
     /// Hears whether the client knows the task, and takes back the deliveries that came to nothing.
@@ -275,7 +358,16 @@ impl Courier {
             self.unknown_until = introduced + KNOWN_AFTER;
         }
         let again = std::mem::take(&mut waiting.again);
+        let answered = std::mem::take(&mut waiting.answered);
         drop(waiting);
+        for (key, number) in answered {
+            if let Some(delivery) = self.deliveries.get_mut(&key)
+                && let Some(sent) = &mut delivery.at
+                && delivery.sent == number + 1
+            {
+                sent.answered = true;
+            }
+        }
         for (key, number) in again {
             let known = self.deliveries.get(&key);
             if known.is_some_and(|delivery| delivery.sent > number + 1) {
@@ -327,7 +419,9 @@ impl Courier {
 
     /// Whether anybody could be told anything.
     fn has_somewhere_to_go(&self, task: &Task) -> bool {
+        let mut sent = self.deliveries.values().filter_map(|sent| sent.at.as_ref());
         !self.round.lock().results.is_empty()
+            || sent.any(|sent| sent.outlet.may_return())
             || self
                 .home
                 .as_ref()
@@ -345,14 +439,30 @@ impl Courier {
             }
         };
         let ways = self.deliveries.values().filter_map(|sent| sent.at.as_ref());
-        let mut ways: Vec<_> = ways.map(|way| Box::pin(way.closed())).collect();
-        let broken = std::future::poll_fn(|cx| {
+        let ways = ways.map(|sent| {
+            // What has happened to it was looked at.
+            let known_open = sent.lost_after.is_none();
+            Box::pin(async move {
+                if known_open {
+                    sent.outlet.closed().await;
+                } else {
+                    sent.outlet.returned().await;
+                }
+            })
+        });
+        let mut ways: Vec<_> = ways.collect();
+        let moved = std::future::poll_fn(|cx| {
             let any = ways.iter_mut().any(|way| way.as_mut().poll(cx).is_ready());
             if any { Poll::Ready(()) } else { Poll::Pending }
         });
         let now = Instant::now();
         let unsent = self.deliveries.values().filter(|sent| sent.at.is_none());
         let again = unsent.filter_map(|sent| sent.again_after);
+        let sent = self.deliveries.values().filter_map(|sent| sent.at.as_ref());
+        let lost = sent.filter_map(|sent| {
+            let forgotten = sent.lost_after? + KEEP_FOR;
+            Some([sent.lost_after?, forgotten])
+        });
         let asks = watch.task().open_inputs().next().is_some();
         let first = asks.then_some(self.unknown_until);
         // What is due already has no stream to go to.
@@ -360,6 +470,7 @@ impl Courier {
         let next = again
             .chain(first)
             .chain(others)
+            .chain(lost.flatten())
             .filter(|after| *after > now)
             .min();
         let question_due = async {
@@ -377,7 +488,7 @@ impl Courier {
         tokio::select! {
             changed = watch.changed() => changed.is_ok(),
             () = self.round.changed.notified() => true,
-            () = broken => true,
+            () = moved => true,
             () = home_closed => true,
             () = sentence_due => true,
             () = question_due => true,

@@ -72,6 +72,11 @@ pub(super) struct Waiting {
     pub(super) introduced: Option<Instant>,
     /// Deliveries that are to be repeated: the question's key, and which delivery it was.
     pub(super) again: Vec<(String, u32)>,
+    /// Deliveries that were answered.
+    pub(super) answered: Vec<(String, u32)>,
+    /// Deliveries that the client was told to forget. What it says of them, that it has done so, is no
+    /// answer.
+    pub(super) withdrawn: BTreeSet<(String, u32)>,
     /// Questions that sent a person to a URL where all is done, not told yet.
     pub(super) completed: Vec<String>,
     /// Counts calls from outside, so that a courier about to leave notices one.
@@ -194,6 +199,21 @@ impl Couriers {
             .again
             .push((question.key.clone(), question.delivery));
         round.changed.notify_one();
+    }
+
+    /// A client has answered a question: there is nothing to withdraw from it.
+    pub(crate) fn answered(&self, question: &QuestionId) {
+        if let Some(round) = self.lock().get(&question.task) {
+            let answered = (question.key.clone(), question.delivery);
+            round.lock().answered.push(answered);
+        }
+    }
+
+    /// Whether the client was told to forget this delivery.
+    pub(crate) fn is_withdrawn(&self, question: &QuestionId) -> bool {
+        let round = self.lock().get(&question.task).cloned();
+        let delivery = (question.key.clone(), question.delivery);
+        round.is_some_and(|round| round.lock().withdrawn.contains(&delivery))
     }
 
     /// A session that waits for a task may not answer its questions, or not any more.

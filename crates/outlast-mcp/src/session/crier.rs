@@ -86,8 +86,7 @@ fn lists_changed(server: &Inner, method: &str) {
 fn resource_updated(server: &Inner, updated: Option<&str>) {
     for session in server.sessions.reachable() {
         let uris = match updated {
-            Some(uri) if session.is_subscribed(uri) => vec![uri.to_owned()],
-            Some(_) => Vec::new(),
+            Some(uri) => session.subscribed_to(uri),
             None => session.subscribed(),
         };
         for uri in uris {

@@ -11,7 +11,7 @@ use outlast_core::{Owner, Principal, TaskId};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::live::Session;
-use crate::offer::{task_of, uris_of};
+use crate::offer::{Uris, task_of};
 use crate::server::Inner;
 
 /// How long changes are gathered: a log may grow a thousand times a second.
@@ -68,7 +68,7 @@ impl Followed {
 
 /// Tells the changes of a task until it ends or is deleted.
 async fn watch(server: Weak<Inner>, who: Principal, id: TaskId) {
-    let (status, log, result) = uris_of(id);
+    let uris = Uris::of(id);
     let Some(mut watch) = ({
         match server.upgrade() {
             Some(server) => server.handle.watch(&who, id).await.ok(),
@@ -86,16 +86,18 @@ async fn watch(server: Weak<Inner>, who: Principal, id: TaskId) {
             return;
         };
         let task = watch.task();
-        // What wakes without a new version is the log.
-        if task.state.version == version {
-            server.catalog.resource_updated(&log);
-        } else {
+        let tell = |uri: &str| server.catalog.resource_updated(uri);
+        // A new version may hide that something else has changed since the last look, and whoever is told
+        // in vain reads once more than needed.
+        tell(&uris.log);
+        tell(&uris.artifacts);
+        tell(&uris.partials);
+        if task.state.version != version {
             version = task.state.version;
-            server.catalog.resource_updated(&status);
+            tell(&uris.status);
         }
         if task.is_finished() {
-            server.catalog.resource_updated(&log);
-            server.catalog.resource_updated(&result);
+            tell(&uris.result);
         } else {
             drop(server);
             tokio::time::sleep(GATHER).await;

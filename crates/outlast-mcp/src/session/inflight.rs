@@ -94,6 +94,11 @@ impl Flight {
         self.ends.cancelled.is_cancelled()
     }
 
+    /// Ends the request without a response. To end it is not to cancel what it asked for.
+    pub(crate) fn end(&self) {
+        self.ends.ended.cancel();
+    }
+
     /// Resolves when the request is to end without a response, for either reason.
     pub(crate) async fn ended(&self) {
         self.ends.ended.cancelled().await;

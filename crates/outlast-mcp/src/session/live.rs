@@ -1,6 +1,7 @@
 //! A session while this process serves it: its streams, its requests in flight, what it has asked for.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::pending::Pending;
 use super::registry::Record;
 use super::stream::{Events, SseStream, StreamKind};
 use super::token::Identity;
+use crate::offer::is_told_by;
 
 /// No level was asked for.
 const NO_LEVEL: u8 = u8::MAX;
@@ -221,9 +223,15 @@ impl Session {
         self.subscriptions().keys().cloned().collect()
     }
 
-    /// Whether the client has subscribed to this resource.
-    pub(crate) fn is_subscribed(&self, uri: &str) -> bool {
-        self.subscriptions().contains_key(uri)
+    /// What the client has subscribed to that changes with this resource.
+    pub(crate) fn subscribed_to(&self, updated: &str) -> Vec<String> {
+        let subscriptions = self.subscriptions();
+        let from = (Bound::Included(updated), Bound::Unbounded);
+        let near = subscriptions.range::<str, _>(from);
+        let near = near.take_while(|(asked, _)| asked.starts_with(updated));
+        near.filter(|(asked, _)| is_told_by(asked, updated))
+            .map(|(asked, _)| asked.clone())
+            .collect()
     }
 
     /// Follows again what a session of an earlier process had subscribed to.

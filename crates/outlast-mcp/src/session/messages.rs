@@ -1,9 +1,13 @@
 //! Messages of the older era about tasks: progress, status, questions.
 
+use std::collections::BTreeMap;
+
 use outlast_core::{InputRequest, Progress, RawJson, Task, TaskId};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::jsonrpc::{RequestId, request};
+use crate::protocol::Version;
 use crate::server::Inner;
 use crate::wire::{self, Number, Object};
 
@@ -70,34 +74,67 @@ pub(super) fn status_notification(server: &Inner, task: &Task) -> Vec<u8> {
 }
 
 /// A question as a request of the older era.
-pub(super) fn question_request(id: &RequestId, task: TaskId, question: &InputRequest) -> Vec<u8> {
+pub(super) fn question_request(
+    id: &RequestId,
+    task: TaskId,
+    question: &InputRequest,
+    version: Version,
+) -> Vec<u8> {
     let mut params = Vec::with_capacity(question.params.as_str().len() + 128);
     {
         let mut object = Object::new(&mut params);
-        object.members_of(question.params.as_str());
+        object.members_of(params_for(question, version).as_str());
         if lacks_id(question) {
             object.text("elicitationId", &elicitation_id(task, &question.key));
         }
         related_task(&mut object, task);
     }
     let params = String::from_utf8(params).expect("JSON is UTF-8");
-    let params: Box<serde_json::value::RawValue> =
-        serde_json::value::RawValue::from_string(params).expect("written as JSON");
+    let params: Box<RawValue> = RawValue::from_string(params).expect("written as JSON");
     request(id.as_json(), &question.method, &params)
 }
 
+/// `notifications/cancelled`: nobody waits for the answer to this request of ours any more.
+pub(crate) fn withdrawn(id: &RequestId) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    let mut message = Object::new(&mut out);
+    message
+        .raw("jsonrpc", r#""2.0""#)
+        .plain("method", "notifications/cancelled");
+    message
+        .object("params")
+        .raw("requestId", id.as_json())
+        .plain("reason", "the question is no longer open");
+    drop(message);
+    out
+}
+
 /// The parameters of a question of a run without a record, which belongs to no task that there is.
-pub(crate) fn unstored_params(run: TaskId, question: &InputRequest) -> RawJson {
+pub(crate) fn unstored_params(run: TaskId, question: &InputRequest, version: Version) -> RawJson {
+    let known = params_for(question, version);
     if !lacks_id(question) {
-        return question.params.clone();
+        return known;
     }
-    let mut params = Vec::with_capacity(question.params.as_str().len() + 64);
+    let mut params = Vec::with_capacity(known.as_str().len() + 64);
     let mut object = Object::new(&mut params);
-    object.members_of(question.params.as_str());
+    object.members_of(known.as_str());
     object.text("elicitationId", &elicitation_id(run, &question.key));
     drop(object);
     let params = String::from_utf8(params).expect("JSON is UTF-8");
     RawJson::parse(params).expect("written as JSON")
+}
+
+/// The parameters of a question without what this version does not know. Before there were modes, every
+/// elicitation was a form.
+fn params_for(question: &InputRequest, version: Version) -> RawJson {
+    if version.has_elicitation_modes() || elicitation_mode(question).is_none() {
+        return question.params.clone();
+    }
+    // Each member as it was written: the order of a form's fields is the order of its schema.
+    let members = question.params.to::<BTreeMap<String, Box<RawValue>>>();
+    let mut members = members.expect("it has a member that was read");
+    members.remove("mode");
+    RawJson::of(&members).expect("members that were JSON")
 }
 
 /// What 2025-11-25 calls an elicitation by URL, so that its completion can be told: the same each time
@@ -157,15 +194,23 @@ mod tests {
 
     #[test]
     fn a_question_names_its_task() {
-        let params = RawJson::parse(r#"{"message":"sure?"}"#).unwrap();
+        let params = RawJson::parse(r#"{"mode":"form","message":"sure?"}"#).unwrap();
         let question = InputRequest::new("k", "elicitation/create", params);
         let task = TaskId::random();
-        let text = question_request(&RequestId::string("q"), task, &question);
+        let text = question_request(
+            &RequestId::string("q"),
+            task,
+            &question,
+            Version::LATEST_LEGACY,
+        );
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(value["params"]["message"], "sure?");
         assert_eq!(
             value["params"]["_meta"]["io.modelcontextprotocol/related-task"]["taskId"],
             task.to_string()
         );
+        assert_eq!(value["params"]["mode"], "form");
+        let older = unstored_params(task, &question, Version::V2025_06_18);
+        assert_eq!(older.as_str(), r#"{"message":"sure?"}"#);
     }
 }

@@ -31,7 +31,7 @@ pub(crate) use inflight::{Busy, Flight, InFlight, MOST as MOST_IN_FLIGHT};
 pub(crate) use introduction::Introduction;
 pub(crate) use live::Session;
 pub(crate) use messages::{
-    elicitation_mode, next_value, progress_notification, unstored_params, url_completed,
+    elicitation_mode, next_value, progress_notification, unstored_params, url_completed, withdrawn,
 };
 pub(crate) use outlet::Outlet;
 pub(crate) use question::QuestionId;

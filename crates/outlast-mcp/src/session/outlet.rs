@@ -76,6 +76,33 @@ impl Outlet {
         }
     }
 
+    /// Whether nobody reads there now, and its client may come back for all that was sent.
+    pub(crate) fn may_return(&self) -> bool {
+        let stream = self.stream();
+        stream.is_some_and(|stream| !stream.is_connected() && stream.may_return())
+    }
+
+    /// Resolves once somebody reads there again; never where nobody can.
+    pub(crate) async fn returned(&self) {
+        match self.stream() {
+            Some(stream) => stream.returned().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// How often its client came back and did not get all that was sent.
+    pub(crate) fn gaps(&self) -> u32 {
+        self.stream().map_or(0, |stream| stream.gaps())
+    }
+
+    fn stream(&self) -> Option<Arc<SseStream>> {
+        match self {
+            Self::Stream(stream) => Some(Arc::clone(stream)),
+            Self::Exchange(exchange) => exchange.stream(),
+            Self::Lines(_) => None,
+        }
+    }
+
     /// Whether the two are the same way.
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {

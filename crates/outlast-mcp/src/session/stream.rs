@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -63,6 +63,8 @@ pub(crate) struct SseStream {
     /// The name that any instance understands, if there is one.
     lasting: Mutex<Option<Arc<str>>>,
     state: Mutex<State>,
+    /// Tells those who wait for a client to come back.
+    back: Notify,
 }
 
 struct State {
@@ -70,6 +72,8 @@ struct State {
     live: Option<Live>,
     kept: VecDeque<Event>,
     kept_bytes: usize,
+    /// How often a client came back for more than was kept.
+    gaps: u32,
     /// The last event has been written; nothing follows.
     done: bool,
     broken_since: Option<Instant>,
@@ -106,9 +110,11 @@ impl SseStream {
                 live: Some(live),
                 kept: VecDeque::new(),
                 kept_bytes: 0,
+                gaps: 0,
                 done: false,
                 broken_since: None,
             }),
+            back: Notify::new(),
         });
         if prime {
             stream.send(Bytes::new());
@@ -214,6 +220,27 @@ impl SseStream {
         }
     }
 
+    /// Resolves once a connection reads it.
+    pub(crate) async fn returned(&self) {
+        let mut back = std::pin::pin!(self.back.notified());
+        back.as_mut().enable();
+        if !self.is_connected() {
+            back.await;
+        }
+    }
+
+    /// Whether its client may come back for what it has missed.
+    pub(crate) fn may_return(&self) -> bool {
+        let state = self.lock();
+        let broken = state.broken_since.map(|since| since.elapsed());
+        !state.done && broken.is_none_or(|broken| broken <= KEEP_FOR)
+    }
+
+    /// How often a client came back and did not get all that it had missed.
+    pub(crate) fn gaps(&self) -> u32 {
+        self.lock().gaps
+    }
+
     /// Connects a client that has seen the events up to `after`; an older connection ends. What has been
     /// forgotten by now is left out: the last event, which is the one that matters, never is.
     pub(crate) fn resume(self: &Arc<Self>, after: u64) -> Events {
@@ -224,6 +251,10 @@ impl SseStream {
             .filter(|event| event.number > after)
             .cloned()
             .collect();
+        let all = state.next.saturating_sub(after.saturating_add(1));
+        if (missed.len() as u64) < all {
+            state.gaps += 1;
+        }
         let (live, receiver, gone) = Live::new(QUEUE.max(missed.len()));
         for event in missed {
             live.sender
@@ -235,6 +266,8 @@ impl SseStream {
             state.live = Some(live);
             state.broken_since = None;
         }
+        drop(state);
+        self.back.notify_waiters();
         Events {
             receiver,
             stream: Arc::clone(self),

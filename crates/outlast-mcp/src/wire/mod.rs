@@ -3,6 +3,7 @@
 //! A task, a tool, a prompt, a resource and a result are kept once; here they are written as 2025-11-25 and 2026-07-28
 //! want them. Nothing else decides which members an era's objects have.
 
+mod content;
 mod implementation;
 mod object;
 mod prompt;

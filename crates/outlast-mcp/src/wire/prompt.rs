@@ -1,5 +1,6 @@
 //! The Prompt object of each version, and what `prompts/get` gives.
 
+use super::content;
 use super::object::{Object, merge_meta};
 use crate::offer::{Prompt, PromptMessages};
 use crate::protocol::Version;
@@ -47,12 +48,13 @@ pub(crate) fn prompt_messages(
     object: &mut Object<'_>,
     messages: &PromptMessages,
     declared: Option<&str>,
+    version: Version,
     ours: &[(&str, &str)],
 ) {
     if let Some(description) = messages.description.as_deref().or(declared) {
         object.text("description", description);
     }
-    object.raw("messages", messages.messages.as_str());
+    object.raw("messages", &content::messages(&messages.messages, version));
     merge_meta(
         object,
         messages.meta.as_ref().map(|meta| meta.as_str()),

@@ -3,6 +3,7 @@
 use outlast_core::status::Era;
 use outlast_core::{Failure, FailureReason, Outcome, ToolResult};
 
+use super::content;
 use super::object::{Object, merge_meta};
 use crate::jsonrpc::{begin_response, code, end_response};
 use crate::protocol::Version;
@@ -18,7 +19,7 @@ pub(crate) fn tool_result(
     if version.era() == Era::Modern {
         object.raw("resultType", "\"complete\"");
     }
-    members(&mut object, result, version.has_structured_content(), ours);
+    members(&mut object, result, version, ours);
 }
 
 /// The response to a call that ended like this.
@@ -58,8 +59,10 @@ pub(crate) fn response(
 /// The members of the CallToolResult that stands for an outcome that is no error of the protocol.
 pub(crate) fn outcome_members(object: &mut Object<'_>, outcome: &Outcome) {
     match outcome {
-        Outcome::Completed(result) => members(object, result, true, &[]),
-        Outcome::Cancelled { reason } => members(object, &cancelled(reason.as_deref()), true, &[]),
+        Outcome::Completed(result) => members(object, result, Version::LATEST, &[]),
+        Outcome::Cancelled { reason } => {
+            members(object, &cancelled(reason.as_deref()), Version::LATEST, &[])
+        }
         Outcome::Failed(_) => {}
     }
 }
@@ -75,9 +78,10 @@ pub(super) fn inner_result(out: &mut Vec<u8>, result: &ToolResult) {
     tool_result(out, result, Version::V2026_07_28, &[]);
 }
 
-fn members(object: &mut Object<'_>, result: &ToolResult, structured: bool, ours: &[(&str, &str)]) {
-    object.raw("content", result.content.as_str());
-    if let Some(content) = result.structured.as_ref().filter(|_| structured) {
+fn members(object: &mut Object<'_>, result: &ToolResult, version: Version, ours: &[(&str, &str)]) {
+    object.raw("content", &content::blocks(&result.content, version));
+    let structured = result.structured.as_ref();
+    if let Some(content) = structured.filter(|_| version.has_structured_content()) {
         object.raw("structuredContent", content.as_str());
     }
     object.value("isError", result.is_error);

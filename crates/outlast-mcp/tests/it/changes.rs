@@ -375,3 +375,33 @@ async fn a_connection_hears_of_changes_too() {
     }
     assert_eq!(*subscription(&told[0]), 1);
 }
+
+#[tokio::test]
+async fn whoever_follows_a_part_of_a_task_is_told_of_its_changes() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let id = rig.create("steps").await;
+    let uris = [
+        "",
+        "/log?offset=0",
+        "/artifacts",
+        "/artifacts/x.txt",
+        "/partials?after=1",
+    ]
+    .map(|rest| format!("outlast://tasks/{id}{rest}"));
+    for uri in &uris {
+        let subscribed = session.call("resources/subscribe", json!({"uri": uri}));
+        assert_eq!(subscribed.await["result"], json!({}), "{uri}");
+    }
+    let mut general = session.get(None).await;
+    let (mut listening, honoured) = listen(&rig, json!({"resourceSubscriptions": uris})).await;
+    assert_eq!(honoured["resourceSubscriptions"], json!(uris));
+    rig.go(4);
+    for events in [&mut general, &mut listening] {
+        let mut missing: Vec<String> = uris.to_vec();
+        while !missing.is_empty() {
+            let message = events.method("notifications/resources/updated").await;
+            missing.retain(|uri| message["params"]["uri"] != uri.as_str());
+        }
+    }
+}

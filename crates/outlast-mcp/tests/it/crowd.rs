@@ -98,8 +98,12 @@ async fn a_hundred_calls_ask_in_rounds() {
     // Each step was run by one of them, and by no round a second time.
     let (_, message) = call(&rig, "interview", json!({})).await;
     let (_, state) = asked(&message);
-    let answers = json!({"first": accept(json!({"a": "x"})), "second": accept(json!({"b": "y"}))});
-    let more = json!({"inputResponses": answers, "requestState": state});
+    let first = accept(json!({"a": "x"}));
+    let more = json!({"inputResponses": {"first": first}, "requestState": state});
+    let (_, message) = call(&rig, "interview", more).await;
+    let (_, state) = asked(&message);
+    let second = accept(json!({"b": "y"}));
+    let more = json!({"inputResponses": {"second": second}, "requestState": state});
     let (_, message) = call(&rig, "interview", more).await;
     assert!(
         text(&message).starts_with(&format!("{CROWD} ")),

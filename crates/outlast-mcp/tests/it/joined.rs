@@ -108,3 +108,33 @@ async fn in_the_older_era_one_is_asked_at_a_time_and_all_get_the_result() {
     assert_eq!(results[0], results[1]);
     assert!(results[0].contains("true"), "{results:?}");
 }
+
+#[tokio::test]
+async fn a_retry_that_leaves_ends_nothing_that_others_wait_for() {
+    let able = json!({"elicitation": {"form": {}}});
+    for shared in [true, false] {
+        let rig = rig().await;
+        let retry = async || {
+            let mut params = json!({"name": "ask_then_gate", "arguments": {}});
+            if shared {
+                params["_meta"] = json!({"outlast/idempotencyKey": "the-same"});
+            }
+            let (_, asked) = rig.modern_as(&able, "tools/call", params.clone()).await;
+            for (key, value) in answered(&asked["result"], true).as_object().unwrap() {
+                params[key] = value.clone();
+            }
+            params
+        };
+        // Two callers of one run, or one that lost its connection and sends its retry again.
+        let one = retry().await;
+        let other = if shared { retry().await } else { one.clone() };
+        let leaves = Events::of(rig.modern_response(&able, "tools/call", one).await);
+        let stays = rig.modern_response(&able, "tools/call", other).await;
+        drop(leaves);
+        // More than a client has that comes back.
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        rig.go(1);
+        let ended = crate::rig::whole(stays).await.1;
+        assert_eq!(text(&ended["result"]), "through the gate", "{shared}");
+    }
+}

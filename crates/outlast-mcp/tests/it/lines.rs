@@ -98,7 +98,7 @@ impl Client {
         self.ask_modern(id, method, params).await.0
     }
 
-    async fn initialize(&mut self, version: &str, capabilities: Value) -> Value {
+    pub(crate) async fn initialize(&mut self, version: &str, capabilities: Value) -> Value {
         let result = self.handshake(version, capabilities).await;
         self.send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
             .await;

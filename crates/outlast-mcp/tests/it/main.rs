@@ -23,5 +23,6 @@ mod refusals;
 mod rig;
 mod rounds;
 mod rounds_beside_tools;
+mod stops;
 mod streams;
 mod urls;

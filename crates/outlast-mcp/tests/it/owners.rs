@@ -140,11 +140,23 @@ async fn scopes_decide_what_may_be_done() {
     let call = json!({"name": "ask_one", "arguments": {}});
     let id = modern(&rig, "alice", "tools/call", call.clone()).await["result"]["taskId"].clone();
     let of = json!({"taskId": id});
+    let helper = |name: &str| json!({"name": name, "arguments": of});
+    // An answer of whoever may only look is none, and the question is not put to them.
+    let answer = json!({"sure": {"action": "accept", "content": {"confirm": true}}});
+    let waits = json!({"name": "task_wait", "arguments": {"taskId": id, "seconds": 0},
+        "inputResponses": answer});
+    let list = json!({"name": "task_list", "arguments": {}});
     for (scope, method, params, status) in [
         ("none", "tools/list", json!({}), 403),
         ("tasks:read", "tools/list", json!({}), 200),
         ("tasks:read", "tasks/get", of.clone(), 200),
         ("tasks:read", "tools/call", call.clone(), 403),
+        ("tasks:read", "tools/call", helper("task_status"), 200),
+        ("tasks:read", "tools/call", helper("task_result"), 200),
+        ("tasks:read", "tools/call", waits, 200),
+        ("tasks:read", "tools/call", list, 200),
+        ("tasks:read", "tools/call", helper("task_cancel"), 403),
+        ("tasks:read", "tools/call", helper("task_answer"), 403),
         ("tasks:read", "tasks/cancel", of.clone(), 403),
         ("tasks:read", "tasks/update", of.clone(), 403),
         ("tasks:read", "no/such", json!({}), 404),
@@ -154,6 +166,11 @@ async fn scopes_decide_what_may_be_done() {
         let who = [("x-user", "alice"), ("x-scope", scope)];
         let (got, message) = modern_with(&rig, &who, method, params).await;
         assert_eq!(got, status, "{scope} {method}: {message}");
+        let result = &message["result"];
+        assert_ne!(result["resultType"], "input_required", "{scope} {method}");
+        if scope == "tasks:read" && status == 200 && method == "tools/call" {
+            assert_ne!(result["isError"], true, "{message}");
+        }
     }
     let body = modern_body(1, &declaring(), "tools/call", call);
     let headers = modern_headers(&body);

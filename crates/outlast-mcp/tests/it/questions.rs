@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::rig::{Events, Rig, eventually, request, respond, send_to};
+use crate::rig::{Events, Rig, eventually, request, respond, send_to, whole};
 
 fn code(message: &Value) -> i64 {
     message["error"]["code"]
@@ -686,4 +686,100 @@ async fn a_child_asks_for_the_roots_of_its_parents_caller() {
     let message = session.call("tasks/result", json!({"taskId": id})).await;
     let text = message["result"]["content"][0]["text"].as_str().unwrap();
     assert!(text.contains("file:///home/a"), "{message}");
+}
+
+#[tokio::test]
+async fn a_question_that_is_answered_elsewhere_is_withdrawn() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let mut events = session.get(None).await;
+    let id = session.create("ask_two").await;
+    let first = events.method("elicitation/create").await;
+    let second = events.method("elicitation/create").await;
+    // The client answers one itself; the other is answered by somebody else.
+    let answer = json!({"action": "accept", "content": {"a": "x"}});
+    respond(&session, &first, answer).await;
+    let answers = json!({"two": {"action": "accept", "content": {"b": "y"}}});
+    let params = json!({"taskId": id, "inputResponses": answers});
+    assert_eq!(rig.modern("tasks/update", params).await.0, 200);
+    let withdrawn = events.method("notifications/cancelled").await;
+    assert_eq!(withdrawn["params"]["requestId"], second["id"]);
+    session.until(&id, "completed").await;
+    // So is what a task asks that is cancelled; and nothing else was withdrawn meanwhile.
+    let id = session.create("ask_one").await;
+    let asked = events.method("elicitation/create").await;
+    session.call("tasks/cancel", json!({"taskId": id})).await;
+    let withdrawn = events.method("notifications/cancelled").await;
+    assert_eq!(withdrawn["params"]["requestId"], asked["id"]);
+}
+
+#[tokio::test]
+async fn a_client_that_resumes_its_stream_is_asked_once() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let mut events = session.get(None).await;
+    let primed = events.next().await.unwrap();
+    let id = session.create("ask_one").await;
+    let asked = loop {
+        let event = events.next().await.unwrap();
+        if event.message["method"] == "elicitation/create" {
+            break event;
+        }
+    };
+    drop(events);
+    // It has the question: nothing comes but what is said next.
+    let mut events = session.get(asked.id.as_deref()).await;
+    session.call("tasks/cancel", json!({"taskId": id})).await;
+    let mut said = Vec::new();
+    while said
+        .last()
+        .is_none_or(|method| method != "notifications/cancelled")
+    {
+        let message = events.message().await;
+        said.push(message["method"].as_str().unwrap().to_owned());
+    }
+    assert!(!said.contains(&"elicitation/create".to_owned()), "{said:?}");
+    drop(events);
+    // One that has missed everything gets the question once, under its own id, and its end.
+    let mut events = session.get(primed.id.as_deref()).await;
+    let mut asked_again = Vec::new();
+    loop {
+        let message = events.message().await;
+        match message["method"].as_str() {
+            Some("elicitation/create") => asked_again.push(message["id"].clone()),
+            Some("notifications/cancelled") => break,
+            _ => {}
+        }
+    }
+    assert_eq!(asked_again, [asked.message["id"].clone()]);
+}
+
+#[tokio::test]
+async fn a_client_that_opens_another_stream_is_asked_there_and_the_first_question_is_withdrawn() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({"elicitation": {}})).await;
+    let mut events = session.get(None).await;
+    let id = session.create("ask_one").await;
+    let first = events.method("elicitation/create").await;
+    drop(events);
+    let mut events = session.get(None).await;
+    let withdrawn = events.method("notifications/cancelled").await;
+    assert_eq!(withdrawn["params"]["requestId"], first["id"]);
+    let second = events.method("elicitation/create").await;
+    assert_ne!(first["id"], second["id"]);
+    // That the client has let go of the first one is no answer.
+    let gone = json!({"code": 0, "message": "Request cancelled"});
+    for error in [gone, json!({"code": -32603, "message": "aborted"})] {
+        let body = json!({"jsonrpc": "2.0", "id": first["id"], "error": error});
+        let (status, _) = whole(session.message(&body).await).await;
+        assert_eq!(status, 202);
+    }
+    assert_eq!(
+        session.call("tasks/get", json!({"taskId": id})).await["result"]["status"],
+        "input_required"
+    );
+    respond(&session, &second, json!({"action": "decline"})).await;
+    let task = rig.task(&id, |task| task["status"] == "completed").await;
+    let text = task["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("decline"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! A server over a memory store, with the tools the tests need, and clients that send raw JSON.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use outlast_core::testing::{Fault, FaultyStore, MemoryStore};
 use outlast_core::{Answer, AnswerBy, InputRequest, Principal, RawJson, Store, ToolResult};
 use outlast_engine::{
-    BoxFuture, Cx, Engine, Error, Handler, Result as EngineResult, Serving, TaskSupport, Tool,
-    Tools,
+    BoxFuture, Cx, Engine, Error, Handler, Result as EngineResult, Serving, StateMap, TaskSupport,
+    Tool, Tools,
 };
 use outlast_mcp::http::{Body, HttpService};
 use outlast_mcp::{Config, Helpers, Server};
@@ -280,6 +280,17 @@ pub(crate) struct Gate(tokio::sync::Semaphore);
 #[derive(Default)]
 struct Counter(AtomicU64);
 
+async fn start(store: Arc<dyn Store>, state: &StateMap) -> Engine {
+    Engine::builder(store)
+        .tools(tools())
+        .state(state.clone())
+        .hot_wait(Duration::from_millis(50))
+        .cancel_grace(Duration::from_millis(200))
+        .start()
+        .await
+        .unwrap()
+}
+
 pub(crate) struct Rig {
     pub(crate) server: Server,
     pub(crate) service: HttpService,
@@ -287,6 +298,14 @@ pub(crate) struct Rig {
     pub(crate) principal: Option<Principal>,
     store: Arc<FaultyStore>,
     gate: Arc<Gate>,
+    state: StateMap,
+    memory: Arc<MemoryStore>,
+    engine: Mutex<Option<Engine>>,
+}
+
+/// The next process over the same store.
+pub(crate) struct Next {
+    pub(crate) service: HttpService,
     _engine: Engine,
 }
 
@@ -322,18 +341,12 @@ impl Rig {
     }
 
     async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut state = outlast_engine::StateMap::default();
+        let mut state = StateMap::default();
         state.insert(Gate(tokio::sync::Semaphore::new(0)));
         state.insert(Counter::default());
-        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::default())));
-        let engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
-            .tools(tools())
-            .state(state.clone())
-            .hot_wait(Duration::from_millis(50))
-            .cancel_grace(Duration::from_millis(200))
-            .start()
-            .await
-            .unwrap();
+        let memory = Arc::new(MemoryStore::default());
+        let store = Arc::new(FaultyStore::new(Arc::clone(&memory) as Arc<dyn Store>));
+        let engine = start(Arc::<FaultyStore>::clone(&store), &state).await;
         let mut config = Config::new("rig", "1.2.3");
         change(&mut config);
         let server = Server::new(engine.handle(), config).await.unwrap();
@@ -345,6 +358,26 @@ impl Rig {
             principal: None,
             store,
             gate,
+            state,
+            memory,
+            engine: Mutex::new(Some(engine)),
+        }
+    }
+
+    /// Stops the server as a process does that is told to, with no grace for what runs.
+    pub(crate) async fn stop(&self) {
+        let engine = self.engine.lock().unwrap().take();
+        let engine = engine.expect("it is stopped once");
+        drop(engine.stop(Duration::ZERO).await);
+        self.server.stop();
+    }
+
+    /// Starts the process that follows.
+    pub(crate) async fn next(&self) -> Next {
+        let engine = start(Arc::new(self.memory.successor()), &self.state).await;
+        let server = Server::new(engine.handle(), Config::new("rig", "1.2.3")).await;
+        Next {
+            service: HttpService::new(&server.unwrap()),
             _engine: engine,
         }
     }

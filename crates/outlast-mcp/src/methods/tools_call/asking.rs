@@ -11,8 +11,7 @@ use super::request_state::PATIENCE;
 use crate::answers;
 use crate::jsonrpc::{RequestId, request};
 use crate::serve;
-use crate::session::{Outlet, Session, TRIES, unstored_params};
-use crate::wire::Object;
+use crate::session::{Outlet, Session, TRIES, unstored_params, withdrawn};
 
 /// Sends a question of `run` and waits for what the client says. If the answer does not fit, it is asked again,
 /// [`TRIES`] times in all; then the question counts as dismissed.
@@ -25,7 +24,7 @@ pub(super) async fn ask(
     run: TaskId,
     question: InputRequest,
 ) -> Answer {
-    let params = unstored_params(run, &question);
+    let params = unstored_params(run, &question, session.identity.version);
     for _ in 0..TRIES {
         let (id, mut awaited) = session.pending.expect();
         // Whoever is away for a moment finds the question when it comes back for the rest of its stream.
@@ -61,19 +60,8 @@ struct Withdrawn<'o> {
 impl Drop for Withdrawn<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
-        let mut out = Vec::with_capacity(128);
-        {
-            let mut message = Object::new(&mut out);
-            message
-                .raw("jsonrpc", r#""2.0""#)
-                .plain("method", "notifications/cancelled");
-            message
-                .object("params")
-                .raw("requestId", id.as_json())
-                .plain("reason", "the question is no longer open");
-        }
         if self.outlet.is_open() {
-            self.outlet.send(out);
+            self.outlet.send(withdrawn(&id));
         }
     }
 }

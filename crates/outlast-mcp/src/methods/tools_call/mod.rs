@@ -10,7 +10,7 @@ pub(super) mod request_state;
 mod resume;
 pub(super) mod synchronous;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,10 +88,11 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         .transpose()?;
     let mut first = None;
     let mut carried = Carried::default();
+    let mut asked = BTreeSet::new();
     match kept {
         None => {}
         Some(Kept::First(answers)) => first = Some(answers),
-        Some(Kept::Carried(before)) => carried = before,
+        Some(Kept::Carried(before, keys)) => (carried, asked) = (before, keys),
         Some(Kept::Stored(id)) => {
             let retry = resume::Retry {
                 tool,
@@ -128,7 +129,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             let waiting = synchronous::Waiting {
                 report: Report::new(cx, token, level),
                 detach,
-                given: given(cx, call.input_responses)?,
+                given: given(cx, &asked, call.input_responses)?,
                 bound: None,
             };
             synchronous::run(cx, new, waiting).await
@@ -137,15 +138,22 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     }
 }
 
-/// The answers that came with a call of the newer era.
+/// The answers that came to what was asked. Others were given to no question of ours, and are ignored
+/// (2026-07-28 multi round-trip requests, "Server Requirements").
+///
+/// # Errors
+/// They are not answers by key.
 pub(super) fn given(
     cx: &Context<'_>,
+    asked: &BTreeSet<String>,
     responses: Option<&RawValue>,
 ) -> Result<BTreeMap<String, RawJson>, RpcError> {
-    match responses {
-        Some(responses) if cx.session.is_none() => tasks_update::parse(Some(responses)),
-        _ => Ok(BTreeMap::new()),
-    }
+    let Some(responses) = responses.filter(|_| cx.session.is_none()) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut given = tasks_update::parse(Some(responses))?;
+    given.retain(|key, _| asked.contains(key));
+    Ok(given)
 }
 
 /// What is called.
@@ -293,13 +301,17 @@ async fn start(cx: &Context<'_>, new: NewCall) -> Reply {
     ))
 }
 
-/// The answer to a call that goes on as this task.
-async fn detached(cx: &Context<'_>, id: TaskId) -> Reply {
+/// The answer to a call that goes on as this task; `tell` makes it of what a model is told.
+pub(crate) async fn detached(
+    cx: &Context<'_>,
+    id: TaskId,
+    tell: impl FnOnce(ToolResult) -> Vec<u8>,
+) -> Reply {
     let task = match cx.server.handle.get(cx.principal, id).await {
         Ok(task) => task,
         // A caller that is told of an error calls again, and the work is done twice.
         Err(error) if error.is_retryable() => {
-            return Ok(result(cx, &helpers::unseen(id, has_helpers(cx))));
+            return Ok(tell(helpers::unseen(id, has_helpers(cx))));
         }
         Err(error) => return Err(from_store(error)),
     };
@@ -311,7 +323,7 @@ async fn detached(cx: &Context<'_>, id: TaskId) -> Reply {
             cx.version,
             meta_of_result(cx).as_slice(),
         ),
-        None => result(cx, &helpers::unfinished(cx, &task, "", has_helpers(cx))),
+        None => tell(helpers::unfinished(cx, &task, "", has_helpers(cx))),
     })
 }
 

@@ -8,7 +8,7 @@
 //! its answers like any task, so that this state is good for as long as a question waits. What is never a
 //! task (such a tool, a prompt, a resource): what the run has recorded itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use outlast_core::{Owner, RawJson, TaskId, Timestamp};
@@ -37,8 +37,8 @@ pub(in crate::methods) enum Kept {
     First(BTreeMap<String, RawJson>),
     /// This task.
     Stored(TaskId),
-    /// A run without a record.
-    Carried(Carried),
+    /// A run without a record, and the keys of what it asked.
+    Carried(Carried, BTreeSet<String>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,9 +60,9 @@ pub(super) fn seal(
 ) -> Result<String, RpcError> {
     let patience = match kept {
         Kept::Stored(_) => TASK_PATIENCE,
-        Kept::First(_) | Kept::Carried(_) => PATIENCE,
+        Kept::First(_) | Kept::Carried(..) => PATIENCE,
     };
-    let limited = matches!(kept, Kept::Carried(_));
+    let limited = matches!(kept, Kept::Carried(..));
     let sealed = Sealed {
         digest: digest(cx.owner, tool, arguments),
         until: cx.server.handle.now() + patience,

@@ -14,6 +14,8 @@ use crate::context::{Context, Reply, from_store};
 use crate::follow::{self, Followed, Report};
 use crate::helpers;
 use crate::methods::tasks_update;
+use crate::parting;
+use crate::retries::Retrying;
 use crate::wire;
 
 /// A retry.
@@ -34,9 +36,13 @@ pub(super) async fn run(cx: &Context<'_>, id: TaskId, retry: Retry<'_>) -> Reply
     let watch = cx.server.handle.watch(cx.principal, id).await;
     let mut watch = watch.map_err(from_store)?;
 
+    // Nobody who leaves ends what several callers may have joined.
+    let joined = task.spec.idempotency.is_some() || task.spec.same.is_some();
+    let ends = retry.tool.serving.on_disconnect == OnDisconnect::AsProtocol && !joined;
     let mut caller = Caller {
         cx,
-        id: (retry.tool.serving.on_disconnect == OnDisconnect::AsProtocol).then_some(id),
+        waits: ends.then(|| cx.server.retries.begin(id)),
+        id,
     };
     let until = match retry.detach {
         DetachAfter::Never => None,
@@ -44,7 +50,7 @@ pub(super) async fn run(cx: &Context<'_>, id: TaskId, retry: Retry<'_>) -> Reply
     };
     let heartbeat = heartbeat(cx, retry.tool);
     let followed = follow::follow(cx, &mut watch, &retry.report, heartbeat, until).await;
-    caller.id = None;
+    caller.waits = None;
     Ok(match followed? {
         Followed::Finished => {
             let outcome = watch.task().outcome.as_deref();
@@ -62,6 +68,7 @@ pub(super) async fn run(cx: &Context<'_>, id: TaskId, retry: Retry<'_>) -> Reply
             let questions: Vec<_> = questions.iter().collect();
             input_required(cx, &questions, Some(&state))
         }
+        Followed::Stopping => return parting::of_call(cx, retry.tool, id).await,
         Followed::StillRunning => {
             let told = helpers::unfinished(cx, watch.task(), "", super::has_helpers(cx));
             result(cx, &told)
@@ -74,18 +81,31 @@ pub(super) fn heartbeat(cx: &Context<'_>, tool: &Tool) -> Duration {
     tool.serving.heartbeat.unwrap_or(cx.server.config.heartbeat)
 }
 
+/// How long after the last retry has gone the next one may come: its client has lost the connection.
+const COMES_BACK: Duration = Duration::from_secs(1);
+
 /// The one who waits. Closing the stream is cancelling (2026-07-28 Streamable HTTP).
 struct Caller<'a> {
     cx: &'a Context<'a>,
-    id: Option<TaskId>,
+    id: TaskId,
+    /// It has not had its answer yet, and the run ends with the last of these.
+    waits: Option<Retrying>,
 }
 
 impl Drop for Caller<'_> {
     fn drop(&mut self) {
-        let Some(id) = self.id.take() else { return };
+        if self.waits.take().is_none() {
+            return;
+        }
+        let id = self.id;
+        let retries = self.cx.server.retries.clone();
         let handle = self.cx.server.handle.clone();
         let principal = self.cx.principal.clone();
         tokio::spawn(async move {
+            tokio::time::sleep(COMES_BACK).await;
+            if retries.wait_for(id) {
+                return;
+            }
             let reason = Some("the caller went away".to_owned());
             let cancel = handle.cancel(&principal, id, reason, CancelBy::Request);
             if let Err(error) = cancel.await {

@@ -31,11 +31,12 @@ use tokio::time::Instant;
 
 use super::request_state::{self, Kept};
 use super::resume::heartbeat;
-use super::{asking, detached, input_required, meta_of_result};
+use super::{asking, detached, input_required, meta_of_result, result};
 use crate::answers;
 use crate::context::{Context, Reply, from_store, of_store};
 use crate::follow;
 use crate::jsonrpc::{RpcError, code, string};
+use crate::parting;
 use crate::report::Report;
 use crate::wire;
 
@@ -78,7 +79,7 @@ pub(in crate::methods) async fn run_and(
     // A quick tool is done at once and needs no timer.
     let first = std::future::poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await;
     if let Poll::Ready(outcome) = first {
-        return caller.answer(outcome, respond);
+        return caller.answer(&tool, outcome, respond).await;
     }
     // Rare and long: kept out of the future that every call is.
     let end = Box::pin(wait(
@@ -91,10 +92,10 @@ pub(in crate::methods) async fn run_and(
     ))
     .await?;
     match end {
-        End::Outcome(outcome) => caller.answer(outcome, respond),
+        End::Outcome(outcome) => caller.answer(&tool, outcome, respond).await,
         End::Detach => {
             let id = caller.let_go();
-            Box::pin(detached(cx, id)).await
+            Box::pin(detached(cx, id, |told| result(cx, &told))).await
         }
         End::Asks(questions) => {
             let arguments = match waiting.bound {
@@ -103,7 +104,8 @@ pub(in crate::methods) async fn run_and(
             };
             let kept = if tool.task == TaskSupport::Forbidden {
                 let running = caller.running.as_ref().expect("it has not ended");
-                Kept::Carried(running.carried())
+                let asked = questions.iter().map(|question| question.key.clone());
+                Kept::Carried(running.carried(), asked.collect())
             } else {
                 Kept::Stored(caller.let_go())
             };
@@ -167,7 +169,7 @@ async fn wait(
                     let end = if tool.task == TaskSupport::Forbidden {
                         ask_caller(cx, &running, questions, &mut given, &mut asked)?
                     } else {
-                        match ask_for_task(cx, running.id(), &questions, &mut given, detach).await {
+                        match ask_for_task(cx, running.id(), &questions, detach).await {
                             Ok(end) => end,
                             Err(Unasked::Refused(error)) => return Err(error),
                             Err(Unasked::Later(error)) => {
@@ -243,12 +245,6 @@ impl From<outlast_core::Error> for Unasked {
     }
 }
 
-impl From<RpcError> for Unasked {
-    fn from(error: RpcError) -> Self {
-        Self::Refused(error)
-    }
-}
-
 /// What a stored call asks that its caller, of the newer era, can answer.
 async fn open_questions(cx: &Context<'_>, id: TaskId) -> outlast_core::Result<Vec<InputRequest>> {
     let task = cx.server.handle.get(cx.principal, id).await?;
@@ -288,25 +284,10 @@ async fn ask_for_task(
     cx: &Context<'_>,
     id: TaskId,
     questions: &[InputRequest],
-    given: &mut BTreeMap<String, RawJson>,
     detach: DetachAfter,
 ) -> Result<Option<End>, Unasked> {
     let can = |question: &InputRequest| answers::can(cx.capabilities, question);
     if cx.session.is_none() {
-        let mut fitting = BTreeMap::new();
-        for question in questions.iter().filter(|question| can(question)) {
-            if let Some(answer) = take_fitting(given, question)? {
-                fitting.insert(question.key.clone(), answer);
-            }
-        }
-        if !fitting.is_empty() {
-            let handle = &cx.server.handle;
-            let answered = handle.answer(cx.principal, id, fitting.clone()).await;
-            if let Err(error) = answered {
-                given.extend(fitting);
-                return Err(error.into());
-            }
-        }
         let open = open_questions(cx, id).await?;
         if !open.is_empty() {
             return Ok(Some(End::Asks(open)));
@@ -358,9 +339,18 @@ struct Caller<'a> {
 
 impl Caller<'_> {
     /// Answers a call that has ended. One that was refused is an error of the request, with its data.
-    fn answer(&mut self, outcome: Outcome, respond: impl FnOnce(Outcome) -> Reply) -> Reply {
-        let running = self.running.take();
-        match running.as_ref().and_then(Running::refused) {
+    async fn answer(
+        &mut self,
+        tool: &Tool,
+        outcome: Outcome,
+        respond: impl FnOnce(Outcome) -> Reply,
+    ) -> Reply {
+        let running = self.running.take().expect("it is answered once");
+        if running.goes_on() {
+            self.report.end();
+            return Box::pin(parting::of_call(self.cx, tool, running.id())).await;
+        }
+        match running.refused() {
             Some(error) => Err(of_store(error)),
             None => respond(outcome),
         }
