@@ -5,7 +5,6 @@
 //! round-trip requests, "Supported Requests"), requests on its own stream in 2025-11-25. The typed result
 //! does not travel through the run, which knows results of tools alone, but beside it.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use outlast_core::{Failure, FailureReason, Outcome, RawJson, ToolResult};
@@ -79,15 +78,15 @@ pub(super) async fn run<T: Send + 'static>(
     let tool = Tool::new(name, Arc::new(once));
     let mut new = NewCall::new(Arc::new(tool), RawJson::empty_object(), cx.owner.clone());
     let (carried, asked) = match kept {
-        Some(Kept::Carried(carried, asked)) => (carried, asked),
-        _ => (Carried::default(), BTreeSet::new()),
+        Some(Kept::Carried(carried, asked)) => (carried, Some(asked)),
+        _ => (Carried::default(), None),
     };
     new.carried = carried;
     new.client = Some(cx.client());
     let waiting = synchronous::Waiting {
         report: Report::new(cx, token, level),
         detach: DetachAfter::Never,
-        given: given(cx, &asked, responses)?,
+        given: given(cx, asked.as_ref(), responses)?,
         bound: Some(named.arguments),
     };
     let reply = synchronous::run_and(cx, new, waiting, |outcome| match outcome {

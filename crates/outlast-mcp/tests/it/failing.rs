@@ -44,6 +44,18 @@ async fn a_question_is_put_to_the_caller_once_the_store_can_be_read_again() {
 }
 
 #[tokio::test]
+async fn answers_that_came_with_a_call_are_kept_until_the_store_takes_them() {
+    let rig = Rig::new().await;
+    rig.fails("answer", 1);
+    let answer = json!({"sure": {"action": "accept", "content": {"confirm": true}}});
+    let params = json!({"name": "ask_one", "arguments": {}, "inputResponses": answer});
+    let message = call(&rig, params).await;
+    assert_eq!(rig.faults_left(), 0);
+    let text = message["result"]["content"][0]["text"].as_str();
+    assert!(text.is_some_and(|text| text.contains("true")), "{message}");
+}
+
+#[tokio::test]
 async fn an_answer_that_the_store_did_not_take_may_be_given_again() {
     let rig = Rig::new().await;
     let message = call(&rig, json!({"name": "ask_one", "arguments": {}})).await;

@@ -76,20 +76,31 @@ async fn a_tool_that_is_never_a_task_asks_in_rounds_and_repeats_no_step() {
 }
 
 #[tokio::test]
-async fn answers_to_what_nobody_asked_are_ignored() {
+async fn answers_may_come_with_the_first_call() {
     let rig = Rig::new().await;
-    let answers = json!({"first": accept(json!({"a": "x"})), "second": 12, "other": 7});
+    let answers = json!({"first": accept(json!({"a": "x"})), "second": accept(json!({"b": "y"})),
+        "other": 7});
     let (_, message) = call(&rig, "interview", json!({"inputResponses": answers})).await;
+    assert!(text(&message).contains("\"b\":\"y\""), "{message}");
+    let (_, message) = call(&rig, "interview", json!({"inputResponses": {"first": 12}})).await;
+    assert_eq!(message["error"]["code"], -32602);
+    let (_, message) = call(&rig, "interview", json!({"inputResponses": null})).await;
+    asked(&message);
+}
+
+#[tokio::test]
+async fn answers_to_what_a_state_did_not_ask_are_ignored() {
+    let rig = Rig::new().await;
+    let (_, message) = call(&rig, "interview", json!({})).await;
     let (keys, state) = asked(&message);
     assert_eq!(keys, ["first"]);
+    let answers = json!({"first": accept(json!({"a": "x"})), "second": 12, "other": 7});
     let more = json!({"inputResponses": answers, "requestState": state});
     let (_, message) = call(&rig, "interview", more).await;
     let (keys, _) = asked(&message);
     assert_eq!(keys, ["second"]);
     let (_, message) = call(&rig, "interview", json!({"inputResponses": 12})).await;
     assert_eq!(message["error"]["code"], -32602);
-    let (_, message) = call(&rig, "interview", json!({"inputResponses": null})).await;
-    asked(&message);
 }
 
 #[tokio::test]

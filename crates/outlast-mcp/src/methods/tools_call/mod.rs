@@ -88,11 +88,13 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         .transpose()?;
     let mut first = None;
     let mut carried = Carried::default();
-    let mut asked = BTreeSet::new();
+    let mut asked = None;
     match kept {
         None => {}
         Some(Kept::First(answers)) => first = Some(answers),
-        Some(Kept::Carried(before, keys)) => (carried, asked) = (before, keys),
+        Some(Kept::Carried(before, keys)) => {
+            (carried, asked) = (before, Some(keys));
+        }
         Some(Kept::Stored(id)) => {
             let retry = resume::Retry {
                 tool,
@@ -129,7 +131,7 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             let waiting = synchronous::Waiting {
                 report: Report::new(cx, token, level),
                 detach,
-                given: given(cx, &asked, call.input_responses)?,
+                given: given(cx, asked.as_ref(), call.input_responses)?,
                 bound: None,
             };
             synchronous::run(cx, new, waiting).await
@@ -138,21 +140,25 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     }
 }
 
-/// The answers that came to what was asked. Others were given to no question of ours, and are ignored
-/// (2026-07-28 multi round-trip requests, "Server Requirements").
+/// The answers that came with a call of the newer era. Of those that come with a state, the ones that it
+/// did not ask for are ignored (2026-07-28 multi round-trip requests, "Server Requirements"). Without one
+/// they are taken for what the code is going to ask: the official suite expects that a first call with
+/// good answers completes.
 ///
 /// # Errors
 /// They are not answers by key.
 pub(super) fn given(
     cx: &Context<'_>,
-    asked: &BTreeSet<String>,
+    asked: Option<&BTreeSet<String>>,
     responses: Option<&RawValue>,
 ) -> Result<BTreeMap<String, RawJson>, RpcError> {
     let Some(responses) = responses.filter(|_| cx.session.is_none()) else {
         return Ok(BTreeMap::new());
     };
     let mut given = tasks_update::parse(Some(responses))?;
-    given.retain(|key, _| asked.contains(key));
+    if let Some(asked) = asked {
+        given.retain(|key, _| asked.contains(key));
+    }
     Ok(given)
 }
 

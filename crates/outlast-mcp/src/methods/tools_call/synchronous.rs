@@ -169,7 +169,7 @@ async fn wait(
                     let end = if tool.task == TaskSupport::Forbidden {
                         ask_caller(cx, &running, questions, &mut given, &mut asked)?
                     } else {
-                        match ask_for_task(cx, running.id(), &questions, detach).await {
+                        match ask_for_task(cx, running.id(), &questions, &mut given, detach).await {
                             Ok(end) => end,
                             Err(Unasked::Refused(error)) => return Err(error),
                             Err(Unasked::Later(error)) => {
@@ -245,6 +245,12 @@ impl From<outlast_core::Error> for Unasked {
     }
 }
 
+impl From<RpcError> for Unasked {
+    fn from(error: RpcError) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// What a stored call asks that its caller, of the newer era, can answer.
 async fn open_questions(cx: &Context<'_>, id: TaskId) -> outlast_core::Result<Vec<InputRequest>> {
     let task = cx.server.handle.get(cx.principal, id).await?;
@@ -284,10 +290,25 @@ async fn ask_for_task(
     cx: &Context<'_>,
     id: TaskId,
     questions: &[InputRequest],
+    given: &mut BTreeMap<String, RawJson>,
     detach: DetachAfter,
 ) -> Result<Option<End>, Unasked> {
     let can = |question: &InputRequest| answers::can(cx.capabilities, question);
     if cx.session.is_none() {
+        let mut fitting = BTreeMap::new();
+        for question in questions.iter().filter(|question| can(question)) {
+            if let Some(answer) = take_fitting(given, question)? {
+                fitting.insert(question.key.clone(), answer);
+            }
+        }
+        if !fitting.is_empty() {
+            let handle = &cx.server.handle;
+            let answered = handle.answer(cx.principal, id, fitting.clone()).await;
+            if let Err(error) = answered {
+                given.extend(fitting);
+                return Err(error.into());
+            }
+        }
         let open = open_questions(cx, id).await?;
         if !open.is_empty() {
             return Ok(Some(End::Asks(open)));
