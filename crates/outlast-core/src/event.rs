@@ -33,6 +33,12 @@ pub enum EventKind {
     Queued,
     /// Its time has come, but another task or a limit holds it back.
     Blocked,
+    /// It is ready, and no living worker runs its tool: [`crate::no_worker`]. When one comes before it has
+    /// failed it is [`EventKind::Queued`] again, or started.
+    NoWorker {
+        /// The labels that a worker must have for it, as far as they are known.
+        requires: Vec<String>,
+    },
     /// A worker runs it.
     Started {
         /// Counts attempts from 1; an attempt that was suspended goes on under the same number.

@@ -22,6 +22,7 @@ pub mod label;
 pub mod limit;
 pub mod log;
 pub mod machine;
+pub mod no_worker;
 pub mod outcome;
 pub mod principal;
 pub mod progress;

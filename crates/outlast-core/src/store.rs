@@ -36,11 +36,12 @@ use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::limit::{Control, Controls};
 use crate::log::{LogLine, LogPage};
 use crate::machine::{Answered, AttemptEnd, CancelMode};
+use crate::no_worker::Missing;
 use crate::progress::Progress;
 use crate::schedule::Schedule;
 use crate::signal::{NewSignal, Signal};
 use crate::status::Phase;
-use crate::task::{Awaiting, Lease, NewTask, Task};
+use crate::task::{Awaiting, Lease, NewTask, Task, TaskSpec};
 use crate::usage::Usage;
 use crate::webhook::{DeliveryEnd, Taken};
 use crate::worker::WorkerSign;
@@ -126,6 +127,16 @@ pub struct ToolVersion {
     pub tool: String,
     /// Its version.
     pub version: String,
+}
+
+impl ToolVersion {
+    /// What a task needs a worker to run.
+    pub fn of(spec: &TaskSpec) -> Self {
+        Self {
+            tool: spec.tool.clone(),
+            version: spec.tool_version.clone(),
+        }
+    }
 }
 
 /// Who claims, and on what terms.
@@ -280,7 +291,8 @@ pub struct Ticked {
     pub changed: usize,
     /// Records deleted at the end of their retention.
     pub deleted: usize,
-    /// Schedules whose time has come. A tick does not change them: whoever knows their tools fires them,
+    /// All schedules whose time has come, the first that was due first, whatever the budget: those that nobody
+    /// here can fire must not stand before the others. A tick does not change them: whoever knows their tools fires them,
     /// by [`Store::schedule_put`], and until then they are in every tick.
     pub schedules: Vec<Schedule>,
     /// What is to be told to webhooks, handed out to the caller: nobody else gets it for
@@ -492,13 +504,17 @@ pub trait Store: Reads + Side + Blobs {
     /// has not ended.
     async fn delete(&self, task: TaskId) -> Result<bool>;
 
-    /// Does what is due now, for at most `budget` tasks: timers, deadlines, expired leases, the end
+    /// Does what is due now, for at most `budget` tasks, one at least: timers, deadlines, expired leases, the end
     /// of retention. Any process may call it; it is idempotent.
     ///
     /// `alive` names the leases under which the caller really runs something: if one of them has
     /// expired it is renewed by `length` rather than taken back, for a process must not rescue its own
     /// work. A lease that was given and never arrived is not among them, and expires.
     async fn tick(&self, alive: &[Lease], length: Duration, budget: usize) -> Result<Ticked>;
+
+    /// Notes on those of `tasks` that are ready whether a living worker runs their tool: `None` says that one
+    /// does. See [`Task::note_no_worker`]. Returns how many changed; those that are gone are passed over.
+    async fn note_no_worker(&self, tasks: Vec<TaskId>, missing: Option<Missing>) -> Result<usize>;
 
     /// Records what came of a delivery that a tick handed out: [`Task::delivery_ended`]. `false`, with nothing
     /// changed, if it has been handed out again since, is settled, or its task was deleted.
@@ -550,6 +566,19 @@ pub trait Reads: Send + Sync + 'static {
     /// [`Filter::oldest_first`] the other way round, above it. There may be fewer although there are
     /// more: see [`Page::next`].
     async fn list(&self, filter: &Filter, cursor: Option<u64>, limit: usize) -> Result<Page>;
+
+    /// The tool versions of which tasks stand ready to be claimed, whatever the number of tasks: a question
+    /// for every few seconds.
+    async fn ready_versions(&self) -> Result<BTreeSet<ToolVersion>>;
+
+    /// At most `limit` of the tasks of `version` that stand ready to be claimed, after the first `skip`, in an
+    /// order that stays the same as long as they do.
+    async fn ready_tasks(
+        &self,
+        version: &ToolVersion,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<TaskId>>;
 
     /// The events with numbers above `after`, in order, at most `limit`. Empty for an unknown task.
     async fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Event>>;

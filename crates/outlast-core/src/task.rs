@@ -17,6 +17,7 @@ use crate::journal::JournalSize;
 use crate::json::RawJson;
 use crate::limit::Keys;
 use crate::machine::{Blocker, Children, Dependency, Parent};
+use crate::no_worker::NoWorker;
 use crate::outcome::Outcome;
 use crate::progress::{Progress, about};
 use crate::same::{IdempotencyKey, Same};
@@ -110,6 +111,10 @@ pub struct TaskSpec {
     /// How long it may stand ready without being started for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_timeout: Option<Duration>,
+    /// For how long no living worker may run its tool until it fails: [`crate::no_worker`]. Without it, it
+    /// waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_worker_timeout: Option<Duration>,
     /// How long earlier runs of the tool took, where that is known: the median. An estimate for a
     /// task that reports no progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,6 +188,7 @@ impl TaskSpec {
             retention: DEFAULT_RETENTION,
             max_age: DEFAULT_MAX_AGE,
             queue_timeout: None,
+            no_worker_timeout: None,
             usual: None,
             max_crashes: DEFAULT_MAX_CRASHES,
             repeatable: true,
@@ -332,6 +338,9 @@ pub struct TaskState {
     /// When it became ready to be started for the first time; `None` once it has started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_since: Option<Timestamp>,
+    /// No living worker runs its tool; only in [`Phase::Queued`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_worker: Option<NoWorker>,
     /// When it first ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -445,6 +454,7 @@ impl Task {
             None if self.state.phase == Phase::Blocked => {
                 Some("waits for other tasks to end".into())
             }
+            None if self.state.no_worker.is_some() => self.no_worker_line(),
             None => self
                 .progress_line()
                 .or_else(|| self.state.note.clone())

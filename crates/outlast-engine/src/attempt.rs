@@ -41,6 +41,9 @@ pub(crate) enum Ending {
     },
     /// The worker stops; the task is to be handed back.
     Released,
+    /// The worker stops in the middle of what may not be done again. What that means depends on whether there
+    /// is a record, which may not be known yet.
+    Interrupted,
     /// The task waits in the store.
     Suspended,
     /// The lease is gone; nothing can be written.
@@ -393,11 +396,11 @@ fn milestone(run: &Run, percent: u8) -> Option<LogLine> {
 /// The worker stops before the handler does. A handler that only waits has done all that it was to do
 /// so far; one that may not be run again cannot be interrupted anywhere else.
 fn released(run: &Run) -> Ending {
-    if run.spec.repeatable || run.only_waits() || run.lease().is_none() {
-        return Ending::Released;
+    if run.spec.repeatable || run.only_waits() {
+        Ending::Released
+    } else {
+        Ending::Interrupted
     }
-    let failure = Failure::interrupted("the server was stopped");
-    Ending::Outcome(Outcome::Failed(failure))
 }
 
 /// Puts the questions that wait for it into the record.

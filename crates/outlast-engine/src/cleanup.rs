@@ -189,7 +189,9 @@ async fn once(run: &Arc<Run>, tool: &Tool, name: &str, call: &UndoCall) -> Resul
         opened.mask = opened.mask.and(run.mask());
     }
     let handler = worker::start_handler(&tool.handler, &undo);
-    let failed = match drive(&undo, handler).await {
+    let ended = drive(&undo, handler).await;
+    undo.over();
+    let failed = match ended {
         Ending::Outcome(Outcome::Completed(result)) if !result.is_error => return Ok(()),
         Ending::Outcome(Outcome::Completed(result)) => {
             result.headline().unwrap_or_else(|| "a tool error".into())
@@ -198,6 +200,7 @@ async fn once(run: &Arc<Run>, tool: &Tool, name: &str, call: &UndoCall) -> Resul
         Ending::Again { message, .. } => message,
         Ending::Outcome(Outcome::Cancelled { .. })
         | Ending::Released
+        | Ending::Interrupted
         | Ending::Suspended
         | Ending::Lost => "it stopped before its end".into(),
     };

@@ -205,9 +205,10 @@ impl Cx {
         self.run.cancel.is_cancelled() || self.is_lost()
     }
 
-    /// Whether this worker has lost the task: it was paused beyond its lease, cut off from the store, or
-    /// the task was ended over its head. Another worker may be running it. Whatever this handler still
-    /// records or returns changes nothing; only a handler that blocks its thread lives to see it.
+    /// Whether this worker has lost the task: it was paused beyond its lease, cut off from the store, the
+    /// task was ended over its head, or the attempt is over because a time limit or a clean stop ended it.
+    /// Another worker may be running it. Whatever this handler still records or returns changes nothing;
+    /// only a handler that blocks its thread lives to see it.
     pub fn is_lost(&self) -> bool {
         self.run.lost.is_cancelled()
     }
@@ -576,10 +577,13 @@ impl Cx {
         Ok(())
     }
 
-    /// A handler that is given time to stop by itself must not spend it waiting.
+    /// A handler that is given time to stop by itself must not spend it waiting, and one that blocks its thread
+    /// waits for nothing once its run is over.
     fn stop_waiting_if_cancelled(&self) -> Result<()> {
         if self.run.cancel.is_cancelled() {
             Err(self.cancelled_error())
+        } else if self.run.lost.is_cancelled() {
+            Err(Error::new(ErrorKind::LeaseLost))
         } else {
             Ok(())
         }

@@ -31,7 +31,7 @@ use crate::stored::Observers;
 use crate::tool::Tools;
 use crate::usual::UsualTimes;
 use crate::webhook::{Courier, Webhooks};
-use crate::{schedule, usual, worker};
+use crate::{no_worker, schedule, usual, worker};
 
 /// What can be set about an engine.
 #[derive(Clone, Debug)]
@@ -41,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) hot_wait: Duration,
     pub(crate) persist_after: Duration,
     pub(crate) cancel_grace: Duration,
+    pub(crate) no_worker_timeout: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -51,6 +52,7 @@ impl Default for Settings {
             hot_wait: Duration::from_secs(5),
             persist_after: Duration::from_secs(1),
             cancel_grace: Duration::from_secs(10),
+            no_worker_timeout: None,
         }
     }
 }
@@ -106,6 +108,8 @@ pub(crate) struct Shared {
     /// What this process is called.
     pub(crate) called: SelfName,
     pub(crate) pulse: Pulse,
+    /// Who is missing.
+    pub(crate) watch: no_worker::Watch,
     pub(crate) role: Role,
     /// What this process is labelled with as a worker.
     pub(crate) worker_labels: BTreeSet<String>,
@@ -474,6 +478,14 @@ impl EngineBuilder {
         self
     }
 
+    /// For how long no living worker may run the tool of a ready task until it fails with the reason
+    /// `no_worker`, where the tool says nothing itself. Default: it waits for one.
+    #[must_use]
+    pub fn no_worker_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.no_worker_timeout = Some(timeout);
+        self
+    }
+
     /// Takes over what an earlier process left behind and starts to work.
     ///
     /// # Errors
@@ -529,6 +541,7 @@ impl EngineBuilder {
             courier: Courier::new(self.webhooks, now),
             called: self.called,
             pulse: Pulse::default(),
+            watch: no_worker::Watch::default(),
         });
         shared
             .store

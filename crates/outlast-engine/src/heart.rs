@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Shared;
-use crate::{crew, schedule, webhook};
+use crate::{crew, no_worker, schedule, webhook};
 
 /// Tasks that one tick may touch, so that a flood of due tasks does not hold up the writer.
 const BUDGET: usize = 256;
@@ -138,9 +138,11 @@ pub(crate) async fn look(shared: &Arc<Shared>) -> Result<Looked, outlast_core::E
     let idle = ticked.changed + ticked.deleted == 0 && ticked.deliveries.is_empty();
     webhook::dispatch(shared, ticked.deliveries);
     let fires = schedule::fire_due(shared, ticked.schedules, ticked.now).await;
+    let watched = no_worker::look(shared).await;
+    let moments = fires.into_iter().chain(ticked.next).chain(watched.next);
     Ok(Looked {
-        did: !idle || fires.is_some_and(|next| next > ticked.now),
-        next: fires.into_iter().chain(ticked.next).min(),
+        did: !idle || watched.changed > 0 || fires.is_some_and(|next| next > ticked.now),
+        next: moments.min(),
         stuck: idle && ticked.next.is_some_and(|next| next <= ticked.now),
     })
 }

@@ -32,6 +32,7 @@ mod label;
 mod lifecycle;
 mod log;
 mod namespace;
+mod no_worker;
 mod observer;
 mod order;
 mod placement;
@@ -74,6 +75,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use figures::{Figures, Histogram, Minute, ToolFigures};
 pub use handle::{CancelBy, Handle, NewCall, Watch, WeakHandle};
 pub use namespace::Namespace;
+pub use no_worker::Unserved;
 pub use observer::Observer;
 pub use order::{
     Compute, DEFAULT_KEY_WINDOW, Limit, Order, PRIORITIES, Per, Sameness, check_priority,

@@ -84,7 +84,7 @@ pub(crate) struct Run {
     pub(crate) cancel: Stop,
     /// The handler has looked at the token, so it gets time to stop by itself.
     pub(crate) cancel_observed: AtomicBool,
-    /// The lease is lost.
+    /// The lease is lost, or the run is over.
     pub(crate) lost: Stop,
     pub(crate) waits: Waits,
     pub(crate) steps_in_flight: AtomicUsize,
@@ -447,6 +447,14 @@ impl Run {
             journal: lock(&self.journal).values().cloned().collect(),
             answers: lock(&self.answers).clone().into_iter().collect(),
         }
+    }
+
+    /// The run has ended, and its end is stored: a handler that still blocks its thread is told, and waits for
+    /// nothing more.
+    pub(crate) fn over(&self) {
+        self.lost.cancel();
+        self.waits.filled.notify_waiters();
+        self.waits.resolved.notify_waiters();
     }
 
     /// Takes over what the record knows.

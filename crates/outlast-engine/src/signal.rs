@@ -78,6 +78,9 @@ impl<T: DeserializeOwned> Signals<T> {
                 if run.cancel.is_cancelled() {
                     return Err(Error::new(crate::ErrorKind::Cancelled));
                 }
+                if run.lost.is_cancelled() {
+                    return Err(Error::new(crate::ErrorKind::LeaseLost));
+                }
                 self.fetch(PAGE).await?;
                 if !self.fetched.is_empty() {
                     break;

@@ -124,6 +124,9 @@ pub struct Tool {
     /// How long a task may stand ready before it is started for the first time; then it ends with
     /// the reason `queue_timeout`.
     pub queue_timeout: Option<Duration>,
+    /// For how long no living worker may run a ready task until it ends with the reason `no_worker`; without
+    /// it the server's time counts ([`EngineBuilder::no_worker_timeout`](crate::EngineBuilder::no_worker_timeout)).
+    pub no_worker_timeout: Option<Duration>,
     /// How old a task may grow before it must have ended; then it ends with the reason `expired`.
     /// Counts from its creation, or from the moment it was ordered for.
     pub max_age: Duration,
@@ -168,6 +171,7 @@ impl Tool {
             timeout: None,
             idle_timeout: None,
             queue_timeout: None,
+            no_worker_timeout: None,
             max_age: DEFAULT_MAX_AGE,
             order: Order::default(),
             labels: BTreeMap::new(),

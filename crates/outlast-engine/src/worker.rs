@@ -96,6 +96,10 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
         // is better not begun twice.
         return end(shared, &lease, AttemptEnd::Release).await;
     }
+    if shared.stopping.is_cancelled() {
+        // The stop came while the claim was on its way. What begins now would be interrupted.
+        return end(shared, &lease, AttemptEnd::Release).await;
+    }
     let undoes = task.is_finished();
     let journal = if undoes {
         claimed.journal.clone()
@@ -132,6 +136,7 @@ async fn attempt(shared: &Arc<Shared>, claimed: Claimed, slot: &Slot) -> Option<
         None => None,
     };
     shared.runs.remove(&run);
+    run.over();
     next
 }
 
@@ -170,6 +175,10 @@ pub(crate) fn attempt_end(shared: &Shared, ending: Ending) -> Option<AttemptEnd>
             Some(AttemptEnd::Retry { message, at })
         }
         Ending::Released => Some(AttemptEnd::Release),
+        Ending::Interrupted => {
+            let failure = Failure::interrupted("the server was stopped");
+            Some(AttemptEnd::Done(Outcome::Failed(failure)))
+        }
         Ending::Suspended | Ending::Lost => None,
     }
 }

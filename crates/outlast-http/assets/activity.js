@@ -21,7 +21,7 @@ export function activity() {
     try {
       const [queues, stats, workers, schedules] = await Promise.all([get("/queues"), get("/stats"), get("/workers"), mine(get("/schedules"))]);
       failure = null;
-      if (!left) draw(queues, stats, workers.workers, schedules);
+      if (!left) draw(queues, stats, workers, schedules);
     } catch (error) {
       if (!left) update(view, problem(error));
     }
@@ -117,8 +117,10 @@ export function activity() {
           h("td", {}, schedule.paused ? act_on(schedule, "resume", "Resume") : act_on(schedule, "pause", "Pause"), " ", act_on(schedule, "run", "Run now"))))))));
   }
 
-  function crew(workers) {
-    return section("Workers", { "data-key": "workers" }, h("ul", { class: "workers" }, workers.map((worker) => h("li", { "data-key": worker.id },
+  function crew({ workers, noWorker }) {
+    const missed = noWorker.map(({ tool, version, requires }) => h("li", { "data-key": `${tool} ${version}` },
+      `No worker runs version ${version} of ${tool}${requires.length ? `, which requires ${requires.join(", ")}` : ""}: its tasks wait.`));
+    return section("Workers", { "data-key": "workers" }, missed.length ? h("ul", { "data-key": "missed", role: "status" }, missed) : null, h("ul", { class: "workers" }, workers.map((worker) => h("li", { "data-key": worker.id },
       h("div", { class: "worker-head" }, h("strong", {}, worker.name), h("span", {}, `${number(worker.slotsTaken)} of ${number(worker.slots)} slots taken`)),
       h("progress", { max: String(worker.slots), value: String(worker.slotsTaken), "aria-label": "Slots taken" }),
       facts([

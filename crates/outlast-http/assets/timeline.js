@@ -75,6 +75,7 @@ export function history(events, record) {
 const SENTENCES = {
   TASK_STARTED: () => "Created",
   TASK_QUEUED: () => "Ready to run",
+  NO_WORKER: ({ requires }) => `No worker runs it${requires.length ? ` with the labels ${requires.join(", ")}` : ""}`,
   ATTEMPT_STARTED: ({ attempt }) => (attempt > 1 ? `Attempt ${attempt} started` : "Started"),
   TASK_SUSPENDED: () => "Waits, without holding a worker",
   TASK_RESCUED: ({ reason }) => `Taken back: ${plain(reason)}`,

@@ -97,6 +97,18 @@ impl Snapshot {
         list.number(&[], figures.since.as_millis() as f64 / 1000.0);
         add_tasks(&mut list, &stats);
         list.family(
+            "outlast_no_worker",
+            Kind::Gauge,
+            "1 for each tool version of which tasks stand ready and that no living worker runs.",
+        );
+        for one in handle.unserved().await? {
+            let labels = [
+                ("tool", one.tool.as_str()),
+                ("version", one.version.as_str()),
+            ];
+            list.number(&labels, 1.0);
+        }
+        list.family(
             "outlast_paused",
             Kind::Gauge,
             "1 for each tool whose tasks are paused; for all of them the tool is *.",

@@ -222,6 +222,7 @@ fn settings(
         ("timeout", options.timeout_ms),
         ("idle_timeout", options.idle_timeout_ms),
         ("queue_timeout", options.queue_timeout_ms),
+        ("no_worker_timeout", options.no_worker_timeout_ms),
         ("max_age", options.max_age_ms),
     ];
     for (setting, ms) in durations {

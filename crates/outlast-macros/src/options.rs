@@ -13,7 +13,7 @@ use crate::schedule::Schedule;
 
 /// Everything that may be written, for error messages.
 const ALLOWED: &str = "task, name, title, description, icon, tags, version, accepts, retention, timeout, \
-                       idle_timeout, queue_timeout, max_age, retries, max_crashes, \
+                       idle_timeout, queue_timeout, no_worker_timeout, max_age, retries, max_crashes, \
                        repeatable, confirm, ask_first, detach_after, detach, heartbeat, \
                        on_disconnect, read_only, destructive, idempotent, \
                        open_world, priority, max_running, limit_key, max_running_per_key, \
@@ -44,6 +44,7 @@ pub(crate) struct Options {
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) idle_timeout_ms: Option<u64>,
     pub(crate) queue_timeout_ms: Option<u64>,
+    pub(crate) no_worker_timeout_ms: Option<u64>,
     pub(crate) max_age_ms: Option<u64>,
     pub(crate) retries: Option<LitInt>,
     pub(crate) max_crashes: Option<LitInt>,
@@ -102,6 +103,7 @@ impl Options {
             "timeout" => self.timeout_ms = Some(milliseconds(meta)?),
             "idle_timeout" => self.idle_timeout_ms = Some(milliseconds(meta)?),
             "queue_timeout" => self.queue_timeout_ms = Some(milliseconds(meta)?),
+            "no_worker_timeout" => self.no_worker_timeout_ms = Some(milliseconds(meta)?),
             "max_age" => self.max_age_ms = Some(milliseconds(meta)?),
             "retries" => self.retries = Some(meta.value()?.parse()?),
             "max_crashes" => self.max_crashes = Some(meta.value()?.parse()?),

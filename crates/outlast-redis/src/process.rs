@@ -24,10 +24,13 @@ use crate::row;
 
 /// After how long without renewal a process is silent.
 const ALIVE: Duration = Duration::from_secs(15);
-/// With every how many signs of life an entry is renewed.
-pub(crate) const RENEW: u32 = 5;
+/// After how long an entry is renewed.
+pub(crate) const RENEW: Duration = Duration::from_secs(5);
 /// How long an entry that was not renewed is kept, to tell what became of its process.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// A hash of the workers of processes that were buried.
+const BURIED: &str = "buried";
 
 /// One process.
 #[derive(Clone, Serialize, Deserialize, Debug)]
@@ -222,8 +225,31 @@ impl Executor {
         self.link.command(&set).await.map(|_| ())
     }
 
-    /// Removes what a process has said of itself; `false` if somebody else has.
-    pub(crate) async fn remove_entry(&self, name: &str) -> Result<bool> {
+    /// The workers of processes that were taken for dead, and may not have been.
+    pub(crate) async fn buried(&self) -> Result<BTreeSet<WorkerId>> {
+        let all = redis::cmd("HKEYS").arg(self.link.key(BURIED)).take();
+        let all = row::array(self.link.command(&all).await?);
+        let workers = all.iter().map(|worker| row::text(worker).parse());
+        Ok(workers.filter_map(std::result::Result::ok).collect())
+    }
+
+    /// Removes what a process has said of itself; `false` if somebody else has. Its worker is remembered, for
+    /// the process may come back and claim before it says again who it is.
+    pub(crate) async fn remove_entry(&self, name: &str, worker: Option<WorkerId>) -> Result<bool> {
+        if let Some(worker) = worker {
+            let (key, now) = (self.link.key(BURIED), row::millis(self.clock.now()));
+            let note = redis::cmd("HSET")
+                .arg(&key)
+                .arg(worker.to_string())
+                .arg(now)
+                .take();
+            self.link.command(&note).await?;
+            let expire = redis::cmd("PEXPIRE")
+                .arg(&key)
+                .arg(KEPT.as_millis().to_string())
+                .take();
+            self.link.command(&expire).await?;
+        }
         let remove = redis::cmd("HDEL")
             .arg(self.link.key("processes"))
             .arg(name)

@@ -2,10 +2,11 @@
 
 use outlast_core::filter::Kind;
 use outlast_core::status::Phase;
-use outlast_core::store::{Filter, Page, Stats};
+use outlast_core::store::{Filter, Page, Stats, ToolVersion};
 use outlast_core::{
     Event, JournalEntry, JournalKind, LogPage, Owner, Result, Signal, Task, TaskId, TaskStatus,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::executor::Executor;
@@ -87,6 +88,31 @@ impl Executor {
                 return Ok(page);
             }
         }
+    }
+
+    /// The tool versions of which tasks stand ready.
+    pub(crate) async fn ready_versions(&self) -> Result<BTreeSet<ToolVersion>> {
+        let none: [&str; 0] = [];
+        let groups = row::array(self.link.script(Script::Groups, none).await?);
+        let versions = groups
+            .iter()
+            .map(|group| row::version_of_group(&row::text(group)));
+        Ok(versions.flatten().collect())
+    }
+
+    /// Some of the tasks of one version that stand ready.
+    pub(crate) async fn ready_tasks(
+        &self,
+        version: &ToolVersion,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<TaskId>> {
+        let arguments = [
+            row::known_name(version),
+            skip.to_string(),
+            limit.to_string(),
+        ];
+        Ok(row::ids(self.link.script(Script::Group, arguments).await?))
     }
 
     pub(crate) async fn events(&self, id: TaskId, after: u64, limit: usize) -> Result<Vec<Event>> {

@@ -1,10 +1,11 @@
 //! The store for those who look at tasks, and what it keeps beside them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use outlast_core::limit::Controls;
-use outlast_core::store::{Filter, Page, Reads, Side, Stats};
+use outlast_core::store::{Filter, Page, Reads, Side, Stats, ToolVersion};
 use outlast_core::task::Lease;
 use outlast_core::worker::WorkerSign;
 use outlast_core::{
@@ -30,6 +31,22 @@ impl Reads for RedisStore {
     async fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Page> {
         let filter = filter.clone();
         self.run(|executor| async move { executor.list(&filter, before, limit).await })
+            .await
+    }
+
+    async fn ready_versions(&self) -> Result<BTreeSet<ToolVersion>> {
+        self.run(|executor| async move { executor.ready_versions().await })
+            .await
+    }
+
+    async fn ready_tasks(
+        &self,
+        version: &ToolVersion,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<TaskId>> {
+        let version = version.clone();
+        self.run(|executor| async move { executor.ready_tasks(&version, skip, limit).await })
             .await
     }
 

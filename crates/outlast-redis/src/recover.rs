@@ -6,6 +6,9 @@
 //! for dead** once a lease of its has run out too: nobody can tell it from one that is cut off, and a
 //! task that kills every process that runs it must not go round a fleet for ever.
 //!
+//! One that was taken for dead may come back, and claims before it has said again who it is: whoever starts
+//! just then leaves what it runs to its leases.
+//!
 //! Each crash counts against a task only if that task alone can have caused it, so the tasks of a dead
 //! process have to be counted together. Whoever removes its entry does that; nobody does it twice.
 
@@ -30,10 +33,11 @@ impl Executor {
         // In this order: whoever ran something when that was looked at had signed in before.
         let running = self.running().await?;
         let processes = self.processes().await?;
+        let buried = self.buried().await?;
         let unknown: BTreeSet<_> = running
             .iter()
             .filter_map(|task| Some(task.state.held.as_ref()?.worker))
-            .filter(|worker| !processes.knows(*worker))
+            .filter(|worker| !processes.knows(*worker) && !buried.contains(worker))
             .collect();
         // They are taken for one process.
         self.take_back(&running, &unknown, RescueReason::Crash, &mut recovered)
@@ -74,10 +78,11 @@ impl Executor {
     ) -> Result<Recovered> {
         let mut recovered = Recovered::default();
         for (name, reason) in dead {
-            if !self.remove_entry(&name).await? {
+            let worker = processes.worker_of(&name);
+            if !self.remove_entry(&name, worker).await? {
                 continue;
             }
-            let Some(worker) = processes.worker_of(&name) else {
+            let Some(worker) = worker else {
                 continue;
             };
             let running = self.running().await?;

@@ -110,6 +110,17 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
     text.into()
 }
 
+/// The tool version of a group, if it is one of ours.
+pub(crate) fn version_of_group(group: &str) -> Option<ToolVersion> {
+    let (length, rest) = group.get(1..)?.split_once(':')?;
+    let (tool, version) = rest.split_at_checked(length.parse().ok()?)?;
+    let unlined = |text: &str| text.replace("%0A", "\n").replace("%25", "%");
+    Some(ToolVersion {
+        tool: unlined(tool),
+        version: unlined(version),
+    })
+}
+
 /// The tool version as scripts know it.
 pub(crate) fn known_name(known: &ToolVersion) -> String {
     version_name(&known.tool, &known.version)
@@ -350,6 +361,10 @@ fn decode_with(
     state.held_over = time("held_over")?;
     state.cleanup = word("clean-up", field("cleanup"))?;
     state.updated_at = timestamp("updated", field("updated"))?;
+    if state.phase != Phase::Queued {
+        // A claim leaves the long values as they were.
+        state.no_worker = None;
+    }
     let task = Task {
         spec,
         state,

@@ -14,6 +14,8 @@ pub(crate) enum Script {
     Heartbeat,
     Due,
     List,
+    Groups,
+    Group,
     Journal,
     Log,
     Signals,
@@ -45,7 +47,7 @@ const READY: &str = include_str!("lua/ready.lua");
 const COMMIT: &str = include_str!("lua/commit.lua");
 
 /// The text of each script.
-pub(crate) fn sources() -> [(Script, String); 20] {
+pub(crate) fn sources() -> [(Script, String); 22] {
     let ready = |head: &str, body: &str| format!("{head}{READY}\n{body}");
     [
         (Script::Commit, ready(WRITES, COMMIT)),
@@ -61,6 +63,8 @@ pub(crate) fn sources() -> [(Script, String); 20] {
         (Script::Heartbeat, include_str!("lua/heartbeat.lua").into()),
         (Script::Due, include_str!("lua/due.lua").into()),
         (Script::List, include_str!("lua/list.lua").into()),
+        (Script::Groups, include_str!("lua/groups.lua").into()),
+        (Script::Group, include_str!("lua/group.lua").into()),
         (Script::Journal, include_str!("lua/journal.lua").into()),
         (Script::Log, include_str!("lua/log.lua").into()),
         (Script::Signals, include_str!("lua/signals.lua").into()),

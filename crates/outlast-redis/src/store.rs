@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use outlast_core::id::WorkerId;
 use outlast_core::input::{Answer, InputRequest};
 use outlast_core::limit::{Control, Controls};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode};
+use outlast_core::no_worker::Missing;
+use outlast_core::status::Phase;
 use outlast_core::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, FinishReply, NoticeSink,
     Recovered, Report, SchedulePut, Signalled, Store, StoreInfo, SuspendReply, Ticked,
@@ -32,6 +34,7 @@ use crate::process;
 use crate::pulse;
 use crate::schema;
 use crate::transition;
+use crate::unit::Unit;
 
 /// What operations share that outlive the call.
 pub(crate) struct Shared {
@@ -164,7 +167,7 @@ impl RedisStore {
 
 /// Shows signs of life until the store is dropped, and looks after what the others have left behind.
 async fn show_life(living: std::sync::Weak<Shared>) {
-    let mut beats = 0_u32;
+    let mut signed: Option<Instant> = None;
     loop {
         tokio::time::sleep(pulse::EVERY).await;
         let Some(shared) = living.upgrade() else {
@@ -173,19 +176,23 @@ async fn show_life(living: std::sync::Weak<Shared>) {
         let worker = *shared.worker();
         let executor = Arc::clone(&shared.executor);
         drop(shared);
-        beats = beats.wrapping_add(1);
+        // At once where it could not for a while: until then others may take it for dead.
+        let signs = signed.is_none_or(|signed| signed.elapsed() >= process::RENEW);
         let shown = async {
             executor.link.beat().await?;
             executor.settle_doubt().await?;
-            if beats.is_multiple_of(process::RENEW) {
+            if signs {
                 executor.sign_in(worker).await?;
+                signed = Some(Instant::now());
                 if worker.is_some() {
                     executor.bury_dead().await?;
                 }
             }
             Ok::<(), Error>(())
         };
-        if let Err(error) = shown.await {
+        let shown = shown.await;
+        if let Err(error) = shown {
+            signed = None;
             tracing::warn!(%error, "the task store does not answer; trying again");
         }
     }
@@ -445,6 +452,23 @@ impl Store for RedisStore {
         self.run(|executor| async move {
             let outcome = executor.run(|unit| unit.signal(task, &signal), |_| None);
             Ok(done(outcome.await?).0)
+        })
+        .await
+    }
+
+    async fn note_no_worker(&self, tasks: Vec<TaskId>, missing: Option<Missing>) -> Result<usize> {
+        self.run(|executor| async move {
+            let (mut changed, now) = (0, executor.clock.now());
+            for task in executor.readable(&tasks).await? {
+                let noted = Task::clone(&task).note_no_worker(missing.as_ref(), now);
+                // Of most of them that is noted already. What is not ready may be by the end of one before.
+                if noted.is_some() || task.state.phase != Phase::Queued {
+                    let note =
+                        |unit: &mut Unit<'_>| unit.note_no_worker(task.id(), missing.as_ref());
+                    changed += usize::from(done(executor.run(note, |_| None).await?).0);
+                }
+            }
+            Ok(changed)
         })
         .await
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use outlast_core::input::{Answer, InputRequest};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode, Cancelled, Due, Suspended};
+use outlast_core::no_worker::Missing;
 use outlast_core::status::Phase;
 use outlast_core::store::{CancelReply, Report, SuspendReply};
 use outlast_core::task::{Awaiting, Lease, NewTask};
@@ -268,6 +269,22 @@ impl Unit<'_> {
             self.remove(&task);
         }
         Ok((due, Some(task)))
+    }
+
+    /// Whether it changed. A task that is gone does not.
+    pub(crate) fn note_no_worker(
+        &mut self,
+        id: TaskId,
+        missing: Option<&Missing>,
+    ) -> Result<bool, Failure> {
+        let (now, Some(task)) = (self.now, self.find(id)?) else {
+            return Ok(false);
+        };
+        let (noted, _) = self.change_found(&task, |task| {
+            let event = task.note_no_worker(missing, now);
+            Ok((event.is_some(), event.into_iter().collect()))
+        })?;
+        Ok(noted)
     }
 
     pub(crate) fn delivery_put(

@@ -39,6 +39,16 @@ pub(crate) const NEXT_LANE: &str = "SELECT tool, tool_version, suspect, gates FR
     WHERE phase = 'queued' AND (tool, tool_version, suspect, gates) > (?1, ?2, ?3, ?4)
     ORDER BY tool, tool_version, suspect, gates LIMIT 1";
 
+/// The tool version behind another one.
+pub(crate) const NEXT_VERSION: &str = "SELECT tool, tool_version FROM task
+    WHERE phase = 'queued' AND (tool, tool_version) > (?1, ?2)
+    ORDER BY tool, tool_version LIMIT 1";
+
+/// Its tasks.
+pub(crate) const OF_VERSION: &str = "SELECT id FROM task
+    WHERE phase = 'queued' AND tool = ?1 AND tool_version = ?2
+    ORDER BY suspect, gates, priority DESC, sequence LIMIT ?3 OFFSET ?4";
+
 /// The place of a ready task among all: larger priorities first, then the order of creation.
 pub(crate) type Place = (Reverse<i16>, u64);
 
@@ -440,10 +450,46 @@ impl Lane {
 }
 
 fn key(task: &Task) -> ToolVersion {
-    ToolVersion {
-        tool: task.spec.tool.clone(),
-        version: task.spec.tool_version.clone(),
+    ToolVersion::of(&task.spec)
+}
+
+/// The tool versions that have lanes, by jumping from one to the next along the index.
+pub(crate) fn versions(conn: &Connection) -> Result<BTreeSet<ToolVersion>, Failure> {
+    let mut statement = conn.prepare_cached(NEXT_VERSION)?;
+    let mut versions = BTreeSet::new();
+    // Before every other.
+    let (mut tool, mut version) = (String::new(), String::new());
+    loop {
+        let next = statement.query_row([&tool, &version], |row| Ok((row.get(0)?, row.get(1)?)));
+        let Some(found) = next.optional()? else {
+            return Ok(versions);
+        };
+        (tool, version) = found;
+        versions.insert(ToolVersion {
+            tool: tool.clone(),
+            version: version.clone(),
+        });
     }
+}
+
+/// Some of the tasks of one version, in the order of the index.
+pub(crate) fn tasks(
+    conn: &Connection,
+    version: &ToolVersion,
+    skip: usize,
+    limit: usize,
+) -> Result<Vec<TaskId>, Failure> {
+    let mut statement = conn.prepare_cached(OF_VERSION)?;
+    let page = params![
+        version.tool,
+        version.version,
+        row::limit(limit),
+        row::limit(skip)
+    ];
+    let ids = statement.query_map(page, |row| row.get(0))?;
+    Ok(ids
+        .map(|id| id.map(TaskId::from_bytes))
+        .collect::<rusqlite::Result<_>>()?)
 }
 
 fn lane_key(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, String, bool, String)> {

@@ -1,8 +1,11 @@
 //! Schedules: small records beside the tasks, each with the moment at which it is due.
+//!
+//! One that cannot be read holds up no other, nor what else is due: it stays as it is and does not fire, for
+//! a release that can read it may come back. Whoever asks for it by name is told, and it can be removed.
 
 use outlast_core::store::{Notice, SchedulePut};
 use outlast_core::task::NewTask;
-use outlast_core::{Result, Schedule, Timestamp};
+use outlast_core::{Error, Schedule, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::failure::Failure;
@@ -11,13 +14,13 @@ use crate::unit::Unit;
 
 /// Schedules whose moment has come.
 pub(crate) const DUE: &str =
-    "SELECT record FROM schedule WHERE due_at <= ?1 ORDER BY due_at, name LIMIT ?2";
+    "SELECT name, CAST(record AS BLOB) FROM schedule WHERE due_at <= ?1 ORDER BY due_at, name";
 
 /// The next such moment.
 pub(crate) const NEXT_DUE: &str = "SELECT min(due_at) FROM schedule WHERE due_at > ?1";
 
 /// One schedule.
-pub(crate) const FIND: &str = "SELECT record FROM schedule WHERE name = ?1";
+pub(crate) const FIND: &str = "SELECT CAST(record AS BLOB) FROM schedule WHERE name = ?1";
 
 impl Unit<'_> {
     pub(crate) fn schedule_put(
@@ -67,12 +70,9 @@ impl Unit<'_> {
     }
 
     /// Those that are due, and the next moment at which another one is.
-    pub(crate) fn due_schedules(
-        &mut self,
-        budget: usize,
-    ) -> Result<(Vec<Schedule>, Option<Timestamp>), Failure> {
+    pub(crate) fn due_schedules(&mut self) -> Result<(Vec<Schedule>, Option<Timestamp>), Failure> {
         let now = self.now.as_millis();
-        let due = read(self.conn, DUE, params![now, row::limit(budget)])?;
+        let due = read(self.conn, DUE, [now])?;
         let next: Option<i64> = self
             .conn
             .prepare_cached(NEXT_DUE)?
@@ -83,20 +83,27 @@ impl Unit<'_> {
 
 /// The schedule of this name.
 pub(crate) fn find(conn: &Connection, name: &str) -> Result<Option<Schedule>, Failure> {
-    let record: Option<String> = conn
+    let record: Option<Vec<u8>> = conn
         .prepare_cached(FIND)?
         .query_row([name], |row| row.get(0))
         .optional()?;
-    record
-        .map(|record| row::decode_text("schedule", &record))
-        .transpose()
+    Ok(record.map(|record| decode(name, &record)).transpose()?)
 }
 
 /// All of them, by name.
 pub(crate) fn all(conn: &Connection) -> Result<Vec<Schedule>, Failure> {
-    read(conn, "SELECT record FROM schedule ORDER BY name", [])
+    read(
+        conn,
+        "SELECT name, CAST(record AS BLOB) FROM schedule ORDER BY name",
+        [],
+    )
 }
 
+fn decode(name: &str, record: &[u8]) -> Result<Schedule, Error> {
+    serde_json::from_slice(record).map_err(|error| Schedule::unreadable(name, &error))
+}
+
+/// Those that can be read.
 fn read(
     conn: &Connection,
     sql: &str,
@@ -106,8 +113,11 @@ fn read(
     let mut rows = statement.query(params)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let record: String = row.get(0)?;
-        found.push(row::decode_text("schedule", &record)?);
+        let (name, record): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        match decode(&name, &record) {
+            Ok(schedule) => found.push(schedule),
+            Err(error) => tracing::error!(%error, "a schedule is left out"),
+        }
     }
     Ok(found)
 }

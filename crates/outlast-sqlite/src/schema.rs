@@ -266,6 +266,14 @@ mod tests {
                 ready::NEXT_LANE.to_owned(),
                 "task_ready ((tool,tool_version,suspect,gates)>(?,?,?,?))",
             ),
+            (
+                ready::NEXT_VERSION.to_owned(),
+                "task_ready ((tool,tool_version)>(?,?))",
+            ),
+            (
+                ready::OF_VERSION.to_owned(),
+                "task_ready (tool=? AND tool_version=?)",
+            ),
             (limit::HOLDS.to_owned(), "task_holds (holds>?)"),
             (
                 same::FIND.to_owned(),

@@ -1,6 +1,6 @@
 //! The store as its users see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -11,10 +11,11 @@ use outlast_core::id::WorkerId;
 use outlast_core::input::{Answer, InputRequest};
 use outlast_core::limit::{Control, Controls};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode};
+use outlast_core::no_worker::Missing;
 use outlast_core::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, NoticeSink,
     Page, Reads, Recovered, Report, SchedulePut, Side, Signalled, Stats, Store, StoreInfo,
-    SuspendReply, Ticked,
+    SuspendReply, Ticked, ToolVersion,
 };
 use outlast_core::task::{Awaiting, Lease, NewTask};
 use outlast_core::webhook::{DeliveryEnd, Taken};
@@ -377,6 +378,11 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn note_no_worker(&self, tasks: Vec<TaskId>, missing: Option<Missing>) -> Result<usize> {
+        self.write(move |unit| unit.note_no_worker(&tasks, missing.as_ref()))
+            .await
+    }
+
     async fn delivery_put(&self, task: TaskId, taken: Taken, end: DeliveryEnd) -> Result<bool> {
         self.write(move |unit| unit.delivery_put(task, taken, end))
             .await
@@ -440,6 +446,22 @@ impl Reads for SqliteStore {
         let (filter, now) = (filter.clone(), self.clock.now());
         self.readers
             .read(move |conn| list::list(conn, &filter, before, limit, now))
+            .await
+    }
+
+    async fn ready_versions(&self) -> Result<BTreeSet<ToolVersion>> {
+        self.readers.read(crate::ready::versions).await
+    }
+
+    async fn ready_tasks(
+        &self,
+        version: &ToolVersion,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<TaskId>> {
+        let version = version.clone();
+        self.readers
+            .read(move |conn| crate::ready::tasks(conn, &version, skip, limit))
             .await
     }
 

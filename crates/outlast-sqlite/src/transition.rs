@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use outlast_core::input::{Answer, InputRequest};
 use outlast_core::machine::{Answered, AttemptEnd, CancelMode, Cancelled, Due, Suspended};
+use outlast_core::no_worker::Missing;
 use outlast_core::status::Phase;
 use outlast_core::store::{
     BeatReply, CancelReply, ClaimBy, DueDelivery, FinishReply, Notice, Report, SuspendReply, Ticked,
@@ -319,7 +320,7 @@ impl Unit<'_> {
             self.notices.push(Notice::Ready);
         }
         let opening = self.known.ledger.next_opening(self.now);
-        let (schedules, fires) = self.due_schedules(budget)?;
+        let (schedules, fires) = self.due_schedules()?;
         ticked.schedules = schedules;
         ticked.next = self
             .next_due()?
@@ -328,6 +329,25 @@ impl Unit<'_> {
             .chain(fires)
             .min();
         Ok(ticked)
+    }
+
+    pub(crate) fn note_no_worker(
+        &mut self,
+        tasks: &[TaskId],
+        missing: Option<&Missing>,
+    ) -> Result<usize, Failure> {
+        let (mut changed, now) = (0, self.now);
+        for id in tasks {
+            let Some(task) = self.readable(*id)? else {
+                continue;
+            };
+            let (noted, _) = self.change_found(&task, |task| {
+                let event = task.note_no_worker(missing, now);
+                Ok((event.is_some(), event.into_iter().collect()))
+            })?;
+            changed += usize::from(noted);
+        }
+        Ok(changed)
     }
 
     pub(crate) fn delivery_put(

@@ -180,6 +180,7 @@ pub use outlast_otel as otel;
 /// | `timeout = "2h"` | how long one attempt may take | as long as it likes |
 /// | `idle_timeout = "5m"` | how long an attempt may report no progress, log nothing and record nothing | as long as it likes |
 /// | `queue_timeout = "1h"` | how long a task may stand ready without being started; then it fails | as long as it takes |
+/// | `no_worker_timeout = "1h"` | for how long no living worker may run the tool of a ready task; then it fails | the server's, else it waits |
 /// | `max_age = "3d"` | how old a task may grow, waiting included; then it fails | 30 days |
 /// | `retries = 2` | tries again after an error, with growing waits | not at all |
 /// | `max_crashes = 5` | crashes in a row that end a task | 3 |

@@ -113,6 +113,7 @@ pub fn tool(command: CommandTool, defaults: Defaults, runs: &Arc<Runs>) -> Tool 
         order: command.order.clone(),
         requires: command.requires.iter().cloned().collect(),
         queue_timeout: command.queue_timeout,
+        no_worker_timeout: command.no_worker_timeout,
         max_age: command.max_age.unwrap_or(DEFAULT_MAX_AGE),
         serving: command.serving,
         labels: command.labels.clone(),

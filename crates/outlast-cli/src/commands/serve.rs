@@ -251,6 +251,7 @@ fn settings_of(file: &ServerConfig) -> Result<Settings, String> {
         detach_after: file.detach_after,
         heartbeat: file.heartbeat,
         lease: file.lease,
+        no_worker_timeout: file.no_worker_timeout,
         worker_labels: file.worker_labels.clone(),
         health: file.health,
         helpers: file.helpers.map(str::parse).transpose()?,

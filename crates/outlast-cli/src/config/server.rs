@@ -15,11 +15,11 @@ use super::icon;
 use super::resolve;
 use super::section::Section;
 use super::tool::{
-    LONGEST, TASK_MODES, detach_after, heartbeat, lease, tags, up_to, worker_labels,
+    LONGEST, TASK_MODES, detach_after, heartbeat, lease, limit, tags, up_to, worker_labels,
 };
 
 /// The keys of `[server]`.
-pub const KEYS: [&str; 34] = [
+pub const KEYS: [&str; 35] = [
     "name",
     "title",
     "description",
@@ -38,6 +38,7 @@ pub const KEYS: [&str; 34] = [
     "exclude_tags",
     "concurrency",
     "lease",
+    "no_worker_timeout",
     "worker_labels",
     "health",
     "shutdown_grace",
@@ -107,6 +108,8 @@ pub struct ServerConfig {
     pub concurrency: Option<usize>,
     /// How long a worker that shares its store may be silent before its tasks are taken from it.
     pub lease: Option<Duration>,
+    /// For how long no living worker may run the tool of a ready task, until it fails.
+    pub no_worker_timeout: Option<Duration>,
     /// What the process is labelled with as a worker.
     pub worker_labels: Option<Vec<String>>,
     /// Where probes are answered.
@@ -178,6 +181,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
             .count("concurrency", 10_000)
             .and_then(|number| usize::try_from(number).ok()),
         lease: lease(&section),
+        no_worker_timeout: limit(&section, "no_worker_timeout"),
         worker_labels: worker_labels(&section, "worker_labels"),
         health: read_health(&section),
         idle_exit: up_to(&section, "idle_exit", LONGEST),

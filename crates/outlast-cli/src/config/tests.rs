@@ -611,6 +611,7 @@ allowed_hosts = ["box.local"]
 log_level = "debug"
 shutdown_grace = "10s"
 lease = "5s"
+no_worker_timeout = "7d"
 worker_labels = ["gpu", "region=eu"]
 health = "127.0.0.1:9877"
 "#,
@@ -629,6 +630,7 @@ health = "127.0.0.1:9877"
         log_level: Some("debug"),
         shutdown_grace: Some(Duration::from_secs(10)),
         lease: Some(Duration::from_secs(5)),
+        no_worker_timeout: Some(Duration::from_secs(7 * 86400)),
         worker_labels: Some(vec!["gpu".into(), "region=eu".into()]),
         health: Some("127.0.0.1:9877".parse().unwrap()),
         ..ServerConfig::default()

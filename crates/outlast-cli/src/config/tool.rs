@@ -27,7 +27,7 @@ use crate::command::limits::Limits;
 use crate::command::progress::{PatternError, ProgressPattern};
 use crate::command::{Inherited, artifacts, expand};
 
-pub(super) const KEYS: [&str; 31] = [
+pub(super) const KEYS: [&str; 32] = [
     "title",
     "description",
     "icon",
@@ -43,6 +43,7 @@ pub(super) const KEYS: [&str; 31] = [
     "max_timeout",
     "idle_timeout",
     "queue_timeout",
+    "no_worker_timeout",
     "max_age",
     "interrupt_grace",
     "terminate_grace",
@@ -142,6 +143,8 @@ pub struct CommandTool {
     pub idle_timeout: Option<Duration>,
     /// How long a task may stand ready before it is started for the first time.
     pub queue_timeout: Option<Duration>,
+    /// For how long no living worker may run it while a task of it stands ready.
+    pub no_worker_timeout: Option<Duration>,
     /// How old a task may grow before it must have ended; `None` takes the default.
     pub max_age: Option<Duration>,
     /// From SIGINT to SIGTERM when a run is stopped.
@@ -316,6 +319,7 @@ pub(super) fn read(
         max_timeout,
         idle_timeout: limit(&section, "idle_timeout"),
         queue_timeout: limit(&section, "queue_timeout"),
+        no_worker_timeout: limit(&section, "no_worker_timeout"),
         max_age: limit(&section, "max_age"),
         interrupt_grace: up_to(&section, "interrupt_grace", Duration::from_secs(3600))
             .unwrap_or(INTERRUPT_GRACE),

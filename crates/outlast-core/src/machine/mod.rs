@@ -19,6 +19,7 @@ mod finish;
 mod input;
 mod label;
 mod limit;
+mod no_worker;
 mod report;
 mod same;
 mod schedule;
@@ -92,6 +93,7 @@ impl Task {
                 created_at: now,
                 updated_at: now,
                 ready_since: None,
+                no_worker: None,
                 started_at: None,
                 run_at,
                 finished_at: None,
@@ -136,6 +138,9 @@ impl Task {
         self.state.version += 1;
         if self.state.phase == Phase::Queued && self.state.started_at.is_none() {
             self.state.ready_since.get_or_insert(now);
+        }
+        if self.state.phase != Phase::Queued || self.is_finished() {
+            self.state.no_worker = None;
         }
         let event = Event {
             task: self.id(),

@@ -4,7 +4,7 @@
 //! it and lose the reply, or to delay it: what a network or a full disk does to a real one. Counting
 //! covers every method that may fail.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
@@ -22,12 +22,13 @@ use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::limit::{Control, Controls};
 use crate::log::{LogLine, LogPage};
 use crate::machine::{Answered, AttemptEnd, CancelMode};
+use crate::no_worker::Missing;
 use crate::schedule::Schedule;
 use crate::signal::{NewSignal, Signal};
 use crate::store::{
     BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, Filter, FinishReply, NoticeSink,
     Page, Reads, Recovered, Report, SchedulePut, Side, Signalled, Stats, Store, StoreInfo,
-    SuspendReply, Ticked,
+    SuspendReply, Ticked, ToolVersion,
 };
 use crate::task::{Awaiting, Lease, NewTask, Task};
 use crate::webhook::{DeliveryEnd, Taken};
@@ -47,6 +48,8 @@ pub enum Fault {
     /// It is done, and its reply waits until [`FaultyStore::release`]: the caller decides from what was true
     /// before.
     DelayReply,
+    /// It panics, and does nothing.
+    Panic,
     /// The process dies at once, as by `kill -9`, and nothing of the call is done.
     DieBefore,
     /// It is done, and the process dies before the caller hears of it.
@@ -157,6 +160,7 @@ impl FaultyStore {
                 call.await?;
                 Err(fault_error(method, "lost its reply"))
             }
+            Some(Fault::Panic) => panic!("the store panics in {method}, as the test wants it"),
             Some(Fault::DieBefore) => std::process::abort(),
             Some(Fault::DieAfter) => {
                 let _ = call.await;
@@ -329,6 +333,11 @@ impl Store for FaultyStore {
             .await
     }
 
+    async fn note_no_worker(&self, tasks: Vec<TaskId>, missing: Option<Missing>) -> Result<usize> {
+        self.call("note_no_worker", self.inner.note_no_worker(tasks, missing))
+            .await
+    }
+
     async fn delivery_put(&self, task: TaskId, taken: Taken, end: DeliveryEnd) -> Result<bool> {
         self.call("delivery_put", self.inner.delivery_put(task, taken, end))
             .await
@@ -370,6 +379,21 @@ impl Reads for FaultyStore {
 
     async fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Page> {
         self.call("list", self.inner.list(filter, before, limit))
+            .await
+    }
+
+    async fn ready_versions(&self) -> Result<BTreeSet<ToolVersion>> {
+        self.call("ready_versions", self.inner.ready_versions())
+            .await
+    }
+
+    async fn ready_tasks(
+        &self,
+        version: &ToolVersion,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<TaskId>> {
+        self.call("ready_tasks", self.inner.ready_tasks(version, skip, limit))
             .await
     }
 

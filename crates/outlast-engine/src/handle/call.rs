@@ -91,7 +91,13 @@ async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> End {
     }
     let handler = worker::start_handler(&tool.handler, &run);
     let driven = drive(&run, handler).instrument(trace::call(&run));
-    let ending = driven.await;
+    let end = answer(&handle, &run, driven.await).await;
+    run.over();
+    end
+}
+
+/// What the caller is told of an ending, which is stored before if there is a record.
+async fn answer(handle: &Handle, run: &Arc<Run>, ending: Ending) -> End {
     if matches!(ending, Ending::Again { .. }) {
         // The next attempt is the store's to make. Without a record the error is the answer.
         let _ = Box::pin(run.persist()).await;
@@ -99,11 +105,11 @@ async fn synchronous(handle: Handle, run: Arc<Run>, tool: Arc<Tool>) -> End {
     let Some(lease) = run.settled_lease().await else {
         return match ending {
             // Its record may be another attempt's by now.
-            Ending::Lost if run.is_storable() => Box::pin(elsewhere(&handle, &run)).await,
+            Ending::Lost if run.is_storable() => Box::pin(elsewhere(handle, run)).await,
             ending => unstored_outcome(ending).into(),
         };
     };
-    Box::pin(end_stored(&handle, &run, lease, ending)).await
+    Box::pin(end_stored(handle, run, lease, ending)).await
 }
 
 /// The end of a call that has a record.
@@ -150,7 +156,7 @@ fn unstored_outcome(ending: Ending) -> Outcome {
     match ending {
         Ending::Outcome(outcome) => outcome,
         Ending::Again { message, .. } => gone(&message),
-        Ending::Released => gone("the server is stopping; call again"),
+        Ending::Released | Ending::Interrupted => gone("the server is stopping; call again"),
         Ending::Suspended | Ending::Lost => gone("the call was taken from this process"),
     }
 }

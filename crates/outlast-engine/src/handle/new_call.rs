@@ -117,6 +117,7 @@ impl NewCall {
             retention: self.tool.retention,
             max_age: self.tool.max_age,
             queue_timeout: self.tool.queue_timeout,
+            no_worker_timeout: self.tool.no_worker_timeout,
             usual: shared.usual.of(&self.tool.name),
             max_crashes: self.tool.max_crashes.max(1),
             repeatable: self.tool.is_repeatable(),

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use outlast_core::machine::AttemptEnd;
 use outlast_core::store::{ClaimBy, ToolVersion};
-use outlast_core::testing::MemoryStore;
-use outlast_core::{FailureReason, Outcome, Owner, Phase, Reads, Store, ToolResult, WorkerId};
-use outlast_engine::{Error, ErrorKind, Tool};
+use outlast_core::testing::{Fault, FaultyStore, ManualClock, MemoryStore};
+use outlast_core::{
+    Clock, FailureReason, Outcome, Owner, Phase, Reads, Store, ToolResult, WorkerId,
+};
+use outlast_engine::{Engine, Error, ErrorKind, Tool, Tools};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::support::{builder, call, create, engine, finished, get, text, tool};
@@ -304,4 +306,27 @@ async fn a_process_shows_itself_and_says_when_it_cannot_work() {
     engine.shutdown(Duration::ZERO).await.unwrap();
     let why = handle.check_alive().unwrap_err();
     assert!(why.contains("stopping"), "{why}");
+}
+
+#[tokio::test]
+async fn what_is_due_is_done_although_it_panicked_once() {
+    let clock = Arc::new(ManualClock::default());
+    let memory = MemoryStore::new(Arc::clone(&clock) as Arc<_>);
+    let store = Arc::new(FaultyStore::new(Arc::new(memory)));
+    let work = tool(|_| async { Ok("done".to_owned()) });
+    let engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
+        .tools(Tools::new([work]).unwrap())
+        .start()
+        .await
+        .unwrap();
+    let handle = engine.handle();
+    let mut later = call(&handle);
+    later.run_at = Some(clock.now() + Duration::from_secs(60));
+    let id = handle.create(later).await.unwrap().id();
+    store.on_next("tick", Fault::Panic);
+    clock.advance(Duration::from_secs(60));
+    engine.run_due();
+    assert_eq!(text(&*finished(&handle, id).await), "done");
+    assert!(handle.check_alive().is_ok());
+    engine.shutdown(Duration::ZERO).await.unwrap();
 }

@@ -85,6 +85,7 @@ fn words(kind: &EventKind) -> (&'static str, Value) {
         EventKind::Undone { name, failed } => ("UNDONE", json!({ "name": name, "failed": failed })),
         EventKind::CleanedUp { cleanup } => ("CLEANED_UP", json!({ "cleanup": cleanup })),
         EventKind::Queued => ("TASK_QUEUED", nothing),
+        EventKind::NoWorker { requires } => ("NO_WORKER", json!({ "requires": requires })),
         EventKind::Started { attempt } => ("ATTEMPT_STARTED", json!({ "attempt": attempt })),
         EventKind::Progress { progress } => (
             "PROGRESS",

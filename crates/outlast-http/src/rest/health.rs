@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use outlast_core::Timestamp;
 use outlast_core::store::StoreInfo;
+use outlast_engine::Unserved;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -44,6 +45,10 @@ pub(super) struct Health {
     tasks: BTreeMap<&'static str, u64>,
     /// How many processes run tasks of the store, this one among them.
     workers: usize,
+    /// The tool versions of which tasks stand ready and that no living worker runs.
+    #[serde(rename = "noWorker", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    no_worker: Vec<Unserved>,
     /// The last time that the server took its configuration anew, if it ever did.
     #[serde(skip_serializing_if = "Option::is_none")]
     reload: Option<ReloadView>,
@@ -147,6 +152,11 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<Health>, Probl
         store: api.handle().store_info(),
         tasks: stats.phases(),
         workers: workers.len(),
+        no_worker: api
+            .handle()
+            .unserved()
+            .await
+            .map_err(|error| not_ready(error.to_string()))?,
         reload: api.options().reloads.last().map(ReloadView::from),
     }))
 }

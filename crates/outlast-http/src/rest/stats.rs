@@ -11,7 +11,7 @@ use outlast_core::Phase;
 use outlast_core::filter::Kind;
 use outlast_core::store::{Filter, StoreInfo};
 use outlast_core::worker::WorkerSign;
-use outlast_engine::{Histogram, Minute};
+use outlast_engine::{Histogram, Minute, Unserved};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -258,6 +258,10 @@ pub(super) async fn stats(
 pub(super) struct WorkerList {
     /// The processes that run tasks of the store and are alive; the one that answers first.
     workers: Vec<WorkerView>,
+    /// The tool versions of which tasks stand ready and that none of them runs.
+    #[serde(rename = "noWorker")]
+    #[schema(value_type = Vec<Object>)]
+    no_worker: Vec<Unserved>,
     /// What the store promises.
     #[schema(value_type = Object)]
     store: StoreInfo,
@@ -333,6 +337,7 @@ pub(super) async fn workers(
     let workers = api.handle().workers().await?;
     Ok(Json(WorkerList {
         workers: workers.into_iter().map(WorkerView::from).collect(),
+        no_worker: api.handle().unserved().await?,
         store: api.handle().store_info(),
     }))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outlast_core::NewSchedule;
+use outlast_core::{NewSchedule, RawJson, Store, TaskSpec};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -376,6 +376,22 @@ async fn counts_and_times_follow_the_tasks() {
     .await;
     let (status, _) = problem(rig.get("/stats?colour=1").await).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn tool_versions_that_nobody_runs_are_named() {
+    let rig = rig().await;
+    assert_eq!(rig.json("/workers").await["noWorker"], json!([]));
+    assert_eq!(rig.json("/health").await.get("noWorker"), None);
+    let spec = TaskSpec::new("gone", RawJson::empty_object());
+    rig.store.create(spec, None).await.unwrap();
+    let missing = json!([{ "tool": "gone", "version": "1", "requires": [] }]);
+    for path in ["/workers", "/health"] {
+        assert_eq!(rig.json(path).await["noWorker"], missing, "{path}");
+    }
+    let figures = rig.get("/metrics").await.text().await.unwrap();
+    let line = r#"outlast_no_worker{tool="gone",version="1"} 1"#;
+    assert!(figures.lines().any(|found| found == line), "{figures}");
 }
 
 #[tokio::test]

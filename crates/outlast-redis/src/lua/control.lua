@@ -22,6 +22,7 @@ for _, group in ipairs(call('SMEMBERS', prefix .. 'groups')) do
     local place, gate = string.sub(stands, 1, 16), string.sub(stands, 17)
     if gate ~= '' then
       call('ZREM', parked_key(group, gate), place .. lane)
+      unpark(group, gate)
       call('ZADD', open_key(group), 0, place .. lane)
       call('HSET', place_key(group), lane, place)
     end

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- What is due: now, and how many at most. Replies with the members of the index, the first moment in
+-- What is due: now, and how many tasks at most; with none, no schedules either. Replies with the members of the index, the first moment in
 -- it, whether rates have opened and when the next one will, the schedules that are due, each by its name
 -- and then its record, and when the next one is.
 
@@ -11,7 +11,8 @@ local opened = call('ZCOUNT', prefix .. 'opening', '-inf', ARGV[1])
 local opening = call('ZRANGEBYSCORE', prefix .. 'opening', '(' .. ARGV[1], '+inf', 'WITHSCORES',
   'LIMIT', 0, 1)
 local schedules = {}
-local names = call('ZRANGEBYSCORE', prefix .. 'schedules', '-inf', ARGV[1], 'LIMIT', 0, tonumber(ARGV[2]))
+local names = {}
+if ARGV[2] ~= '0' then names = call('ZRANGEBYSCORE', prefix .. 'schedules', '-inf', ARGV[1]) end
 for _, name in ipairs(names) do
   table.insert(schedules, name)
   table.insert(schedules, call('GET', prefix .. 'sch:' .. name))

@@ -92,6 +92,11 @@ local function offer(group, gate)
   end
 end
 
+-- Forgets that a group has lanes behind a gate, if it has none any more: nobody else may come to look.
+local function unpark(group, gate)
+  if call('EXISTS', parked_key(group, gate)) == 0 then call('SREM', behind_key(gate), group) end
+end
+
 local function offer_all(gate)
   for _, group in ipairs(call('SMEMBERS', behind_key(gate))) do
     if call('EXISTS', parked_key(group, gate)) == 1 then
@@ -119,8 +124,9 @@ local function stand(group, lane)
   else
     call('HDEL', place_key(group), lane)
   end
-  if gate ~= '' and call('HEXISTS', offer_key(group), gate) == 1 then
-    offer(group, gate)
+  if gate ~= '' then
+    if call('HEXISTS', offer_key(group), gate) == 1 then offer(group, gate) end
+    if not place then unpark(group, gate) end
   end
 end
 
@@ -144,6 +150,7 @@ local function park(group, lane, gate)
   else
     call('ZREM', parked_key(group, old), place .. lane)
     offer(group, old)
+    unpark(group, old)
   end
   call('ZADD', parked_key(group, gate), 0, place .. lane)
   call('HSET', place_key(group), lane, place .. gate)

@@ -127,3 +127,40 @@ fn what_a_namesake_is_writing_is_not_swept_away() {
         drop(writer);
     });
 }
+
+#[test]
+fn what_a_process_claims_that_was_taken_for_dead_is_left_to_its_leases() {
+    let fleet = Fleet::new();
+    block_on(async {
+        // Elsewhere, and silent while a lease of its runs out.
+        fleet.sign_in(|entry| {
+            entry["machine"] = json!("another");
+            entry["until"] = json!(0);
+        });
+        let id = fleet.run().await;
+        // The first look may find that nobody could renew anything for a while.
+        for _ in 0..2 {
+            fleet.clock.advance(by().lease);
+            fleet.near.tick(&[], by().lease, 100).await.unwrap();
+        }
+        let task = fleet.near.get(id).await.unwrap().unwrap();
+        assert_eq!(task.state.phase, Phase::Queued);
+        let left = fleet
+            .server
+            .call(&["HEXISTS", "{fleet}:processes", "another"]);
+        assert_eq!(left, redis::Value::Int(0));
+        // It is back, and has not said so yet.
+        let claims = ClaimBy {
+            worker: fleet.worker,
+            ..by()
+        };
+        assert_eq!(fleet.near.claim(&claims, 1).await.unwrap().len(), 1);
+        let next = open(
+            &fleet.server.address("fleet"),
+            Arc::clone(&fleet.clock) as Arc<dyn Clock>,
+        );
+        next.recover(WorkerId::random()).await.unwrap();
+        let task = next.get(id).await.unwrap().unwrap();
+        assert_eq!(task.state.phase, Phase::Running);
+    });
+}

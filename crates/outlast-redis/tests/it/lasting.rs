@@ -1,6 +1,14 @@
 //! What stays: whatever a run of tests leaves behind expires by itself, but for what docs/scaling.md names and
 //! what belongs to tasks that have not ended.
 
+use std::sync::Arc;
+
+use outlast_core::Clock;
+use outlast_core::limit::{Control, Key, Rule};
+use outlast_core::store::Store;
+use outlast_core::testing::{ManualClock, block_on};
+
+use crate::cost::{by, done, spec};
 use crate::server::Server;
 
 /// Keys of a store that never expire, and what families of them begin with, as docs/scaling.md has them.
@@ -89,4 +97,36 @@ fn may_stay(server: &Server, key: &str) -> bool {
     name.split(':')
         .filter(|part| part.len() == 36)
         .any(is_needed)
+}
+
+#[test]
+fn nothing_is_left_behind_a_rate_that_was_taken_back() {
+    let server = Server::volatile();
+    let store = crate::server::open(
+        &server.address("rate"),
+        Arc::new(ManualClock::default()) as Arc<dyn Clock>,
+    );
+    block_on(async {
+        let rule = |rate: Option<&str>| {
+            let rate = rate.map(|rate| Rule::Rate(rate.parse().unwrap()));
+            vec![Control::Rule("often".into(), rate)]
+        };
+        store.control(rule(Some("1/h"))).await.unwrap();
+        for _ in 0..2 {
+            let mut spec = spec();
+            spec.keys.rates = vec![Key::new("often", "")];
+            store.create(spec, None).await.unwrap();
+        }
+        // The second is parked behind the rate.
+        let mut claimed = store.claim(&by(), 2).await.unwrap();
+        assert_eq!(claimed.len(), 1);
+        store.control(rule(None)).await.unwrap();
+        claimed.extend(store.claim(&by(), 2).await.unwrap());
+        assert_eq!(claimed.len(), 2);
+        for one in claimed {
+            store.finish(&one.lease, done(), None).await.unwrap();
+        }
+        let left = server.call(&["KEYS", "{rate}:rb:*"]);
+        assert_eq!(left, redis::Value::Array(Vec::new()));
+    });
 }

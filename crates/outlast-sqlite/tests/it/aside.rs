@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::machine::{AttemptEnd, Dependency};
+use outlast_core::schedule::NewSchedule;
 use outlast_core::status::Phase;
 use outlast_core::store::{ClaimBy, Filter, Reads, Side, Store, ToolVersion};
 use outlast_core::testing::conformance::check_invariants;
 use outlast_core::testing::{ManualClock, block_on};
 use outlast_core::{
-    Clock, JournalKind, Outcome, RawJson, Recorded, TaskId, TaskSpec, ToolResult, WorkerId,
+    Clock, JournalKind, Outcome, RawJson, Recorded, Schedule, TaskId, TaskSpec, ToolResult,
+    WorkerId,
 };
 use outlast_sqlite::{Options, SqliteStore};
 
@@ -164,6 +166,53 @@ fn the_clock_and_deletions_go_on_past_what_cannot_be_read() {
         assert!(store.delete(ended).await.unwrap());
         assert!(store.get(ended).await.unwrap().is_none());
         check_invariants(&store).await;
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_schedule_that_cannot_be_read_holds_up_neither_tasks_nor_other_schedules() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tasks.db");
+    let clock = Arc::new(ManualClock::default());
+    block_on(async {
+        let every = |name: &str| {
+            let spec = NewSchedule::every(LEASE).call("tool", &());
+            Schedule::create(spec.named(name), clock.now())
+        };
+        let store = open(&path, &clock);
+        for name in ["torn", "whole"] {
+            store.schedule_put(None, every(name), None).await.unwrap();
+        }
+        let later = TaskSpec {
+            run_at: Some(clock.now() + LEASE),
+            ..spec()
+        };
+        let later = create(&store, later).await;
+        store.close().await.unwrap();
+        drop(store);
+        let conn = rusqlite::Connection::open(&path).unwrap();
+        let torn = "UPDATE schedule SET record = CAST(x'ff00' AS TEXT) WHERE name = 'torn'";
+        assert_eq!(conn.execute(torn, []).unwrap(), 1);
+        drop(conn);
+
+        let store = open(&path, &clock);
+        clock.advance(2 * LEASE);
+        let ticked = store.tick(&[], LEASE, 100).await.unwrap();
+        let due: Vec<_> = ticked.schedules.iter().map(|due| &due.spec.name).collect();
+        assert_eq!(due, ["whole"]);
+        assert!(ticked.next.is_none_or(|next| next > clock.now()));
+        let task = store.get(later).await.unwrap().unwrap();
+        assert_eq!(task.state.phase, Phase::Queued);
+        assert_eq!(store.schedules().await.unwrap().len(), 1);
+
+        // It is not taken for absent, and can be removed.
+        let error = store.schedule_get("torn").await.unwrap_err();
+        assert!(error.to_string().contains("\"torn\""), "{error}");
+        let error = store.schedule_put(None, every("torn"), None).await;
+        assert!(error.unwrap_err().to_string().contains("\"torn\""));
+        assert!(store.schedule_delete("torn").await.unwrap());
+        store.schedule_put(None, every("torn"), None).await.unwrap();
         store.close().await.unwrap();
     });
 }

@@ -217,6 +217,13 @@ impl Tool {
         self
     }
 
+    /// Sets for how long no living worker may run the tool of a ready task; then the task ends with the reason
+    /// `no_worker`. Default: the server's, else it waits for a worker.
+    pub fn no_worker_timeout(mut self, timeout: Duration) -> Self {
+        self.tool.no_worker_timeout = Some(timeout);
+        self
+    }
+
     /// Sets how old a task may grow, waiting included, before it must have ended; then it ends with
     /// the reason `expired`. Default 30 days.
     pub fn max_age(mut self, age: Duration) -> Self {

@@ -230,6 +230,9 @@ impl Server {
         if let Some(lease) = settings.lease {
             engine = engine.lease(lease);
         }
+        if let Some(timeout) = settings.no_worker_timeout {
+            engine = engine.no_worker_timeout(timeout);
+        }
         if let Some(concurrency) = settings.concurrency {
             engine = engine.slots(concurrency);
         }

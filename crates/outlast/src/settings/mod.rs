@@ -36,6 +36,7 @@ pub use values::{Collector, Listen, LogFormat, LogLevel, StdioMode, StoreUrl, Sy
 /// | `helpers` | `--helpers auto\|always\|never` | `OUTLAST_HELPERS` | `auto` |
 /// | `concurrency` | `--concurrency N` | `OUTLAST_CONCURRENCY` | 64 |
 /// | `lease` | `--lease TIME` | `OUTLAST_LEASE` | 30 s |
+/// | `no_worker_timeout` | `--no-worker-timeout TIME` | `OUTLAST_NO_WORKER_TIMEOUT` | tasks wait |
 /// | `worker_labels` | `--worker-label LABEL` | `OUTLAST_WORKER_LABEL` | none |
 /// | `health` | `--health ADDRESS` | `OUTLAST_HEALTH` | no listener of its own |
 /// | `shutdown_grace` | `--shutdown-grace TIME` | `OUTLAST_SHUTDOWN_GRACE` | 10 s |
@@ -165,6 +166,17 @@ pub struct Settings {
     #[arg(long, env = "OUTLAST_LEASE", value_name = "TIME", value_parser = values::lease)]
     #[serde(deserialize_with = "values::lease_in_file")]
     pub lease: Option<Duration>,
+
+    /// For how long no living worker may run the tool of a task that stands ready, until the task fails;
+    /// without it, it waits for a worker
+    #[arg(
+        long,
+        env = "OUTLAST_NO_WORKER_TIMEOUT",
+        value_name = "TIME",
+        value_parser = outlast_core::duration::parse
+    )]
+    #[serde(deserialize_with = "values::time")]
+    pub no_worker_timeout: Option<Duration>,
 
     /// What this process is labelled with as a worker, such as gpu or region=eu, for tools that require
     /// it; may be repeated
@@ -304,6 +316,7 @@ impl Settings {
             helpers,
             concurrency,
             lease,
+            no_worker_timeout,
             worker_labels,
             health,
             shutdown_grace,
@@ -337,6 +350,10 @@ impl Settings {
             ("helpers", *helpers != other.helpers),
             ("concurrency", *concurrency != other.concurrency),
             ("lease", *lease != other.lease),
+            (
+                "no_worker_timeout",
+                *no_worker_timeout != other.no_worker_timeout,
+            ),
             ("worker_labels", *worker_labels != other.worker_labels),
             ("health", *health != other.health),
             ("shutdown_grace", *shutdown_grace != other.shutdown_grace),
@@ -380,6 +397,7 @@ impl Settings {
             helpers: self.helpers.or(lower.helpers),
             concurrency: self.concurrency.or(lower.concurrency),
             lease: self.lease.or(lower.lease),
+            no_worker_timeout: self.no_worker_timeout.or(lower.no_worker_timeout),
             worker_labels: self.worker_labels.or(lower.worker_labels),
             health: self.health.or(lower.health),
             shutdown_grace: self.shutdown_grace.or(lower.shutdown_grace),

@@ -22,6 +22,7 @@ mod lease;
 mod limit;
 mod list;
 mod log;
+mod no_worker;
 mod notice;
 mod question;
 mod record;
@@ -109,6 +110,13 @@ cases! {
         a_dropped_claim_strands_nothing,
         a_reply_that_nobody_takes_strands_nothing,
         a_dropped_creation_strands_nothing,
+    }
+    no_worker {
+        a_task_says_that_no_worker_runs_it_until_one_does,
+        a_claim_ends_it,
+        a_task_fails_when_nobody_came_in_time,
+        what_is_not_ready_is_left_alone,
+        what_stands_ready_is_found_by_its_version,
     }
     lease {
         a_stale_lease_changes_nothing,

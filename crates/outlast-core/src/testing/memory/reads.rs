@@ -1,5 +1,6 @@
 //! Reading.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,7 +15,8 @@ use crate::limit::Controls;
 use crate::log::LogPage;
 use crate::schedule::Schedule;
 use crate::signal::Signal;
-use crate::store::{Filter, Page, Reads, Stats};
+use crate::status::Phase;
+use crate::store::{Filter, Page, Reads, Stats, ToolVersion};
 use crate::task::Task;
 
 #[async_trait]
@@ -55,6 +57,33 @@ impl Reads for MemoryStore {
                 .map(|task| task.state.sequence)
                 .filter(|_| more);
             Ok(Page { tasks, next })
+        })
+    }
+
+    async fn ready_versions(&self) -> Result<BTreeSet<ToolVersion>> {
+        self.unit(|inner, _| {
+            let tasks = inner.tasks.values().map(|kept| &kept.task);
+            let ready = tasks.filter(|task| task.state.phase == Phase::Queued);
+            Ok(ready.map(|task| ToolVersion::of(&task.spec)).collect())
+        })
+    }
+
+    async fn ready_tasks(
+        &self,
+        version: &ToolVersion,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<TaskId>> {
+        self.unit(|inner, _| {
+            let tasks = inner.tasks.values().map(|kept| &kept.task);
+            let is_ready = |task: &&Arc<Task>| {
+                task.state.phase == Phase::Queued && ToolVersion::of(&task.spec) == *version
+            };
+            let ready = tasks.filter(is_ready);
+            let mut ready: Vec<_> = ready.map(|task| (task.state.sequence, task.id())).collect();
+            ready.sort_unstable();
+            let page = ready.into_iter().skip(skip).take(limit);
+            Ok(page.map(|(_, id)| id).collect())
         })
     }
 

@@ -15,6 +15,7 @@ use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::limit::{Control, Controls};
 use crate::machine::{Answered, AttemptEnd, CancelMode, Cancelled, Due, Rescue, Suspended};
+use crate::no_worker::Missing;
 use crate::schedule::Schedule;
 use crate::signal::{NewSignal, Signal};
 use crate::status::Phase;
@@ -425,12 +426,30 @@ impl Store for MemoryStore {
             for (due_at, schedule) in schedules {
                 if due_at > now {
                     next = Some(next.map_or(due_at, |next| next.min(due_at)));
-                } else if ticked.schedules.len() < budget {
+                } else {
                     ticked.schedules.push(schedule.clone());
                 }
             }
             ticked.next = next;
             Ok(ticked)
+        })
+    }
+
+    async fn note_no_worker(&self, tasks: Vec<TaskId>, missing: Option<Missing>) -> Result<usize> {
+        self.unit(|inner, now| {
+            let mut changed = 0;
+            for id in tasks {
+                let noted = inner.change(id, |task| {
+                    let event = task.note_no_worker(missing.as_ref(), now);
+                    Ok((event.is_some(), event.into_iter().collect()))
+                });
+                match noted {
+                    Ok((noted, _)) => changed += usize::from(noted),
+                    Err(Error::NotFound(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(changed)
         })
     }
 

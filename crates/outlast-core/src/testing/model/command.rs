@@ -14,6 +14,7 @@ use crate::label::RecordedLabel;
 use crate::limit::{Control, Key, Keys, LimitKey, Queue, Rule};
 use crate::log::{Level, LogLine};
 use crate::machine::{AttemptEnd, CancelMode, Dependency};
+use crate::no_worker::Missing;
 use crate::outcome::{Failure, FailureReason, Outcome, ToolResult};
 use crate::progress::Progress;
 use crate::same::{IdempotencyKey, Same, Then};
@@ -97,6 +98,11 @@ pub(super) enum Command {
         task: u64,
         answers: BTreeMap<String, Answer>,
     },
+    /// Somebody has seen who is alive.
+    NoWorker {
+        tasks: Vec<u64>,
+        missing: Option<Missing>,
+    },
     Cancel {
         task: u64,
         reason: Option<String>,
@@ -170,6 +176,7 @@ pub(super) struct Shape {
     retention: Duration,
     max_age: Duration,
     queue_timeout: Option<Duration>,
+    no_worker_timeout: Option<Duration>,
     max_crashes: u32,
     repeatable: bool,
     confirmed_by: Option<&'static str>,
@@ -256,6 +263,7 @@ impl Shape {
             retention: self.retention,
             max_age: self.max_age,
             queue_timeout: self.queue_timeout,
+            no_worker_timeout: self.no_worker_timeout,
             max_crashes: self.max_crashes,
             repeatable: self.repeatable,
             confirmed_by: self.confirmed_by.map(str::to_owned),
@@ -295,6 +303,7 @@ impl Shape {
                 30 * day
             },
             queue_timeout: random.one_in(6).then(|| moment(random)),
+            no_worker_timeout: random.one_in(6).then(|| moment(random)),
             max_crashes: random.pick(&[1, 2, 3]),
             repeatable: !random.one_in(4),
             confirmed_by: random.one_in(3).then(|| random.pick(&KEYS)),
@@ -419,6 +428,13 @@ fn delivery_end(random: &mut Random) -> DeliveryEnd {
     }
 }
 
+fn missing(random: &mut Random) -> Missing {
+    Missing {
+        requires: keys(random, 1).into_iter().map(str::to_owned).collect(),
+        timeout: random.one_in(4).then(|| moment(random)),
+    }
+}
+
 fn control(random: &mut Random) -> Control {
     let queue = random.pick(&["a", "b", ""]);
     let queue = match queue {
@@ -504,7 +520,13 @@ impl Command {
                 shape: Box::new(Shape::draw(random)),
                 claim: (!random.one_in(3)).then(|| (random.one_in(6), By::draw(random))),
             },
-            18..32 => Self::Claim {
+            18..20 => Self::NoWorker {
+                tasks: (0..random.below(TASKS))
+                    .map(|_| random.below(TASKS))
+                    .collect(),
+                missing: (!random.one_in(3)).then(|| missing(random)),
+            },
+            20..32 => Self::Claim {
                 by: By::draw(random),
                 limit: random.pick(&[1, 1, 1, 2, 5, 0]),
             },

@@ -18,7 +18,9 @@ use crate::journal::JournalEntry;
 use crate::limit::Controls;
 use crate::log::LogPage;
 use crate::signal::NewSignal;
-use crate::store::{CancelReply, ClaimNow, Claimed, Created, Filter, Store, SuspendReply};
+use crate::store::{
+    CancelReply, ClaimNow, Claimed, Created, Filter, Store, SuspendReply, ToolVersion,
+};
 use crate::task::{Lease, Task};
 use crate::testing::conformance::{Fixture, Reopened, check_invariants};
 use crate::testing::{ManualClock, MemoryStore};
@@ -307,6 +309,11 @@ impl Pair {
                 after,
                 limit,
             } => Reply::of(store.signals(task_id(*task), name, *after, *limit).await),
+            Command::NoWorker { tasks, missing } => {
+                let tasks = tasks.iter().copied().map(task_id).collect();
+                let noted = store.note_no_worker(tasks, missing.clone()).await;
+                Reply::of((noted, ready(store).await))
+            }
             Command::Cancel { task, reason, mode } => {
                 match store.cancel(task_id(*task), reason.clone(), *mode).await {
                     Ok(CancelReply::AlreadyFinished(task)) => Reply::of("finished").task(task),
@@ -520,4 +527,21 @@ fn without_estimate(error: Error) -> Error {
         },
         error => error,
     }
+}
+
+/// Everything that stands ready, by tool version.
+async fn ready(store: &dyn Store) -> Result<BTreeMap<ToolVersion, BTreeSet<TaskId>>, Error> {
+    let mut ready = BTreeMap::new();
+    for version in store.ready_versions().await? {
+        let mut tasks = BTreeSet::new();
+        loop {
+            let page = store.ready_tasks(&version, tasks.len(), 2).await?;
+            if page.is_empty() {
+                break;
+            }
+            tasks.extend(page);
+        }
+        ready.insert(version, tasks);
+    }
+    Ok(ready)
 }
