@@ -51,7 +51,7 @@ use std::sync::Arc;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{Content, RefOr};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 pub use health::{Reload, Reloads};
@@ -67,7 +67,6 @@ struct Inner {
     server: Server,
     live: Live,
     options: RestOptions,
-    document: utoipa::openapi::OpenApi,
 }
 
 /// How the REST surface presents itself.
@@ -128,43 +127,70 @@ struct Document;
 
 /// The routes of the REST surface.
 pub(crate) fn routes(server: &Server, options: RestOptions) -> Router {
-    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(create::create, list::list))
-        .routes(routes!(show::show, delete::delete))
-        .routes(routes!(result::result))
-        .routes(routes!(cancel::cancel))
-        .routes(routes!(retry::retry))
-        .routes(routes!(input::input))
-        .routes(routes!(signals::signal))
-        .routes(routes!(logs::logs))
-        .routes(routes!(events::events))
-        .routes(routes!(events::live))
-        .routes(routes!(journal::journal))
-        .routes(routes!(journal::attempts))
-        .routes(routes!(children::children))
-        .routes(routes!(partials::partials))
-        .routes(routes!(webhooks::list))
-        .routes(routes!(artifacts::list))
-        .routes(routes!(artifacts::artifact))
-        .routes(routes!(stats::stats))
-        .routes(routes!(stats::workers))
-        .routes(routes!(queues::list))
-        .routes(routes!(queues::pause_all))
-        .routes(routes!(queues::resume_all))
-        .routes(routes!(queues::pause))
-        .routes(routes!(queues::resume))
-        .routes(routes!(schedules::list))
-        .routes(routes!(schedules::show))
-        .routes(routes!(schedules::pause))
-        .routes(routes!(schedules::resume))
-        .routes(routes!(schedules::run))
-        .routes(routes!(tools::list))
-        .routes(routes!(tools::call))
-        .routes(routes!(metrics::metrics))
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
-        .routes(routes!(health::health))
-        .split_for_parts();
+    let mut router = Router::new();
+    each_route(|(_, paths, handlers)| {
+        for path in paths.paths.keys() {
+            router = std::mem::take(&mut router).route(path, handlers.clone());
+        }
+    });
+    let api = Api(Arc::new(Inner {
+        live: Live::new(server),
+        server: server.clone(),
+        options,
+    }));
+    router
+        .route("/openapi.json", get(openapi))
+        .route("/ws", get(socket::live))
+        .route("/ws/{id}", get(socket::socket))
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .with_state(api)
+}
+
+/// Gives out every operation, with its description, one after the other: together the descriptions are
+/// larger than all else that an idle server holds, and few ever ask for them.
+fn each_route(mut take: impl FnMut(UtoipaMethodRouter<Api>)) {
+    take(routes!(create::create, list::list));
+    take(routes!(show::show, delete::delete));
+    take(routes!(result::result));
+    take(routes!(cancel::cancel));
+    take(routes!(retry::retry));
+    take(routes!(input::input));
+    take(routes!(signals::signal));
+    take(routes!(logs::logs));
+    take(routes!(events::events));
+    take(routes!(events::live));
+    take(routes!(journal::journal));
+    take(routes!(journal::attempts));
+    take(routes!(children::children));
+    take(routes!(partials::partials));
+    take(routes!(webhooks::list));
+    take(routes!(artifacts::list));
+    take(routes!(artifacts::artifact));
+    take(routes!(stats::stats));
+    take(routes!(stats::workers));
+    take(routes!(queues::list));
+    take(routes!(queues::pause_all));
+    take(routes!(queues::resume_all));
+    take(routes!(queues::pause));
+    take(routes!(queues::resume));
+    take(routes!(schedules::list));
+    take(routes!(schedules::show));
+    take(routes!(schedules::pause));
+    take(routes!(schedules::resume));
+    take(routes!(schedules::run));
+    take(routes!(tools::list));
+    take(routes!(tools::call));
+    take(routes!(metrics::metrics));
+    take(routes!(health::live));
+    take(routes!(health::ready));
+    take(routes!(health::health));
+}
+
+/// The OpenAPI document.
+fn document(options: &RestOptions) -> utoipa::openapi::OpenApi {
+    let mut described = OpenApiRouter::with_openapi(Document::openapi());
+    each_route(|route| described = std::mem::take(&mut described).routes(route));
+    let mut document = described.into_openapi();
     // The router's way to write a name with slashes in it is not the document's.
     let paths = std::mem::take(&mut document.paths.paths);
     document.paths.paths = paths
@@ -176,18 +202,7 @@ pub(crate) fn routes(server: &Server, options: RestOptions) -> Router {
         .collect();
     document.info.title.clone_from(&options.title);
     document.info.version.clone_from(&options.version);
-    let api = Api(Arc::new(Inner {
-        live: Live::new(server),
-        server: server.clone(),
-        options,
-        document,
-    }));
-    router
-        .route("/openapi.json", get(openapi))
-        .route("/ws", get(socket::live))
-        .route("/ws/{id}", get(socket::socket))
-        .method_not_allowed_fallback(problem::method_not_allowed)
-        .with_state(api)
+    document
 }
 
 /// Names each operation by its method and path: handlers of different files have the same names.
@@ -235,7 +250,7 @@ fn name_problems(operation: &mut Operation) {
 }
 
 async fn openapi(State(api): State<Api>) -> Json<utoipa::openapi::OpenApi> {
-    Json(api.0.document.clone())
+    Json(document(api.options()))
 }
 
 /// Takes the trailing slash off a path: with and without it is the same, and a redirect would lose the
