@@ -116,7 +116,8 @@ pub fn replaced_by(newer: TaskId) -> Option<String> {
 
 /// Where a store sends its notices.
 pub trait NoticeSink: Send + Sync + 'static {
-    /// Takes a notice. Called by the store's own thread: must not block.
+    /// Takes a notice. Called by a thread of the store, or by one that has just changed something: must
+    /// neither block nor wait for the store.
     fn notice(&self, notice: Notice);
 }
 

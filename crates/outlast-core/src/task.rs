@@ -138,8 +138,6 @@ pub struct TaskSpec {
     /// Who is told over HTTP of what becomes of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub webhooks: Vec<Webhook>,
-    /// Seeds whatever the handler draws at random, so that a replay draws the same.
-    pub seed: u64,
 }
 
 /// The older era's return address for progress notifications.
@@ -157,15 +155,8 @@ pub type NewTask = TaskSpec;
 impl TaskSpec {
     /// A specification with the defaults of this crate.
     pub fn new(tool: impl Into<String>, arguments: RawJson) -> Self {
-        let id = TaskId::random();
-        // Not a secret: any number that differs from task to task will do.
-        let seed = u64::from_le_bytes(
-            *id.as_bytes()
-                .first_chunk()
-                .expect("an id has sixteen bytes"),
-        );
         Self {
-            id,
+            id: TaskId::random(),
             tool: tool.into(),
             tool_version: "1".into(),
             arguments,
@@ -196,7 +187,6 @@ impl TaskSpec {
             begun_at: None,
             labels: BTreeMap::new(),
             webhooks: Vec::new(),
-            seed,
         }
     }
 }

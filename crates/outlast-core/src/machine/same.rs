@@ -169,7 +169,6 @@ impl Task {
         let first = &self.spec;
         self.spec = Arc::new(TaskSpec {
             id: first.id,
-            seed: first.seed,
             idempotency: first.idempotency.clone(),
             after: first.after.clone(),
             parent: first.parent,

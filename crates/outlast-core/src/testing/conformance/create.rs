@@ -78,7 +78,6 @@ pub(super) async fn everything_asked_for_is_kept(rig: Rig) -> Rig {
         max_age: Duration::from_secs(8),
         queue_timeout: Some(Duration::from_millis(9)),
         max_crashes: u32::MAX,
-        seed: u64::MAX,
         ..of("tööl; DROP TABLE task")
     };
     asked.first_answers.insert("k".into(), json("null"));

@@ -339,7 +339,6 @@ pub(super) async fn the_newest_call_is_taken_over_whole(rig: Rig) -> Rig {
     assert_eq!(task.id(), first.id());
     let kept = TaskSpec {
         id: first.id(),
-        seed: first.spec.seed,
         sealed_for: Some(newest.id),
         ..newest.clone()
     };

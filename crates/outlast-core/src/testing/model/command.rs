@@ -271,7 +271,6 @@ impl Shape {
             idempotency: self.idempotency.clone(),
             same: self.same.clone(),
             webhooks: self.webhooks.clone(),
-            seed: task,
             ..TaskSpec::new(self.tool, RawJson::empty_object())
         }
     }
