@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::answers;
 use crate::context::Context;
+use crate::helpers::waits_for_a_person;
 use crate::protocol::{Capabilities, Version};
 use crate::server::Inner;
 use crate::session::{
@@ -115,6 +116,19 @@ impl Report {
             });
         } else {
             self.outlet.open()
+        }
+    }
+
+    /// Says what the call waits for that its own caller cannot answer. Said once, with the figures there are:
+    /// signs of life would repeat it when it has been answered.
+    pub(crate) fn awaits(&self, questions: &[InputRequest]) {
+        let cannot = |question: &&InputRequest| !answers::can(self.capabilities, question);
+        if let Some(question) = questions.iter().find(cannot) {
+            let progress = self.told().progress.clone();
+            self.send(&Progress {
+                message: Some(waits_for_a_person(question)),
+                ..progress
+            });
         }
     }
 

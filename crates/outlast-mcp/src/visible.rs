@@ -22,7 +22,9 @@ pub(crate) fn to(capabilities: Capabilities, task: Arc<Task>) -> Arc<Task> {
     let mut shown = Task::clone(&task);
     shown.state.inputs.retain(|input| !hidden(input));
     if !task.is_finished() && shown.open_inputs().next().is_none() {
-        let waits = task.open_inputs().map(helpers::waits_for_a_person);
+        let waits = task
+            .open_inputs()
+            .map(|input| helpers::waits_for_a_person(&input.request));
         let waits = waits.collect::<Vec<_>>().join("; ");
         let progress = &mut shown.state.progress;
         // The figures stay, and what was said with them goes.

@@ -192,6 +192,11 @@ impl Jwt {
         if claimed_issuer(token.expose()).is_some_and(|issuer| issuer != self.issuer) {
             return Err(Denied::Foreign);
         }
+        if is_critical(token.expose()) {
+            return Err(invalid(
+                "the token says that what is not understood here must be",
+            ));
+        }
         if !self.algorithms.contains(&header.alg) {
             return Err(invalid("the token's algorithm is not allowed here"));
         }
@@ -355,6 +360,15 @@ fn claimed_issuer(token: &str) -> Option<String> {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: Claims = serde_json::from_slice(&claims).ok()?;
     Some(claims.iss)
+}
+
+/// Whether a token names extensions without which it must be refused (RFC 7515, section 4.1.11). None is
+/// known here.
+fn is_critical(token: &str) -> bool {
+    let header = token.split('.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
+    let header = serde_json::from_slice::<Map<String, Value>>(&header);
+    header.is_ok_and(|header| header.contains_key("crit"))
 }
 
 fn unavailable() -> Denied {

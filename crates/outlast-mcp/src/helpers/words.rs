@@ -1,6 +1,6 @@
 //! What a model is told of a task that has not ended, in text and as data.
 
-use outlast_core::{AnswerBy, Input, RawJson, Task, TaskId, TaskStatus, ToolResult};
+use outlast_core::{AnswerBy, Input, InputRequest, RawJson, Task, TaskId, TaskStatus, ToolResult};
 use serde::Deserialize;
 
 use crate::context::Context;
@@ -49,7 +49,7 @@ fn next_step(task: &Task, helpers: bool) -> String {
     let mut step = String::new();
     for input in task.open_inputs() {
         let key = &input.request.key;
-        let asked = asked(input);
+        let asked = asked(&input.request);
         step.push_str(&match (input.request.answer_by, helpers) {
             (AnswerBy::Model, true) => format!(
                 " It asks: {asked:?}. Answer with task_answer: {}.{}",
@@ -58,7 +58,7 @@ fn next_step(task: &Task, helpers: bool) -> String {
                     .map(|schema| format!(" \"content\" must fit {}", schema.as_str()))
                     .unwrap_or_default(),
             ),
-            _ => format!(" It {}.", waits_for_a_person(input)),
+            _ => format!(" It {}.", waits_for_a_person(&input.request)),
         });
     }
     step.push_str(&later(id, helpers));
@@ -120,7 +120,7 @@ pub(super) fn data(cx: &Context<'_>, task: &Task) -> RawJson {
 
 fn question(object: &mut Object<'_>, input: &Input) {
     object.text("key", &input.request.key);
-    if let Some(message) = message(input) {
+    if let Some(message) = message(&input.request) {
         object.text("message", &message);
     }
     if let Some(schema) = schema(input) {
@@ -147,17 +147,17 @@ struct Asked {
 pub const WAITS_FOR_A_PERSON: &str = "waits for a person to answer";
 
 /// What a caller is told who cannot answer the question.
-pub(crate) fn waits_for_a_person(input: &Input) -> String {
-    let asked = asked(input);
+pub(crate) fn waits_for_a_person(question: &InputRequest) -> String {
+    let asked = asked(question);
     format!("{WAITS_FOR_A_PERSON}: {asked:?}, in a client that shows the questions of tasks")
 }
 
-fn asked(input: &Input) -> String {
-    message(input).unwrap_or_else(|| input.request.method.clone())
+fn asked(question: &InputRequest) -> String {
+    message(question).unwrap_or_else(|| question.method.clone())
 }
 
-fn message(input: &Input) -> Option<String> {
-    input.request.params.to::<Asked>().ok()?.message
+fn message(question: &InputRequest) -> Option<String> {
+    question.params.to::<Asked>().ok()?.message
 }
 
 fn schema(input: &Input) -> Option<RawJson> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::jsonrpc::{RpcError, string};
@@ -57,6 +57,20 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
         .unwrap_or_default();
     let kind = value.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/json")
+}
+
+/// Whether the body is as it is, and not encoded for the way (RFC 9110, section 8.4).
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// The header that says where a request comes from or goes to and stands there more than once, if one does
+/// (RFC 9112, section 3.2).
+pub(super) fn repeated(headers: &HeaderMap) -> Option<&'static HeaderName> {
+    static ONCE: [HeaderName; 2] = [HOST, ORIGIN];
+    let twice = |name: &&HeaderName| headers.get_all(*name).iter().nth(1).is_some();
+    ONCE.iter().find(twice)
 }
 
 /// The value of a header that may stand once. `None` if it is absent. Of several lines one program reads the

@@ -42,6 +42,12 @@ where
             "the body must be JSON; send Content-Type: application/json",
         );
     }
+    if !headers::is_plain(&parts.headers) {
+        return refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body must not be compressed; send it without Content-Encoding",
+        );
+    }
     if !headers::accepts(&parts.headers, &["application/json", "text/event-stream"]) {
         return refused(
             StatusCode::NOT_ACCEPTABLE,

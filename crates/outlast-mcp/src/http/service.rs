@@ -125,6 +125,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> HttpFuture {
         let (mut parts, body) = request.into_parts();
+        if let Some(name) = super::headers::repeated(&parts.headers) {
+            let problem = format!("the header {name} stands there more than once");
+            let error = RpcError::invalid_request(problem);
+            return HttpFuture::ready(Done::error(StatusCode::BAD_REQUEST, None, &error));
+        }
         if let Err(problem) = self.0.guard.check(&parts) {
             let error = RpcError::invalid_request(problem);
             return HttpFuture::ready(Done::error(StatusCode::FORBIDDEN, None, &error));

@@ -107,11 +107,13 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
                 told = now;
             }
             updated = updates.recv(), if !resources.is_empty() => match updated {
-                Ok(uri) => {
-                    for asked in resources.iter().filter(|asked| is_told_by(asked, &uri)) {
+                Ok(updated) if updated.is_for(cx.owner) => {
+                    let told = |asked: &&String| is_told_by(asked, &updated.uri);
+                    for asked in resources.iter().filter(told) {
                         cx.outlet.send(resource_updated(cx, asked));
                     }
                 }
+                Ok(_) => {}
                 // Too many to know which.
                 Err(RecvError::Lagged(_)) => {
                     for uri in &resources {

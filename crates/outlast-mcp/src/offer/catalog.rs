@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use outlast_core::Owner;
 use outlast_engine::{Handle, TaskSupport, Tool, Tools, WeakHandle};
 use tokio::sync::{broadcast, watch};
 
@@ -33,7 +34,22 @@ struct Shared {
     /// Held while a change is made, so that none is lost.
     server: Mutex<Option<Attached>>,
     current: watch::Sender<Arc<Snapshot>>,
-    updated: broadcast::Sender<Arc<str>>,
+    updated: broadcast::Sender<Updated>,
+}
+
+/// A resource has changed.
+#[derive(Clone)]
+pub(crate) struct Updated {
+    pub(crate) uri: Arc<str>,
+    /// Whom it concerns, if not everybody.
+    owner: Option<Owner>,
+}
+
+impl Updated {
+    /// Whether this owner may be told.
+    pub(crate) fn is_for(&self, owner: &Owner) -> bool {
+        self.owner.as_ref().is_none_or(|own| own == owner)
+    }
 }
 
 /// The server that the catalogue belongs to.
@@ -234,7 +250,18 @@ impl Catalog {
     /// (`notifications/resources/updated`).
     pub fn resource_updated(&self, uri: &str) {
         // Nobody may be following.
-        let _ = self.0.updated.send(uri.into());
+        let _ = self.0.updated.send(Updated {
+            uri: uri.into(),
+            owner: None,
+        });
+    }
+
+    /// Says to those of this owner, who may see the task, that a view of a task has changed.
+    pub(crate) fn task_updated(&self, owner: &Owner, uri: &str) {
+        let _ = self.0.updated.send(Updated {
+            uri: uri.into(),
+            owner: Some(owner.clone()),
+        });
     }
 
     /// What is offered now.
@@ -248,7 +275,7 @@ impl Catalog {
     }
 
     /// Follows the updates of resources.
-    pub(crate) fn follow_updates(&self) -> broadcast::Receiver<Arc<str>> {
+    pub(crate) fn follow_updates(&self) -> broadcast::Receiver<Updated> {
         self.0.updated.subscribe()
     }
 

@@ -26,7 +26,7 @@ pub use request::RequestCx;
 pub use resource::{ReadRequest, Resource, ResourceHandler, ResourceTemplate};
 pub use template::UriTemplate;
 
-pub(crate) use catalog::{Revisions, Snapshot};
+pub(crate) use catalog::{Revisions, Snapshot, Updated};
 pub(crate) use pages::{Pages, unknown_cursor};
 pub(crate) use request::run;
 pub(crate) use tasks::{Uris, is_told_by, task_of, uri_of_artifact, uri_of_artifacts};

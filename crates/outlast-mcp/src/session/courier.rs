@@ -163,7 +163,7 @@ impl Sent {
     }
 
     /// Tells the client that nobody waits for its answer any more, on `way` if that leads to it as well.
-    fn withdraw(&self, way: Option<(&Outlet, &Session)>) {
+    fn withdraw(&self, task: TaskId, way: Option<(&Outlet, &Session)>) {
         if self.answered {
             return;
         }
@@ -173,7 +173,7 @@ impl Sent {
             None if self.outlet.is_open() || self.outlet.may_return() => Some(self.outlet.clone()),
             None => self.session.general(),
         };
-        outlet.map(|outlet| outlet.send(withdrawn(&self.id)));
+        outlet.map(|outlet| outlet.send(withdrawn(&self.id, Some(task))));
     }
 }
 
@@ -192,7 +192,7 @@ impl Courier {
             let mut open = task.open_inputs().filter(|_| !task.is_finished());
             let stays = open.any(|input| input.request.key == *key);
             if let (false, Some(sent)) = (stays, &delivery.at) {
-                sent.withdraw(None);
+                sent.withdraw(task.id(), None);
             }
             stays
         });
@@ -307,7 +307,7 @@ impl Courier {
                 self.deliveries.insert(question.key.clone(), last);
                 return;
             }
-            sent.withdraw(Some((&outlet, &session)));
+            sent.withdraw(task.id(), Some((&outlet, &session)));
             let told = (question.key.clone(), last.sent.saturating_sub(1));
             self.round.lock().withdrawn.insert(told);
         }

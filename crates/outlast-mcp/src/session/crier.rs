@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::jsonrpc::notification;
-use crate::offer::Revisions;
+use crate::offer::{Revisions, Updated};
 use crate::server::Inner;
 
 /// The list of tools has changed.
@@ -50,7 +50,7 @@ pub(crate) fn cry(server: &Arc<Inner>) -> impl Future<Output = ()> + use<> {
                     Err(_) => return,
                 },
                 updated = updates.recv() => match updated {
-                    Ok(uri) => Some(Some(uri)),
+                    Ok(updated) => Some(Some(updated)),
                     // Too many to know which.
                     Err(RecvError::Lagged(_)) => Some(None),
                     Err(RecvError::Closed) => return,
@@ -68,7 +68,7 @@ pub(crate) fn cry(server: &Arc<Inner>) -> impl Future<Output = ()> + use<> {
                     }
                     told = now;
                 }
-                Some(uri) => resource_updated(&server, uri.as_deref()),
+                Some(updated) => resource_updated(&server, updated.as_ref()),
             }
         }
     }
@@ -83,10 +83,11 @@ fn lists_changed(server: &Inner, method: &str) {
 }
 
 /// Tells of one resource, or of all.
-fn resource_updated(server: &Inner, updated: Option<&str>) {
+fn resource_updated(server: &Inner, updated: Option<&Updated>) {
     for session in server.sessions.reachable() {
         let uris = match updated {
-            Some(uri) => session.subscribed_to(uri),
+            Some(updated) if updated.is_for(&session.owner) => session.subscribed_to(&updated.uri),
+            Some(_) => Vec::new(),
             None => session.subscribed(),
         };
         for uri in uris {

@@ -1,7 +1,8 @@
 //! Tasks that somebody has subscribed to as resources.
 //!
 //! A task that is followed tells its changes as updates of its URIs, the same way as any other
-//! resource. However many of one owner follow it, it is watched once.
+//! resource. However many of one owner follow it, it is watched once, and they alone are told: whoever
+//! loses the right to see it hears nothing more, and others who follow it are told by a watch of theirs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -69,6 +70,7 @@ impl Followed {
 /// Tells the changes of a task until it ends or is deleted.
 async fn watch(server: Weak<Inner>, who: Principal, id: TaskId) {
     let uris = Uris::of(id);
+    let owner = who.owner().clone();
     let Some(mut watch) = ({
         match server.upgrade() {
             Some(server) => server.handle.watch(&who, id).await.ok(),
@@ -86,7 +88,7 @@ async fn watch(server: Weak<Inner>, who: Principal, id: TaskId) {
             return;
         };
         let task = watch.task();
-        let tell = |uri: &str| server.catalog.resource_updated(uri);
+        let tell = |uri: &str| server.catalog.task_updated(&owner, uri);
         // A new version may hide that something else has changed since the last look, and whoever is told
         // in vain reads once more than needed.
         tell(&uris.log);

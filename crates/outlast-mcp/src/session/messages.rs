@@ -45,7 +45,8 @@ pub(crate) fn progress_notification(
     params
         .raw("progressToken", token)
         .value("progress", Number(value));
-    if let Some(total) = progress.total {
+    // A value beyond the total is one that only had to increase.
+    if let Some(total) = progress.total.filter(|total| value <= *total) {
         params.value("total", Number(total));
     }
     if let Some(text) = progress.message.as_ref().filter(|_| with_message) {
@@ -94,17 +95,22 @@ pub(super) fn question_request(
     request(id.as_json(), &question.method, &params)
 }
 
-/// `notifications/cancelled`: nobody waits for the answer to this request of ours any more.
-pub(crate) fn withdrawn(id: &RequestId) -> Vec<u8> {
-    let mut out = Vec::with_capacity(128);
+/// `notifications/cancelled`: nobody waits for the answer to this request of ours any more, which belonged to
+/// `task` if to one.
+pub(crate) fn withdrawn(id: &RequestId, task: Option<TaskId>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
     let mut message = Object::new(&mut out);
     message
         .raw("jsonrpc", r#""2.0""#)
         .plain("method", "notifications/cancelled");
-    message
-        .object("params")
+    let mut params = message.object("params");
+    params
         .raw("requestId", id.as_json())
         .plain("reason", "the question is no longer open");
+    if let Some(task) = task {
+        related_task(&mut params, task);
+    }
+    drop(params);
     drop(message);
     out
 }

@@ -29,7 +29,7 @@ impl Handler for Late {
     }
 }
 
-fn add_tool(catalog: &Catalog) {
+pub(crate) fn add_tool(catalog: &Catalog) {
     let tool = Tool {
         task: TaskSupport::Optional,
         ..Tool::new("late", Arc::new(Late))

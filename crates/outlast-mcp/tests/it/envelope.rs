@@ -70,6 +70,7 @@ async fn headers_of_the_wrong_kind() {
     for (header, status) in [
         (("content-type", "text/plain"), 415),
         (("content-type", ""), 415),
+        (("content-encoding", "gzip"), 415),
         (("accept", "application/json"), 406),
         (("accept", ""), 406),
         (("host", "evil.example"), 403),
@@ -270,6 +271,12 @@ async fn a_header_that_stands_twice_is_refused() {
             let (status, message) = whole(rig.post(&twice, body.to_string()).await).await;
             assert_eq!((status, code(&message)), (400, -32020), "{name} {second}");
         }
+    }
+    for (name, own) in [("host", "localhost"), ("origin", "http://localhost")] {
+        let mut twice = headers.clone();
+        twice.extend([(name, own), (name, "http://evil.example")]);
+        let response = rig.post(&twice, body.to_string()).await;
+        assert_eq!(response.status(), 400, "{name}");
     }
     // The older era has two of its own.
     let session = rig.session("2025-11-25", json!({})).await;

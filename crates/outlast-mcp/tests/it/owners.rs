@@ -378,3 +378,35 @@ async fn a_stream_of_credentials_that_may_only_read_is_asked_nothing() {
     assert_eq!(related["taskId"], id.as_str());
     assert_eq!(other.answer(&question).await, 202);
 }
+
+#[tokio::test]
+async fn whoever_may_see_a_task_no_more_hears_no_more_of_it() {
+    let rig = Rig::new().await;
+    let call = json!({"name": "steps", "arguments": {}});
+    let id = modern(&rig, "alice", "tools/call", call).await["result"]["taskId"].clone();
+    let share = |may: Value| json!({"taskId": id, "with": "bob", "may": may});
+    let shared = modern(&rig, "alice", "outlast/share", share(json!("read"))).await;
+    assert_eq!(shared["result"]["resultType"], "complete", "{shared}");
+    let uri = format!("outlast://tasks/{}", id.as_str().unwrap());
+    let listens = async |user: &'static str| {
+        let kinds = json!({"resourceSubscriptions": [uri], "toolsListChanged": true});
+        let params = json!({"notifications": kinds});
+        let body = modern_body(1, &declaring(), "subscriptions/listen", params);
+        let headers = modern_headers(&body);
+        let mut headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        headers.push(("x-user", user));
+        let request = request(Method::POST, &headers, body.to_string());
+        let mut events = Events::of(send(&rig.service, request).await);
+        let honoured = events.message().await["params"]["notifications"].clone();
+        assert_eq!(honoured["resourceSubscriptions"], json!([uri]), "{user}");
+        events
+    };
+    let (mut alice, mut bob) = (listens("alice").await, listens("bob").await);
+    modern(&rig, "alice", "outlast/share", share(Value::Null)).await;
+    rig.go(1);
+    let told = alice.method("notifications/resources/updated").await;
+    assert_eq!(told["params"]["uri"], uri);
+    crate::changes::add_tool(rig.server.catalog());
+    let told = bob.message().await;
+    assert_eq!(told["method"], "notifications/tools/list_changed", "{told}");
+}

@@ -704,6 +704,7 @@ async fn a_question_that_is_answered_elsewhere_is_withdrawn() {
     assert_eq!(rig.modern("tasks/update", params).await.0, 200);
     let withdrawn = events.method("notifications/cancelled").await;
     assert_eq!(withdrawn["params"]["requestId"], second["id"]);
+    assert_eq!(related(&withdrawn), id.as_str());
     session.until(&id, "completed").await;
     // So is what a task asks that is cancelled; and nothing else was withdrawn meanwhile.
     let id = session.create("ask_one").await;
@@ -781,5 +782,34 @@ async fn a_client_that_opens_another_stream_is_asked_there_and_the_first_questio
     respond(&session, &second, json!({"action": "decline"})).await;
     let task = rig.task(&id, |task| task["status"] == "completed").await;
     let text = task["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("decline"), "{text}");
+}
+
+#[tokio::test]
+async fn a_caller_that_waits_and_cannot_answer_is_told_what_the_call_waits_for() {
+    let rig = Rig::new().await;
+    let session = rig.session("2025-11-25", json!({})).await;
+    let meta = json!({"progressToken": "p", "outlast/detachAfterMs": null});
+    let params = json!({"name": "ask_one", "arguments": {}, "_meta": meta});
+    let mut events = Events::of(session.response(8, "tools/call", params).await);
+    let told = loop {
+        let message = events.method("notifications/progress").await;
+        let text = message["params"]["message"].as_str().map(str::to_owned);
+        if let Some(text) = text.filter(|text| text.contains(outlast_mcp::WAITS_FOR_A_PERSON)) {
+            break text;
+        }
+    };
+    assert!(told.contains("confirm?"), "{told}");
+    let id = crate::stops::stored(&rig).await;
+    let answers = json!({"sure": {"action": "decline"}});
+    let params = json!({"taskId": id, "inputResponses": answers});
+    assert_eq!(rig.modern("tasks/update", params).await.0, 200);
+    let ended = loop {
+        let message = events.message().await;
+        if message["id"] == 8 {
+            break message;
+        }
+    };
+    let text = ended["result"]["content"][0]["text"].as_str().unwrap();
     assert!(text.contains("decline"), "{text}");
 }

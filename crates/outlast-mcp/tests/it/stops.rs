@@ -11,7 +11,7 @@ use crate::rig::{Events, Rig, eventually, whole};
 use crate::streams::resume_elsewhere;
 
 /// The id of the one task of the store, once there is one.
-async fn stored(rig: &Rig) -> String {
+pub(crate) async fn stored(rig: &Rig) -> String {
     let principal = Principal::new(Owner::local());
     eventually("a call to be stored", async || {
         let list = rig

@@ -61,7 +61,7 @@ impl Drop for Withdrawn<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
         if self.outlet.is_open() {
-            self.outlet.send(withdrawn(&id));
+            self.outlet.send(withdrawn(&id, None));
         }
     }
 }

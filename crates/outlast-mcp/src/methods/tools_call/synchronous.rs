@@ -170,6 +170,10 @@ async fn wait(
                         ask_caller(cx, &running, questions, &mut given, &mut asked)?
                     } else {
                         match ask_for_task(cx, running.id(), &questions, &mut given, detach).await {
+                            Ok(None) => {
+                                report.awaits(&questions);
+                                None
+                            }
                             Ok(end) => end,
                             Err(Unasked::Refused(error)) => return Err(error),
                             Err(Unasked::Later(error)) => {
