@@ -48,7 +48,8 @@ pub enum WebhookEvent {
     InputRequired,
     /// It has ended with a result; one that is the tool's own error too.
     Completed,
-    /// It has ended without a result.
+    /// It has ended without a result. Whoever wants to hear of this hears too of a task that has ended with the
+    /// tool's own error, which is told as [`WebhookEvent::Completed`].
     Failed,
     /// It was cancelled.
     Cancelled,
@@ -152,6 +153,9 @@ pub struct Delivery {
     pub event: WebhookEvent,
     /// When it happened.
     pub at: Timestamp,
+    /// When somebody last asked for it to be sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resent_at: Option<Timestamp>,
     /// How often it was handed out to a process.
     #[serde(default)]
     pub taken: u32,
@@ -169,6 +173,11 @@ impl Delivery {
     /// What the receiver knows it by: the same for every attempt, and no other delivery's.
     pub fn id(&self, task: TaskId) -> String {
         format!("{task}.{}.{}", self.number, self.webhook)
+    }
+
+    /// Until when it is tried.
+    pub(crate) fn until(&self) -> Timestamp {
+        self.resent_at.unwrap_or(self.at) + GIVE_UP_AFTER
     }
 
     /// Whether it is still to be made.
@@ -214,7 +223,7 @@ pub struct Taken {
     pub number: u64,
     /// [`Delivery::webhook`].
     pub webhook: usize,
-    /// [`Delivery::taken`] as it was then: whoever comes with another one comes too late.
+    /// [`Delivery::taken`] as it was then, or as it was read: whoever comes with another one comes too late.
     pub taken: u32,
 }
 
@@ -249,4 +258,7 @@ pub enum DeliveryEnd {
         /// How long to wait.
         after: Duration,
     },
+    /// Somebody wants it sent once more, whatever came of it: at once, and from now on for as long as a new
+    /// one would be tried.
+    Resend,
 }

@@ -21,6 +21,7 @@ mod context;
 mod crew;
 mod deadline;
 mod declared;
+mod defaults;
 mod engine;
 mod error;
 mod figures;

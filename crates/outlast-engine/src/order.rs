@@ -300,6 +300,15 @@ impl Order {
         limits.chain(rates).chain(quotas).collect()
     }
 
+    /// Whether it tells calls apart by what they give.
+    pub(crate) fn reads_arguments(&self) -> bool {
+        let limits = self.limits.iter().map(|limit| &limit.per);
+        let rates = self.rates.iter().map(|(_, per)| per);
+        let quotas = self.quotas.iter().map(|(_, per)| per);
+        let mut pers = limits.chain(rates).chain(quotas);
+        self.same.is_some() || pers.any(|per| matches!(per, Per::Argument(_)))
+    }
+
     /// Adds the keys of a call.
     pub(crate) fn add_keys(&self, tool: &str, arguments: &RawJson, owner: &Owner, keys: &mut Keys) {
         let key =
@@ -407,9 +416,20 @@ fn canonical(value: &Value) -> String {
             let items: Vec<String> = items.iter().map(canonical).collect();
             format!("[{}]", items.join(","))
         }
+        // Equal numbers are equal however they are written (JSON Schema 2020-12, section 4.2.1).
+        Value::Number(number) if !number.is_i64() && !number.is_u64() => match number.as_f64() {
+            Some(whole) if whole.fract() == 0.0 && whole.abs() <= LARGEST_WHOLE => {
+                // Without the sign of a negative zero.
+                format!("{:.0}", whole + 0.0)
+            }
+            _ => number.to_string(),
+        },
         other => other.to_string(),
     }
 }
+
+/// Up to this a double holds every whole number.
+const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
 
 #[cfg(test)]
 mod tests {
@@ -438,6 +458,12 @@ mod tests {
         ];
         assert_eq!(digest(&json(ways[0])), digest(&json(ways[1])));
         assert_ne!(digest(&json("[1,2]")), digest(&json("[2,1]")));
+        for same in ["[3.0,-0.0]", "[3e0,0.0]", "[30e-1,-0]"] {
+            assert_eq!(digest(&json(same)), digest(&json("[3,0]")), "{same}");
+        }
+        for other in ["[3.5,0]", "[\"3\",0]", "[9007199254740993,0]"] {
+            assert_ne!(digest(&json(other)), digest(&json("[3,0]")), "{other}");
+        }
     }
 
     #[test]

@@ -52,6 +52,11 @@ export function task(id) {
     await read("task");
   }
 
+  const resend = (delivery) => act(async () => {
+    await post(`${path}/webhooks/${encodeURIComponent(delivery.id)}/resend`);
+    read("webhooks");
+  }, "It is being sent again.");
+
   const readers = {
     async task() {
       record = await getExact(path, "arguments");
@@ -154,7 +159,7 @@ export function task(id) {
       h("div", { "data-key": "log", "data-own": "" }));
     const place = main.querySelector('[data-key="log"]');
     if (!place.firstChild) place.append(lines.element);
-    update(side, about(), children(record, parts.children), webhooks(parts.webhooks), section("Arguments", { "data-key": "arguments" }, json(record.arguments, "the arguments")), history(events, record));
+    update(side, about(), children(record, parts.children), webhooks(parts.webhooks, resend), section("Arguments", { "data-key": "arguments" }, json(record.arguments, "the arguments")), history(events, record));
   }
 
   function title() {

@@ -51,6 +51,20 @@ pub async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), BindError>
     Ok((listener, bound))
 }
 
+/// Tells whether this machine has an address, whoever listens on its port now.
+///
+/// # Errors
+/// It has not.
+pub fn check_address(address: SocketAddr) -> Result<(), BindError> {
+    match std::net::TcpListener::bind((address.ip(), 0)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            Err(BindError::new(&address.to_string(), error))
+        }
+        // What else there is to say, the start says.
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +75,11 @@ mod tests {
         let error = bind(&address.to_string()).await.unwrap_err();
         assert!(error.to_string().contains("is in use"), "{error}");
         assert!(bind("nonsense").await.is_err());
+        assert!(check_address(address).is_ok(), "somebody has it now");
+        let elsewhere = check_address("192.0.2.1:80".parse().unwrap()).unwrap_err();
+        assert!(
+            elsewhere.to_string().contains("no such address"),
+            "{elsewhere}"
+        );
     }
 }

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::unread::Unread;
+
 /// A response's body.
 pub enum Body {
     /// Of a response of MCP.
@@ -14,6 +16,8 @@ pub enum Body {
     Other(axum::body::Body),
     /// A stream that ends when somebody is no longer let in.
     Lasting(Box<Lasting>),
+    /// A stream that is given up when nobody reads it.
+    Unread(Box<Unread>),
 }
 
 /// A stream, and what ends it.
@@ -43,6 +47,7 @@ impl http_body::Body for Body {
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
             Self::Other(body) => Pin::new(body).poll_frame(cx),
+            Self::Unread(unread) => unread.poll_frame(cx),
             Self::Lasting(lasting) => match lasting.lost.as_mut().poll(cx) {
                 // Whoever reads it opens it again, and hears why that is refused.
                 Poll::Ready(()) => Poll::Ready(None),
@@ -56,6 +61,7 @@ impl http_body::Body for Body {
             Self::Mcp(body) => body.is_end_stream(),
             Self::Other(body) => body.is_end_stream(),
             Self::Lasting(lasting) => lasting.body.is_end_stream(),
+            Self::Unread(_) => false,
         }
     }
 
@@ -63,7 +69,7 @@ impl http_body::Body for Body {
         match self {
             Self::Mcp(body) => body.size_hint(),
             Self::Other(body) => body.size_hint(),
-            Self::Lasting(_) => SizeHint::default(),
+            Self::Lasting(_) | Self::Unread(_) => SizeHint::default(),
         }
     }
 }

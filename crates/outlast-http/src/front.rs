@@ -15,7 +15,7 @@ use axum::{BoxError, Router};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN, UPGRADE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use outlast_core::Principal;
 use outlast_mcp::Server;
@@ -26,6 +26,8 @@ use crate::auth::{Gate, Standing};
 use crate::body::Body;
 use crate::cors;
 use crate::rest::{self, session};
+use crate::serve::TAKING_PATIENCE;
+use crate::unread::Unread;
 
 /// Where the older transport of 2024-11-05 had its streams and took its messages.
 const OLDER_TRANSPORT: [&str; 3] = ["/sse", "/messages", "/message"];
@@ -90,6 +92,7 @@ impl Entrance {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let is_http2 = request.version() == Version::HTTP_2;
         let routes = &self.front.0;
         let known = self.principal.as_ref();
         if let Some(principal) = known {
@@ -104,7 +107,10 @@ impl Entrance {
         let open = gate.is_none();
         if routes.is_mcp(request.uri().path()) && !request.headers().contains_key(ORIGIN) {
             let Some(gate) = gate else {
-                return Answering(Inner::Mcp(routes.mcp.clone().call(request)));
+                return Answering {
+                    inner: Inner::Mcp(routes.mcp.clone().call(request)),
+                    is_http2,
+                };
             };
             let (mut parts, body) = request.into_parts();
             if let Some(host) = parts.headers.get(HOST).cloned()
@@ -112,24 +118,31 @@ impl Entrance {
             {
                 parts.extensions.insert(principal);
                 let request = Request::from_parts(parts, body);
-                return Answering(Inner::Known {
-                    answer: routes.mcp.clone().call(request),
-                    routes: Arc::clone(routes),
-                    host,
-                });
+                return Answering {
+                    inner: Inner::Known {
+                        answer: routes.mcp.clone().call(request),
+                        routes: Arc::clone(routes),
+                        host,
+                    },
+                    is_http2,
+                };
             }
             request = Request::from_parts(parts, body);
         }
         let entrance = self.clone();
-        Answering(Inner::Other(Box::pin(async move {
-            entrance.serve(request, open).await
-        })))
+        Answering {
+            inner: Inner::Other(Box::pin(async move { entrance.serve(request, open).await })),
+            is_http2,
+        }
     }
 }
 
 /// The response to come.
 #[must_use = "nothing happens before it is polled"]
-pub struct Answering(Inner);
+pub struct Answering {
+    inner: Inner,
+    is_http2: bool,
+}
 
 /// MCP's own stands in it unboxed.
 enum Inner {
@@ -147,7 +160,8 @@ impl Future for Answering {
     type Output = Answered;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
-        match &mut self.get_mut().0 {
+        let this = self.get_mut();
+        let answered = match &mut this.inner {
             Inner::Mcp(answer) => Pin::new(answer)
                 .poll(cx)
                 .map(|answer| Ok(answer?.map(Body::Mcp))),
@@ -161,6 +175,13 @@ impl Future for Answering {
                 Ok(response)
             }),
             Inner::Other(answer) => answer.as_mut().poll(cx),
+        };
+        match answered {
+            Poll::Ready(Ok(response)) if this.is_http2 && is_stream(&response) => {
+                let unread = |body| Body::Unread(Box::new(Unread::new(body, TAKING_PATIENCE)));
+                Poll::Ready(Ok(response.map(unread)))
+            }
+            answered => answered,
         }
     }
 }

@@ -18,13 +18,14 @@ mod patience;
 mod rest;
 mod serve;
 mod taking;
+mod unread;
 mod webhook;
 
-pub use bind::{BindError, bind};
+pub use bind::{BindError, bind, check_address};
 pub use body::Body;
 pub use front::Answering;
 pub use health::serve_health;
 pub use mounted::Mounted;
-pub use rest::{Reload, Reloads, RestOptions};
+pub use rest::{Reload, Reloads, RestOptions, is_taken};
 pub use serve::{DEFAULT_CONNECTIONS, DEFAULT_MCP_PATH, HttpServer};
 pub use webhook::{WebhookSettings, WebhookTo};

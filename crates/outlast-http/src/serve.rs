@@ -43,7 +43,7 @@ const STREAMS: u32 = 250;
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a client may take nothing of what it is sent.
-const TAKING_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TAKING_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a peer of HTTP/2 that says nothing is asked whether it is still there.
 const STILL_THERE: Duration = Duration::from_secs(30);

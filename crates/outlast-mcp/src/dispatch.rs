@@ -8,9 +8,9 @@ use crate::context::{Context, Reply};
 use crate::jsonrpc::RpcError;
 use crate::methods::{
     complete, discover, listen, lists, outlast_logs, outlast_overview, outlast_pause,
-    outlast_retry, outlast_schedules, outlast_share, outlast_signal, outlast_tasks, ping,
-    prompts_get, resources_read, set_level, subscribe, tasks_cancel, tasks_get, tasks_list,
-    tasks_result, tasks_update, tools_call,
+    outlast_retry, outlast_schedules, outlast_share, outlast_signal, outlast_tasks,
+    outlast_webhooks, ping, prompts_get, resources_read, set_level, subscribe, tasks_cancel,
+    tasks_get, tasks_list, tasks_result, tasks_update, tools_call,
 };
 
 /// Serves one request. `initialize` is not among them: it makes the session that others run in. What must
@@ -34,6 +34,8 @@ pub(crate) async fn dispatch(method: &str, cx: &Context<'_>) -> Reply {
         (_, "outlast/pause") => Box::pin(outlast_pause::handle(cx)).await,
         (_, "outlast/retry") => Box::pin(outlast_retry::handle(cx)).await,
         (_, "outlast/signal") => Box::pin(outlast_signal::handle(cx)).await,
+        (_, "outlast/webhooks") => Box::pin(outlast_webhooks::list(cx)).await,
+        (_, "outlast/resend") => Box::pin(outlast_webhooks::resend(cx)).await,
         (_, "outlast/schedules") => Box::pin(outlast_schedules::list(cx)).await,
         (_, "outlast/schedule") => Box::pin(outlast_schedules::change(cx)).await,
         (_, "outlast/share") => Box::pin(outlast_share::handle(cx)).await,

@@ -10,7 +10,7 @@ use outlast_core::status::Era;
 use crate::server::Server;
 
 /// The commonest first: a name is looked for from the front.
-const METHODS: [&str; 28] = [
+const METHODS: [&str; 30] = [
     "tools/call",
     "tasks/get",
     "tasks/result",
@@ -36,6 +36,8 @@ const METHODS: [&str; 28] = [
     "outlast/share",
     "outlast/signal",
     "outlast/retry",
+    "outlast/resend",
+    "outlast/webhooks",
     "outlast/schedule",
     "outlast/schedules",
     "other",

@@ -14,7 +14,7 @@ use crate::server::Inner;
 fn of(method: &str) -> Scope {
     match method {
         "tools/call" | "tasks/cancel" | "tasks/update" | "outlast/share" | "outlast/retry"
-        | "outlast/signal" | "outlast/delete" => Scope::Run,
+        | "outlast/signal" | "outlast/delete" | "outlast/resend" => Scope::Run,
         // It concerns everybody's tasks.
         "outlast/pause" | "outlast/schedules" | "outlast/schedule" => Scope::Admin,
         _ => Scope::Read,

@@ -109,6 +109,14 @@ impl RedisStore {
         })
     }
 
+    /// Tells whether an address means something, and asks nobody.
+    ///
+    /// # Errors
+    /// It does not, or a file that it names cannot be read: a sentence that says what to do.
+    pub fn check_address(address: &str) -> Result<()> {
+        Link::new(&Address::read(address)?).map(drop)
+    }
+
     /// Looks at what [`RedisStore::open`] looks at, and writes nothing. Blocks until the server has answered.
     ///
     /// # Errors

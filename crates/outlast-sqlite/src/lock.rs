@@ -106,24 +106,14 @@ pub(crate) fn prepare_file(path: &Path) -> Result<PathBuf> {
         .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
         .map(Path::to_path_buf)
         .collect();
-    if !made.is_empty() {
+    if !folder.is_dir() {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(|error| {
-                Error::broken(format!(
-                    "cannot make the folder {} for the task store: {error}",
-                    folder.display()
-                ))
-            })?;
+            .map_err(|error| cannot_make(folder, &error))?;
     }
-    if path.is_dir() {
-        return Err(Error::broken(format!(
-            "{} is a folder: name a file as the task store",
-            path.display()
-        )));
-    }
+    refuse_folder(path)?;
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -152,6 +142,54 @@ pub(crate) fn prepare_file(path: &Path) -> Result<PathBuf> {
             .map_err(|error| cannot_open(folder, &error))?;
     }
     Ok(path)
+}
+
+/// Tells what [`prepare_file`] would refuse, and makes nothing. The file's real path, if it is there.
+pub(crate) fn examine_file(path: &Path) -> Result<Option<PathBuf>> {
+    use rustix::fs::{Access, access};
+
+    let path = std::path::absolute(path).map_err(|error| cannot_open(path, &error))?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    refuse_folder(&path)?;
+    if path.exists() {
+        let allowed = access(&path, Access::READ_OK | Access::WRITE_OK);
+        allowed.map_err(|errno| cannot_open(&path, &errno.into()))?;
+        let path = path
+            .canonicalize()
+            .map_err(|error| cannot_open(&path, &error))?;
+        refuse_network(&path)?;
+        return Ok(Some(path));
+    }
+    let mut there = folder.ancestors().filter(|folder| folder.exists());
+    let there = there.next().unwrap_or(Path::new("/"));
+    refuse_network(there)?;
+    let allowed = match (there.is_dir(), there == folder) {
+        (true, _) => access(there, Access::WRITE_OK | Access::EXEC_OK),
+        (false, true) => Err(Errno::EXIST),
+        (false, false) => Err(Errno::NOTDIR),
+    };
+    match allowed {
+        Ok(()) => Ok(None),
+        Err(errno) if there == folder && there.is_dir() => Err(cannot_open(&path, &errno.into())),
+        Err(errno) => Err(cannot_make(folder, &errno.into())),
+    }
+}
+
+fn refuse_folder(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(Error::broken(format!(
+            "{} is a folder: name a file as the task store",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+fn cannot_make(folder: &Path, error: &std::io::Error) -> Error {
+    Error::broken(format!(
+        "cannot make the folder {} for the task store: {error}",
+        folder.display()
+    ))
 }
 
 fn cannot_open(path: &Path, error: &std::io::Error) -> Error {
@@ -208,7 +246,7 @@ fn on_network(path: &Path, name: &str) -> Error {
 }
 
 /// `path` with `suffix` after its name.
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -13,6 +13,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use crate::failure::explain;
+use crate::lock::suffixed;
 use crate::store::Synchronous;
 
 /// Marks the file as ours: "outl".
@@ -125,23 +126,55 @@ fn check_identity(conn: &Connection, path: &Path) -> Result<()> {
     )))
 }
 
+/// Tells what [`open_writer`] would refuse of the file at `path`, and changes nothing.
+pub(crate) fn examine(path: &Path, server_name: &str) -> Result<()> {
+    let told = |error| explain(path, error);
+    let conn = open_untouched(path).map_err(told)?;
+    configure(&conn).map_err(told)?;
+    check_identity(&conn, path)?;
+    if check_version(&conn, path)?.is_some() {
+        check_name(&conn, path, server_name)?;
+    }
+    Ok(())
+}
+
+/// Opens a file so that nothing is left beside it. One with a write-ahead log has a process at work on it, or
+/// had one that was killed, and only with that log is it whole; its index stands there as well.
+fn open_untouched(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if suffixed(path, "-wal").exists() {
+        return Connection::open_with_flags(path, flags);
+    }
+    let mut uri = "file:".to_owned();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(byte)),
+            byte => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+}
+
+/// The layout's version, if this program can work with it; `None` in an empty file.
+fn check_version(conn: &Connection, path: &Path) -> Result<Option<i64>> {
+    match found_version(conn).map_err(|error| explain(path, error))? {
+        Some((version, compatible_from)) if version > VERSION && compatible_from > VERSION => {
+            Err(Error::broken(format!(
+                "the task store {} was written by a newer version of this program (layout {version}, \
+                 this program knows up to {VERSION}): start the newer program, or give this one another \
+                 store",
+                path.display()
+            )))
+        }
+        found => Ok(found.map(|(version, _)| version)),
+    }
+}
+
 fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
     let told = |error| explain(path, error);
-    let found = found_version(conn).map_err(told)?;
-    if let Some((version, compatible_from)) = found
-        && version > VERSION
-    {
-        if compatible_from <= VERSION {
-            return Ok(());
-        }
-        return Err(Error::broken(format!(
-            "the task store {} was written by a newer version of this program (layout {version}, \
-             this program knows up to {VERSION}): start the newer program, or give this one another \
-             store",
-            path.display()
-        )));
-    }
-    let version = found.map_or(0, |(version, _)| version);
+    let version = check_version(conn, path)?.unwrap_or(0);
     for step in MIGRATIONS.iter().filter(|step| step.version > version) {
         apply(conn, step).map_err(told)?;
     }
@@ -178,15 +211,22 @@ fn found_version(conn: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
 }
 
 fn claim_name(conn: &Connection, path: &Path, server_name: &str) -> Result<()> {
-    let told = |error| explain(path, error);
-    match get_meta(conn, "server").map_err(told)? {
-        Some(found) if found == server_name => Ok(()),
+    if check_name(conn, path, server_name)? {
+        return Ok(());
+    }
+    put_meta(conn, "server", server_name).map_err(|error| explain(path, error))
+}
+
+/// Whether the store belongs to the server already; if not, it belongs to nobody.
+fn check_name(conn: &Connection, path: &Path, server_name: &str) -> Result<bool> {
+    match get_meta(conn, "server").map_err(|error| explain(path, error))? {
+        Some(found) if found == server_name => Ok(true),
         Some(found) => Err(Error::broken(format!(
             "the task store {} belongs to the server {found:?}, and this one is called \
              {server_name:?}: give this server another store, or its old name back",
             path.display()
         ))),
-        None => put_meta(conn, "server", server_name).map_err(told),
+        None => Ok(false),
     }
 }
 

@@ -158,6 +158,18 @@ impl SqliteStore {
         })
     }
 
+    /// Tells what [`SqliteStore::open`] would refuse, and neither makes nor changes anything. A store that
+    /// another server has at present is none of it.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn examine(options: &Options) -> Result<()> {
+        match lock::examine_file(&options.path)? {
+            Some(path) => schema::examine(&path, &options.server_name),
+            None => Ok(()),
+        }
+    }
+
     /// Records where this server can be reached; a second server that is refused the store says so.
     ///
     /// # Errors

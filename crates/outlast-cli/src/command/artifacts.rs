@@ -81,6 +81,12 @@ pub(super) async fn keep(
             },
         }
     }
+    if kept.names.is_empty() && kept.failed.is_empty() {
+        cx.info(format!(
+            "no file to keep: none that this run has written matches {}",
+            patterns.join(", ")
+        ));
+    }
     for failed in &kept.failed {
         cx.warning(format!("not kept as an artifact: {failed}"));
     }
@@ -101,7 +107,14 @@ fn find(
     };
     let mut found = BTreeSet::new();
     for pattern in patterns {
-        let whole = format!("{}/{pattern}", Pattern::escape(&root.to_string_lossy()));
+        // At its end `**` stands for folders alone, and whoever writes it means what is in them.
+        let rest = match pattern.as_str() {
+            "**" => "/*",
+            pattern if pattern.ends_with("/**") => "/*",
+            _ => "",
+        };
+        let escaped = Pattern::escape(&root.to_string_lossy());
+        let whole = format!("{escaped}/{pattern}{rest}");
         let paths = glob::glob_with(&whole, options).map_err(io::Error::other)?;
         // A folder that cannot be read has no files for us.
         for path in paths.flatten() {
@@ -183,5 +196,10 @@ mod tests {
             ["out/a.csv", "out/b.csv"]
         );
         assert!(names(&["out/*.csv"], u64::MAX / 2).is_empty());
+        std::fs::write(folder.join("out/sub.csv/deep"), "x").unwrap();
+        let all = ["out/a.csv", "out/b.csv", "out/c.txt", "out/sub.csv/deep"];
+        for everything in ["out/**", "**", "**/*", "out/**/*"] {
+            assert_eq!(names(&[everything], 0), all, "{everything}");
+        }
     }
 }

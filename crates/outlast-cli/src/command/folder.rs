@@ -25,6 +25,7 @@ use super::limits::Limits;
 const SPEC: &str = "spec.json";
 const LOCK: &str = "lock";
 const STARTED: &str = "started.json";
+const HELD: &str = "held";
 const STATUS: &str = "status.json";
 const CANCEL: &str = "cancel";
 const NOT_RUN: &str = "not-run";
@@ -130,8 +131,10 @@ pub struct Status {
 pub struct Used {
     /// Processor time in milliseconds, of all of them.
     pub cpu_ms: u64,
-    /// The most memory that one of them held, in bytes.
-    pub peak_memory: u64,
+    /// The most memory that one of them held, in bytes. `None` if none held more than the process that became
+    /// the command had held before, for then it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
 }
 
 /// What became of a command.
@@ -409,6 +412,20 @@ impl RunFolder {
             Err(Errno::WOULDBLOCK) => Ok(true),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Notes how much memory, in bytes, the process held that becomes the command. The system counts that as the
+    /// command's.
+    pub(super) fn write_held(&self, bytes: u64) -> io::Result<()> {
+        std::fs::write(self.path.join(HELD), bytes.to_string())
+    }
+
+    /// What [`RunFolder::write_held`] has noted, if it has.
+    pub(super) fn held(&self) -> Option<u64> {
+        std::fs::read_to_string(self.path.join(HELD))
+            .ok()?
+            .parse()
+            .ok()
     }
 
     pub(super) fn write_started(&self, started: &Started) -> io::Result<()> {

@@ -172,7 +172,7 @@ fn trouble(status: &Status, spec: &Spec) -> Option<String> {
     };
     let remark = spec
         .limits
-        .memory_remark(status.used.map(|used| used.peak_memory));
+        .memory_remark(status.used.and_then(|used| used.peak_memory));
     failed.map(|failed| match remark {
         Some(remark) => format!("{failed}; {remark}"),
         None => failed,

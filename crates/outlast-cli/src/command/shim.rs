@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 use tokio::signal::unix::{SignalKind, signal};
@@ -372,7 +372,7 @@ impl<'a> Watch<'a> {
             (None, Some((status, took))) => (end_of(status), took),
             (None, None) => (End::NotRun("it was never seen".into()), begin.elapsed()),
         };
-        let used = used();
+        let used = used(self.folder.held());
         let (exit, signal) = match end {
             End::Exited(code) => (Some(code), None),
             End::Signalled(signal) => (None, Some(signal)),
@@ -391,16 +391,25 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// What all children that have ended used up. The shim has no others than those of its command.
-fn used() -> Option<Used> {
+/// What all children that have ended used up. The shim has no others than those of its command. A process
+/// keeps its peak when it becomes another program, so one that is not above what it `held` before says nothing.
+fn used(held: Option<u64>) -> Option<Used> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    // Linux counts in kibibytes, macOS in bytes.
-    let unit = if cfg!(target_os = "linux") { 1024 } else { 1 };
+    let peak = peak(&usage);
     Some(Used {
         cpu_ms: u64::try_from(micros / 1000).ok()?,
-        peak_memory: u64::try_from(usage.max_rss()).ok()? * unit,
+        peak_memory: Some(peak).filter(|peak| held.is_some_and(|held| *peak > held + LAST_STEPS)),
     })
+}
+
+/// What the process that becomes the command may come to hold after it has written down how much it held.
+const LAST_STEPS: u64 = 1024 * 1024;
+
+fn peak(usage: &Usage) -> u64 {
+    // Linux counts in kibibytes, macOS in bytes.
+    let unit = if cfg!(target_os = "linux") { 1024 } else { 1 };
+    u64::try_from(usage.max_rss()).unwrap_or(0) * unit
 }
 
 fn not_run(reason: String, stopped: Option<StopCause>, started_at_ms: u64) -> Status {
@@ -511,6 +520,10 @@ fn prepare(folder: &RunFolder, shim: &str) -> io::Result<(String, Command)> {
     };
     // From here on a run without a status is one that vanished.
     patiently(|| folder.write_started(&started))?;
+    // Without it nobody says what the command held.
+    if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
+        let _ = folder.write_held(peak(&usage));
+    }
     // Last: they hold for this process too.
     let grace = Duration::from_millis(spec.terminate_grace_ms);
     spec.limits.apply(grace)?;

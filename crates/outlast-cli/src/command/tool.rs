@@ -662,7 +662,7 @@ impl<'a> Run<'a> {
     async fn result(&self, status: &Status) -> Result<ToolResult> {
         if let Some(used) = status.used {
             let cpu = Duration::from_millis(used.cpu_ms);
-            self.cx.used(Some(cpu), Some(used.peak_memory));
+            self.cx.used(Some(cpu), used.peak_memory);
         }
         let spec = self.folder.spec()?;
         let patterns = &self.handler.command.artifacts;

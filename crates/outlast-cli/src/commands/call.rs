@@ -15,11 +15,11 @@ use serde_json::{Map, Value, json};
 use super::client::address::{Address, Need};
 use super::client::bar::Bar;
 use super::client::exit::{self, Exit, Trouble};
-use super::client::{arguments, out, outcome, unless_interrupted};
+use super::client::{arguments, out, outcome, prompt, unless_interrupted};
 
 /// Call a tool
 ///
-/// Without --task the call is waited for on its connection. With --task it becomes a task, whose id
+/// Without --task the call is waited for, and ends with this program. With --task it becomes a task, whose id
 /// is printed; it goes on by itself, and `outlast tasks` looks after it. With --wait it is a task
 /// where the tool can be one, and waited for: Ctrl-C then ends the waiting and not the task. What is
 /// said about a task, as --delay, makes it one.
@@ -196,7 +196,9 @@ impl Call {
         let can_be_task = server_has_tasks && tool.task_support != Some(TaskSupport::Forbidden);
         let meta = self.order.meta()?;
         let asked = self.task || self.no_wait || !meta.is_empty();
-        let as_task = asked || (self.wait && can_be_task);
+        // Where nobody can be asked here, what it may ask must be found by whoever can answer.
+        let alone = !prompt::is_possible();
+        let as_task = asked || ((self.wait || alone) && can_be_task);
         if !as_task {
             return self.plainly(client, arguments, bar).await;
         }
@@ -219,6 +221,9 @@ impl Call {
         };
         if self.wait {
             return wait(&task, bar, self.address.json).await;
+        }
+        if !asked {
+            return self.alone(&task, bar).await;
         }
         if self.address.json {
             let status = task
@@ -245,6 +250,24 @@ impl Call {
                 Exit::Interrupted,
                 "interrupted; the call was given up. With --wait it would be a task and go on",
             )),
+        }
+    }
+
+    /// A call that is a task only because nobody is here to answer: otherwise it is as [`Self::plainly`].
+    async fn alone(&self, task: &TaskHandle, bar: &Bar) -> Result<Exit, Trouble> {
+        bar.start(&self.tool);
+        let followed = unless_interrupted(follow(task, bar)).await;
+        bar.finish();
+        match followed {
+            Some(Err(trouble)) => Err(trouble),
+            Some(Ok(result)) => outcome::show(None, result, self.address.json),
+            None => {
+                task.cancel().await?;
+                Err(Trouble::new(
+                    Exit::Interrupted,
+                    "interrupted; the call was cancelled. With --wait it would go on",
+                ))
+            }
         }
     }
 
@@ -294,34 +317,36 @@ pub(super) async fn end(
     // Said at once: whatever becomes of this program, the task can be found again.
     out::complain(&format!("task {}", task.id()));
     bar.start(short(task.id()));
-    let waiting = async {
-        let mut watch = task.watch();
-        let mut awaited = None;
-        while let Some(info) = watch.next().await {
-            let info = info?;
-            let asks = info.message.as_deref().and_then(awaits);
-            if asks.is_some() && asks != awaited.as_deref() {
-                let (id, asks) = (task.id(), asks.unwrap_or_default());
-                bar.above(|| {
-                    out::complain(&format!("task {id} {asks}\n  outlast tasks answer {id}"));
-                });
-            }
-            awaited = asks.map(str::to_owned);
-            bar.set(&info.progress, info.message.as_deref());
-        }
-        task.result().await
-    };
-    let waited = unless_interrupted(waiting).await;
+    let waited = unless_interrupted(follow(task, bar)).await;
     bar.finish();
-    waited.ok_or_else(|| {
+    waited.unwrap_or_else(|| {
         let id = task.id();
-        Trouble::new(
+        Err(Trouble::new(
             Exit::Interrupted,
             format!(
                 "no longer waiting; the task goes on.\n  outlast tasks watch {id}\n  outlast tasks result {id}\n  outlast tasks cancel {id}"
             ),
-        )
+        ))
     })
+}
+
+/// Shows how far a task is until it has ended, and what it asks that nobody here can answer.
+async fn follow(task: &TaskHandle, bar: &Bar) -> Result<Result<CallResult, ClientError>, Trouble> {
+    let mut watch = task.watch();
+    let mut awaited = None;
+    while let Some(info) = watch.next().await {
+        let info = info?;
+        let asks = info.message.as_deref().and_then(awaits);
+        if asks.is_some() && asks != awaited.as_deref() {
+            let (id, asks) = (task.id(), asks.unwrap_or_default());
+            bar.above(|| {
+                out::complain(&format!("task {id} {asks}\n  outlast tasks answer {id}"));
+            });
+        }
+        awaited = asks.map(str::to_owned);
+        bar.set(&info.progress, info.message.as_deref());
+    }
+    Ok(task.result().await)
 }
 
 /// What a status message says of a question that nobody here can answer. Whoever waits without a terminal, or

@@ -1,45 +1,51 @@
-//! `outlast check`: a configuration file is read as `serve` would read it, and nothing is started.
+//! `outlast check`: a configuration is read and put together as `serve` would do it, and nothing is started.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
-use outlast_cli::config::{CommandTool, FILE_NAME, FileConfig, Piece, Program, Word};
+use outlast::Settings;
+use outlast_cli::config::FileConfig;
 use serde_json::json;
 
-use super::USAGE;
+use super::client::out;
+use super::file::ConfigFile;
+use super::{USAGE, served};
 
-/// Check a configuration file without starting anything.
+/// Check a configuration without starting anything
+///
+/// Refuses what `serve` would refuse, in the same words, with the same flags and environment above the file.
+/// What other programs have at present (the port, the store) is left out, and no Redis is asked: see `doctor`.
+/// Exit status: 0 if `serve` would start, 2 if not.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The file.
-    #[arg(long, short, env = "OUTLAST_CONFIG", default_value = FILE_NAME)]
-    config: PathBuf,
-    /// Print the tools with their schemas as JSON.
+    #[command(flatten)]
+    file: ConfigFile,
+
+    /// Print the tools with their schemas as JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    settings: Settings,
 }
 
 impl Check {
     pub(super) fn run(self) -> ExitCode {
-        let config = match FileConfig::load(&self.config) {
-            Ok(config) => config,
-            Err(error) => {
-                eprintln!("{error}");
-                return ExitCode::from(USAGE);
-            }
-        };
-        for tool in &config.tools {
-            if let Some(program) = missing_program(tool) {
-                eprintln!(
-                    "warning: tools.{}.command: no program \"{program}\" is found now",
-                    tool.name
-                );
+        let file = self.file.path();
+        match self.check(&file) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(sentence) => {
+                out::complain(&sentence);
+                ExitCode::from(USAGE)
             }
         }
-        for warning in config.warnings() {
-            eprintln!("warning: {warning}");
-        }
+    }
+
+    fn check(&self, file: &Path) -> Result<(), String> {
+        let config = FileConfig::load(file).map_err(|error| error.to_string())?;
+        served::warn(&config);
+        served::check(config.clone(), &self.settings)?;
         if self.json {
             let tools: Vec<_> = config
                 .tools
@@ -53,31 +59,15 @@ impl Check {
                     })
                 })
                 .collect();
-            println!("{}", json!({ "file": self.config, "tools": tools }));
+            out::json(&json!({ "file": file, "tools": tools }));
         } else {
             let names: Vec<_> = config.tools.iter().map(|tool| tool.name.as_str()).collect();
-            println!("{}: ok; tools: {}", self.config.display(), names.join(", "));
+            out::line(&format!(
+                "{}: ok; tools: {}",
+                file.display(),
+                names.join(", ")
+            ));
         }
-        ExitCode::SUCCESS
+        Ok(())
     }
-}
-
-/// The program of a tool, if there is none of its name at present.
-pub(super) fn missing_program(tool: &CommandTool) -> Option<&str> {
-    let Program::Words(words) = &tool.program else {
-        return None;
-    };
-    let Some(Word::Template(template)) = words.first() else {
-        return None;
-    };
-    let Some(Piece::Text(program)) = template.0.first() else {
-        return None;
-    };
-    let found = if program.contains('/') {
-        Path::new(program).is_file()
-    } else {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    };
-    (!found).then_some(program)
 }

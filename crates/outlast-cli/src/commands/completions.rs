@@ -50,7 +50,9 @@ impl Man {
         match written {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("outlast: the manual cannot be written: {error}");
+                super::client::out::complain(&format!(
+                    "outlast: the manual cannot be written: {error}"
+                ));
                 ExitCode::from(USAGE)
             }
         }

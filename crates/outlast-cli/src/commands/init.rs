@@ -7,6 +7,7 @@ use clap::Args;
 use outlast_cli::config::{FILE_NAME, write_sample};
 
 use super::USAGE;
+use super::client::out;
 
 /// Write a commented configuration file with sample tools.
 #[derive(Debug, Args)]
@@ -21,15 +22,19 @@ impl Init {
         let file = self.file.display();
         match write_sample(&self.file) {
             Ok(()) => {
-                println!("{file} written; `outlast serve --config {file}` serves it");
+                out::line(&format!(
+                    "{file} written; `outlast serve --config {file}` serves it"
+                ));
                 ExitCode::SUCCESS
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                eprintln!("{file} exists and was left alone; name another file");
+                out::complain(&format!(
+                    "{file} exists and was left alone; name another file"
+                ));
                 ExitCode::from(USAGE)
             }
             Err(error) => {
-                eprintln!("{file} cannot be written: {error}");
+                out::complain(&format!("{file} cannot be written: {error}"));
                 ExitCode::from(USAGE)
             }
         }

@@ -30,7 +30,7 @@ A flag wins over the environment, and that over the configuration file, `outlast
 a unit (`500ms`, `30s`, `10m`, `2h`, `7d`) or several (`1h 30m`).
 
 SIGHUP, and `outlast dev` on each change, take over `task`, `retention`, `include_tags` and `exclude_tags`, and
-everything of the file outside of `[server]`, `[auth]` and `[webhooks]`. The other settings need a restart, and the
+everything of the file outside of `[server]` and `[auth]`. The other settings need a restart, and the
 log names those that have changed.
 
 ## Flags of `serve`, `dev` and `worker`
@@ -57,7 +57,12 @@ fn row(text: &mut String, argument: &Arg) {
         return;
     };
     let value = argument.get_value_names().and_then(<[_]>::first);
-    let value = value.map_or_else(String::new, |value| format!(" {value}"));
+    let value = value.map_or_else(String::new, |value| {
+        match argument.is_require_equals_set() {
+            true => format!("[={value}]"),
+            false => format!(" {value}"),
+        }
+    });
     let environment = argument.get_env().map(|name| name.to_string_lossy());
     let environment = environment.map_or_else(String::new, |name| format!("`{name}`"));
     let id = argument.get_id().as_str();

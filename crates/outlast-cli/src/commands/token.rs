@@ -71,7 +71,7 @@ impl Token {
         match self.act() {
             Ok(()) => ExitCode::SUCCESS,
             Err(sentence) => {
-                eprintln!("{sentence}");
+                out::complain(&sentence);
                 ExitCode::from(USAGE)
             }
         }
@@ -96,15 +96,27 @@ impl Token {
                     scope,
                     lifetime: expires,
                 };
-                let added = Tokens::change(&path, |tokens| Some(tokens.add(new, now)));
+                let added = Tokens::change(&path, |tokens| {
+                    let token = tokens.add(new, now);
+                    let id = tokens.entries().last()?.id.clone();
+                    Some((token, id))
+                });
                 let added = added.map_err(|error| error.to_string())?;
-                let token = added.expect("it was added");
-                if self.json {
-                    out::json(&json!({ "token": token, "file": path }));
-                } else {
+                let (token, id) = added.expect("it was added");
+                if !self.json {
                     out::complain("the token, which is not shown again:");
-                    out::line(&token);
                 }
+                let shown = if self.json {
+                    out::try_json(&json!({ "token": token, "file": path }))
+                } else {
+                    out::try_line(&token)
+                };
+                if shown.is_err() {
+                    // Nobody has seen it, so nobody may be let in with it.
+                    let gone = Tokens::change(&path, |tokens| Some(tokens.revoke(&id)));
+                    gone.map_err(|error| error.to_string())?;
+                }
+                out::finish(shown);
             }
             Verb::List if self.json => {
                 let list: Vec<_> = load()?

@@ -12,6 +12,7 @@ mod icon;
 mod labels;
 mod library;
 mod limits;
+mod missing;
 mod order;
 mod problem;
 mod sample;

@@ -482,6 +482,67 @@ async fn tasks_are_found_by_what_they_are_and_pruned() {
     assert_eq!(listed(&[]).0, [json!(long)], "what runs is not touched");
 }
 
+/// A call that only waits is heard of as one that is a task, and ends with its caller.
+#[tokio::test]
+async fn a_plain_call_without_a_terminal_says_what_it_waits_for() {
+    let world = World::new();
+    for answered in [true, false] {
+        let mut calling = world
+            .command(&["call", "careful"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(calling.stderr.take().unwrap()).lines();
+        let asks = told.next().unwrap().unwrap();
+        assert!(asks.contains("waits for a person to answer"), "{asks}");
+        let how = told.next().unwrap().unwrap();
+        let id = how.trim().strip_prefix("outlast tasks answer ").unwrap();
+        if answered {
+            let (code, _, err) = world.run(&["tasks", "answer", id, "confirm=true"]);
+            assert_eq!(code, 0, "{err}");
+            let (code, out, _) = said(calling.wait_with_output().unwrap());
+            assert_eq!((code, out.as_str()), (0, "done\n"));
+        } else {
+            let pid = Pid::from_raw(i32::try_from(calling.id()).unwrap()).unwrap();
+            kill_process(pid, Signal::INT).unwrap();
+            assert_eq!(calling.wait().unwrap().code(), Some(130));
+            eventually("it is cancelled", || {
+                let (_, shown) = world.json(&["tasks", "show", id, "--json"]);
+                (shown["status"] == "cancelled").then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+/// A command that failed is `completed` with its own error in the store.
+#[tokio::test]
+async fn tasks_are_found_and_pruned_by_the_status_that_they_are_shown_with() {
+    let world = World::new();
+    assert_eq!(world.run(&["call", "fail", "--wait"]).0, 1);
+    assert_eq!(world.run(&["call", "echo", "word=x", "--wait"]).0, 0);
+    for (status, tool) in [("failed", "fail"), ("completed", "echo")] {
+        let (_, listed) = world.json(&["tasks", "list", "--status", status, "--json"]);
+        let tasks = listed["tasks"].as_array().unwrap();
+        assert_eq!(tasks.len(), 1, "{listed}");
+        let (_, out, _) = world.run(&["tasks", "list", "--status", status]);
+        assert!(out.contains(&format!("{status:14}  {tool}")), "{out}");
+        let prune = ["tasks", "prune", "--status", status, "--dry-run", "--json"];
+        let (_, pruned) = world.json(&prune);
+        assert_eq!(pruned["tasks"], json!([tasks[0]["taskId"]]), "{pruned}");
+    }
+    let (code, out, _) = world.run(&["tasks", "prune", "--status", "completed", "--yes"]);
+    assert_eq!((code, out.as_str()), (0, "1 task deleted\n"));
+    let (_, listed) = world.json(&["tasks", "list", "--json"]);
+    assert_eq!(
+        listed["tasks"].as_array().unwrap().len(),
+        1,
+        "what failed is kept"
+    );
+}
+
 #[tokio::test]
 async fn whoever_waits_without_a_terminal_hears_that_a_person_is_needed() {
     let world = World::new();

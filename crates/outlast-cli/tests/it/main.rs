@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod check;
 mod cli;
 mod client;
+mod full;
 mod mute;
 mod reload;
 mod rig;

@@ -32,6 +32,28 @@ async fn the_status_and_both_streams_are_kept() {
     );
 }
 
+/// A process keeps its peak when it becomes another program.
+#[tokio::test]
+async fn what_the_shim_held_is_not_taken_for_the_commands_memory() {
+    for (script, least) in [
+        ("exit 0", None),
+        (
+            "x=$(head -c 90000000 /dev/zero | tr '\\000' a)",
+            Some(90_000_000),
+        ),
+    ] {
+        let rig = Rig::new();
+        let folder = rig.start(script).await;
+        let used = ended(&folder).await.used.unwrap();
+        assert_eq!(
+            used.peak_memory.is_some(),
+            least.is_some(),
+            "{script}: {used:?}"
+        );
+        assert!(used.peak_memory >= least, "{script}: {used:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_signal_is_told_from_an_exit() {
     let rig = Rig::new();

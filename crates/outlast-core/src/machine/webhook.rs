@@ -1,11 +1,14 @@
 //! Webhooks: what is to be told is noted with the change that it tells of.
 
+use std::collections::BTreeSet;
+
 use crate::clock::Timestamp;
 use crate::event::Event;
+use crate::outcome::Outcome;
 use crate::status::Phase;
 use crate::task::Task;
 use crate::webhook::{
-    Delivery, DeliveryAttempt, DeliveryEnd, DeliveryState, GIVE_UP_AFTER, IN_FLIGHT, KEPT_ATTEMPTS,
+    Delivery, DeliveryAttempt, DeliveryEnd, DeliveryState, IN_FLIGHT, KEPT_ATTEMPTS,
     MAX_DELIVERIES, Taken, Tried, WebhookEvent,
 };
 
@@ -18,9 +21,15 @@ impl Task {
         let Some(kind) = WebhookEvent::of(&event.kind) else {
             return;
         };
+        // For whoever waits for failures a command that failed is one.
+        let tools_error = kind == WebhookEvent::Completed
+            && matches!(self.outcome.as_deref(), Some(Outcome::Completed(result)) if result.is_error);
+        let hears = |events: &BTreeSet<WebhookEvent>| {
+            events.contains(&kind) || (tools_error && events.contains(&WebhookEvent::Failed))
+        };
         let spec = std::sync::Arc::clone(&self.spec);
         for (webhook, wanted) in spec.webhooks.iter().enumerate() {
-            if !wanted.events.contains(&kind) || self.state.gone_webhooks.contains(&webhook) {
+            if !hears(&wanted.events) || self.state.gone_webhooks.contains(&webhook) {
                 continue;
             }
             self.make_room();
@@ -29,6 +38,7 @@ impl Task {
                 webhook,
                 event: kind,
                 at: event.at,
+                resent_at: None,
                 taken: 0,
                 attempts: 0,
                 latest: Vec::new(),
@@ -75,7 +85,7 @@ impl Task {
             }
             let taken: &mut Vec<_> = due.get_or_insert_default();
             // Whoever was to be told in time is told, though nobody was there to do it then.
-            let over = next_at > delivery.at + GIVE_UP_AFTER;
+            let over = next_at > delivery.until();
             delivery.state = match over {
                 true => DeliveryState::Failed,
                 false => DeliveryState::Pending {
@@ -95,15 +105,18 @@ impl Task {
     }
 
     /// Records what came of a delivery that was handed out. `false`, with nothing changed, if it has been
-    /// handed out again since, or is settled.
+    /// handed out again since, or is settled, unless it is to be sent again.
     pub fn delivery_ended(&mut self, which: Taken, end: DeliveryEnd, now: Timestamp) -> bool {
         let found = self.state.deliveries.iter_mut().find(|delivery| {
             (delivery.number, delivery.webhook, delivery.taken)
                 == (which.number, which.webhook, which.taken)
         });
-        let Some(delivery) = found.filter(|delivery| delivery.is_pending()) else {
+        let Some(delivery) = found else {
             return false;
         };
+        if !delivery.is_pending() && end != DeliveryEnd::Resend {
+            return false;
+        }
         let mut gone = false;
         let (tried, state) = match end {
             DeliveryEnd::Delivered(tried) => (Some(tried), DeliveryState::Delivered),
@@ -113,6 +126,10 @@ impl Task {
             }
             DeliveryEnd::Retry { tried, after } => (Some(tried), delivery.again(now + after)),
             DeliveryEnd::Later { after } => (None, delivery.again(now + after)),
+            DeliveryEnd::Resend => {
+                delivery.resent_at = Some(now);
+                (None, DeliveryState::Pending { next_at: now })
+            }
         };
         delivery.state = state;
         if let Some(tried) = tried {
@@ -132,7 +149,7 @@ impl Task {
 
 impl Delivery {
     fn again(&self, next_at: Timestamp) -> DeliveryState {
-        if next_at > self.at + GIVE_UP_AFTER {
+        if next_at > self.until() {
             return DeliveryState::Failed;
         }
         DeliveryState::Pending { next_at }

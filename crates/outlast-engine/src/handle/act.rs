@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use outlast_core::machine::{Answered, CancelMode};
 use outlast_core::store::{CancelReply, Signalled};
+use outlast_core::webhook::{DeliveryEnd, Taken};
 use outlast_core::{Answer, Error, NewSignal, RawJson, TaskId};
 
 use super::Handle;
@@ -99,6 +100,45 @@ impl Handle {
     ) -> Result<Signalled, Error> {
         self.permitted(who.into(), id, Right::Run).await?;
         self.store().signal(id, signal).await
+    }
+
+    /// Has a message to one of a task's webhooks sent again, by its [`Delivery::id`], whatever came of it: at
+    /// once, and for as long as a new one would be tried. `false` if there is no such message, or no longer.
+    ///
+    /// # Errors
+    /// As [`Handle::get`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has asked for it or has not; to ask twice is to send it twice.
+    ///
+    /// [`Delivery::id`]: outlast_core::webhook::Delivery::id
+    pub async fn resend<'a>(
+        &self,
+        who: impl Into<Asker<'a>>,
+        id: TaskId,
+        delivery: &str,
+    ) -> Result<bool, Error> {
+        let mut task = self.permitted(who.into(), id, Right::Run).await?;
+        loop {
+            let mut all = task.state.deliveries.iter();
+            let Some(found) = all.find(|one| one.id(id) == delivery) else {
+                return Ok(false);
+            };
+            let which = Taken {
+                number: found.number,
+                webhook: found.webhook,
+                taken: found.taken,
+            };
+            if self
+                .store()
+                .delivery_put(id, which, DeliveryEnd::Resend)
+                .await?
+            {
+                return Ok(true);
+            }
+            // It was handed out since it was read, or its task was deleted.
+            task = self.store().get(id).await?.ok_or(Error::NotFound(id))?;
+        }
     }
 
     /// Deletes a finished task with everything that belongs to it; `false` if it has not ended.

@@ -19,6 +19,7 @@ use tokio::sync::broadcast;
 
 use crate::engine::Shared;
 use crate::tool::Tools;
+use crate::webhook::Webhooks;
 
 pub use act::CancelBy;
 pub(crate) use call::{gone, waited_for};
@@ -89,6 +90,14 @@ impl Handle {
         self.shared.declare_rules_soon();
         // There may be waiting tasks of a tool that has come.
         self.shared.ready.notify_one();
+    }
+
+    /// Changes who is told of tasks over HTTP. Tasks that exist keep the receivers that they have: the
+    /// server's own are sent to by what these settings say of their names. Callers may name webhooks only where
+    /// the engine was started with a key to seal them with.
+    pub fn set_webhooks(&self, webhooks: Option<Webhooks>) {
+        self.shared.courier.set_webhooks(webhooks, self.now());
+        self.shared.due.notify_one();
     }
 
     /// Hears of each [`Cx::url_completed`](crate::Cx::url_completed) of a task that runs in this process:

@@ -10,6 +10,7 @@ use outlast_core::task::ReplyTo;
 use outlast_core::{Owner, RawJson, TaskSpec, Timestamp};
 
 use crate::carried::Carried;
+use crate::defaults;
 use crate::engine::Shared;
 use crate::order::ALL_TOOLS;
 use crate::tool::Tool;
@@ -88,8 +89,14 @@ impl NewCall {
         let tools = shared.tools();
         let fields = tools.secrets_of(&tool.name);
         // Keys and digests are stored, and must not tell what is secret.
-        let keyed = fields.map(|fields| shared.vault.keyed(&self.arguments, fields));
-        let telling = keyed.as_ref().unwrap_or(&self.arguments);
+        let telling_apart =
+            self.key.is_some() || order.reads_arguments() || shared.order().reads_arguments();
+        let filled = telling_apart
+            .then(|| defaults::filled(&self.arguments, &tool.input_schema))
+            .flatten();
+        let meant = filled.as_ref().unwrap_or(&self.arguments);
+        let keyed = fields.map(|fields| shared.vault.keyed(meant, fields));
+        let telling = keyed.as_ref().unwrap_or(meant);
         let mut keys = Keys::default();
         order.add_keys(&tool.name, telling, &self.owner, &mut keys);
         shared
@@ -128,7 +135,7 @@ impl NewCall {
             shared.vault.seal_arguments(&mut spec, fields);
         }
         let webhooks = shared.courier.webhooks();
-        spec.webhooks = webhook::of_call(webhooks, &shared.vault, &spec, self.webhooks);
+        spec.webhooks = webhook::of_call(webhooks.as_deref(), &shared.vault, &spec, self.webhooks);
         spec
     }
 }

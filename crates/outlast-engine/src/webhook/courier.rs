@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use outlast_core::store::DueDelivery;
@@ -55,7 +55,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Where webhooks are sent from.
 pub(crate) struct Courier {
-    webhooks: Option<Webhooks>,
+    webhooks: RwLock<Option<Arc<Webhooks>>>,
     /// The heart's own runtime has no network.
     runtime: tokio::runtime::Handle,
     places: Arc<Semaphore>,
@@ -71,7 +71,7 @@ impl Courier {
     /// Outside a tokio runtime.
     pub(crate) fn new(webhooks: Option<Webhooks>, now: Timestamp) -> Self {
         let courier = Self {
-            webhooks,
+            webhooks: RwLock::new(webhooks.map(Arc::new)),
             runtime: tokio::runtime::Handle::current(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
             to_one: Mutex::default(),
@@ -90,11 +90,24 @@ impl Courier {
     /// Whether there may be a message that nobody sends if this process ends.
     pub(crate) fn owes(&self, now: Timestamp) -> bool {
         let until = self.owes_until.load(Ordering::Relaxed);
-        self.webhooks.is_some() && (now.as_millis() <= until || !self.sending.is_empty())
+        self.webhooks().is_some() && (now.as_millis() <= until || !self.sending.is_empty())
     }
 
-    pub(crate) fn webhooks(&self) -> Option<&Webhooks> {
-        self.webhooks.as_ref()
+    pub(crate) fn webhooks(&self) -> Option<Arc<Webhooks>> {
+        let webhooks = self.webhooks.read();
+        webhooks.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends by these settings from now on; what is on its way goes by those that it began with.
+    pub(crate) fn set_webhooks(&self, webhooks: Option<Webhooks>, now: Timestamp) {
+        let mut there = self
+            .webhooks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *there = webhooks.map(Arc::new);
+        drop(there);
+        // There may be messages that nobody here could send before.
+        self.will_owe(now + BACKOFF.longest);
     }
 
     /// The places for messages to one receiver; `None` if enough are waiting for one.
@@ -277,7 +290,7 @@ fn note(shared: &Shared, task: TaskId, delivery: &str, end: &DeliveryEnd) {
         DeliveryEnd::Delivered(tried) => ("delivered", Some(tried)),
         DeliveryEnd::Retry { tried, .. } => ("failed", Some(tried)),
         DeliveryEnd::Gone(tried) => ("gone", Some(tried)),
-        DeliveryEnd::Later { .. } => return,
+        DeliveryEnd::Later { .. } | DeliveryEnd::Resend => return,
     };
     shared.meters.webhook(what);
     match tried.and_then(|tried| tried.error.as_deref()) {

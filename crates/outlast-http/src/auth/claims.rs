@@ -20,6 +20,28 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// # Errors
+    /// A claim without a name, which no token has.
+    pub(super) fn new(
+        owner: Option<String>,
+        groups: Option<String>,
+        prefix: Option<String>,
+        default: Option<Scope>,
+    ) -> Result<Self, String> {
+        let named = |setting: &str, name: Option<String>, usual: &str| match name {
+            Some(name) if name.is_empty() => Err(format!(
+                "{setting}: is empty, and no token has such a claim; leave it out for {usual:?}"
+            )),
+            name => Ok(name.unwrap_or_else(|| usual.to_owned())),
+        };
+        Ok(Self {
+            owner: named("owner_claim", owner, "sub")?,
+            groups: named("groups_claim", groups, "groups")?,
+            prefix: prefix.unwrap_or_default(),
+            default,
+        })
+    }
+
     /// The principal; `issuer` keeps equal subjects of two servers apart (2026-07-28: a principal is an
     /// issuer and a subject).
     ///

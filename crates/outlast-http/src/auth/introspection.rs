@@ -85,12 +85,12 @@ impl Introspection {
             client_secret: settings.client_secret.read()?,
             audience: settings.audience,
             believed: Duration::from_secs(settings.believed_s.unwrap_or(BELIEVED_S)),
-            reading: Reading {
-                owner: settings.owner_claim.unwrap_or_else(|| "sub".into()),
-                groups: settings.groups_claim.unwrap_or_else(|| "groups".into()),
-                prefix: settings.scope_prefix.unwrap_or_default(),
-                default: settings.default_scope,
-            },
+            reading: Reading::new(
+                settings.owner_claim,
+                settings.groups_claim,
+                settings.scope_prefix,
+                settings.default_scope,
+            )?,
             client: fetch::client(),
             clock: SystemClock::new(),
             known: Known::default(),

@@ -154,12 +154,12 @@ impl Jwt {
             jwks_url,
             algorithms,
             validation,
-            reading: Reading {
-                owner: settings.owner_claim.unwrap_or_else(|| "sub".into()),
-                groups: settings.groups_claim.unwrap_or_else(|| "groups".into()),
-                prefix: settings.scope_prefix.unwrap_or_default(),
-                default: settings.default_scope,
-            },
+            reading: Reading::new(
+                settings.owner_claim,
+                settings.groups_claim,
+                settings.scope_prefix,
+                settings.default_scope,
+            )?,
             client: fetch::client(),
             clock: SystemClock::new(),
             keys: RwLock::default(),

@@ -102,6 +102,15 @@ impl AuthSettings {
     /// # Errors
     /// A setting that cannot hold, or what it names is not there.
     pub fn build(&self) -> Result<Vec<Arc<dyn Authenticator>>, AuthError> {
+        let servers = self.authorization_servers.iter().flatten();
+        let servers = servers.map(|server| ("authorization_servers", server));
+        let resource = self.resource.iter().map(|resource| ("resource", resource));
+        for (part, url) in resource.chain(servers) {
+            check_address(url).map_err(|problem| AuthError {
+                part: Some(part),
+                problem,
+            })?;
+        }
         let mut ways: Vec<Arc<dyn Authenticator>> = Vec::new();
         if let Some(path) = &self.tokens {
             let file = TokenFile::open(path).map_err(|error| AuthError {
@@ -149,6 +158,24 @@ impl AuthSettings {
             });
         }
         Ok(ways)
+    }
+}
+
+/// What clients are told to go to is a whole address (RFC 9728 section 2): anything else they take to be
+/// below the one that they came from.
+fn check_address(text: &str) -> Result<(), String> {
+    let scheme = ["https://", "http://"];
+    let rest = scheme.iter().find_map(|scheme| text.strip_prefix(scheme));
+    let plain = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}?#@".contains(c);
+    match rest {
+        Some(rest)
+            if !rest.is_empty() && !rest.starts_with(['/', ':']) && rest.chars().all(plain) =>
+        {
+            Ok(())
+        }
+        _ => Err(format!(
+            "{text:?} is not an address; write a whole one, such as https://tasks.example.org/mcp"
+        )),
     }
 }
 

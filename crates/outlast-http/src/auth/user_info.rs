@@ -130,6 +130,15 @@ impl UserInfo {
                     .into(),
             );
         }
+        let of_domain = |entry: &&String| entry.starts_with("*@");
+        if settings.provider == Provider::Github
+            && let Some(entry) = settings.allow.iter().find(of_domain)
+        {
+            return Err(format!(
+                "allow: {entry:?} would let nobody in, for GitHub tells logins and no addresses; list logins \
+                 or id:ID"
+            ));
+        }
         let url = settings.url.as_deref().unwrap_or(preset.url);
         Ok(Self {
             url: fetch::address("url", url)?,

@@ -164,6 +164,7 @@ fn each_route(mut take: impl FnMut(UtoipaMethodRouter<Api>)) {
     take(routes!(children::children));
     take(routes!(partials::partials));
     take(routes!(webhooks::list));
+    take(routes!(webhooks::resend));
     take(routes!(artifacts::list));
     take(routes!(artifacts::artifact));
     take(routes!(stats::stats));
@@ -203,6 +204,30 @@ fn document(options: &RestOptions) -> utoipa::openapi::OpenApi {
     document.info.title.clone_from(&options.title);
     document.info.version.clone_from(&options.version);
     document
+}
+
+/// The first parts of all paths that are served beside MCP.
+const FIRST_PARTS: [&str; 14] = [
+    ".well-known",
+    "dashboard",
+    "events",
+    "health",
+    "metrics",
+    "openapi.json",
+    "queues",
+    "schedules",
+    "session",
+    "stats",
+    "tasks",
+    "tools",
+    "workers",
+    "ws",
+];
+
+/// Whether a path is served beside MCP, or lies below or above one that is.
+pub fn is_taken(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next();
+    first.is_none_or(|first| first.is_empty() || FIRST_PARTS.contains(&first))
 }
 
 /// Names each operation by its method and path: handlers of different files have the same names.

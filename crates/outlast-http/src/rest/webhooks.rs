@@ -1,16 +1,18 @@
 //! `GET /tasks/{id}/webhooks`: who is told of a task, and what has become of telling them.
+//! `POST /tasks/{id}/webhooks/{delivery}/resend`: has one of them told again.
 
 use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::State;
+use http::StatusCode;
 use outlast_core::webhook::{Delivery, DeliveryAttempt, DeliveryState, Receiver};
 use outlast_core::{Task, WebhookEvent};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::extract::{Id, Reader};
+use super::extract::{Empty, Id, Path, Reader, Runner};
 use super::journal::millis;
 use super::problem::Problem;
 
@@ -152,4 +154,38 @@ pub(super) async fn list(
 ) -> Result<Json<WebhookList>, Problem> {
     let task = api.handle().get(&who, id).await?;
     Ok(Json(WebhookList::of(&task)))
+}
+
+/// Sends a message to a webhook again, whatever came of it: at once, and if it fails as a new one is tried, for
+/// a day. Its id stays, so a receiver that has taken it knows it again.
+#[utoipa::path(
+    post, path = "/tasks/{id}/webhooks/{delivery}/resend", tag = "tasks",
+    params(
+        ("id" = String, Path, description = "The task's id."),
+        ("delivery" = String, Path, description = "The id of the delivery, as the list has it."),
+    ),
+    responses(
+        (status = 202, description = "It is going to be sent.", body = WebhookList),
+        (status = 400, description = "There is a body, of which it takes none.", body = Problem),
+        (status = 404, description = "There is no such task, or it has no such delivery.", body = Problem),
+        (status = 503, description = "The store cannot answer at present.", body = Problem),
+    )
+)]
+pub(super) async fn resend(
+    State(api): State<Api>,
+    Runner(who): Runner,
+    Id(id): Id,
+    Path((_, delivery)): Path<(String, String)>,
+    _: Empty,
+) -> Result<(StatusCode, Json<WebhookList>), Problem> {
+    if !api.handle().resend(&who, id, &delivery).await? {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            format!(
+                "the task {id} has no delivery {delivery:?}; GET /tasks/{id}/webhooks lists those it has"
+            ),
+        ));
+    }
+    let task = api.handle().get(&who, id).await?;
+    Ok((StatusCode::ACCEPTED, Json(WebhookList::of(&task))))
 }

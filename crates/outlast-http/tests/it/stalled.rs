@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use http_body::Body as _;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use outlast_http::HttpServer;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -100,4 +103,55 @@ async fn whoever_does_not_read_the_live_list_keeps_no_place() {
     let response = rig.get("/events").await;
     assert_eq!(response.status(), StatusCode::OK);
     assert!(response.bytes_stream().next().await.unwrap().is_ok());
+}
+
+/// What its window takes is little, and it is never opened again; everything else goes on.
+#[tokio::test]
+async fn a_stream_of_http2_that_is_not_read_keeps_no_place() {
+    let (rig, http) = rig().await;
+    let id = rig
+        .create(json!({"tool": "tell", "arguments": {"n": 500}}))
+        .await;
+    rig.ended(&id).await;
+    let path = format!("/tasks/{id}/events");
+    let (client, server) = duplex(64 * 1024);
+    tokio::spawn(async move { http.serve_connection(server, None, ()).await });
+    let (mut requests, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1024)
+        .handshake::<_, String>(TokioIo::new(client))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = |path: &str| {
+        let url = format!("http://localhost{path}");
+        hyper::Request::get(url).body(String::new()).unwrap()
+    };
+    let mut unread = requests.send_request(request(&path)).await.unwrap();
+    assert_eq!(unread.status(), StatusCode::OK);
+    let taken = rig.get(&path).await;
+    assert_eq!(taken.status(), StatusCode::SERVICE_UNAVAILABLE);
+    tokio::time::pause();
+    tokio::time::sleep(LONG).await;
+    tokio::time::resume();
+    let free = rig.get(&path).await;
+    assert_eq!(free.status(), StatusCode::OK);
+    let live = requests
+        .send_request(request("/health/live"))
+        .await
+        .unwrap();
+    assert_eq!(live.status(), StatusCode::OK, "the connection goes on");
+    // Whoever comes back finds that the stream was cut, and where.
+    let ended = std::future::poll_fn(|cx| {
+        let mut body = std::pin::Pin::new(unread.body_mut());
+        while let std::task::Poll::Ready(frame) = body.as_mut().poll_frame(cx) {
+            if !frame.as_ref().is_some_and(Result::is_ok) {
+                return std::task::Poll::Ready(frame);
+            }
+        }
+        std::task::Poll::Pending
+    });
+    assert!(
+        ended.await.unwrap().is_err(),
+        "it does not end as if it were whole"
+    );
 }

@@ -40,8 +40,17 @@ pub enum ClientError {
     Unauthorized {
         /// The address.
         target: String,
-        /// 401 or 403.
+        /// 401.
         status: u16,
+    },
+
+    /// The server knows who is asking, and does not let them do this.
+    #[error("{target} does not allow this (HTTP 403): {reason}")]
+    Forbidden {
+        /// The address.
+        target: String,
+        /// What the server says of it.
+        reason: String,
     },
 
     /// There is no task with this id, or not for this caller, or no longer.

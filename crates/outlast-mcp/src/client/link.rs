@@ -37,8 +37,10 @@ pub(super) enum LinkError {
     Lost(String),
     /// The server no longer knows the session, and did nothing.
     SessionGone,
-    /// 401 or 403.
+    /// 401.
     Unauthorized(u16),
+    /// 403, with what the server says of it.
+    Forbidden(String),
     /// Another HTTP status without a message of the protocol.
     Status { status: u16, body: String },
     /// The server is of the newer era and takes no handshake.

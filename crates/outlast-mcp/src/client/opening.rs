@@ -175,6 +175,7 @@ impl Connection {
             Err(
                 error @ (LinkError::Unreachable(_)
                 | LinkError::Unauthorized(_)
+                | LinkError::Forbidden(_)
                 | LinkError::Lost(_)),
             ) => return Err(error),
             Err(_) => {}

@@ -289,6 +289,7 @@ impl Connection {
                 reason: "the server ends every session at once".into(),
             },
             LinkError::Unauthorized(status) => ClientError::Unauthorized { target, status },
+            LinkError::Forbidden(reason) => ClientError::Forbidden { target, reason },
             LinkError::Status { status, body } if body.is_empty() => ClientError::Protocol {
                 target,
                 reason: format!("HTTP {status}"),
@@ -312,7 +313,10 @@ fn passes(error: &LinkError) -> bool {
         | LinkError::Timeout
         | LinkError::SessionGone => true,
         LinkError::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
-        LinkError::Unauthorized(_) | LinkError::Newer(_) | LinkError::Protocol(_) => false,
+        LinkError::Unauthorized(_)
+        | LinkError::Forbidden(_)
+        | LinkError::Newer(_)
+        | LinkError::Protocol(_) => false,
     }
 }
 

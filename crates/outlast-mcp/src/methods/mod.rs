@@ -13,6 +13,7 @@ pub(crate) mod outlast_schedules;
 pub(crate) mod outlast_share;
 pub(crate) mod outlast_signal;
 pub(crate) mod outlast_tasks;
+pub(crate) mod outlast_webhooks;
 pub(crate) mod ping;
 pub(crate) mod prompts_get;
 pub(crate) mod resources_read;

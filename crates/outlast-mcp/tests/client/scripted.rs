@@ -550,6 +550,18 @@ async fn what_is_no_server_is_said() {
         matches!(error, ClientError::Unauthorized { status: 401, .. }),
         "{error:?}"
     );
+    // What a server says of it is passed on.
+    let (url, _) = serve(|_| {
+        let said = r#"{"title": "no", "detail": "this needs the scope tasks:admin"}"#;
+        Say::Text(403, "application/problem+json", said.into())
+    })
+    .await;
+    let error = Client::connect(Target::url(&url)).await.unwrap_err();
+    assert!(matches!(error, ClientError::Forbidden { .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("the scope tasks:admin"),
+        "{error}"
+    );
     let error = Client::connect(Target::url("http://127.0.0.1:1/mcp"))
         .await
         .unwrap_err();

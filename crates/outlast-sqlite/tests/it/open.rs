@@ -262,3 +262,74 @@ fn a_reboot_is_told_from_a_crash() {
 fn spec() -> TaskSpec {
     TaskSpec::new("tool", RawJson::empty_object())
 }
+
+/// What an examination refuses the opening refuses in the same words, and what it makes is nothing.
+#[test]
+fn an_examination_says_what_the_opening_would() {
+    let files = Files::new();
+    let examined = |path: &Path| {
+        SqliteStore::examine(&options(path, clock())).map_err(|error| error.to_string())
+    };
+    let listed = |folder: &Path| -> Vec<_> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let good = files.next_path();
+    let folder = good.parent().unwrap().to_owned();
+    let before = listed(&folder);
+    assert_eq!(examined(&good), Ok(()));
+    assert_eq!(examined(&good.join("deep").join("tasks.db")), Ok(()));
+    assert_eq!(listed(&folder), before, "something was made");
+
+    // While it is open, after a clean end, and as a process that was killed leaves it.
+    let store = open(&good, clock());
+    assert_eq!(examined(&good), Ok(()));
+    let killed = files.next_path();
+    for suffix in ["", "-wal"] {
+        let name = |path: &Path| format!("{}{suffix}", path.display());
+        std::fs::copy(name(&good), name(&killed)).unwrap();
+    }
+    assert_eq!(examined(&killed), Ok(()));
+    drop(store);
+    assert_eq!(examined(&good), Ok(()));
+
+    let empty = files.next_path();
+    std::fs::write(&empty, "").unwrap();
+    assert_eq!(examined(&empty), Ok(()));
+
+    let (text, foreign, newer, other) = (
+        files.next_path(),
+        files.next_path(),
+        files.next_path(),
+        files.next_path(),
+    );
+    std::fs::write(&text, "theirs, and no database at all").unwrap();
+    let make = |path: &Path, sql: &str| Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    make(&foreign, "CREATE TABLE theirs (a);");
+    for path in [&newer, &other] {
+        drop(open(path, clock()));
+    }
+    make(
+        &newer,
+        "UPDATE meta SET value = '99' WHERE key IN ('version', 'compatible_from');",
+    );
+    make(
+        &other,
+        "UPDATE meta SET value = 'other' WHERE key = 'server';",
+    );
+    for bad in [
+        text.join("o.db"),
+        folder.clone(),
+        text,
+        foreign,
+        newer,
+        other,
+    ] {
+        let before = listed(&folder);
+        let said = examined(&bad).unwrap_err();
+        assert_eq!(listed(&folder), before, "{said}: something was made");
+        assert_eq!(said, refusal(&bad));
+    }
+}

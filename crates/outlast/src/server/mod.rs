@@ -7,6 +7,7 @@ mod lifespan;
 mod mount;
 mod observe;
 mod parts;
+mod plan;
 mod reload;
 mod run;
 mod running;
@@ -444,13 +445,12 @@ impl Server {
         self
     }
 
-    /// The file in which a server with `settings` over its own keeps its tasks. Its folder is made
-    /// if it is not there.
+    /// The file in which a server with `settings` over its own keeps its tasks. Nothing is made.
     ///
     /// # Errors
-    /// No path is known, or the folder cannot be made; the sentence says what to do.
+    /// No path is known; the sentence says what to do.
     pub fn database_with(&self, settings: &Settings) -> Result<PathBuf, StartError> {
-        self.database(&settings.clone().over(self.settings.clone()))
+        self.resolved(&settings.clone().over(self.settings.clone()))
     }
 
     /// What a server in process runs.

@@ -10,6 +10,23 @@ use crate::error::StartError;
 use crate::settings::{LogFormat, LogLevel, Settings};
 
 impl Server {
+    /// Where traces and metrics are sent, if anywhere.
+    #[cfg(feature = "otlp")]
+    pub(super) fn collector(
+        &self,
+        settings: &Settings,
+    ) -> Result<Option<outlast_otel::Options>, StartError> {
+        let endpoint = settings.otlp_endpoint.as_ref().map(|url| url.as_str());
+        let options = outlast_otel::Options::from_env(&self.name, &self.version, endpoint);
+        options.map_err(|wrong| StartError::new(wrong.to_string()))
+    }
+
+    /// Nothing is sent by this build.
+    #[cfg(not(feature = "otlp"))]
+    pub(super) fn collector(&self, _settings: &Settings) -> Result<(), StartError> {
+        Ok(())
+    }
+
     /// Begins to log and, where the settings say so, to send. An application that has a log of its own keeps it.
     #[cfg(feature = "otlp")]
     pub(super) fn observe(&mut self, settings: &Settings) -> Result<(), StartError> {
@@ -22,10 +39,7 @@ impl Server {
 
         // What only carries lines has nothing to send.
         let carries = settings.stdio == Some(StdioMode::Bridge) && bridge::stage().is_none();
-        let endpoint = settings.otlp_endpoint.as_ref().map(|url| url.as_str());
-        let options = outlast_otel::Options::from_env(&self.name, &self.version, endpoint);
-        let options = options.map_err(|wrong| StartError::new(wrong.to_string()))?;
-        let Some(options) = options.filter(|_| !carries) else {
+        let Some(options) = self.collector(settings)?.filter(|_| !carries) else {
             start_log(settings);
             return Ok(());
         };

@@ -5,30 +5,27 @@
 //! earlier process left; then the doors.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use outlast_engine::{Engine, Role, TaskSupport, Webhooks};
-use outlast_http::auth::{AnyOf, Gate, GateOptions};
+use outlast_engine::{Engine, Role};
 use outlast_http::{HttpServer, Reloads, RestOptions};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::Connections;
+use super::plan::Plan;
 use super::reload::Served;
 use super::running::RunningServer;
 use super::secret_key;
 use super::socket::{self, Door};
 use super::store::open_store;
 use super::unix::{self, UnixDoor};
-use super::{Offered, Server, Stops, concurrency};
+use super::{Offered, Server, Stops};
 use crate::bridge::{self, Identity};
 use crate::error::StartError;
-use crate::icon::icons;
-use crate::offer::Catalog;
 use crate::settings::place::{beside_store, usual_store};
 use crate::settings::{Listen, Settings, StoreAt};
 
@@ -63,19 +60,37 @@ impl Server {
     /// The store's file, with every link in its path resolved as far as it exists; for a store that is
     /// no file, the place of what stands beside it on this machine.
     pub(crate) fn database(&self, settings: &Settings) -> Result<PathBuf, StartError> {
-        let path = self.place(settings)?;
-        if let Ok(real) = path.canonicalize() {
-            return Ok(real);
-        }
+        let path = self.resolved(settings)?;
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(path);
+        };
+        if path.exists() {
+            return Ok(path);
+        }
+        make_folder(folder)?;
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        Ok(folder.join(name))
+    }
+
+    /// As [`Server::database`], and nothing is made.
+    pub(super) fn resolved(&self, settings: &Settings) -> Result<PathBuf, StartError> {
+        let path = self.place(settings)?;
+        if path.file_name().is_none() {
             return Err(StartError::new(format!(
                 "{} is no file; name one, for example --store sqlite:outlast.db",
                 path.display()
             )));
-        };
-        make_folder(folder)?;
-        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-        Ok(folder.join(name))
+        }
+        let known = path.ancestors().find_map(|there| {
+            let real = there.canonicalize().ok()?;
+            let rest = path.strip_prefix(there).ok()?;
+            Some(if rest.as_os_str().is_empty() {
+                real
+            } else {
+                real.join(rest)
+            })
+        });
+        Ok(known.unwrap_or(path))
     }
 
     /// The store's file as it is named, or the place beside it.
@@ -96,8 +111,8 @@ impl Server {
     /// # Errors
     /// No path is known; the sentence says what to do.
     pub fn socket_with(&self, settings: &Settings) -> Result<PathBuf, StartError> {
-        let place = self.place(&settings.clone().over(self.settings.clone()))?;
-        Ok(socket::socket_path(&place.canonicalize().unwrap_or(place)))
+        let place = self.resolved(&settings.clone().over(self.settings.clone()))?;
+        Ok(socket::socket_path(&place))
     }
 
     /// What this server is made from.
@@ -151,25 +166,20 @@ impl Server {
         role: Role,
         stops: &mut Stops,
     ) -> Result<RunningServer, StartError> {
-        // What cannot be offered is said before anything is begun.
-        let offered = self.settle(settings)?;
-        check_default_tool(&offered.catalog, settings)?;
-        concurrency::check(settings, role)?;
-        let gate = self.gate(settings)?;
-        let webhooks = webhooks(settings)?;
-        let open = gate.is_some() || settings.allow_unauthenticated == Some(true);
-        let wanted = match &listen {
-            Some(listen) => listen.resolve(open)?,
-            None => Vec::new(),
-        };
-        let mcp_path = settings.mcp_path.as_deref();
-        let mcp_path = mcp_path.unwrap_or(outlast_http::DEFAULT_MCP_PATH);
-        let reachable = wanted.iter().any(|address| !address.ip().is_loopback());
-        let config = self.mcp_config(settings, reachable, gate.is_some())?;
+        // What cannot be is said before anything is begun.
+        let Plan {
+            offered,
+            gate,
+            webhooks,
+            wanted,
+            unix_path,
+            reachable,
+            mcp_path,
+            config,
+        } = self.plan(settings, listen.as_ref(), role)?;
         if reachable && gate.is_none() {
             tracing::warn!("there are no users: whoever reaches this server runs its tools");
         }
-        let unix_path = listen.as_ref().and_then(Listen::unix_path);
         let database = self.database(settings)?;
         let opened = open_store(&database, &self.name, settings).await?;
         let store = Arc::clone(&opened.store);
@@ -186,7 +196,7 @@ impl Server {
             Some(address) => bind_all(vec![address]).await?.pop(),
             None => None,
         };
-        let unix_listener = unix_path.map(unix::bind).transpose()?;
+        let unix_listener = unix_path.as_deref().map(unix::bind).transpose()?;
         let (socket_path, place) = opened.socket_path(&database)?;
         let door_listener = bind_socket(&socket_path)?;
         let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
@@ -269,7 +279,7 @@ impl Server {
         let rest = self.rest_options(settings);
         let reloads = rest.reloads.clone();
         let mut http = HttpServer::with_rest(&mcp, rest)
-            .with_mcp_path(mcp_path)
+            .with_mcp_path(&mcp_path)
             .with_companion(move || counted.enter());
         if let Some(most) = settings.max_connections {
             http = http.with_connections(most.get());
@@ -314,8 +324,8 @@ impl Server {
             http,
             state,
             addresses,
-            mcp_path: mcp_path.to_owned(),
-            unix_path: unix_path.map(Path::to_owned),
+            mcp_path,
+            unix_path,
             database,
             location: info.location,
             _place: place,
@@ -364,71 +374,6 @@ impl Server {
             reloads: Reloads::default(),
         }
     }
-
-    /// The gate of a server with users.
-    fn gate(&self, settings: &Settings) -> Result<Option<Gate>, StartError> {
-        let mut ways = self.authenticators.clone();
-        let set = settings.auth.build();
-        ways.extend(set.map_err(|error| StartError::new(error.to_string()))?);
-        if ways.is_empty() {
-            return Ok(None);
-        }
-        let servers = settings.auth.authorization_servers.clone();
-        let options = GateOptions {
-            resource: settings.auth.resource.clone(),
-            authorization_servers: servers.unwrap_or_default(),
-            name: Some(self.title.clone().unwrap_or_else(|| self.name.clone())),
-        };
-        Ok(Some(Gate::new(Arc::new(AnyOf::new(ways)), options)))
-    }
-
-    fn mcp_config(
-        &self,
-        settings: &Settings,
-        reachable: bool,
-        has_users: bool,
-    ) -> Result<outlast_mcp::Config, StartError> {
-        let mut config = outlast_mcp::Config::new(&self.name, &self.version);
-        config.title.clone_from(&self.title);
-        config.instructions.clone_from(&self.instructions);
-        config.description.clone_from(&self.description);
-        config.website_url.clone_from(&self.website_url);
-        config.icons = icons(&self.icons)
-            .map_err(|why| StartError::new(format!("the server {:?}: {why}", self.name)))?;
-        config.detach_after = settings.detach_after.unwrap_or_default();
-        if let Some(heartbeat) = settings.heartbeat {
-            config.heartbeat = heartbeat;
-        }
-        config.helpers = settings.helpers.unwrap_or_default();
-        // Where there are users, none of them can use up what all share.
-        let of_one = |all: usize| if has_users { all.div_ceil(10) } else { all };
-        let most =
-            |set: Option<NonZeroUsize>| set.map_or(outlast_mcp::DEFAULT_OPEN, NonZeroUsize::get);
-        config.max_sessions = most(settings.max_sessions);
-        config.max_sessions_per_owner = of_one(config.max_sessions);
-        config.max_streams = most(settings.max_streams);
-        config.max_streams_per_owner = of_one(config.max_streams);
-        config.allowed_hosts = settings.allowed_hosts.clone().unwrap_or_default();
-        config.allow_address_hosts = reachable;
-        config.allowed_origins = settings.allowed_origins.clone().unwrap_or_default();
-        Ok(config)
-    }
-}
-
-/// Who is told over HTTP.
-fn webhooks(settings: &Settings) -> Result<Option<Webhooks>, StartError> {
-    #[cfg(feature = "webhooks")]
-    return settings
-        .webhooks
-        .build(settings.public_url.as_deref())
-        .map_err(StartError::new);
-    #[cfg(not(feature = "webhooks"))]
-    match settings.webhooks.is_empty() {
-        true => Ok(None),
-        false => Err(StartError::new(
-            "webhooks are set, and this server was built without the feature `webhooks`",
-        )),
-    }
 }
 
 /// The folder of the store, for nobody but its user.
@@ -470,20 +415,4 @@ fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
             path.display()
         ))
     })
-}
-
-/// Refuses a default tool that `POST /tasks` could never call.
-pub(super) fn check_default_tool(catalog: &Catalog, settings: &Settings) -> Result<(), StartError> {
-    let Some(name) = &settings.default_tool else {
-        return Ok(());
-    };
-    let tools = catalog.offer().tools();
-    let why = match tools.get(name) {
-        Some(tool) if tool.task != TaskSupport::Forbidden => return Ok(()),
-        Some(_) => "never runs as a task",
-        None => "is none of the tools",
-    };
-    Err(StartError::new(format!(
-        "the default tool {name:?} {why}: name one that POST /tasks can call"
-    )))
 }

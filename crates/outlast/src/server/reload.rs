@@ -5,7 +5,7 @@
 //! wait are run by the new tools. Clients hear of the lists that read differently
 //! (`notifications/*/list_changed`), and of no others.
 //!
-//! Reloaded are tools, prompts, resources, schedules, limits, and of the settings `task`, `retention`,
+//! Reloaded are tools, prompts, resources, schedules, limits, webhooks, and of the settings `task`, `retention`,
 //! `include_tags` and `exclude_tags`.
 //! Everything else was built into the process at its start (sockets, store, users, what the protocol says of
 //! the server); a change of it is named as one that needs a restart, and the rest is reloaded all the same.
@@ -24,7 +24,7 @@ use outlast_engine::Declarations;
 use outlast_http::Reload;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::parts::check_default_tool;
+use super::plan::{check_default_tool, webhooks};
 use super::running::RunningServer;
 use super::{Offered, Server};
 use crate::bridge::Identity;
@@ -204,6 +204,18 @@ impl RunningServer {
                  restart the server",
             ));
         }
+        if settings.webhooks.lets_callers() && !self.served().may_have_secrets {
+            return Err(StartError::new(
+                "callers may name webhooks now, and the key that their addresses are sealed with is made at the \
+                 start: restart the server",
+            ));
+        }
+        // Links in messages lead to where the server is reached, which a reload does not change.
+        let public_url = self.served().settings.public_url.clone();
+        let told = webhooks(&Settings {
+            public_url,
+            ..settings.clone()
+        })?;
         let declared = Declarations::check(&tools, server.order.clone(), schedules)?;
         let next = next.offer();
         let swapped = self.catalog.offer().change(|changes| {
@@ -211,6 +223,7 @@ impl RunningServer {
             Ok(())
         });
         swapped?;
+        self.handle().set_webhooks(told);
         let needs_restart = self.needs_restart(&server, settings);
         let names =
             |these: &outlast_engine::Tools, others: &outlast_engine::Tools| -> Vec<String> {
@@ -256,7 +269,13 @@ enum Changed {
 }
 
 /// The settings that a reload applies.
-const RELOADED: [&str; 4] = ["task", "retention", "include_tags", "exclude_tags"];
+const RELOADED: [&str; 5] = [
+    "task",
+    "retention",
+    "include_tags",
+    "exclude_tags",
+    "webhooks",
+];
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

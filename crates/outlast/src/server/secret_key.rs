@@ -31,15 +31,7 @@ pub(super) async fn load(
     needed: bool,
 ) -> Result<Option<Key>, StartError> {
     let path = beside(database, ".key");
-    let key = match std::env::var(VARIABLE) {
-        Ok(text) => Some(parse(&text).ok_or_else(|| {
-            StartError::new(format!(
-                "{VARIABLE} is no key; write 64 hexadecimal digits, for example what \
-                 `openssl rand -hex 32` prints"
-            ))
-        })?),
-        Err(_) => in_file(&path, needed)?,
-    };
+    let key = found(&path, needed)?;
     let other = || {
         StartError::new(format!(
             "secrets in this store were sealed with another key: start the server with the {VARIABLE} \
@@ -62,6 +54,27 @@ pub(super) async fn load(
         None if side.record_get(SPACE, NAME).await?.is_some() => Err(other()),
         None => Ok(None),
     }
+}
+
+/// Tells what [`load`] would refuse of the key itself, and makes none.
+///
+/// # Errors
+/// It is no key, or others may read it.
+pub(super) fn examine(database: &Path) -> Result<(), StartError> {
+    found(&beside(database, ".key"), false).map(drop)
+}
+
+fn found(path: &Path, needed: bool) -> Result<Option<Key>, StartError> {
+    let Ok(text) = std::env::var(VARIABLE) else {
+        return in_file(path, needed);
+    };
+    let key = parse(&text).ok_or_else(|| {
+        StartError::new(format!(
+            "{VARIABLE} is no key; write 64 hexadecimal digits, for example what \
+             `openssl rand -hex 32` prints"
+        ))
+    })?;
+    Ok(Some(key))
 }
 
 fn in_file(path: &Path, needed: bool) -> Result<Option<Key>, StartError> {

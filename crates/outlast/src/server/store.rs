@@ -58,6 +58,31 @@ pub(super) async fn open_store(
     }
 }
 
+/// Tells what [`open_store`] would refuse, as far as this machine can say; nothing is made or changed.
+///
+/// # Errors
+/// As [`open_store`].
+pub(super) fn examine_store(
+    database: &Path,
+    name: &str,
+    settings: &Settings,
+) -> Result<(), StartError> {
+    match settings.store.as_ref().map(|store| store.at()) {
+        Some(StoreAt::Redis(address)) => check_redis(address),
+        Some(StoreAt::Sqlite(_)) | None => Ok(SqliteStore::examine(&Options::new(database, name))?),
+    }
+}
+
+#[cfg(feature = "redis")]
+fn check_redis(address: &str) -> Result<(), StartError> {
+    Ok(outlast_redis::RedisStore::check_address(address)?)
+}
+
+#[cfg(not(feature = "redis"))]
+fn check_redis(_address: &str) -> Result<(), StartError> {
+    Err(without_redis())
+}
+
 #[cfg(feature = "redis")]
 async fn open_redis(address: &str, name: &str) -> Result<Opened, StartError> {
     Ok(Opened {

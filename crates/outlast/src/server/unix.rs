@@ -33,36 +33,56 @@ const FIRST_BYTE: Duration = Duration::from_secs(30);
 /// # Errors
 /// Another server answers there, something else is there, or the socket cannot be made.
 pub(super) fn bind(path: &Path) -> Result<UnixListener, StartError> {
-    let fail = |problem: String| {
-        StartError::new(format!(
-            "cannot listen on unix:{}: {problem}",
-            path.display()
-        ))
-    };
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(fail(error.to_string())),
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(fail(
-                "there is a file of another kind; name another path".into(),
-            ));
-        }
-        Ok(_) => {
-            let answers = with_short_path(path, |path| {
-                std::os::unix::net::UnixStream::connect(path).map(drop)
-            });
-            if answers.is_ok() {
-                return Err(fail("another server answers there; stop it first".into()));
-            }
-            std::fs::remove_file(path).map_err(|error| fail(error.to_string()))?;
-        }
+    if is_dead_socket(path)? {
+        std::fs::remove_file(path).map_err(|error| cannot(path, &error))?;
     }
     let listener = with_short_path(path, |path| UnixListener::bind(path));
-    let listener = listener.map_err(|error| fail(error.to_string()))?;
+    let listener = listener.map_err(|error| cannot(path, &error))?;
     // Who it is decides the kernel; who may come near, the folder.
     let everybody = std::fs::Permissions::from_mode(0o666);
-    std::fs::set_permissions(path, everybody).map_err(|error| fail(error.to_string()))?;
+    std::fs::set_permissions(path, everybody).map_err(|error| cannot(path, &error))?;
     Ok(listener)
+}
+
+/// Tells what [`bind`] would refuse, and touches nothing. A server that answers there now is none of it.
+///
+/// # Errors
+/// Something else is there.
+pub(super) fn examine(path: &Path) -> Result<(), StartError> {
+    is_socket(path).map(drop)
+}
+
+/// Whether a socket is there that nobody answers at.
+fn is_dead_socket(path: &Path) -> Result<bool, StartError> {
+    if !is_socket(path)? {
+        return Ok(false);
+    }
+    let answers = with_short_path(path, |path| {
+        std::os::unix::net::UnixStream::connect(path).map(drop)
+    });
+    match answers {
+        Ok(()) => Err(cannot(path, &"another server answers there; stop it first")),
+        Err(_) => Ok(true),
+    }
+}
+
+fn is_socket(path: &Path) -> Result<bool, StartError> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(cannot(path, &error)),
+        Ok(found) if found.file_type().is_socket() => Ok(true),
+        Ok(_) => Err(cannot(
+            path,
+            &"there is a file of another kind; name another path",
+        )),
+    }
+}
+
+fn cannot(path: &Path, problem: &dyn std::fmt::Display) -> StartError {
+    StartError::new(format!(
+        "cannot listen on unix:{}: {problem}",
+        path.display()
+    ))
 }
 
 /// What serving the socket needs.

@@ -5,6 +5,7 @@
 //! error where it is read, never a silent default.
 
 pub(crate) mod place;
+mod sense;
 mod values;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use outlast_mcp::Helpers;
 use serde::Deserialize;
 
 use crate::declared::TagFilter;
+pub(crate) use sense::check;
 pub(crate) use values::StoreAt;
 pub use values::{Collector, Listen, LogFormat, LogLevel, StdioMode, StoreUrl, Synchronous};
 

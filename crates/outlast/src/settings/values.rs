@@ -96,8 +96,14 @@ pub(super) fn mcp_path(text: &str) -> Result<String, String> {
         && text.starts_with('/')
         && !text.ends_with('/')
         && !text.contains("//")
+        && !text.split('/').any(|part| matches!(part, "." | ".."))
         && text.chars().all(plain);
-    if fits {
+    if fits && outlast_http::is_taken(text) {
+        Err(format!(
+            "{text:?} is a path of the server's own, for REST, the dashboard or health; write another for MCP, \
+             such as /mcp"
+        ))
+    } else if fits {
         Ok(text.to_owned())
     } else {
         Err(format!(
@@ -206,6 +212,14 @@ impl StoreUrl {
     /// A SQLite file. A relative path is resolved against the current folder when the server starts.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
         Self(StoreAt::Sqlite(path.into()))
+    }
+
+    /// The address of a Redis as it was written, with its password; `None` for a file.
+    pub fn redis(&self) -> Option<&str> {
+        match &self.0 {
+            StoreAt::Redis(address) => Some(address),
+            StoreAt::Sqlite(_) => None,
+        }
     }
 
     pub(crate) fn at(&self) -> &StoreAt {

@@ -165,6 +165,22 @@ async fn a_call_over_rest_tells_and_tries_again() {
     second.checked();
     let list = deliveries(&rig, id, |delivery| delivery["state"] == "delivered").await;
     assert_eq!(list["deliveries"][0]["attempts"], 2);
+    // What was taken may have been lost there.
+    let delivery = list["deliveries"][0]["id"].as_str().unwrap();
+    let again = |delivery: &str| format!("POST /tasks/{id}/webhooks/{delivery}/resend");
+    let (status, list) = http(&rig, &again(delivery), &json!({})).await;
+    assert_eq!(status, 202, "{list}");
+    assert_eq!(list["deliveries"][0]["id"], delivery);
+    let third = receiver.next("204 Taken", "").await;
+    assert_eq!(third.body, first.body);
+    assert_eq!(third.header("webhook-id"), first.header("webhook-id"));
+    deliveries(&rig, id, |delivery| delivery["attempts"] == 3).await;
+    let (status, problem) = http(&rig, &again("none"), &json!({})).await;
+    assert_eq!(status, 404, "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("\"none\""),
+        "{problem}"
+    );
 }
 
 #[tokio::test]
@@ -240,6 +256,47 @@ async fn the_servers_own_webhooks_hear_of_every_task_and_follow_no_redirect() {
     assert_eq!(list["webhooks"][0]["name"], "ops");
     assert_eq!(list["deliveries"][0]["latest"][0]["status"], 307);
     assert_eq!(list["deliveries"][0]["state"], "pending");
+}
+
+#[tokio::test]
+async fn a_reload_takes_over_who_is_told() {
+    let receiver = Receiver::listen().await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, KEY).unwrap();
+    let listen = || Settings {
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        ..Settings::default()
+    };
+    let mut rig = Rig::with(Server::new("told").tool(hello), listen()).await;
+    let to = WebhookTo {
+        secret: Some(outlast::auth::Secret::File(key.clone())),
+        private: true,
+        ..WebhookTo::new(&receiver.url)
+    };
+    let with = |to: WebhookTo| {
+        Server::new("told").tool(hello).settings(Settings {
+            webhooks: WebhookSettings {
+                to: [("ops".to_owned(), to)].into(),
+                ..WebhookSettings::default()
+            },
+            ..Settings::default()
+        })
+    };
+    // What cannot hold changes nothing.
+    let wrong = WebhookTo::new("http://a.example/").clone();
+    let refused = rig
+        .server
+        .reload(with(wrong))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("webhooks.to.ops"), "{refused}");
+    let reloaded = rig.server.reload(with(to)).await.unwrap();
+    assert_eq!(reloaded.needs_restart, [""; 0]);
+    let task = rig.ended_task("hello", json!({})).await;
+    let message = receiver.next("204 Taken", "").await;
+    assert_eq!(message.checked()["data"]["taskId"], task["taskId"]);
 }
 
 #[tokio::test]

@@ -133,6 +133,13 @@ mod tests {
                 },
                 3,
             ),
+            (
+                ClientError::Forbidden {
+                    target: text(),
+                    reason: text(),
+                },
+                3,
+            ),
             (ClientError::TaskCancelled { id: text() }, 4),
             (ClientError::Invalid(text()), 2),
             (ClientError::Unsupported(text()), 3),

@@ -22,7 +22,7 @@ pub(super) fn run(work: impl Future<Output = Result<Exit, Trouble>>) -> ExitCode
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("outlast: cannot start: {error}");
+            out::complain(&format!("outlast: cannot start: {error}"));
             return Exit::Failed.into();
         }
     };

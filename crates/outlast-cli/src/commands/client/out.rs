@@ -11,15 +11,25 @@ use super::tame::{Tamer, tamed};
 
 /// Writes to standard output.
 pub(crate) fn bytes(bytes: &[u8]) {
+    finish(try_bytes(bytes));
+}
+
+/// As [`bytes`], for what must be undone if nobody reads it; [`finish`] ends the program then.
+fn try_bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    finish(out.write_all(bytes).and_then(|()| out.flush()));
+    out.write_all(bytes).and_then(|()| out.flush())
 }
 
 /// Writes a line to standard output.
 pub(crate) fn line(text: &str) {
+    finish(try_line(text));
+}
+
+/// As [`line`], for what must be undone if nobody reads it.
+pub(crate) fn try_line(text: &str) -> io::Result<()> {
     let mut text = clean(text, io::stdout().is_terminal());
     text.push('\n');
-    bytes(text.as_bytes());
+    try_bytes(text.as_bytes())
 }
 
 /// Writes what a tool wrote, with its colours, and ends the line.
@@ -66,11 +76,16 @@ pub(crate) fn complain(text: &str) {
 
 /// Writes a JSON document: readable on a terminal, on one line otherwise.
 pub(crate) fn json(document: &Value) {
+    finish(try_json(document));
+}
+
+/// As [`json`], for what must be undone if nobody reads it.
+pub(crate) fn try_json(document: &Value) -> io::Result<()> {
     if io::stdout().is_terminal() {
         let text = serde_json::to_string_pretty(document).expect("a JSON tree has a text");
-        bytes(format!("{}\n", escaped(&text)).as_bytes());
+        try_bytes(format!("{}\n", escaped(&text)).as_bytes())
     } else {
-        bytes(format!("{document}\n").as_bytes());
+        try_bytes(format!("{document}\n").as_bytes())
     }
 }
 
@@ -154,7 +169,8 @@ pub(super) fn clean(text: &str, terminal: bool) -> String {
     text.chars().map(safe).collect()
 }
 
-fn finish(written: io::Result<()>) {
+/// Ends the program where standard output has not taken what was written.
+pub(crate) fn finish(written: io::Result<()>) {
     match written {
         Ok(()) => {}
         // As a program killed by SIGPIPE would end.

@@ -15,15 +15,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use outlast::{Server, Settings};
+use outlast::{Server, Settings, StoreUrl};
 use outlast_cli::command::{Invocation, Launcher, RunFolder, RunState, Spec};
-use outlast_cli::config::{FILE_NAME, FileConfig, ServerConfig};
+use outlast_cli::config::{FileConfig, ServerConfig};
 use outlast_mcp::client::{Client, Target};
 use serde_json::{Value, json};
 
-use super::check::missing_program;
 use super::client::out;
+use super::file::ConfigFile;
 use super::install::{clients, edit};
+use super::served;
 
 /// How long something on this machine may take, however busy it is.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,13 +36,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// nothing failed, 1 otherwise.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// The configuration file
-    #[arg(long, short, env = "OUTLAST_CONFIG", value_name = "FILE", default_value = FILE_NAME)]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
 
     /// Print JSON: one document with all checks
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// How something is.
@@ -90,6 +93,14 @@ impl Finding {
         }
     }
 
+    /// A warning that says itself what to do.
+    fn hint(what: &'static str, said: impl Into<String>) -> Self {
+        Self {
+            level: Level::Warn,
+            ..Self::ok(what, said)
+        }
+    }
+
     fn warn(what: &'static str, said: impl Into<String>, todo: impl Into<String>) -> Self {
         Self {
             level: Level::Warn,
@@ -115,7 +126,7 @@ impl Doctor {
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
-                eprintln!("outlast: cannot start: {error}");
+                out::complain(&format!("outlast: cannot start: {error}"));
                 return ExitCode::FAILURE;
             }
         };
@@ -136,7 +147,10 @@ impl Doctor {
 
     async fn examine(&self, report: &mut Report) {
         let server = self.configuration(report);
-        let socket = self.store(&server, report);
+        // What is wrong in the file was said above.
+        let settings = served::settings_of(&server).unwrap_or_default();
+        let settings = self.settings.clone().over(settings);
+        let socket = self.store(&server, &settings, report);
         let running = match &socket {
             Some(socket) => running(socket).await,
             None => None,
@@ -155,7 +169,7 @@ impl Doctor {
             )),
             None => report.say(Finding::ok("server", "does not run now")),
         }
-        report.say(address(&server, running.is_some()));
+        report.say(address(&settings, running.is_some()));
         report.say(shim().await);
         for finding in installed() {
             report.say(finding);
@@ -164,8 +178,9 @@ impl Doctor {
 
     fn configuration(&self, report: &mut Report) -> ServerConfig {
         const WHAT: &str = "configuration";
-        let file = self.config.display();
-        if !self.config.exists() {
+        let path = self.file.path();
+        let file = path.display();
+        if !path.exists() {
             report.say(Finding::fail(
                 WHAT,
                 format!("{file} is not there"),
@@ -173,40 +188,40 @@ impl Doctor {
             ));
             return ServerConfig::default();
         }
-        match FileConfig::load(&self.config) {
+        match FileConfig::load(&path) {
             Ok(config) => {
                 let tools = config.tools.len();
                 report.say(Finding::ok(WHAT, format!("{file} is good, {tools} tools")));
-                for tool in &config.tools {
-                    if let Some(program) = missing_program(tool) {
-                        report.say(Finding::warn(
-                            "tool",
-                            format!("{}: no program {program:?} is found", tool.name),
-                            "install it, or write its path",
-                        ));
-                    }
+                for warning in config.warnings().into_iter().chain(config.missing()) {
+                    report.say(Finding::hint("tool", warning));
                 }
+                report.say(match served::check(config, &self.settings) {
+                    Ok(()) => Finding::ok("start", "nothing that is set stands against it"),
+                    Err(sentence) => Finding::fail(
+                        "start",
+                        sentence,
+                        "`serve` ends with these words, and so does `outlast check`",
+                    ),
+                });
             }
             Err(error) => {
                 let todo = "mend it; `outlast check` looks at it alone";
                 report.say(Finding::fail(WHAT, error.to_string(), todo));
             }
         }
-        FileConfig::load_server(&self.config).unwrap_or_default()
+        FileConfig::load_server(&path).unwrap_or_default()
     }
 
     /// Looks at the store; where the server's socket is.
-    fn store(&self, server: &ServerConfig, report: &mut Report) -> Option<PathBuf> {
+    fn store(
+        &self,
+        server: &ServerConfig,
+        settings: &Settings,
+        report: &mut Report,
+    ) -> Option<PathBuf> {
         const WHAT: &str = "store";
-        // Before the file, as at the start.
-        let set = std::env::var("OUTLAST_STORE").ok();
-        let named = set.filter(|set| !set.is_empty()).or(server.store.clone());
-        let settings = Settings {
-            store: named.as_deref().and_then(|store| store.parse().ok()),
-            ..Settings::default()
-        };
         let name = server.name.clone().unwrap_or_else(|| "outlast".to_owned());
-        let socket = match Server::new(name.as_str()).socket_with(&settings) {
+        let socket = match Server::new(name.as_str()).socket_with(settings) {
             Ok(socket) => socket,
             Err(error) => {
                 let todo = "name the store: [server] store = \"sqlite:PATH\"";
@@ -215,8 +230,9 @@ impl Doctor {
             }
         };
         let base = socket.with_extension("");
-        let elsewhere = named.as_deref().filter(|store| store.contains("://"));
-        match elsewhere {
+        // With its password, which is printed nowhere.
+        let named = settings.store.as_ref().and_then(StoreUrl::redis);
+        match named {
             Some(address) => redis::examine(address, &name)
                 .into_iter()
                 .for_each(|one| report.say(one)),
@@ -290,9 +306,10 @@ fn key(base: &Path) -> Finding {
 }
 
 /// The address that the server is to listen on.
-fn address(server: &ServerConfig, running: bool) -> Finding {
+fn address(settings: &Settings, running: bool) -> Finding {
     const WHAT: &str = "address";
-    let listen = server.listen.as_deref().unwrap_or("127.0.0.1:9876");
+    let listen = settings.listen.as_ref().map(ToString::to_string);
+    let listen = listen.as_deref().unwrap_or("127.0.0.1:9876");
     if listen.starts_with("unix:") {
         return Finding::ok(WHAT, listen);
     }

@@ -16,6 +16,7 @@ use outlast_cli::config::{FILE_NAME, FileConfig};
 use serde_json::json;
 
 use super::USAGE;
+use super::client::out;
 use clients::{Known, Reach};
 
 /// What is put behind the name of the file that was there before.
@@ -81,7 +82,7 @@ impl Install {
         match self.install() {
             Ok(()) => ExitCode::SUCCESS,
             Err(sentence) => {
-                eprintln!("outlast: {sentence}");
+                out::complain(&format!("outlast: {sentence}"));
                 ExitCode::from(USAGE)
             }
         }
@@ -93,8 +94,8 @@ impl Install {
         if self.print {
             let entry = self.client.entry(&self.reach()?)?;
             let text = edit::put(&self.client, "", &name, &entry)?;
-            eprintln!("for {}:", file.display());
-            print!("{text}");
+            out::complain(&format!("for {}:", file.display()));
+            out::bytes(text.as_bytes());
             return Ok(());
         }
         let before = match fs::read_to_string(&file) {
@@ -141,26 +142,26 @@ impl Install {
             };
             let said = json!({"client": self.client.id, "name": name, "file": file,
                               "backup": backup, "done": word});
-            println!("{said}");
+            out::json(&said);
             return;
         }
         let (title, file) = (self.client.title, file.display());
-        match done {
-            Done::Nothing if self.remove => println!("{title} has no server {name:?} in {file}"),
-            Done::Nothing => println!("{title} has {name:?} already, in {file}"),
-            Done::Removed => println!("{name:?} was taken out of {file}"),
-            Done::Written => println!("{name:?} was written to {file}"),
-        }
+        out::line(&match done {
+            Done::Nothing if self.remove => format!("{title} has no server {name:?} in {file}"),
+            Done::Nothing => format!("{title} has {name:?} already, in {file}"),
+            Done::Removed => format!("{name:?} was taken out of {file}"),
+            Done::Written => format!("{name:?} was written to {file}"),
+        });
         if let Some(backup) = backup {
-            println!("the file before is {}", backup.display());
+            out::line(&format!("the file before is {}", backup.display()));
         }
         if done != Done::Nothing {
-            println!("{title} reads it when it starts next");
+            out::line(&format!("{title} reads it when it starts next"));
         }
         if let (Some(variable), false) = (&self.token_env, self.remove) {
-            println!(
+            out::line(&format!(
                 "set {variable} to a token where {title} is started; outlast token add makes one"
-            );
+            ));
         }
     }
 

@@ -14,7 +14,7 @@ const PAGE: usize = 500;
 /// Which tasks.
 #[derive(Debug, Args, Clone)]
 pub(super) struct Which {
-    /// Only tasks with one of these statuses, separated by commas: working, input_required, completed,
+    /// Only tasks shown with one of these statuses, separated by commas: working, input_required, completed,
     /// failed, cancelled
     #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = status)]
     pub(super) status: Vec<TaskStatus>,
@@ -50,7 +50,13 @@ fn label(text: &str) -> Result<(String, String), String> {
 impl Which {
     /// The members that `outlast/tasks` takes.
     pub(super) fn params(&self) -> Map<String, Value> {
-        let statuses = self.status.iter().map(|status| status.as_str());
+        // What a tool calls its own error is completed in the store and shown as failed, so whoever asks for
+        // what failed is told of both, and what does not fit is left out here.
+        let mut statuses = self.status.clone();
+        if statuses.contains(&TaskStatus::Failed) && !statuses.contains(&TaskStatus::Completed) {
+            statuses.push(TaskStatus::Completed);
+        }
+        let statuses = statuses.iter().map(|status| status.as_str());
         let labels: Map<_, _> = self
             .label
             .iter()
@@ -62,6 +68,11 @@ impl Which {
         params.extend(self.tool.iter().map(|tool| ("tool".into(), json!(tool))));
         params.extend(self.text.iter().map(|text| ("text".into(), json!(text))));
         params
+    }
+
+    /// Whether a task is shown with one of these statuses.
+    fn takes(&self, task: &TaskInfo) -> bool {
+        self.status.is_empty() || self.status.contains(&task.status)
     }
 
     /// Whether more than the status is asked for, which another server's list cannot tell.
@@ -100,7 +111,8 @@ pub(super) async fn find(
             Err(error) => return Err(error.into()),
         };
         for task in page["tasks"].as_array().into_iter().flatten() {
-            tasks.push(TaskInfo::read(task.clone().into()).map_err(strange)?);
+            let task = TaskInfo::read(task.clone().into()).map_err(strange)?;
+            tasks.extend(Some(task).filter(|task| which.takes(task)));
         }
         cursor = page["nextCursor"].clone();
         if cursor.is_null() {
@@ -121,9 +133,7 @@ async fn foreign(
     let (mut tasks, mut cursor) = (Vec::new(), None);
     while tasks.len() <= most {
         let page = client.task_page(cursor).await?;
-        let wanted =
-            |task: &TaskInfo| which.status.is_empty() || which.status.contains(&task.status);
-        tasks.extend(page.tasks.into_iter().filter(wanted));
+        tasks.extend(page.tasks.into_iter().filter(|task| which.takes(task)));
         cursor = page.next;
         if cursor.is_none() {
             break;

@@ -13,6 +13,7 @@ mod share;
 mod show;
 mod signal;
 mod watch;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,7 @@ enum Verb {
     Retry(retry::Retry),
     Prune(prune::Prune),
     Share(share::Share),
+    Webhooks(webhooks::Webhooks),
 }
 
 impl Tasks {
@@ -59,7 +61,8 @@ impl Tasks {
         let json = self.address.json;
         let bar = Bar::new(json);
         let need = match &self.verb {
-            Verb::List(_) => Need::TaskList,
+            // What the list shows by a status, by that it is pruned.
+            Verb::List(_) | Verb::Prune(_) => Need::TaskList,
             Verb::Show(_) | Verb::Answer(_) => Need::Questions,
             Verb::Watch(_) | Verb::Result(_) => Need::Answers,
             _ => Need::Any,
@@ -77,6 +80,7 @@ impl Tasks {
             Verb::Retry(retry) => retry.on(&client, json).await,
             Verb::Prune(prune) => prune.on(&client, json).await,
             Verb::Share(share) => share.on(&client, json).await,
+            Verb::Webhooks(webhooks) => webhooks.on(&client, json).await,
         };
         bar.finish();
         client.close().await;

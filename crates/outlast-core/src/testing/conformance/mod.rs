@@ -270,6 +270,8 @@ cases! {
         what_is_told_is_noted_with_its_event,
         a_delivery_is_handed_out_to_one,
         a_delivery_without_a_word_is_handed_out_again,
+        a_delivery_is_sent_again_when_somebody_asks,
+        whoever_waits_for_failures_hears_of_a_tools_error,
         a_late_word_changes_nothing,
         a_delivery_is_tried_for_so_long,
         who_wants_no_more_is_told_no_more,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::rig::{Forked, LEASE, Rig, answers, done, spec};
 use crate::clock::Clock;
 use crate::id::TaskId;
-use crate::machine::CancelMode;
+use crate::machine::{AttemptEnd, CancelMode};
+use crate::outcome::{Outcome, ToolResult};
 use crate::store::{DueDelivery, Notice};
 use crate::task::TaskSpec;
 use crate::webhook::{
@@ -146,6 +147,65 @@ pub(super) async fn a_delivery_without_a_word_is_handed_out_again(rig: Rig) -> R
     assert!(due(&rig).await.is_empty());
     let delivery = deliveries(&rig, id).await;
     assert_eq!(delivery[0].state, DeliveryState::Failed);
+    rig
+}
+
+pub(super) async fn a_delivery_is_sent_again_when_somebody_asks(rig: Rig) -> Rig {
+    let id = rig.finished(all()).await;
+    let taken = one(&rig).await;
+    assert!(end(&rig, &taken, DeliveryEnd::Gone(refused())).await);
+    // Long after it would have been given up.
+    rig.advance(GIVE_UP_AFTER + MINUTE);
+    assert!(due(&rig).await.is_empty());
+    assert!(end(&rig, &taken, DeliveryEnd::Resend).await);
+    rig.noticed("a delivery that is due again", |notice| {
+        *notice == Notice::Due(rig.clock.now())
+    })
+    .await;
+    let again = one(&rig).await;
+    let ids = [&taken, &again].map(|taken| taken.task.state.deliveries[0].id(id));
+    assert_eq!(ids[0], ids[1], "the receiver knows it");
+    assert!(
+        !end(&rig, &taken, DeliveryEnd::Resend).await,
+        "it is on its way"
+    );
+    let retry = DeliveryEnd::Retry {
+        tried: refused(),
+        after: MINUTE,
+    };
+    assert!(end(&rig, &again, retry).await);
+    rig.advance(MINUTE);
+    let last = one(&rig).await;
+    assert!(end(&rig, &last, DeliveryEnd::Delivered(Tried::default())).await);
+    let delivery = deliveries(&rig, id).await.remove(0);
+    assert_eq!(
+        (delivery.state, delivery.attempts),
+        (DeliveryState::Delivered, 3)
+    );
+    rig
+}
+
+pub(super) async fn whoever_waits_for_failures_hears_of_a_tools_error(rig: Rig) -> Rig {
+    let spec = told(&[
+        &[WebhookEvent::Failed],
+        &[WebhookEvent::Cancelled],
+        &[WebhookEvent::Completed],
+    ]);
+    let (id, lease) = rig.run_spec(spec).await;
+    let error = Outcome::Completed(ToolResult::error("exit status 1"));
+    rig.store
+        .finish(&lease, AttemptEnd::Done(error), None)
+        .await
+        .unwrap();
+    let noted: Vec<_> = deliveries(&rig, id)
+        .await
+        .iter()
+        .map(|delivery| (delivery.webhook, delivery.event))
+        .collect();
+    assert_eq!(
+        noted,
+        [(0, WebhookEvent::Completed), (2, WebhookEvent::Completed)]
+    );
     rig
 }
 

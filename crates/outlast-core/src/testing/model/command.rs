@@ -419,10 +419,11 @@ fn delivery_end(random: &mut Random) -> DeliveryEnd {
         0 => GIVE_UP_AFTER,
         _ => moment(random),
     };
-    match random.below(6) {
+    match random.below(7) {
         0 | 1 => DeliveryEnd::Delivered(tried),
         2 => DeliveryEnd::Gone(tried),
         3 => DeliveryEnd::Later { after },
+        4 => DeliveryEnd::Resend,
         _ => DeliveryEnd::Retry { tried, after },
     }
 }

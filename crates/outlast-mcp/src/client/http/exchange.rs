@@ -268,8 +268,10 @@ impl Shared {
     async fn refusal(&self, response: Response, mode: &Mode) -> LinkError {
         let status = response.status();
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                LinkError::Unauthorized(status.as_u16())
+            StatusCode::UNAUTHORIZED => LinkError::Unauthorized(status.as_u16()),
+            StatusCode::FORBIDDEN => {
+                let said = body(response, 64 * 1024).await.unwrap_or_default();
+                LinkError::Forbidden(why_not(&said))
             }
             StatusCode::NOT_FOUND if mode.session.is_some() => LinkError::SessionGone,
             _ => match body(response, 64 * 1024).await {
@@ -277,5 +279,22 @@ impl Shared {
                 Err(_) => status_error(status, b""),
             },
         }
+    }
+}
+
+/// What a server says of a request that whoever sent it may not make: a problem document (RFC 9457), an error
+/// of OAuth (RFC 6750) or of the protocol, or a text.
+fn why_not(body: &[u8]) -> String {
+    let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let places = ["/detail", "/error_description", "/error/message", "/title"];
+    let said = places
+        .iter()
+        .find_map(|place| document.pointer(place)?.as_str());
+    let text = String::from_utf8_lossy(body);
+    let said = said.unwrap_or(&text).trim();
+    if said.is_empty() {
+        "it does not say why".to_owned()
+    } else {
+        said.chars().take(1000).collect()
     }
 }
