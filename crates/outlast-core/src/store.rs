@@ -30,7 +30,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::Result;
 use crate::event::{Event, RescueReason};
 pub use crate::filter::{Filter, Page, Stats};
-use crate::id::{TaskId, WorkerId};
+use crate::id::{Owner, TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::limit::{Control, Controls};
@@ -55,6 +55,18 @@ pub struct StoreInfo {
     pub location: String,
     /// Whether an acknowledged write survives `kill -9` of the process at any instruction.
     pub durable: bool,
+    /// Among how many parts the owners are divided. What holds for several owners at once, such as a limit
+    /// over all of them, holds in a store of one part alone.
+    #[serde(skip_serializing_if = "is_whole")]
+    pub shards: usize,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde wants"
+)]
+fn is_whole(shards: &usize) -> bool {
+    *shards == 1
 }
 
 /// A hint that something happened, given after the commit.
@@ -222,6 +234,8 @@ pub enum BeatReply {
     Cancelled,
     /// Stop now: the lease is lost and nothing more can be written.
     Lost,
+    /// Not renewed: the part of the store that has the task did not answer. The lease runs as long as it did.
+    Unknown,
 }
 
 /// What came of a suspension.
@@ -355,6 +369,13 @@ pub trait Store: Reads + Side + Blobs {
     /// The store's clock: the one whose reading each unit passes to the state machine.
     fn clock(&self) -> Arc<dyn Clock>;
 
+    /// An id for a task of `owner`: unguessable and unique, and one by which this store finds the task at
+    /// once. A task with any other id is found too.
+    fn new_id(&self, owner: &Owner) -> TaskId {
+        let _ = owner;
+        TaskId::random()
+    }
+
     /// Sends all later notices to `sink`. Called once, before anything else.
     fn subscribe(&self, sink: Arc<dyn NoticeSink>);
 
@@ -383,10 +404,12 @@ pub trait Store: Reads + Side + Blobs {
     /// Gives up to `limit` ready tasks to a worker, in the order of priority (larger first), then
     /// creation (I4), passing over those for which a limit, a rate or a paused queue has no room (I3).
     /// A task that is passed over stays `queued` and is claimed as soon as there is room (I5); the
-    /// store announces [`Notice::Ready`] then.
+    /// store announces [`Notice::Ready`] then. In a store of several parts ([`StoreInfo::shards`]) the
+    /// order is that of each part.
     async fn claim(&self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>>;
 
-    /// Renews leases to `length` from now; one reply for each, in order. Never fails for a single one.
+    /// Renews leases to `length` from now; one reply for each, in order. Never fails for a single one:
+    /// [`BeatReply::Unknown`].
     async fn heartbeat(&self, leases: Vec<Lease>, length: Duration) -> Result<Vec<BeatReply>>;
 
     /// Records what a running attempt reports.
@@ -505,8 +528,9 @@ pub trait Store: Reads + Side + Blobs {
     /// has not ended.
     async fn delete(&self, task: TaskId) -> Result<bool>;
 
-    /// Does what is due now, for at most `budget` tasks, one at least: timers, deadlines, expired leases, the end
-    /// of retention. Any process may call it; it is idempotent.
+    /// Does what is due now, for at most `budget` tasks (of each part of a store that has several), one at
+    /// least: timers, deadlines, expired leases, the end of retention. Any process may call it; it is
+    /// idempotent.
     ///
     /// `alive` names the leases under which the caller really runs something: if one of them has
     /// expired it is renewed by `length` rather than taken back, for a process must not rescue its own

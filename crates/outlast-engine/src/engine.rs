@@ -156,11 +156,17 @@ impl Shared {
         }
         let (tools, order, alone) = (self.tools(), self.order(), self.is_alone().await?);
         let speaks_of_all = alone || !order.rules(ALL_TOOLS).is_empty();
-        let declared = tools
+        let declared: Vec<_> = tools
             .iter()
             .map(|tool| (tool.name.as_str(), &tool.order))
-            .chain(speaks_of_all.then_some((ALL_TOOLS, &order)));
-        let changes = order::changes(&there, declared);
+            .chain(speaks_of_all.then_some((ALL_TOOLS, &order)))
+            .collect();
+        let shards = self.store.info().shards;
+        for (tool, order) in &declared {
+            let checked = order.check_shards(tool, shards);
+            checked.map_err(outlast_core::Error::Invalid)?;
+        }
+        let changes = order::changes(&there, declared.into_iter());
         if !alone {
             role::warn_of(&changes, &there);
         }

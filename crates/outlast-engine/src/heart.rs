@@ -176,7 +176,7 @@ fn until(shared: &Shared, next: Option<Timestamp>) -> Duration {
 }
 
 /// Renews the leases of all runs and passes on what the store says about each. `false` if the store did
-/// not answer.
+/// not answer for all of them.
 async fn renew(shared: &Shared) -> bool {
     let runs = shared.runs.all();
     let (runs, leases): (Vec<_>, Vec<_>) = runs
@@ -189,6 +189,7 @@ async fn renew(shared: &Shared) -> bool {
     let renewed = shared.store.heartbeat(leases, shared.settings.lease);
     match shared.meters.timed("heartbeat", renewed).await {
         Ok(replies) => {
+            let mut renewed = true;
             for (run, reply) in runs.iter().zip(replies) {
                 match reply {
                     BeatReply::Held => {}
@@ -197,9 +198,10 @@ async fn renew(shared: &Shared) -> bool {
                         shared.meters.lease_lost();
                         run.lost.cancel();
                     }
+                    BeatReply::Unknown => renewed = false,
                 }
             }
-            true
+            renewed
         }
         Err(error) => {
             tracing::warn!(%error, "could not renew leases; trying again");

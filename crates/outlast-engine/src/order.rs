@@ -279,6 +279,27 @@ impl Order {
         Ok(())
     }
 
+    /// Refuses what several owners have in common where a store of `shards` shards divides them.
+    ///
+    /// # Errors
+    /// A limit, a rate or a quota is not for each owner alone; the sentence says what to do.
+    pub(crate) fn check_shards(&self, tool: &str, shards: usize) -> Result<(), String> {
+        let limits = self.limits.iter().map(|limit| (RUNNING, &limit.per));
+        let rates = self.rates.iter().map(|(_, per)| (RATE, per));
+        let quotas = self.quotas.iter().map(|(_, per)| (QUEUED, per));
+        let mut all = limits.chain(rates).chain(quotas);
+        let over_owners = all.find(|(_, per)| !matches!(per, Per::Owner));
+        let Some((kind, per)) = over_owners.filter(|_| shards > 1) else {
+            return Ok(());
+        };
+        Err(format!(
+            "the limit {:?} counts the tasks of several owners, and the store divides the owners among \
+             {shards} shards, which cannot count together: limit each owner (`per = \"owner\"`), or use a \
+             store of one shard",
+            rule_name(tool, kind, per)
+        ))
+    }
+
     fn names(&self, tool: &str) -> Vec<String> {
         self.rules(tool).into_iter().map(|(name, _)| name).collect()
     }
@@ -492,6 +513,16 @@ mod tests {
                 Control::Rule("t/running/argument who".into(), Some(Rule::Running(1))),
             ]
         );
+        for (order, fits) in [
+            (&order, false),
+            (&Order::new().max_running_per(1, Per::Owner), true),
+            (&Order::new().max_queued(1), false),
+            (&Order::new().rate("1/s".parse().expect("a rate")), false),
+        ] {
+            assert_eq!(order.check_shards("t", 1), Ok(()));
+            let checked = order.check_shards("t", 2);
+            assert_eq!(checked.is_ok(), fits, "{checked:?}");
+        }
         let zero = Order {
             limits: vec![limit(0, Per::Owner)],
             ..Order::default()

@@ -13,7 +13,11 @@ const PREFIX: &str = "outlast";
 /// The most replicas that a commit may wait for.
 const MOST_REPLICAS: usize = 16;
 
+/// The most shards of a store.
+const MOST_SHARDS: usize = 64;
+
 /// What an address says.
+#[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) servers: Servers,
     /// Without secrets.
@@ -22,11 +26,13 @@ pub(crate) struct Address {
     pub(crate) volatile: bool,
     /// How many replicas must have a change before it is acknowledged.
     pub(crate) replicas: usize,
+    /// Among how many parts the owners are divided.
+    pub(crate) shards: usize,
     pub(crate) certificates: Certificates,
 }
 
 /// Which servers an address names, as addresses of the driver's.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Servers {
     /// The one with the keys.
     One(String),
@@ -61,6 +67,7 @@ struct Settings {
     prefix: Option<String>,
     volatile: bool,
     replicas: usize,
+    shards: Option<usize>,
     certificates: Certificates,
     sentinel_user: String,
     sentinel_password: String,
@@ -153,8 +160,20 @@ impl Address {
             prefix,
             volatile: settings.volatile,
             replicas: settings.replicas,
+            shards: settings.shards.unwrap_or(1),
             certificates: settings.certificates,
         })
+    }
+}
+
+impl Address {
+    /// The address of the keys under another name, as a part of this store.
+    pub(crate) fn part(&self, prefix: String, words: &str) -> Self {
+        Self {
+            prefix,
+            location: format!("{} {words}", self.location),
+            ..self.clone()
+        }
     }
 }
 
@@ -181,6 +200,13 @@ impl Settings {
                         )
                     })?;
                 }
+                "shards" => {
+                    let shards = value.parse().ok();
+                    let shards = shards.filter(|count| (1..=MOST_SHARDS).contains(count));
+                    read.shards = Some(shards.ok_or_else(|| {
+                        format!("says shards {value:?}, which is no number from 1 to {MOST_SHARDS}")
+                    })?);
+                }
                 "ca" if !value.is_empty() => read.certificates.ca = file(),
                 "cert" if !value.is_empty() => read.certificates.cert = file(),
                 "key" if !value.is_empty() => read.certificates.key = file(),
@@ -198,7 +224,7 @@ impl Settings {
                 _ => {
                     return Err(format!(
                         "says {name:?}, which means nothing: known are `prefix=NAME`, `volatile=true`, \
-                         `wait_replicas=NUMBER`, with rediss:// `ca=FILE`, `cert=FILE` and `key=FILE`, and \
+                         `wait_replicas=NUMBER`, `shards=NUMBER`, with rediss:// `ca=FILE`, `cert=FILE` and `key=FILE`, and \
                          with redis+sentinel:// `sentinel_user=NAME` and `sentinel_password=PASSWORD`"
                     ));
                 }
@@ -297,6 +323,8 @@ mod tests {
             ("redis://a?pass=x", "\"pass\""),
             ("redis://a?volatile=yes", "\"volatile\""),
             ("redis://a?wait_replicas=many", "\"many\""),
+            ("redis://a?shards=0", "from 1 to 64"),
+            ("redis://a?shards=65", "from 1 to 64"),
             ("redis+sentinel://a/m?cert=f", "belong together"),
             ("redis+sentinel://a/m?ca=f", "only rediss://"),
             ("rediss://a/#insecure", "%23"),

@@ -11,7 +11,7 @@
 //! looked for each time ([`crate::topology`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use outlast_core::{Error, Result};
@@ -51,6 +51,8 @@ pub(crate) struct Link {
     connection: tokio::sync::Mutex<Slot>,
     /// The number of the latest connection.
     latest: AtomicUsize,
+    /// Whether the last call was answered.
+    answers: AtomicBool,
     /// The server of the latest connection.
     server: watch::Sender<Option<Client>>,
     calls: AtomicUsize,
@@ -93,6 +95,7 @@ impl Link {
             doubt: Doubt::default(),
             connection: tokio::sync::Mutex::default(),
             latest: AtomicUsize::new(0),
+            answers: AtomicBool::new(true),
             server: watch::Sender::default(),
             calls: AtomicUsize::new(0),
         })
@@ -142,6 +145,11 @@ impl Link {
         self.latest.load(Ordering::Acquire)
     }
 
+    /// Whether Redis has answered the last time that it was asked, which is every second at least.
+    pub(crate) fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
+    }
+
     /// A key of ours.
     pub(crate) fn key(&self, name: &str) -> String {
         format!("{}:{name}", self.prefix)
@@ -170,6 +178,7 @@ impl Link {
                 Ok(connected)
             }
             Err(error) => {
+                self.answers.store(false, Ordering::Relaxed);
                 slot.failed = Some((Instant::now(), error.clone()));
                 Err(error)
             }
@@ -222,8 +231,9 @@ impl Link {
         }
         let sent = connected.connection.send_packed_command(command).await;
         let answer = sent.and_then(Value::extract_error);
-        if let Err(error) = &answer {
-            self.heed(error, connected.number).await;
+        match &answer {
+            Ok(_) => self.answers.store(true, Ordering::Relaxed),
+            Err(error) => self.heed(error, connected.number).await,
         }
         answer
     }
@@ -231,6 +241,7 @@ impl Link {
     /// Gives up a connection on which nothing, or nothing of use, is answered any more.
     async fn heed(&self, error: &RedisError, number: usize) {
         let unanswered = error.is_io_error() || error.is_connection_dropped() || error.is_timeout();
+        self.answers.store(!unanswered, Ordering::Relaxed);
         if unanswered {
             self.doubt.arises();
         }

@@ -7,7 +7,7 @@ use redis::Value;
 
 use crate::connection::Link;
 use crate::row;
-use crate::schema::VERSION;
+use crate::schema::{Part, VERSION};
 
 /// The oldest Redis with what the scripts need.
 const OLDEST: u64 = 7;
@@ -21,7 +21,7 @@ pub struct Examination {
     /// Its version, as the product counts.
     pub version: String,
     /// Host and port, or socket, of the server that holds the keys: the one that was found, where sentinels or
-    /// a cluster were asked for it.
+    /// a cluster were asked for it; of a store of several shards those that do, with `, ` between them.
     pub server: String,
     /// Whether an append-only file holds what was acknowledged.
     pub durable: bool,
@@ -63,7 +63,12 @@ impl Problem {
 ///
 /// # Errors
 /// The server cannot be reached, or lets nobody read.
-pub(crate) async fn examine(link: &Link, server: &str, volatile: bool) -> Result<Examination> {
+pub(crate) async fn examine(
+    link: &Link,
+    server: &str,
+    volatile: bool,
+    part: Part,
+) -> Result<Examination> {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     let info = text(link, redis::cmd("INFO").arg("server")).await?;
@@ -123,7 +128,7 @@ pub(crate) async fn examine(link: &Link, server: &str, volatile: bool) -> Result
             "write redis+cluster://HOST:PORT",
         ));
     }
-    let whose = owner(link, server).await?;
+    let whose = owner(link, server, part).await?;
     let is_new = matches!(whose, Ok(true));
     problems.extend(whose.err());
     Ok(Examination {
@@ -139,7 +144,7 @@ pub(crate) async fn examine(link: &Link, server: &str, volatile: bool) -> Result
 }
 
 /// Whose keys there are: this server's, or nobody's, which is `true`; somebody else's are a problem.
-async fn owner(link: &Link, server: &str) -> Result<Result<bool, Problem>> {
+async fn owner(link: &Link, server: &str, part: Part) -> Result<Result<bool, Problem>> {
     let mut meta = meta_of(link).await?;
     if meta.is_empty() {
         let Some(key) = foreign_key(link).await? else {
@@ -154,7 +159,7 @@ async fn owner(link: &Link, server: &str) -> Result<Result<bool, Problem>> {
             )));
         }
     }
-    Ok(owned(&meta, server).map(|()| false))
+    Ok(owned(&meta, server, part).map(|()| false))
 }
 
 async fn meta_of(link: &Link) -> Result<Vec<Value>> {
@@ -163,7 +168,7 @@ async fn meta_of(link: &Link) -> Result<Vec<Value>> {
 }
 
 /// Whether the store is this server's and of a layout that this program knows, by what `meta` says.
-pub(crate) fn owned(meta: &[Value], server: &str) -> Result<(), Problem> {
+pub(crate) fn owned(meta: &[Value], server: &str, part: Part) -> Result<(), Problem> {
     let value = |name: &str| {
         let mut pairs = meta.chunks_exact(2);
         let pair = pairs.find(|pair| row::bytes(&pair[0]) == name.as_bytes());
@@ -184,6 +189,17 @@ pub(crate) fn owned(meta: &[Value], server: &str) -> Result<(), Problem> {
         return Err(Problem::new(
             format!("belongs to the server {owner:?}, and this one is {server:?}"),
             "give each a prefix of its own with `?prefix=` in the address",
+        ));
+    }
+    let (shards, wanted) = (value("shards"), part.shards());
+    let shards = shards.parse().unwrap_or(1);
+    if shards != wanted {
+        return Err(Problem::new(
+            format!("is divided into {shards}, and the address says shards={wanted}"),
+            format!(
+                "write `?shards={shards}`; to change the number, copy it with `outlast store copy` into a \
+                 store with another prefix"
+            ),
         ));
     }
     Ok(())

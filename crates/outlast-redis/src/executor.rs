@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(crate) struct Executor {
     /// Whether the store goes by the time of the server.
     pub(crate) is_server_time: bool,
     pub(crate) strays: Strays,
+    /// The last place in the order of creation that this process knows of, in any shard of the store.
+    place: Arc<AtomicU64>,
     held: Mutex<Held>,
     /// Tasks that this process was given and whose journal cannot be read.
     torn: Mutex<BTreeSet<TaskId>>,
@@ -122,6 +125,7 @@ impl Executor {
         clock: Option<Arc<dyn Clock>>,
         sink: Sink,
         origin: String,
+        place: Arc<AtomicU64>,
     ) -> Self {
         let is_server_time = clock.is_none();
         let clock = clock.unwrap_or_else(|| Arc::clone(&link.server_clock) as Arc<dyn Clock>);
@@ -132,6 +136,7 @@ impl Executor {
             origin,
             is_server_time,
             strays: Strays::default(),
+            place,
             held: Mutex::default(),
             torn: Mutex::default(),
         }
@@ -342,6 +347,13 @@ impl Executor {
         Ok(loaded.map(row::decode_record).collect())
     }
 
+    /// Whether there is anything under this id, readable or not.
+    pub(crate) async fn has(&self, id: TaskId) -> Result<bool> {
+        let key = self.link.key(&format!("t:{id}"));
+        let exists = redis::cmd("EXISTS").arg(key).take();
+        Ok(row::int(&self.link.command(&exists).await?) == 1)
+    }
+
     /// A journal entry by its name in the hash.
     pub(crate) async fn entry(&self, id: TaskId, name: &str) -> Result<Option<JournalEntry>> {
         let key = self.link.key(&format!("j:{id}"));
@@ -372,6 +384,7 @@ impl Executor {
             row::millis(self.clock.now()).into_bytes(),
             self.origin.clone().into_bytes(),
             notices.into_bytes(),
+            self.place.load(Ordering::Relaxed).to_string().into_bytes(),
         ];
         arguments.extend(by_arguments(by.as_ref(), &nonces));
         arguments.push(limit.to_string().into_bytes());
@@ -438,6 +451,9 @@ impl Executor {
         };
         self.sink.tell(notices);
         self.sink.tell(notify::decode_all(told));
+        if let Some(place) = numbers.first().filter(|_| commit.creates) {
+            self.place.fetch_max(*place, Ordering::Relaxed);
+        }
         Ok(Done { numbers, given })
     }
 

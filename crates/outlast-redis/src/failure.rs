@@ -56,7 +56,8 @@ pub(crate) fn explain(store: &str, in_cluster: bool, error: RedisError) -> Error
         "NOPERM" => (
             format!(
                 "the user of the task store {store} may not do what the store needs ({detail}): for a \
-                 prefix `team` it needs `~{{team}}* &{{team}}* +@all -@dangerous +info +config|get`"
+                 prefix `team` it needs `~{{team}}* &{{team}}* +@all -@dangerous +info +config|get`, \
+                 and `~{{team:* &{{team:*` if it has several shards"
             ),
             false,
         ),

@@ -17,8 +17,9 @@
 //!   decided from, epoch and nonce included. A Redis that has lost its last writes gives out epochs
 //!   again, and never nonces.
 //! * **The server's time.** All processes go by the clock of Redis.
-//! * **One slot.** All keys begin with the same name in braces, so that they stand in one slot of a
-//!   cluster, and every key but the indexes, `meta`, `controls`, `sequence` and small records without a
+//! * **One slot, or one for each shard.** All keys begin with the same name in braces, so that they stand in
+//!   one slot of a cluster; a store of several shards is several of these, and divides the owners among
+//!   them ([`open`]). Every key but the indexes, `meta`, `controls`, `sequence` and small records without a
 //!   limit expires some time after its task has ended.
 //!
 //! ```no_run
@@ -58,6 +59,7 @@ mod same;
 mod schedule;
 mod schema;
 mod script;
+mod sharded;
 mod signal;
 mod store;
 mod tick;
@@ -68,4 +70,5 @@ mod unit;
 
 pub use examination::{Examination, Problem};
 pub use options::Options;
+pub use sharded::open;
 pub use store::RedisStore;

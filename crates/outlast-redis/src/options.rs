@@ -19,7 +19,8 @@ pub struct Options {
     ///
     /// Behind a question mark: `prefix=NAME`, what all keys begin with (`outlast`); `volatile=true`, which
     /// accepts a server that loses tasks when it restarts; `wait_replicas=NUMBER`, how many replicas must
-    /// have a change before it is acknowledged (0). With TLS also `ca=FILE`, the certificate to trust in
+    /// have a change before it is acknowledged (0); `shards=NUMBER`, among how many parts the owners are
+    /// divided (1, at most 64): see [`open`](crate::open). With TLS also `ca=FILE`, the certificate to trust in
     /// place of those that the machine trusts, and `cert=FILE` with `key=FILE`, what to show to a server that
     /// asks for a certificate; all are PEM.
     pub address: String,

@@ -1,6 +1,7 @@
 //! The store as its users see it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,8 @@ use crate::notify::{self, Sink};
 use crate::options::Options;
 use crate::process;
 use crate::pulse;
-use crate::schema;
+use crate::schema::{self, Part};
+use crate::sharded;
 use crate::transition;
 use crate::unit::Unit;
 
@@ -69,7 +71,24 @@ impl RedisStore {
     /// program. Nothing has been written then.
     pub fn open(options: Options) -> Result<Self> {
         let address = Address::read(&options.address)?;
-        let link = Arc::new(Link::new(&address)?);
+        if address.shards > 1 {
+            return Err(Error::Invalid(format!(
+                "the address of the task store {} names {} shards, and a store of one is to be opened",
+                address.location, address.shards
+            )));
+        }
+        Self::open_part(&address, Part::Whole, options, Arc::default())
+    }
+
+    /// [`RedisStore::open`] for the keys under the name in `address`. `place` is what a process knows of the
+    /// order of creation in all shards.
+    pub(crate) fn open_part(
+        address: &Address,
+        part: Part,
+        options: Options,
+        place: Arc<AtomicU64>,
+    ) -> Result<Self> {
+        let link = Arc::new(Link::new(address)?);
         let driver = Driver::start()?;
         let sink = Sink::default();
         let origin = TaskId::random().to_string();
@@ -78,12 +97,13 @@ impl RedisStore {
             options.clock,
             sink.clone(),
             origin.clone(),
+            place,
         );
         let executor = Arc::new(executor);
         let (begins, server) = (Arc::clone(&executor), options.server_name);
         let volatile = address.volatile;
         let checked = driver.block_on(async move {
-            let checked = schema::check(&begins.link, &server, volatile).await?;
+            let checked = schema::check(&begins.link, &server, volatile, part).await?;
             begins.link.beat().await?;
             begins.sign_in(None).await?;
             begins.sweep_blobs().await?;
@@ -123,13 +143,43 @@ impl RedisStore {
     /// The address means nothing, or the server cannot be reached or asked: a sentence that says what to do.
     pub fn examine(options: &Options) -> Result<Examination> {
         let address = Address::read(&options.address)?;
-        let link = Link::new(&address)?;
-        let driver = Driver::start()?;
-        let server = options.server_name.clone();
+        if address.shards > 1 {
+            return sharded::examine(&address, &options.server_name);
+        }
+        Self::examine_part(&address, Part::Whole, &options.server_name)
+    }
+
+    /// [`RedisStore::examine`] for the keys under the name in `address`.
+    pub(crate) fn examine_part(
+        address: &Address,
+        part: Part,
+        server_name: &str,
+    ) -> Result<Examination> {
+        let (link, server) = (Link::new(address)?, server_name.to_owned());
+        let (driver, volatile) = (Driver::start()?, address.volatile);
         let examined = driver
-            .block_on(async move { examination::examine(&link, &server, address.volatile).await });
+            .block_on(async move { examination::examine(&link, &server, volatile, part).await });
         driver.stop();
         examined
+    }
+
+    /// Whether Redis has answered the last time that it was asked.
+    pub(crate) fn answers(&self) -> bool {
+        self.shared.executor.link.answers()
+    }
+
+    /// Whether there is anything under this id.
+    ///
+    /// # Errors
+    /// Redis cannot be reached.
+    pub(crate) async fn has(&self, task: TaskId) -> Result<bool> {
+        self.run(|executor| async move { executor.has(task).await })
+            .await
+    }
+
+    /// Gives a lease back that nobody took.
+    pub(crate) fn give_back(&self, lease: Lease) {
+        self.shared.give_back(lease);
     }
 
     /// How many calls this store has sent to Redis, for those who count round trips. The questions to replicas
@@ -226,16 +276,20 @@ impl<T> Drop for Parcel<T> {
             return;
         };
         for lease in (self.leases)(value) {
-            let executor = Arc::clone(&shared.executor);
-            shared.driver.spawn(async move {
-                // What cannot be given back comes back when its lease has run out.
-                let _ = finish(&executor, lease, AttemptEnd::Release, None).await;
-            });
+            shared.give_back(lease);
         }
     }
 }
 
 impl Shared {
+    fn give_back(&self, lease: Lease) {
+        let executor = Arc::clone(&self.executor);
+        self.driver.spawn(async move {
+            // What cannot be given back comes back when its lease has run out.
+            let _ = finish(&executor, lease, AttemptEnd::Release, None).await;
+        });
+    }
+
     fn worker(&self) -> std::sync::MutexGuard<'_, Option<WorkerId>> {
         self.worker.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -278,6 +332,7 @@ impl Store for RedisStore {
             kind: "redis",
             location: self.shared.executor.link.location.clone(),
             durable: self.durable,
+            shards: 1,
         }
     }
 

@@ -120,6 +120,8 @@ pub(crate) struct Commit {
     pub(crate) notices: Vec<Notice>,
     /// Whoever claims with the creation.
     pub(crate) by: Option<ClaimBy>,
+    /// Whether there is a creation in it.
+    pub(crate) creates: bool,
     /// Whether the creation is claimed only if it is the next one.
     pub(crate) claims_next: bool,
     /// What comes of the creation if it is claimed.
@@ -427,6 +429,7 @@ impl<'a> Unit<'a> {
         let mut last = Arguments::default();
         let mut after = Vec::new();
         let mut by = None;
+        let creates = self.creation.is_some();
         let mut claims_next = false;
         let mut running = None;
         // A creation can be refused by the script, which must not have written anything by then.
@@ -499,6 +502,7 @@ impl<'a> Unit<'a> {
             operations,
             notices,
             by,
+            creates,
             claims_next,
             running,
             after,

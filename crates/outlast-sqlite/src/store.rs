@@ -251,6 +251,7 @@ impl Store for SqliteStore {
             kind: "sqlite",
             location: self.location.clone(),
             durable: true,
+            shards: 1,
         }
     }
 

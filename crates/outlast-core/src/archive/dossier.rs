@@ -6,7 +6,6 @@ use super::{Archive, Copied, Dossier};
 use crate::blob::RecordedArtifact;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::id::TaskId;
 use crate::journal::{JournalKind, Recorded};
 use crate::json::RawJson;
 use crate::log::{LogChunk, LogPage};
@@ -72,7 +71,7 @@ pub(super) async fn copy_blobs(
     dossier: &mut Dossier,
     copied: &mut Copied,
 ) -> Result<()> {
-    let id = dossier.task.id();
+    let task = Arc::clone(&dossier.task);
     for entry in &mut dossier.journal {
         if entry.kind != JournalKind::Artifact {
             continue;
@@ -80,14 +79,15 @@ pub(super) async fn copy_blobs(
         let Ok(mut artifact) = entry.recorded.json().to::<RecordedArtifact>() else {
             continue;
         };
-        let Some(blob) = copy_blob(from, to, id, &artifact).await? else {
+        let Some(blob) = copy_blob(from, to, &task, &artifact).await? else {
             copied.lost += 1;
             continue;
         };
         artifact.blob = blob;
         let json = RawJson::of(&artifact).map_err(|error| {
             Error::Invalid(format!(
-                "an artifact of task {id} has no JSON form: {error}"
+                "an artifact of task {} has no JSON form: {error}",
+                task.id()
             ))
         })?;
         entry.recorded = Recorded::Value(json);
@@ -99,10 +99,11 @@ pub(super) async fn copy_blobs(
 async fn copy_blob(
     from: &dyn Archive,
     to: &dyn Archive,
-    id: TaskId,
+    task: &Task,
     artifact: &RecordedArtifact,
 ) -> Result<Option<String>> {
-    let mut writer = to.blob_create(id).await?;
+    let id = task.id();
+    let mut writer = to.blob_for(task).await?;
     let mut offset = 0;
     loop {
         let Some(bytes) = from.blob_read(id, &artifact.blob, offset, BYTES).await? else {

@@ -23,6 +23,7 @@ use async_trait::async_trait;
 pub use dossier::dossier;
 use last::Last;
 
+use crate::blob::BlobWriter;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::event::Event;
@@ -105,6 +106,11 @@ pub trait Archive: Store {
     /// # Errors
     /// [`crate::Error::Store`] only. A call that was cut off may leave no task under this id.
     async fn import(&self, dossier: Dossier) -> Result<()>;
+
+    /// [`crate::Blobs::blob_create`] for a task that is to be imported, and need not be there yet.
+    async fn blob_for(&self, task: &Task) -> Result<Box<dyn BlobWriter>> {
+        self.blob_create(task.id()).await
+    }
 
     /// All keys that mean a task, in no order.
     async fn keys(&self) -> Result<Vec<NamedKey>>;

@@ -16,7 +16,7 @@ use crate::blob::{BlobWriter, Blobs};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::id::{TaskId, WorkerId};
+use crate::id::{Owner, TaskId, WorkerId};
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalEntry, JournalKind, Recorded};
 use crate::limit::{Control, Controls};
@@ -223,6 +223,10 @@ impl Store for FaultyStore {
 
     fn clock(&self) -> Arc<dyn Clock> {
         self.inner.clock()
+    }
+
+    fn new_id(&self, owner: &Owner) -> TaskId {
+        self.inner.new_id(owner)
     }
 
     fn subscribe(&self, sink: Arc<dyn NoticeSink>) {

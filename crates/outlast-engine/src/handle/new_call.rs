@@ -106,7 +106,9 @@ impl NewCall {
         let mut labels = tool.labels.clone();
         labels.extend(self.labels);
         let delayed = self.delay.map(|delay| shared.store.clock().now() + delay);
+        let id = shared.store.new_id(&self.owner);
         let mut spec = TaskSpec {
+            id,
             keys,
             idempotency,
             same: order.same_work(telling, &self.owner),

@@ -1,12 +1,13 @@
 -- Applies a decision if what it was made from still holds, or changes nothing.
 --
--- Arguments: now, origin, notices, who claims (or an empty string), how many to claim afterwards,
+-- Arguments: now, origin, notices, the place in the order of creation behind which new tasks stand, who
+-- claims (or an empty string), how many to claim afterwards,
 -- the number of guards and the guards, the number of operations and the operations. A guard that
 -- does not hold ends the script before it has written anything; operations cannot fail.
 
 local now = tonumber(ARGV[1])
-local by, at = nil, 5
-if ARGV[4] ~= '' then by, at = read_by(4) end
+local by, at = nil, 6
+if ARGV[5] ~= '' then by, at = read_by(5) end
 local limit = tonumber(ARGV[at])
 at = at + 1
 
@@ -74,6 +75,17 @@ end
 
 local keys_of = {'t:', 'd:', 'e:', 'j:', 's:', 'l:', 'b:'}
 
+-- The next place in the order of creation. A shard of several has every so-manieth number to itself, and
+-- stands behind whatever the process that asks has seen of the others: 64 places go with each millisecond
+-- since the beginning of 2025, and more are taken from the time to come.
+local function next_place()
+  local place = tonumber(call('GET', prefix .. 'sequence') or '0') + 1
+  local shards, shard = unpack(call('HMGET', prefix .. 'meta', 'shards', 'shard'))
+  if not shard then return place end
+  place = math.max(place, tonumber(ARGV[4]) + 1, (now - 1735689600000) * 64)
+  return place + (tonumber(shard) - place) % tonumber(shards)
+end
+
 local operations = {}
 
 -- A creation: id, priority in hexadecimal, group, lane, phase, due, mode of the claim, whether its
@@ -82,7 +94,7 @@ local operations = {}
 -- are different, and an event more.
 operations['create'] = function()
   local id, priority, group, lane, phase, due, mode = take(7)
-  local sequence = tonumber(call('GET', prefix .. 'sequence') or '0') + 1
+  local sequence = next_place()
   local hex = string.format('%012x', sequence)
   local member = priority .. hex .. id
   fused = fuses(mode, phase, group, lane, member)

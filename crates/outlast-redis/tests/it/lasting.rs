@@ -67,20 +67,20 @@ fn without_expiry(server: &Server) -> Vec<String> {
 }
 
 fn may_stay(server: &Server, key: &str) -> bool {
-    let (prefix, name) = key.split_once(':').expect("a prefix and a name");
+    let (prefix, name) = key.split_once("}:").expect("a prefix and a name");
     let family = name.split(':').next().unwrap_or_default();
     if LASTING.contains(&family) {
         return true;
     }
     if READY.contains(&family) {
-        let size = |set: &str| server.call(&["ZCARD", &format!("{prefix}:{set}")]);
+        let size = |set: &str| server.call(&["ZCARD", &format!("{prefix}}}:{set}")]);
         return ["live", "opening"]
             .into_iter()
             .any(|set| size(set) != redis::Value::Int(0));
     }
     // A finished task that still holds limits is looked at again when it does not.
     let is_needed = |id: &str| {
-        let task = format!("{prefix}:t:{id}");
+        let task = format!("{prefix}}}:t:{id}");
         let fields = server.call(&["HMGET", &task, "phase", "held_over"]);
         let fields: Vec<Option<String>> = redis::from_redis_value(fields).expect("two fields");
         match &fields[..] {

@@ -18,5 +18,6 @@ mod outage;
 mod proxy;
 mod roles;
 mod server;
+mod sharded;
 mod shared;
 mod stale;

@@ -86,7 +86,7 @@ fn check_redis(_address: &str) -> Result<(), StartError> {
 #[cfg(feature = "redis")]
 async fn open_redis(address: &str, name: &str) -> Result<Opened, StartError> {
     Ok(Opened {
-        store: Arc::new(redis_at(address, name).await?),
+        store: open_redis_archive(address, name).await?,
         kind: Kind::Redis,
     })
 }
@@ -97,13 +97,8 @@ pub(super) async fn open_redis_archive(
     address: &str,
     name: &str,
 ) -> Result<Arc<dyn Archive>, StartError> {
-    Ok(Arc::new(redis_at(address, name).await?))
-}
-
-#[cfg(feature = "redis")]
-async fn redis_at(address: &str, name: &str) -> Result<outlast_redis::RedisStore, StartError> {
     let options = outlast_redis::Options::new(address, name);
-    let open = move || outlast_redis::RedisStore::open(options);
+    let open = move || outlast_redis::open(options);
     let opened = tokio::task::spawn_blocking(open).await;
     Ok(opened.map_err(|_| StartError::new("the task store cannot be opened"))??)
 }

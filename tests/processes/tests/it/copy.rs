@@ -9,13 +9,13 @@ use outlast_core::blob::RecordedArtifact;
 use outlast_core::limit::{Control, Key, Queue, Rule};
 use outlast_core::machine::{AttemptEnd, Dependency};
 use outlast_core::same::IdempotencyKey;
-use outlast_core::store::{ClaimBy, Filter, ToolVersion};
+use outlast_core::store::{ClaimBy, Filter, Store, ToolVersion};
 use outlast_core::task::Awaiting;
 use outlast_core::testing::conformance::check_invariants;
 use outlast_core::testing::{ManualClock, block_on};
 use outlast_core::{
-    Clock, JournalKind, Level, LogLine, NewSignal, Outcome, Phase, RawJson, Recorded, TaskId,
-    TaskSpec, ToolResult, WorkerId,
+    Clock, JournalKind, Level, LogLine, NewSignal, Outcome, Owner, Phase, RawJson, Recorded,
+    TaskId, TaskSpec, ToolResult, WorkerId,
 };
 use outlast_processes::{Redis, Server, binary, eventually};
 use outlast_redis::RedisStore;
@@ -277,6 +277,51 @@ fn a_copy_is_whole_and_goes_on() {
         there_and_on(&file, &shared).await;
         let (file, shared) = stores(&folder, &redis, "back");
         there_and_on(&shared, &file).await;
+    });
+}
+
+/// Stores in a file, and in so many shards of a Redis each.
+fn divided(redis: &Redis, name: &str, shards: &[usize]) -> Vec<Arc<dyn Archive>> {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
+    let open = |shards: &usize| {
+        let address = redis.address(&format!("{name}{shards}"));
+        outlast_redis::open(outlast_redis::Options {
+            clock: Some(Arc::clone(&clock)),
+            ..outlast_redis::Options::new(format!("{address}&shards={shards}"), "test")
+        })
+    };
+    shards.iter().map(|shards| open(shards).unwrap()).collect()
+}
+
+#[test]
+fn a_copy_divides_owners_among_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let redis = Redis::new();
+    block_on(async {
+        let (file, _) = stores(&folder, &redis, "divided");
+        let shards = divided(&redis, "shards", &[3]);
+        there_and_on(&file, &*shards[0]).await;
+
+        // The ids of a file name no shard, and those of a store name that of its number.
+        let (file, _) = stores(&folder, &redis, "owners");
+        fill(&file).await;
+        for owner in ["ann", "bob", "kim", "lea", "max"] {
+            for _ in 0..3 {
+                let owner = Owner::new(owner);
+                let task = TaskSpec { owner, ..spec() };
+                file.create(task, None).await.unwrap();
+            }
+        }
+        let shards = divided(&redis, "again", &[3, 2, 1]);
+        let mut from: &dyn Archive = &file;
+        for to in &shards {
+            let copied = copy(from, &**to, |_| ()).await.unwrap();
+            assert!(copied.new >= 22 && copied.lost == 0, "{copied:?}");
+            same(from, &**to).await;
+            let again = copy(from, &**to, |_| ()).await.unwrap();
+            assert_eq!(again.unchanged, copied.new, "{again:?}");
+            from = &**to;
+        }
     });
 }
 

@@ -33,7 +33,13 @@ fn judge(found: &Examination) -> Vec<Finding> {
         1 => ", with a replica".into(),
         many => format!(", with {many} replicas"),
     };
-    let answers = format!("{server} answers, {product} {version}{followed}");
+    // A store of several shards may be on several servers.
+    let verb = if server.contains(", ") {
+        "answer"
+    } else {
+        "answers"
+    };
+    let answers = format!("{server} {verb}, {product} {version}{followed}");
     let mut findings = vec![Finding::ok(WHAT, answers)];
     let said = |said: &str| format!("it {said}");
     for problem in &found.problems {

@@ -123,11 +123,6 @@ pub(super) async fn a_cancelled_dependency_cancels_those_that_need_success(rig: 
 }
 
 pub(super) async fn unknown_dependencies_create_nothing(rig: Rig) -> Rig {
-    let foreign = TaskSpec {
-        owner: Owner::new("ann"),
-        ..spec()
-    };
-    let foreign = rig.create_spec(foreign).await.task.id();
     let gone = rig
         .finished(TaskSpec {
             retention: Duration::ZERO,
@@ -135,6 +130,11 @@ pub(super) async fn unknown_dependencies_create_nothing(rig: Rig) -> Rig {
             ..spec()
         })
         .await;
+    let foreign = TaskSpec {
+        owner: Owner::new("ann"),
+        ..spec()
+    };
+    let foreign = rig.create_spec(foreign).await.task.id();
     let known = rig.create().await;
     let twice = [Dependency::success(known), Dependency::any_end(known)];
     let itself = spec();

@@ -61,6 +61,11 @@ pub trait Fixture: Send + Sync + 'static {
     ///
     /// `store` is the only reference that the suite still has. It may have been closed.
     async fn reopen(&self, store: Arc<dyn Store>, clock: Arc<ManualClock>) -> Reopened;
+
+    /// Whether places in the order of creation are other numbers than 1, 2, 3: their order counts then.
+    fn counts_by_itself(&self) -> bool {
+        false
+    }
 }
 
 /// What a store is after its process.

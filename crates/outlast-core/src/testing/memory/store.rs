@@ -83,6 +83,7 @@ impl Store for MemoryStore {
             kind: "memory",
             location: "memory".into(),
             durable: false,
+            shards: 1,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::command::{self, Command, LEASE, TASKS, task_id, worker_id};
@@ -43,6 +43,8 @@ pub(super) struct Pair {
     seen: BTreeSet<u64>,
     /// The model's nonce for one of the other.
     nonces: BTreeMap<u64, u64>,
+    /// The model's place in the order of creation for one of the other, where the other counts by itself.
+    sequences: Mutex<BTreeMap<u64, u64>>,
     /// What must hold of the model.
     oracle: Oracle,
     /// What the model had when it was compared last.
@@ -111,6 +113,7 @@ impl Pair {
             clock,
             leases: Vec::new(),
             nonces: BTreeMap::new(),
+            sequences: Mutex::default(),
             compared: Compared::default(),
             oracle: Oracle::default(),
             deliveries: Vec::new(),
@@ -154,7 +157,8 @@ impl Pair {
             _ => {
                 let before = self.model.records();
                 let model = self.apply(&self.model, command, |(lease, _)| lease).await;
-                let tested = self.apply(&*self.tested, command, |(_, lease)| lease).await;
+                let asked = self.as_tested_asks(command);
+                let tested = self.apply(&*self.tested, &asked, |(_, lease)| lease).await;
                 let after = self.model.records();
                 let (now, created) = (self.clock.now(), model.created.clone());
                 self.compare(model, tested)?;
@@ -427,18 +431,69 @@ impl Pair {
         same("the journals", &model.journals, &tested.journals)
     }
 
+    /// The command with a place in the order of creation as the tested store counts.
+    fn as_tested_asks(&self, command: &Command) -> Command {
+        let mut command = command.clone();
+        let Command::List { filter, before, .. } = &mut command else {
+            return command;
+        };
+        if let Some(at) = before
+            && self.fixture.counts_by_itself()
+        {
+            let known = self.sequences();
+            let mut known = known.iter();
+            *at = if filter.oldest_first {
+                let below = known.rev().find(|(_, model)| **model <= *at);
+                below.map_or(0, |(tested, _)| *tested)
+            } else {
+                let above = known.find(|(_, model)| **model >= *at);
+                above.map_or(u64::from(u32::MAX) << 16, |(tested, _)| *tested)
+            };
+        }
+        command
+    }
+
+    fn sequences(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
+        self.sequences.lock().expect("no holder panics")
+    }
+
+    /// Learns which places in the order of creation are the same; they must follow each other alike.
+    fn learn(&self, model: &Task, tested: &Task) -> Result<(), String> {
+        let (ours, theirs) = (model.state.sequence, tested.state.sequence);
+        if !self.fixture.counts_by_itself() || model.id() != tested.id() {
+            return Ok(());
+        }
+        let mut known = self.sequences();
+        known.entry(theirs).or_insert(ours);
+        let before = known.range(..theirs).next_back();
+        let after = known.range(theirs + 1..).next();
+        let fits = known[&theirs] == ours
+            && before.is_none_or(|(_, before)| *before < ours)
+            && after.is_none_or(|(_, after)| *after > ours);
+        match fits {
+            true => Ok(()),
+            false => Err(format!(
+                "{} stands at {theirs} in the order of creation, where it is none",
+                model.id()
+            )),
+        }
+    }
+
     fn compare_tasks(
         &self,
         what: &str,
         model: &[Arc<Task>],
         tested: &[Arc<Task>],
     ) -> Result<(), String> {
+        for (model, tested) in model.iter().zip(tested) {
+            self.learn(model, tested)?;
+        }
         let model: Vec<Task> = model.iter().map(|task| Task::clone(task)).collect();
         let tested: Vec<Task> = tested.iter().map(|task| self.translate(task)).collect();
         same(what, &model, &tested)
     }
 
-    /// The record with the model's nonces.
+    /// The record with the model's nonces and places.
     fn translate(&self, task: &Task) -> Task {
         let mut task = task.clone();
         let translate = |nonce: u64| self.nonces.get(&nonce).copied().unwrap_or(u64::MAX);
@@ -446,6 +501,8 @@ impl Pair {
             held.nonce = translate(held.nonce);
         }
         task.state.ended_by = task.state.ended_by.map(translate);
+        let place = self.sequences().get(&task.state.sequence).copied();
+        task.state.sequence = place.unwrap_or(task.state.sequence);
         task
     }
 
