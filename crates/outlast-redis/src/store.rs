@@ -225,13 +225,12 @@ impl RedisStore {
 
 /// Shows signs of life until the store is dropped, and looks after what the others have left behind.
 async fn show_life(living: std::sync::Weak<Shared>) {
-    let mut signed: Option<Instant> = None;
+    let mut signed = Some(Instant::now());
     loop {
         tokio::time::sleep(pulse::EVERY).await;
         let Some(shared) = living.upgrade() else {
             return;
         };
-        let worker = *shared.worker();
         let executor = Arc::clone(&shared.executor);
         drop(shared);
         // At once where it could not for a while: until then others may take it for dead.
@@ -239,6 +238,14 @@ async fn show_life(living: std::sync::Weak<Shared>) {
         let shown = async {
             executor.link.beat().await?;
             executor.settle_doubt().await?;
+            // Looked at only now: a start may have said which worker this is meanwhile, and whoever closes the
+            // store signs out.
+            let shared = living.upgrade();
+            let Some(shared) = shared.filter(|shared| !shared.driver.is_closed()) else {
+                return Ok(());
+            };
+            let worker = *shared.worker();
+            drop(shared);
             if signs {
                 executor.sign_in(worker).await?;
                 signed = Some(Instant::now());
