@@ -139,7 +139,7 @@ impl SqliteStore {
             tally: Arc::clone(&tally),
             lock: Arc::clone(&lock),
             blobs: blobs.clone(),
-            is_quick: false,
+            lone: 0,
         };
         let (front, thread) = Front::start(writer)
             .map_err(|error| Error::unavailable("cannot start a thread", error))?;

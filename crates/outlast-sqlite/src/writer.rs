@@ -42,6 +42,10 @@ const BATCH: usize = 256;
 /// How long a commit may hold up the thread of whoever calls, which has others to serve.
 const QUICK: Duration = Duration::from_millis(1);
 
+/// After how many lone operations in a row the next one is taken to be alone, too. Where several callers
+/// meet, a thread that commits gathers nothing meanwhile, and their operations would share fewer commits.
+const LONE: u32 = 16;
+
 /// From how many pages on the log is moved into the file.
 const LOG: usize = 4000;
 
@@ -245,8 +249,8 @@ pub(crate) struct Writer {
     pub(crate) lock: Arc<Lock>,
     /// The files that go with deleted records.
     pub(crate) blobs: BlobFiles,
-    /// Whether the last batch was a single operation and its commit quick.
-    pub(crate) is_quick: bool,
+    /// How many batches in a row were a single operation and its commit quick.
+    pub(crate) lone: u32,
 }
 
 impl Desk {
@@ -263,7 +267,7 @@ impl Desk {
         };
         let idle = self.waiting.load(Ordering::Acquire) == 0;
         match desk.as_mut() {
-            Some(writer) if idle && writer.is_quick => {
+            Some(writer) if idle && writer.lone >= LONE => {
                 writer.batch(&mut VecDeque::from([job]));
                 Ok(pages::are_many())
             }
@@ -372,7 +376,12 @@ impl Writer {
         let result = catch_unwind(AssertUnwindSafe(|| self.commit(jobs, &mut applied)));
         let failure = match result {
             Ok(Ok(done)) => {
-                self.is_quick = applied.len() == 1 && begun.elapsed() < QUICK;
+                let is_lone = applied.len() == 1 && begun.elapsed() < QUICK;
+                self.lone = if is_lone {
+                    self.lone.saturating_add(1)
+                } else {
+                    0
+                };
                 self.acknowledge(done, applied);
                 return;
             }
@@ -387,7 +396,7 @@ impl Writer {
         let _ = self.conn.execute_batch("ROLLBACK");
         // It may hold what was never committed.
         self.known = None;
-        self.is_quick = false;
+        self.lone = 0;
         let error = failure.into_error(&self.path);
         if applied.is_empty() {
             // The transaction could not begin: everybody who waits hears of it.

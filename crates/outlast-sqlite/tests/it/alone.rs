@@ -43,7 +43,7 @@ fn who_comes_alone_commits_in_his_own_thread() {
     });
     store.subscribe(here.clone());
     block_on(async {
-        // As soon as one commit was quick, the next is made here.
+        // As soon as enough commits in a row were quick, the next is made here.
         while !here.seen.load(Ordering::Relaxed) {
             store.create(spec(), None).await.unwrap();
         }
