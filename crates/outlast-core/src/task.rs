@@ -277,8 +277,12 @@ pub struct TaskState {
     /// Crashes since the last new journal entry.
     #[serde(default)]
     pub crashes: u32,
-    /// Several tasks went down in one crash and this was one of them: it must run without another
-    /// suspect beside it until it is cleared.
+    /// Its process has died while it ran, and it has recorded nothing since.
+    #[serde(default)]
+    pub shaken: bool,
+    /// It went down in two crashes in a row, or alone in one: it must run without another suspect beside it
+    /// until it is cleared. One crash says nothing of the tasks that ran: most are somebody's `kill -9`, or
+    /// a lack of memory, and to run them one at a time after it would hold them all up for nothing.
     #[serde(default)]
     pub suspect: bool,
     /// The next claim goes on with the attempt instead of counting a new one.

@@ -226,7 +226,8 @@ impl Task {
             return self.take_over(Outcome::Cancelled { reason }, now);
         }
         if rescue.reason == RescueReason::Crash {
-            self.state.suspect = true;
+            self.state.suspect |= self.state.shaken || rescue.to_blame;
+            self.state.shaken = true;
             self.state.crashes += u32::from(rescue.to_blame);
             if self.state.crashes >= self.spec.max_crashes {
                 if self.is_finished() {

@@ -77,6 +77,7 @@ impl Task {
                 attempt: 0,
                 errors: 0,
                 crashes: 0,
+                shaken: false,
                 suspect: false,
                 resuming: false,
                 keeps_keys: false,

@@ -102,6 +102,7 @@ impl Task {
                 .map_err(JournalRefused::Full)?;
         }
         self.state.crashes = 0;
+        self.state.shaken = false;
         self.state.suspect = false;
         Ok(match entry.kind {
             JournalKind::Undo => {

@@ -41,6 +41,14 @@ pub(super) async fn what_ran_is_ready_again_in_its_old_place(rig: Rig) -> Rig {
     rig
 }
 
+/// Two crashes in a row, with the same tasks at work.
+async fn crash_twice(rig: &Rig, tasks: usize) {
+    for _ in 0..2 {
+        assert_eq!(claim_by_another(rig, tasks).await.len(), tasks);
+        recover(rig).await;
+    }
+}
+
 pub(super) async fn a_lone_task_is_to_blame(rig: Rig) -> Rig {
     let id = rig
         .create_spec(TaskSpec {
@@ -73,6 +81,12 @@ pub(super) async fn several_tasks_become_suspects(rig: Rig) -> Rig {
     assert_eq!(claim_by_another(&rig, 4).await, ids);
     assert_eq!(recover(&rig).await.rescued, 4);
     for id in &ids {
+        assert!(!rig.task(*id).await.state.suspect, "one crash says nothing");
+    }
+    // So all go on at once.
+    assert_eq!(claim_by_another(&rig, 4).await, ids);
+    assert_eq!(recover(&rig).await.rescued, 4);
+    for id in &ids {
         let task = rig.task(*id).await;
         assert!(task.state.suspect);
         assert_eq!(task.state.crashes, 0, "none can be blamed");
@@ -86,8 +100,7 @@ pub(super) async fn suspects_run_one_at_a_time(rig: Rig) -> Rig {
     for _ in 0..3 {
         suspects.push(rig.create().await);
     }
-    claim_by_another(&rig, 3).await;
-    recover(&rig).await;
+    crash_twice(&rig, 3).await;
     let mut clear = Vec::new();
     for _ in 0..3 {
         clear.push(rig.create().await);
@@ -120,8 +133,7 @@ pub(super) async fn suspects_run_one_at_a_time(rig: Rig) -> Rig {
 pub(super) async fn the_only_suspect_is_to_blame(rig: Rig) -> Rig {
     let suspect = rig.create().await;
     let other = rig.create().await;
-    claim_by_another(&rig, 2).await;
-    recover(&rig).await;
+    crash_twice(&rig, 2).await;
     assert_eq!(claim_by_another(&rig, 2).await, [suspect]);
     let bystander = rig.create().await;
     assert_eq!(claim_by_another(&rig, 1).await.len(), 1);
