@@ -33,6 +33,7 @@ use crate::notify::{self, Sink};
 use crate::options::Options;
 use crate::process;
 use crate::pulse;
+use crate::row;
 use crate::schema::{self, Part};
 use crate::sharded;
 use crate::transition;
@@ -455,10 +456,19 @@ impl Store for RedisStore {
                 |unit| unit.spawn(&lease, &name, input_hash, child.clone(), detached),
                 |_| None,
             );
-            match outcome.await? {
-                Outcome::Done(entry, _) => Ok(entry),
-                Outcome::There(there) => transition::found(&lease, there, &wanted),
-                Outcome::Lost => Err(Error::LeaseLost(lease.task)),
+            match outcome.await {
+                Ok(Outcome::Done(entry, _)) => Ok(entry),
+                Ok(Outcome::There(there)) => transition::found(&lease, there, &wanted),
+                Ok(Outcome::Lost) => Err(Error::LeaseLost(lease.task)),
+                // Whether a child could be made is no question where there is one under this name.
+                Err(Error::Invalid(why)) => {
+                    let there = row::entry_name(JournalKind::Child, &name);
+                    match executor.entry(lease.task, &there).await? {
+                        Some(there) => transition::found(&lease, there, &wanted),
+                        None => Err(Error::Invalid(why)),
+                    }
+                }
+                Err(error) => Err(error),
             }
         })
         .await

@@ -79,6 +79,13 @@ pub(super) async fn a_child_and_its_entry_are_one(rig: Rig) -> Rig {
     assert_eq!(again, entry, "the child that is there");
     let other = rig.store.spawn(&lease, "c", Some(2), child(), false).await;
     assert!(matches!(other.unwrap_err(), Error::JournalMismatch { .. }));
+    // Whether a further one could be made is no question then.
+    let mut impossible = child();
+    impossible.after = vec![Dependency::success(impossible.id)];
+    let again = rig.try_spawn(&lease, "c", impossible.clone(), false).await;
+    assert_eq!(again.unwrap(), entry);
+    let other = rig.store.spawn(&lease, "c", None, impossible, false).await;
+    assert!(matches!(other.unwrap_err(), Error::JournalMismatch { .. }));
     assert_eq!(rig.task(id).await.state.children.spawned, 1);
     let kinds: Vec<_> = rig.events(id).await.into_iter().map(|e| e.kind).collect();
     assert_eq!(kinds[2..], [EventKind::Spawned { child: spawned.id }]);
