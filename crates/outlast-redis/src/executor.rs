@@ -249,7 +249,7 @@ impl Executor {
                             self.forget(&read);
                             self.step_back(tries).await;
                             tries += 1;
-                            seen = Seen::default();
+                            seen.forget_all();
                             connection = self.link.latest();
                             let needs = read.into_iter().map(Need::Record).collect();
                             fresh = true;
@@ -262,7 +262,7 @@ impl Executor {
             // Decided from what was remembered: decide again from what is.
             tries += 1;
             let needs: Vec<_> = seen.records.keys().copied().map(Need::Record).collect();
-            seen = Seen::default();
+            seen.forget_all();
             connection = self.link.latest();
             fresh = true;
             self.read(&mut seen, needs, fresh).await?;
@@ -333,10 +333,29 @@ impl Executor {
         for ids in records.chunks(PAGE) {
             let loaded = self.load(ids).await?;
             for (id, known) in ids.iter().zip(loaded) {
-                seen.records.insert(*id, known?);
+                let known = match known {
+                    Ok(known) => known,
+                    Err(error) => self.read_unreadable(*id, seen, error).await?,
+                };
+                seen.records.insert(*id, known);
             }
         }
         Ok(())
+    }
+
+    /// A record that could not be read, after it has failed for that.
+    async fn read_unreadable(
+        &self,
+        id: TaskId,
+        seen: &Seen,
+        error: Error,
+    ) -> Result<Option<Known>> {
+        if seen.setting_aside.contains(&id) {
+            return self.salvage(id).await;
+        }
+        tracing::error!(%error, task = %id, "a task fails because it cannot be read");
+        self.set_aside(id, seen).await?;
+        self.load(&[id]).await?.pop().unwrap_or(Ok(None))
     }
 
     /// Records as they stand at one moment. One that is broken is an error of its own.
@@ -537,15 +556,6 @@ impl Executor {
             });
         }
         Ok(claimed)
-    }
-
-    /// Reads some records by a script that finds them.
-    pub(crate) fn records(found: Value) -> Result<Vec<Known>> {
-        let mut records = Vec::new();
-        for one in row::array(found) {
-            records.extend(row::decode_record(one)?);
-        }
-        Ok(records)
     }
 
     /// Those of some tasks that there are and that can be read, in their order.

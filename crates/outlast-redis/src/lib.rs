@@ -32,6 +32,7 @@
 mod address;
 mod ahead;
 mod archive;
+mod aside;
 mod blobs;
 mod claim;
 mod clock;

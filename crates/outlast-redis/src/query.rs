@@ -73,7 +73,15 @@ impl Executor {
             let mut parts = row::array(found).into_iter();
             beyond = parts.next().as_ref().map(row::text).unwrap_or_default();
             let now = self.clock.now();
-            for known in Self::records(parts.next().unwrap_or(redis::Value::Nil))? {
+            for one in row::array(parts.next().unwrap_or(redis::Value::Nil)) {
+                let known = match row::decode_record(one) {
+                    Ok(Some(known)) => known,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        tracing::error!(%error, "a list leaves out a task that cannot be read");
+                        continue;
+                    }
+                };
                 let matches = filter.matches(&known.task) && !known.task.is_expired(now);
                 if !matches {
                     continue;

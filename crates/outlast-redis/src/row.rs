@@ -14,7 +14,7 @@ use outlast_core::machine::Gate;
 use outlast_core::status::{Era, Phase};
 use outlast_core::store::ToolVersion;
 use outlast_core::task::{Held, TaskSpec, TaskState};
-use outlast_core::{Error, Event, JournalEntry, Task, TaskId, Timestamp};
+use outlast_core::{Error, Event, JournalEntry, Owner, RawJson, Task, TaskId, Timestamp};
 use redis::Value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -292,25 +292,46 @@ pub(crate) fn decode_journal(hash: Value) -> Result<Vec<JournalEntry>, Error> {
 
 /// A record as scripts load it: fields, and long values. `None` if there is none.
 pub(crate) fn decode_record(loaded: Value) -> Result<Option<Known>, Error> {
-    decode_with(loaded, |_, text| decode("state", text))
+    let call = |_: &Named<'_>, text: &[u8]| decode("specification", text);
+    decode_with(loaded, call, |_, text| decode("state", text))
 }
 
-/// What can be made of a record that cannot be read, if its call can be: as it stands in its fields,
-/// with nothing of what it has been through, and without an outcome.
-pub(crate) fn salvage(loaded: Value, now: Timestamp) -> Option<Known> {
+/// What can be made of a record that cannot be read: as it stands in its fields, with nothing of what it has
+/// been through, and without an outcome. Without its call either if that cannot be read, which is said.
+pub(crate) fn salvage(id: TaskId, loaded: Value, now: Timestamp) -> Option<(Known, bool)> {
     let mut parts = array(loaded);
     let mut long = array(parts.pop()?);
     long.truncate(2);
     parts.push(Value::Array(long));
+    let mut has_call = true;
+    let call = |fields: &Named<'_>, text: &[u8]| {
+        let known = decode("specification", text).ok();
+        Ok(known.unwrap_or_else(|| {
+            has_call = false;
+            let word = |name: &str| {
+                let text = fields.get(name.as_bytes()).copied().unwrap_or_default();
+                String::from_utf8_lossy(text).into_owned()
+            };
+            TaskSpec {
+                id,
+                owner: Owner::new(word("owner")),
+                ..TaskSpec::new(word("tool"), RawJson::empty_object())
+            }
+        }))
+    };
     let fresh = |spec: &Arc<TaskSpec>, _: &[u8]| Ok(Task::create(Arc::clone(spec), 0, now).0.state);
-    let mut known = decode_with(Value::Array(parts), fresh).ok()??;
+    let mut known = decode_with(Value::Array(parts), call, fresh).ok()??;
     known.is_whole = false;
-    Some(known)
+    Some((known, has_call))
 }
 
-/// A record whose state is read by `state`.
+/// The fields of a record by their names.
+type Named<'v> = HashMap<&'v [u8], &'v [u8]>;
+
+/// A record whose call is read by `call` and whose state by `state`.
 fn decode_with(
     loaded: Value,
+    call: impl FnOnce(&Named<'_>, &[u8]) -> Result<TaskSpec, Error>,
     state: impl FnOnce(&Arc<TaskSpec>, &[u8]) -> Result<TaskState, Error>,
 ) -> Result<Option<Known>, Error> {
     let mut parts = array(loaded).into_iter();
@@ -321,10 +342,10 @@ fn decode_with(
     if hash.is_empty() {
         return Ok(None);
     }
-    let mut fields = HashMap::new();
-    for pair in hash.chunks_exact(2) {
-        fields.insert(bytes(&pair[0]), bytes(&pair[1]));
-    }
+    let pairs = hash.chunks_exact(2);
+    let fields: Named<'_> = pairs
+        .map(|pair| (bytes(&pair[0]), bytes(&pair[1])))
+        .collect();
     let field = |name: &str| fields.get(name.as_bytes()).copied().unwrap_or_default();
     let time = |name: &str| -> Result<Option<Timestamp>, Error> {
         let text = field(name);
@@ -339,7 +360,7 @@ fn decode_with(
         None | Some(Value::Nil) => None,
         Some(text) => Some(Arc::new(decode("outcome", bytes(text))?)),
     };
-    let spec: Arc<TaskSpec> = Arc::new(decode("specification", text(0))?);
+    let spec = Arc::new(call(&fields, text(0))?);
     let mut state = state(&spec, text(1))?;
     state.phase = word::<Phase>("phase", field("phase"))?;
     state.version = number("version", field("version"))?;

@@ -6,16 +6,14 @@
 //! Where the holder's whole process has fallen silent, its death is what is dealt with
 //! ([`crate::recover`]).
 //!
-//! A record that cannot be read fails, and if not even its call can be read, it is set aside: it must
-//! hold up neither the others nor the one who looks. So does a task that was claimed here and whose journal
-//! cannot be read. A schedule that cannot be read stays as it is and
-//! does not fire: a release that can read it may come back.
+//! A record that cannot be read fails ([`crate::aside`]), and so does a task that was claimed here and whose
+//! journal cannot be read. A schedule that cannot be read stays as it is and does not fire: a release that
+//! can read it may come back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use outlast_core::machine::Due;
-use outlast_core::status::Phase;
 use outlast_core::store::{DueDelivery, Notice, Ticked};
 use outlast_core::task::Lease;
 use outlast_core::{Result, TaskId, Timestamp};
@@ -29,9 +27,6 @@ use crate::unit::Seen;
 
 /// How many due tasks are read at a time.
 const PAGE: usize = 256;
-
-/// How long what belongs to a record that was set aside is kept, for whoever wants to look at it.
-const ASIDE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// On what terms a tick takes leases back.
 struct Terms<'a> {
@@ -60,7 +55,7 @@ impl Executor {
             ..Ticked::default()
         };
         for id in self.take_torn() {
-            self.fail_unreadable(id).await?;
+            self.set_aside(id, &Seen::default()).await?;
             ticked.changed += 1;
         }
         let look = |limit: usize| {
@@ -122,7 +117,7 @@ impl Executor {
                 Ok(None) => self.forget_task(id).await?,
                 Err(error) => {
                     tracing::error!(%error, task = %id, "a record cannot be read");
-                    self.fail_unreadable(id).await?;
+                    self.set_aside(id, &Seen::default()).await?;
                     ticked.changed += 1;
                 }
             }
@@ -171,35 +166,6 @@ impl Executor {
         let key = self.link.key(set);
         let remove = redis::cmd("ZREM").arg(key).arg(member).take();
         self.link.command(&remove).await.map(|_| ())
-    }
-
-    /// Takes what is no task any more out of the indexes.
-    async fn forget_task(&self, id: TaskId) -> Result<()> {
-        self.link
-            .script(Script::Forget, [id.to_string(), String::new()])
-            .await
-            .map(|_| ())
-    }
-
-    /// Ends a task whose record cannot be read. If not even its call can be, it is taken out of the
-    /// indexes, and what there is of it expires.
-    async fn fail_unreadable(&self, id: TaskId) -> Result<()> {
-        let loaded = self.link.script(Script::Load, [id.to_string()]).await?;
-        let loaded = row::array(loaded).pop().unwrap_or(Value::Nil);
-        let salvaged = row::salvage(loaded, self.clock.now());
-        if let Some(known) = salvaged.filter(|known| known.task.state.phase != Phase::Finished) {
-            let mut seen = Seen::default();
-            seen.records.insert(id, Some(known));
-            let failed = self.run_seen(seen, |unit| unit.give_up(id), |_| None).await;
-            match failed {
-                Err(error) if error.is_retryable() => return Err(error),
-                Err(_) => {}
-                Ok(_) => return Ok(()),
-            }
-        }
-        let kept = ASIDE.as_millis().to_string();
-        let aside = self.link.script(Script::Forget, [id.to_string(), kept]);
-        aside.await.map(|_| ())
     }
 }
 

@@ -70,6 +70,18 @@ pub(crate) struct Seen {
     pub(crate) names: HashMap<String, Option<String>>,
     pub(crate) entries: HashMap<(TaskId, String), Option<JournalEntry>>,
     pub(crate) signals: HashMap<(TaskId, String), Option<u64>>,
+    /// Records that cannot be read and are being set aside for this operation.
+    pub(crate) setting_aside: BTreeSet<TaskId>,
+}
+
+impl Seen {
+    /// As it was before anything was read.
+    pub(crate) fn forget_all(&mut self) {
+        *self = Self {
+            setting_aside: std::mem::take(&mut self.setting_aside),
+            ..Self::default()
+        };
+    }
 }
 
 /// A record as the unit leaves it.

@@ -21,5 +21,11 @@ if ARGV[2] ~= '' then
   for _, key in ipairs({'t:', 'd:', 'e:', 'j:', 's:', 'l:', 'b:'}) do
     call('PEXPIRE', prefix .. key .. id, ARGV[2])
   end
+  -- There is no task with this id any more.
+  for _, key in ipairs({'t:', 'd:'}) do
+    if call('EXISTS', prefix .. key .. id) == 1 then
+      call('RENAME', prefix .. key .. id, prefix .. 'aside:' .. key .. id)
+    end
+  end
 end
 return 1

@@ -311,16 +311,28 @@ local function load(id)
   return {call('HGETALL', task_key(id)), call('HMGET', prefix .. 'd:' .. id, 'spec', 'state', 'outcome')}
 end
 
--- Gives a ready task to a worker: what `Task::claim` does to the fields that it changes.
+-- Gives a ready task to a worker: what `Task::claim` does to the fields that it changes. Nothing if its
+-- place was left behind by a record that somebody has damaged or deleted by hand.
 local function claim_one(group, lane, member, by, now, notices)
   local id = string.sub(member, 17)
   local key = task_key(id)
   local fields = call('HMGET', key, 'sequence', 'epoch', 'attempt', 'resuming', 'started', 'ended',
-    'waits', 'due', 'version', 'revision')
+    'waits', 'due', 'version', 'revision', 'phase')
   local sequence, epoch, attempt = fields[1], tonumber(fields[2]), tonumber(fields[3])
-  local version = tonumber(fields[9]) + 1
+  local version, due = tonumber(fields[9]), tonumber(fields[8])
   local expires = now + by.lease
   ready_remove(group, lane, member)
+  if fields[11] ~= 'queued' then return nil end
+  if not (epoch and attempt and version and due and tonumber(fields[10])) then
+    -- It is looked at as soon as may be, and fails.
+    local place = call('ZSCORE', prefix .. 'all', id)
+    if place then
+      call('ZADD', prefix .. 'due', int(now), string.format('%012x', tonumber(place)) .. id)
+      table.insert(notices, 'D' .. int(now))
+    end
+    return nil
+  end
+  version = version + 1
   by.claimed = by.claimed + 1
   tally(id, -1)
   local changes = {'revision', int(tonumber(fields[10]) + 1), 'phase', 'running', 'keeps_keys', '0',
@@ -352,7 +364,7 @@ local function claim_one(group, lane, member, by, now, notices)
   call('RPUSH', prefix .. 'e:' .. id, '[' .. int(now) .. ',' .. event .. ']')
   call('ZREM', prefix .. 'p:queued', id)
   call('ZADD', prefix .. 'p:running', sequence, id)
-  local due = math.min(tonumber(fields[8]), expires)
+  due = math.min(due, expires)
   call('ZADD', prefix .. 'due', int(due), string.format('%012x', tonumber(sequence)) .. id)
   table.insert(notices, 'C' .. id .. int(version))
   table.insert(notices, 'D' .. int(due))

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::machine::AttemptEnd;
+use outlast_core::machine::{AttemptEnd, CancelMode, Dependency};
 use outlast_core::schedule::NewSchedule;
 use outlast_core::status::Phase;
 use outlast_core::store::{Reads, Store};
 use outlast_core::testing::{ManualClock, block_on};
-use outlast_core::{Clock, JournalKind, Outcome, RawJson, Recorded, Schedule, TaskSpec};
+use outlast_core::{Clock, JournalKind, Outcome, RawJson, Recorded, Schedule, TaskId, TaskSpec};
 
 use crate::cost::{by, done, spec};
 use crate::server::{Server, open};
@@ -34,10 +34,10 @@ fn a_record_that_cannot_be_read_fails_and_the_others_go_on() {
         server.call(&["HSET", &key("d", state), "state", "{"]);
         server.call(&["HSET", &key("d", call), "spec", "none of ours"]);
         server.call(&["HSET", &key("t", field), "attempt", "many"]);
-        // A claim gives out those that can be read, one way or another.
+        // A claim gives out those that can be read.
         let mut ended = 0;
         for _ in 0..4 {
-            for claimed in store.claim(&by, 4).await.unwrap_or_default() {
+            for claimed in store.claim(&by, 4).await.unwrap() {
                 store.finish(&claimed.lease, done(), None).await.unwrap();
                 ended += 1;
             }
@@ -45,6 +45,17 @@ fn a_record_that_cannot_be_read_fails_and_the_others_go_on() {
         assert_eq!(ended, 1, "the whole one");
         assert!(store.get(whole).await.unwrap().unwrap().is_finished());
         // What was claimed and cannot be read comes back when its lease has run out.
+        clock.advance(by.lease);
+        for _ in 0..3 {
+            store.tick(&[], by.lease, 100).await.unwrap();
+        }
+        for id in [state, call] {
+            assert_eq!(why(&store, id).await, UNREADABLE);
+        }
+        let found = store.get(field).await.unwrap();
+        assert!(found.is_none(), "nothing is left of it: {found:?}");
+        let list = store.list(&Default::default(), None, 10).await.unwrap();
+        assert_eq!(list.tasks.len(), 3);
         clock.advance(Duration::from_secs(40 * 24 * 60 * 60));
         let mut next = None;
         for _ in 0..3 {
@@ -55,25 +66,83 @@ fn a_record_that_cannot_be_read_fails_and_the_others_go_on() {
             next.is_none_or(|next| next > clock.now()),
             "nothing is left that would be looked at for ever: {next:?}"
         );
-        let failed = store.get(state).await.unwrap().expect("its call is whole");
-        match failed.outcome.as_deref() {
-            Some(Outcome::Failed(failure)) => {
-                assert!(failure.message.contains("could not be read"), "{failure:?}");
-            }
-            other => panic!("{other:?}"),
-        }
-        let error = store.get(call).await.expect_err("nothing is left of it");
-        assert!(error.to_string().contains("cannot be read"), "{error}");
-        assert!(store.get(field).await.is_err());
-        assert_eq!(
-            store
-                .list(&Default::default(), None, 10)
-                .await
-                .unwrap()
-                .tasks
-                .len(),
-            1
+    });
+}
+
+const UNREADABLE: &str = "the record of the task in the store could not be read any more";
+
+/// Why a task has failed.
+async fn why(store: &impl Store, id: TaskId) -> String {
+    let task = store.get(id).await.unwrap().expect("it is there");
+    match task.outcome.as_deref() {
+        Some(Outcome::Failed(failure)) => failure.message.clone(),
+        other => panic!("{id} has not failed: {other:?}"),
+    }
+}
+
+#[test]
+fn whoever_comes_to_a_record_that_cannot_be_read_lets_it_fail() {
+    let server = Server::volatile();
+    let clock = Arc::new(ManualClock::default());
+    let store = open(
+        &server.address("torn"),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
+    block_on(async {
+        let by = by();
+        let damage = |id| server.call(&["HSET", &format!("{{torn}}:d:{id}"), "state", "{"]);
+        let after = |id| TaskSpec {
+            after: vec![Dependency::success(id)],
+            ..spec()
+        };
+        // The end of what it comes after.
+        let first = store.create(spec(), None).await.unwrap().task.id();
+        let torn = store.create(after(first), None).await.unwrap().task.id();
+        let behind = store.create(after(torn), None).await.unwrap().task.id();
+        damage(torn);
+        let list = store.list(&Default::default(), None, 10).await.unwrap();
+        assert_eq!(list.tasks.len(), 2, "the list leaves it out");
+        let lease = store.claim(&by, 1).await.unwrap().pop().unwrap().lease;
+        assert_eq!(lease.task, first);
+        store.finish(&lease, done(), None).await.unwrap();
+        assert_eq!(why(&store, torn).await, UNREADABLE);
+        assert!(
+            why(&store, behind).await.contains("torn")
+                || store.get(behind).await.unwrap().unwrap().is_finished()
         );
+        store.delete(torn).await.unwrap();
+        assert!(store.get(torn).await.unwrap().is_none());
+
+        // A parent and a child that need each other, and what the parent has to take back.
+        let parent = store.create(spec(), None).await.unwrap().task.id();
+        let lease = store.claim(&by, 1).await.unwrap().pop().unwrap().lease;
+        let undo = r#"{"tool": "restore", "version": "1", "arguments": {}}"#;
+        let undo = Recorded::Value(RawJson::parse(undo).unwrap());
+        let put = store.journal_put(&lease, JournalKind::Undo, "u", None, undo, None);
+        put.await.unwrap();
+        let (child, other) = (spec(), spec());
+        let [torn, whole] = [child.id, other.id];
+        for (name, child) in [("torn", child), ("whole", other)] {
+            let spawned = store.spawn(&lease, name, None, child, false);
+            spawned.await.unwrap();
+        }
+        damage(parent);
+        damage(torn);
+        // Another process, for this one remembers what it runs.
+        let elsewhere = open(
+            &server.address("torn"),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+        );
+        let cancel = elsewhere.cancel(parent, None, CancelMode::Ask(by.lease));
+        cancel.await.unwrap();
+        for id in [parent, torn] {
+            assert_eq!(why(&store, id).await, UNREADABLE);
+        }
+        let stopped = store.get(whole).await.unwrap().unwrap();
+        assert!(stopped.is_finished() || stopped.state.cancel.is_some());
+        let failed = store.get(parent).await.unwrap().unwrap();
+        assert_eq!(failed.state.undos, 1, "its undo runs");
+        assert_ne!(failed.state.phase, Phase::Finished);
     });
 }
 
