@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Takes a new store for a server: the layout, the oldest that is compatible with it, the server's
--- name, and of how many shards it is and which of them, if there are several. Replies with what is known of the store; of several that begin at once all get the same reply.
+-- name, and of how many shards it is and which of them, if there are several. Replies with what is known
+-- of the store; of several that begin at once all get the same reply.
 
 local meta = KEYS[1] .. ':meta'
 local call = redis.call

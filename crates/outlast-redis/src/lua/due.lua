@@ -1,6 +1,6 @@
 #!lua flags=no-writes
--- What is due: now, and how many tasks at most; with none, no schedules either. Replies with the members of the index, the first moment in
--- it, whether rates have opened and when the next one will, the schedules that are due, each by its name
+-- What is due: now, and how many tasks at most; with none, no schedules either. Replies with the members
+-- of the index, the first moment in it, whether rates have opened and when the next one will, the schedules that are due, each by its name
 -- and then its record, and when the next one is.
 
 local prefix = KEYS[1] .. ':'

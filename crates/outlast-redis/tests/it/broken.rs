@@ -9,18 +9,21 @@ use outlast_core::status::Phase;
 use outlast_core::store::{Reads, Store};
 use outlast_core::testing::{ManualClock, block_on};
 use outlast_core::{Clock, JournalKind, Outcome, RawJson, Recorded, Schedule, TaskId, TaskSpec};
+use outlast_redis::RedisStore;
 
 use crate::cost::{by, done, spec};
 use crate::server::{Server, open};
+
+/// The store whose records are damaged, as one process has it open.
+fn damaged(server: &Server, clock: &Arc<ManualClock>) -> RedisStore {
+    open(&server.address("torn"), Arc::clone(clock) as Arc<dyn Clock>)
+}
 
 #[test]
 fn a_record_that_cannot_be_read_fails_and_the_others_go_on() {
     let server = Server::volatile();
     let clock = Arc::new(ManualClock::default());
-    let store = open(
-        &server.address("torn"),
-        Arc::clone(&clock) as Arc<dyn Clock>,
-    );
+    let store = damaged(&server, &clock);
     block_on(async {
         let by = by();
         let mut ids = Vec::new();
@@ -84,10 +87,7 @@ async fn why(store: &impl Store, id: TaskId) -> String {
 fn whoever_comes_to_a_record_that_cannot_be_read_lets_it_fail() {
     let server = Server::volatile();
     let clock = Arc::new(ManualClock::default());
-    let store = open(
-        &server.address("torn"),
-        Arc::clone(&clock) as Arc<dyn Clock>,
-    );
+    let store = damaged(&server, &clock);
     block_on(async {
         let by = by();
         let damage = |id| server.call(&["HSET", &format!("{{torn}}:d:{id}"), "state", "{"]);
@@ -129,10 +129,7 @@ fn whoever_comes_to_a_record_that_cannot_be_read_lets_it_fail() {
         damage(parent);
         damage(torn);
         // Another process, for this one remembers what it runs.
-        let elsewhere = open(
-            &server.address("torn"),
-            Arc::clone(&clock) as Arc<dyn Clock>,
-        );
+        let elsewhere = damaged(&server, &clock);
         let cancel = elsewhere.cancel(parent, None, CancelMode::Ask(by.lease));
         cancel.await.unwrap();
         for id in [parent, torn] {
@@ -150,10 +147,7 @@ fn whoever_comes_to_a_record_that_cannot_be_read_lets_it_fail() {
 fn a_schedule_that_cannot_be_read_holds_up_neither_tasks_nor_other_schedules() {
     let server = Server::volatile();
     let clock = Arc::new(ManualClock::default());
-    let store = open(
-        &server.address("torn"),
-        Arc::clone(&clock) as Arc<dyn Clock>,
-    );
+    let store = damaged(&server, &clock);
     block_on(async {
         let every = |name: &str| {
             let spec = NewSchedule::every(Duration::from_secs(60)).call("tool", &());
@@ -191,10 +185,7 @@ fn a_schedule_that_cannot_be_read_holds_up_neither_tasks_nor_other_schedules() {
 fn counts_are_right_after_records_have_gone_by_themselves() {
     let server = Server::volatile();
     let clock = Arc::new(ManualClock::default());
-    let store = open(
-        &server.address("torn"),
-        Arc::clone(&clock) as Arc<dyn Clock>,
-    );
+    let store = damaged(&server, &clock);
     block_on(async {
         let count = async || -> u64 { store.stats().await.unwrap().phases().values().sum() };
         let later = || TaskSpec {
@@ -225,10 +216,7 @@ fn counts_are_right_after_records_have_gone_by_themselves() {
 fn a_task_whose_journal_cannot_be_read_fails_and_the_others_are_claimed() {
     let server = Server::volatile();
     let clock = Arc::new(ManualClock::default());
-    let store = open(
-        &server.address("torn"),
-        Arc::clone(&clock) as Arc<dyn Clock>,
-    );
+    let store = damaged(&server, &clock);
     block_on(async {
         let by = by();
         let torn = store.create(spec(), None).await.unwrap().task.id();
