@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 
-import { button, logOf, openTask, overflow, reads, row, stateOf } from "./pages.mjs";
+import { button, logOf, logged, openTask, overflow, reads, row, stateOf } from "./pages.mjs";
 import { scene } from "./suite.mjs";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -21,7 +21,7 @@ async function everything(server) {
     ["/?state=failed", (page) => page.getByText("No task fits these filters.").waitFor()],
     [`/tasks/${report}`, (page) => page.getByRole("link", { name: "report.md" }).waitFor()],
     [`/tasks/${failed}`, (page) => page.getByRole("region", { name: "Result: an error" }).waitFor()],
-    [`/tasks/${running}`, (page) => reads(logOf(page), "imported subscriber 12")],
+    [`/tasks/${running}`, (page) => logged(page, "imported subscriber 12")],
     [`/tasks/${asking}`, (page) => page.getByLabel("Machines").waitFor()],
     ["/tasks/00000000-0000-4000-8000-000000000000", (page) => page.getByRole("alert").waitFor()],
     ["/tools", (page) => page.getByRole("link", { name: /word_count/ }).waitFor()],

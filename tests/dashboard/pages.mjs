@@ -28,6 +28,10 @@ export const stateOf = (page) => page.locator(".now .status");
 
 export const logOf = (page) => page.getByRole("log");
 
+// Waits until a line of the log reads so, from its beginning to its end. The text of the whole log would not do: in it a
+// line goes on with the time of the next one, and so at eight in the morning line 20 reads "subscriber 2008:07:10".
+export const logged = (page, line) => logOf(page).getByText(line, { exact: true }).first().waitFor({ timeout: PATIENCE });
+
 // The row of a task in the list.
 export const row = (page, id) => page.locator(`tr[data-key="${id}"]`);
 

@@ -6,7 +6,7 @@ import { mkdir, stat } from "node:fs/promises";
 import path from "node:path";
 
 import { launch, startServer, visit } from "./harness.mjs";
-import { logOf, reads, row } from "./pages.mjs";
+import { logged, reads, row } from "./pages.mjs";
 
 // A page of documentation loads several of them.
 const LARGEST = 150 * 1024;
@@ -21,11 +21,11 @@ try {
   await picture("tasks", "/", (page) => row(page, tasks.asking).waitFor(), { height: 700, onPhone: true });
   await picture("task", `/tasks/${tasks.report}`, async (page) => {
     await page.getByRole("link", { name: "report.md" }).waitFor();
-    await reads(logOf(page), "the report is complete");
+    await logged(page, "the report is complete");
     await reads(page.getByRole("region", { name: "Timeline" }), "write summary");
   }, { height: 1000, onPhone: true });
   await picture("question", `/tasks/${tasks.asking}`, (page) => page.getByLabel("Machines").waitFor(), { height: 700 });
-  await picture("progress", `/tasks/${tasks.running}`, (page) => reads(logOf(page), "imported subscriber 26"), { height: 700 });
+  await picture("progress", `/tasks/${tasks.running}`, (page) => logged(page, "imported subscriber 26"), { height: 700 });
   await picture("start", "/tools/release_report", (page) => page.getByRole("button", { name: "Start" }).waitFor(), { height: 700 });
   await picture("activity", "/activity", (page) => page.getByRole("region", { name: "Workers" }).waitFor(), { height: 1000 });
 } finally {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-import { button, logOf, openTask, reads, row, stateOf } from "./pages.mjs";
+import { button, logOf, logged, openTask, reads, row, stateOf } from "./pages.mjs";
 import { scene } from "./suite.mjs";
 
 scene("the list shows what there is, filters it, and keeps that in the address", {}, async ({ server, page }) => {
@@ -71,12 +71,12 @@ scene("progress, log and result come while somebody watches", {}, async ({ serve
   await openTask(page, server, id);
   await server.signal(id, "go", 10);
   await reads(page.locator(".big-progress"), "25 %");
-  await reads(logOf(page), "imported subscriber 10");
+  await logged(page, "imported subscriber 10");
   assert.equal(await page.getByRole("progressbar", { name: "Progress of import_subscribers" }).getAttribute("value"), "25");
   await server.signal(id, "go", 40);
   await reads(stateOf(page), "completed");
   await page.getByRole("region", { name: "Result" }).getByText("40 subscribers").first().waitFor();
-  await reads(logOf(page), "imported subscriber 40");
+  await logged(page, "imported subscriber 40");
   await reads(page.getByRole("region", { name: "What happened" }), /Created.*Started.*Signal go.*Completed/);
 });
 
@@ -102,7 +102,7 @@ scene("a long log is searched, held and downloaded", {}, async ({ server, page }
   const id = await server.create("import_subscribers", { rows: 300 });
   await openTask(page, server, id);
   await server.signal(id, "go", 200);
-  await reads(logOf(page), "imported subscriber 200");
+  await logged(page, "imported subscriber 200");
   const end = () => logOf(page).evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
   assert.ok(await end() < 2, "the log follows its end");
 
@@ -117,7 +117,7 @@ scene("a long log is searched, held and downloaded", {}, async ({ server, page }
   assert.equal(await logOf(page).evaluate((log) => log.scrollTop), top);
   await page.getByRole("searchbox", { name: "Find in the log" }).fill("");
   await page.getByRole("button", { name: /Follow/ }).click();
-  await reads(logOf(page), "imported subscriber 300");
+  await logged(page, "imported subscriber 300");
   assert.ok(await end() < 2, "the log follows again");
 
   const arrives = page.waitForEvent("download");

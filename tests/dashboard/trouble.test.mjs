@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { button, logOf, openTask, reads, row, stateOf } from "./pages.mjs";
+import { button, logOf, logged, openTask, reads, row, stateOf } from "./pages.mjs";
 import { scene } from "./suite.mjs";
 
 scene("a list that took long to read goes on taking in what is new", {}, async ({ server, page }) => {
@@ -114,7 +114,7 @@ scene("earlier lines of a log come once, however often they are asked for", {}, 
   await server.signal(id, "go", 7000);
   await server.ended(id);
   await openTask(page, server, id);
-  await reads(logOf(page), "imported subscriber 7000");
+  await logged(page, "imported subscriber 7000");
   let answer;
   const answered = new Promise((resolve) => { answer = resolve; });
   const logs = ({ pathname }) => pathname === `/tasks/${id}/logs`;
