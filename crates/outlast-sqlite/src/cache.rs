@@ -14,12 +14,20 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use outlast_core::{Outcome, Phase, Task, TaskId};
+use outlast_core::{Outcome, Phase, Task, TaskId, TaskSpec};
 
 const SHARDS: usize = 16;
 
 /// What all records together may take, by estimate.
-const CAPACITY: usize = 48 * 1024 * 1024;
+const CAPACITY: usize = 32 * 1024 * 1024;
+
+/// What a record takes before it says anything: its parts, its place here, and the short texts and lists that
+/// every task has, each of which the allocator rounds up.
+const EMPTY: usize = size_of::<Task>()
+    + size_of::<TaskSpec>()
+    + size_of::<Outcome>()
+    + 2 * size_of::<(TaskId, Entry, TaskId)>()
+    + 1280;
 
 /// A cache of records, bounded by bytes.
 #[derive(Debug)]
@@ -153,7 +161,7 @@ impl Shard {
 fn weight(task: &Task) -> usize {
     let raw = |json: &Option<outlast_core::RawJson>| json.as_ref().map_or(0, |j| j.as_str().len());
     let spec = &task.spec;
-    let mut bytes = 1024
+    let mut bytes = EMPTY
         + spec.tool.len()
         + spec.arguments.as_str().len()
         + raw(&spec.client)
