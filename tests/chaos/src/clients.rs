@@ -187,6 +187,25 @@ impl Clients {
         std::mem::take(&mut self.known().faults)
     }
 
+    /// How often a run of this task ended before the task did: with its process, with its lease, or because its
+    /// process was stopped.
+    pub(crate) fn runs_that_ended_early(&self, task: &str) -> usize {
+        let client = self.clients.first().expect("a server");
+        let path = format!("/tasks/{task}/events");
+        let events = client.get(&path, "text/event-stream");
+        let events = events.expect("it answers");
+        let told = |kind: &str| {
+            let messages = events
+                .lines()
+                .filter_map(|line| line.strip_prefix("data: "));
+            messages
+                .filter_map(|message| serde_json::from_str::<Value>(message).ok())
+                .filter(|message| message["type"] == kind)
+                .count()
+        };
+        told("TASK_RESCUED") + told("TASK_RELEASED")
+    }
+
     /// A key must still mean the one task that it was acknowledged with.
     fn check_keys(&self, keys: &[String]) {
         let client = self.clients.first().expect("a server");

@@ -88,17 +88,26 @@ impl Client {
     /// # Errors
     /// As [`Client::modern`].
     pub fn get_json(&self, path: &str) -> std::io::Result<Value> {
+        let body = self.get(path, "application/json")?;
+        serde_json::from_str(&body).map_err(std::io::Error::other)
+    }
+
+    /// What stands at a path of the REST surface, to its end, as text of this media type.
+    ///
+    /// # Errors
+    /// As [`Client::modern`].
+    pub fn get(&self, path: &str, accept: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         write!(
             stream,
-            "GET {path} HTTP/1.0\r\nHost: {}\r\nAccept: application/json\r\n\r\n",
+            "GET {path} HTTP/1.0\r\nHost: {}\r\nAccept: {accept}\r\n\r\n",
             self.address
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-        serde_json::from_str(body).map_err(std::io::Error::other)
+        Ok(body.to_owned())
     }
 
     /// Opens a session of the 2025-11-25 era and returns the header that names it.
