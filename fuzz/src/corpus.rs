@@ -77,3 +77,33 @@ impl Corpus {
         file
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A method without a first input would be tried only if a change happened to spell its name.
+    #[test]
+    fn every_method_has_a_first_input() {
+        let table = include_str!("../../crates/outlast-mcp/src/dispatch.rs");
+        let methods: BTreeSet<&str> = table
+            .lines()
+            .filter(|line| line.contains("=>"))
+            .filter_map(|line| line.split('"').nth(1))
+            .collect();
+        assert!(methods.len() > 30, "{methods:?}");
+        let inputs = Corpus::read("methods").inputs;
+        let tried: BTreeSet<String> = inputs
+            .iter()
+            .filter_map(|input| {
+                let input: serde_json::Value = serde_json::from_slice(input).ok()?;
+                Some(input["method"].as_str()?.to_owned())
+            })
+            .collect();
+        let untried: Vec<_> = methods
+            .into_iter()
+            .filter(|method| !tried.contains(*method))
+            .collect();
+        assert!(untried.is_empty(), "{untried:?}");
+    }
+}
