@@ -23,9 +23,9 @@ use outlast_core::{
 };
 
 use crate::attempt::{Ending, drive, settle};
-use crate::engine::Shared;
 use crate::observer::Observer;
 use crate::run::{Origin, Run};
+use crate::shared::Shared;
 use crate::tool::Tool;
 use crate::worker;
 

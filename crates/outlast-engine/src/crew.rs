@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use outlast_core::Error;
 use outlast_core::worker::WorkerSign;
 
-use crate::engine::Shared;
 use crate::handle::Handle;
+use crate::shared::Shared;
 
 /// The least time without a heartbeat after which this process counts as sick. The heart beats every ten
 /// seconds and has a thread of its own, so only a store that does not answer holds it up.

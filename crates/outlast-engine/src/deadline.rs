@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use outlast_core::{Failure, FailureReason, Timestamp};
 
-use crate::engine::Shared;
+use crate::shared::Shared;
 
 /// What the limits of a run say at some moment.
 pub(crate) enum Verdict {

@@ -16,7 +16,7 @@ use outlast_core::{Lease, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Shared;
+use crate::shared::Shared;
 use crate::{crew, no_worker, schedule, webhook};
 
 /// Tasks that one tick may touch, so that a flood of due tasks does not hold up the writer.

@@ -18,8 +18,8 @@ use outlast_core::store::ToolVersion;
 use outlast_core::{Error, Timestamp, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Shared;
 use crate::handle::Handle;
+use crate::shared::Shared;
 
 /// For how long nobody must have run a version until its tasks say so.
 const PATIENCE: Duration = Duration::from_secs(10);

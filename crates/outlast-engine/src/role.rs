@@ -10,7 +10,7 @@
 use outlast_core::Error;
 use outlast_core::limit::{Control, Controls};
 
-use crate::engine::Shared;
+use crate::shared::Shared;
 
 /// What a process does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -15,7 +15,6 @@ use tokio::sync::Notify;
 
 use crate::carried::Carried;
 use crate::deadline::Deadlines;
-use crate::engine::Shared;
 use crate::error::{Error, ErrorKind, Result, from_store};
 use crate::log::LogBuffer;
 use crate::namespace::Namespace;
@@ -23,6 +22,7 @@ use crate::observer::Observer;
 use crate::progress::ProgressCell;
 use crate::retry::Retry;
 use crate::secrets::{Mask, Opened};
+use crate::shared::Shared;
 use crate::slots::Slot;
 use crate::stop::Stop;
 use crate::tool::Tool;

@@ -8,10 +8,10 @@ use outlast_core::{Answer, Outcome, TaskId};
 
 use crate::BoxFuture;
 use crate::carried::Carried;
-use crate::engine::Shared;
 use crate::error::{ErrorKind, Result};
 use crate::handle::gone;
 use crate::run::Run;
+use crate::shared::Shared;
 use crate::stored::Stored;
 
 /// What happens to a synchronous call whose caller goes away.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use outlast_core::{Outcome, Store, Task};
 use tokio::sync::Notify;
 
-use crate::engine::Shared;
+use crate::shared::Shared;
 
 /// Runs of a tool that are kept.
 const KEPT: usize = 31;

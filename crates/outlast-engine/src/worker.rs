@@ -11,9 +11,9 @@ use tracing::Instrument;
 
 use crate::attempt::{Ending, drive};
 use crate::context::Cx;
-use crate::engine::Shared;
 use crate::lifecycle;
 use crate::run::{Origin, Run};
+use crate::shared::Shared;
 use crate::slots::Slot;
 use crate::{cleanup, trace};
 

@@ -17,7 +17,7 @@ use redis::Value;
 use crate::executor::Executor;
 use crate::row;
 use crate::script::Script;
-use crate::unit::{Relation, Seen};
+use crate::seen::{Relation, Seen};
 
 /// How many records are read at a time.
 pub(crate) const PAGE: usize = 256;

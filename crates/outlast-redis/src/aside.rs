@@ -19,7 +19,7 @@ use crate::executor::Executor;
 use crate::record::record_name;
 use crate::row::{self, Known};
 use crate::script::Script;
-use crate::unit::{Relation, Seen};
+use crate::seen::{Relation, Seen};
 
 /// The space of the small records with what stood there.
 const SPACE: &str = "set aside";

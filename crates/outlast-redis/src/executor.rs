@@ -24,7 +24,8 @@ use crate::limit;
 use crate::notify::{self, Sink};
 use crate::row::{self, Known};
 use crate::script::Script;
-use crate::unit::{Commit, Need, Running, Seen, Unit};
+use crate::seen::{Need, Seen};
+use crate::unit::{Commit, Running, Unit};
 
 /// How often an operation is decided from something that has changed meanwhile before the caller is told to
 /// try again. To ask for something that was not read yet is no try: it happens once for each thing.

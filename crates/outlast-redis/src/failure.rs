@@ -3,7 +3,7 @@
 use outlast_core::Error;
 use redis::{ErrorKind, RedisError};
 
-use crate::unit::Need;
+use crate::seen::Need;
 
 /// Why an operation did not happen, or not yet.
 #[derive(Debug)]

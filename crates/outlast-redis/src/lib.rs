@@ -60,6 +60,7 @@ mod same;
 mod schedule;
 mod schema;
 mod script;
+mod seen;
 mod sharded;
 mod signal;
 mod store;

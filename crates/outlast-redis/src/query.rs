@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::executor::Executor;
 use crate::row;
 use crate::script::Script;
-use crate::unit::Relation;
+use crate::seen::Relation;
 
 /// How many tasks one call of a list looks at.
 const LOOKS: usize = 1000;

@@ -23,7 +23,7 @@ use crate::executor::{Executor, done, is_contended};
 use crate::row::{self, Known};
 use crate::schedule;
 use crate::script::Script;
-use crate::unit::Seen;
+use crate::seen::Seen;
 
 /// How many due tasks are read at a time.
 const PAGE: usize = 256;

@@ -68,6 +68,7 @@ pub mod orphans;
 pub mod outcome;
 mod output;
 pub mod progress;
+mod run;
 pub mod runs;
 pub mod shim;
 pub mod tool;

@@ -120,7 +120,7 @@ fn size(text: &str) -> Option<u64> {
 }
 
 fn cpu_seconds(section: &Section<'_>, key: &str) -> Option<u64> {
-    let time = super::tool::limit(section, key)?;
+    let time = super::spans::limit(section, key)?;
     if time.subsec_nanos() != 0 || time < Duration::from_secs(1) {
         section.wrong(
             key,

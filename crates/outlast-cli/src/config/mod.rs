@@ -15,10 +15,12 @@ mod limits;
 mod missing;
 mod order;
 mod problem;
+mod program;
 mod sample;
 mod schedule;
 mod section;
 mod server;
+mod spans;
 mod template;
 mod tool;
 
@@ -36,10 +38,11 @@ use toml::de::DeTable;
 pub use argument::{Argument, Rules, Shape, Type};
 pub(crate) use argument::{name_of, whole};
 pub use problem::{ConfigError, Problem};
+pub use program::Program;
 pub use sample::{SAMPLE, write_sample};
 pub use server::{KEYS as SERVER_KEYS, ServerConfig};
 pub use template::{Piece, Template, Word};
-pub use tool::{CommandTool, INTERRUPT_GRACE, Program, TERMINATE_GRACE};
+pub use tool::{CommandTool, INTERRUPT_GRACE, TERMINATE_GRACE};
 
 use section::{Problems, Section};
 

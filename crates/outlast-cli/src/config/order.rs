@@ -8,7 +8,7 @@ use outlast_engine::{Order, Per, check_priority};
 
 use super::argument::Argument;
 use super::section::Section;
-use super::tool::up_to;
+use super::spans::up_to;
 
 /// The keys that are read here.
 pub(super) const KEYS: [&str; 14] = [

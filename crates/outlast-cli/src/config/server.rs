@@ -14,9 +14,8 @@ use outlast_engine::{DetachAfter, TaskSupport};
 use super::icon;
 use super::resolve;
 use super::section::Section;
-use super::tool::{
-    LONGEST, TASK_MODES, detach_after, heartbeat, lease, limit, tags, up_to, worker_labels,
-};
+use super::spans::{LONGEST, detach_after, heartbeat, lease, limit, up_to};
+use super::tool::{TASK_MODES, tags, worker_labels};
 
 /// The keys of `[server]`.
 pub const KEYS: [&str; 35] = [

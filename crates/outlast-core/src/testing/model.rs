@@ -10,6 +10,8 @@
 mod command;
 mod oracle;
 mod pair;
+mod shape;
+mod world;
 
 use std::ops::Range;
 use std::sync::Arc;

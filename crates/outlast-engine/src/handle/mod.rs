@@ -17,7 +17,7 @@ use outlast_core::store::{Stats, StoreInfo};
 use outlast_core::{Error, Phase, Store, TaskId, Timestamp};
 use tokio::sync::broadcast;
 
-use crate::engine::Shared;
+use crate::shared::Shared;
 use crate::tool::Tools;
 use crate::webhook::Webhooks;
 

@@ -11,8 +11,8 @@ use outlast_core::{Owner, RawJson, TaskSpec, Timestamp};
 
 use crate::carried::Carried;
 use crate::defaults;
-use crate::engine::Shared;
 use crate::order::ALL_TOOLS;
+use crate::shared::Shared;
 use crate::tool::Tool;
 use crate::webhook::{self, CallWebhook};
 

@@ -6,8 +6,8 @@ use outlast_core::store::SchedulePut;
 use outlast_core::{Error, Schedule, Timestamp};
 
 use super::{check, spec_of, still_open};
-use crate::engine::Shared;
 use crate::lifecycle;
+use crate::shared::Shared;
 
 /// How long to wait after something went wrong.
 const BACKOFF: Duration = Duration::from_secs(1);

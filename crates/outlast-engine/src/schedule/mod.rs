@@ -14,10 +14,10 @@ use outlast_core::schedule::Overlap;
 use outlast_core::store::SchedulePut;
 use outlast_core::{Error, NewSchedule, Schedule, Task, TaskId, TaskSpec, Timestamp, schedule};
 
-use crate::engine::Shared;
 use crate::handle::{Handle, NewCall};
 use crate::lifecycle;
 use crate::order::check_priority;
+use crate::shared::Shared;
 use crate::tool::{TaskSupport, Tool, Tools};
 
 pub(crate) use fire::fire_due;

@@ -21,8 +21,8 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::{Address, Trust, WebhookMessage, Webhooks, message, open, sign};
-use crate::engine::Shared;
 use crate::retry::Retry;
+use crate::shared::Shared;
 
 /// How long a receiver may take to answer. Together with the wait for a place it is less than
 /// [`IN_FLIGHT`], so that nothing is sent by two processes at once.

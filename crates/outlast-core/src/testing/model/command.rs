@@ -1,35 +1,30 @@
-//! What can be done to a store, drawn at random from a small world: few tasks, names and times, so
-//! that commands meet.
+//! What can be done to a store, drawn at random.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::shape::{Shape, then};
+use super::world::{
+    KEYS, LEASE, RULES, TASKS, TOOLS, WORKERS, keys, label, moment, task_id, value, worker_id,
+};
 use crate::clock::Timestamp;
-use crate::id::{Owner, TaskId, WorkerId};
+use crate::id::Owner;
 use crate::input::{Answer, InputRequest};
 use crate::journal::{JournalKind, Recorded};
 use crate::json::RawJson;
-use crate::label::RecordedLabel;
-use crate::limit::{Control, Key, Keys, LimitKey, Queue, Rule};
+use crate::limit::{Control, Queue, Rule};
 use crate::log::{Level, LogLine};
-use crate::machine::{AttemptEnd, CancelMode, Dependency};
+use crate::machine::{AttemptEnd, CancelMode};
 use crate::no_worker::Missing;
 use crate::outcome::{Failure, FailureReason, Outcome, ToolResult};
 use crate::progress::Progress;
-use crate::same::{IdempotencyKey, Same, Then};
+use crate::same::Same;
 use crate::status::{Phase, TaskStatus};
 use crate::store::{ClaimBy, Filter, ToolVersion};
-use crate::task::{Awaiting, TaskSpec};
+use crate::task::Awaiting;
 use crate::testing::Random;
-use crate::webhook::{DeliveryEnd, GIVE_UP_AFTER, Receiver, Tried, Webhook, WebhookEvent};
-
-/// How many tasks the world has.
-pub(super) const TASKS: u64 = 9;
-
-const TOOLS: [&str; 3] = ["a", "b", "unknown"];
-const KEYS: [&str; 4] = ["k", "l", "m", "n"];
-const WORKERS: u64 = 2;
+use crate::webhook::{DeliveryEnd, GIVE_UP_AFTER, Tried};
 
 /// One command. Numbers stand for tasks and for recent leases.
 #[derive(Clone, Debug)]
@@ -163,29 +158,6 @@ pub(super) enum Command {
     Reopen,
 }
 
-/// The parts of a call that matter to a store.
-#[derive(Clone, Debug)]
-pub(super) struct Shape {
-    tool: &'static str,
-    version: &'static str,
-    owner: &'static str,
-    priority: i16,
-    run_in: Option<Duration>,
-    after: Vec<(u64, bool)>,
-    ttl: Option<Duration>,
-    retention: Duration,
-    max_age: Duration,
-    queue_timeout: Option<Duration>,
-    no_worker_timeout: Option<Duration>,
-    max_crashes: u32,
-    repeatable: bool,
-    confirmed_by: Option<&'static str>,
-    keys: Keys,
-    idempotency: Option<IdempotencyKey>,
-    same: Option<Same>,
-    webhooks: Vec<Webhook>,
-}
-
 /// Who claims.
 #[derive(Clone, Debug)]
 pub(super) struct By {
@@ -201,22 +173,6 @@ pub(super) enum End {
     Retry(Duration),
     Release,
     CleanedUp,
-}
-
-/// The task with this number.
-pub(super) fn task_id(number: u64) -> TaskId {
-    TaskId::from_bytes(numbered(b't', number))
-}
-
-/// The worker with this number.
-pub(super) fn worker_id(number: u64) -> WorkerId {
-    WorkerId::from_bytes(numbered(b'w', number))
-}
-
-fn numbered(kind: u8, number: u64) -> [u8; 16] {
-    let mut bytes = [kind; 16];
-    bytes[8..].copy_from_slice(&number.to_be_bytes());
-    bytes
 }
 
 impl By {
@@ -247,98 +203,6 @@ impl By {
     }
 }
 
-/// How long leases run in this world.
-pub(super) const LEASE: Duration = Duration::from_secs(30);
-
-impl Shape {
-    pub(super) fn spec(&self, task: u64, now: Timestamp) -> TaskSpec {
-        TaskSpec {
-            id: task_id(task),
-            tool_version: self.version.into(),
-            owner: Owner::new(self.owner),
-            priority: self.priority,
-            run_at: self.run_in.map(|wait| now + wait),
-            after: self.after.iter().map(dependency).collect(),
-            ttl: self.ttl,
-            retention: self.retention,
-            max_age: self.max_age,
-            queue_timeout: self.queue_timeout,
-            no_worker_timeout: self.no_worker_timeout,
-            max_crashes: self.max_crashes,
-            repeatable: self.repeatable,
-            confirmed_by: self.confirmed_by.map(str::to_owned),
-            keys: self.keys.clone(),
-            idempotency: self.idempotency.clone(),
-            same: self.same.clone(),
-            webhooks: self.webhooks.clone(),
-            ..TaskSpec::new(self.tool, RawJson::empty_object())
-        }
-    }
-
-    fn draw(random: &mut Random) -> Self {
-        let day = Duration::from_secs(24 * 60 * 60);
-        Self {
-            tool: random.pick(&["a", "a", "a", "b", TOOLS[2]]),
-            version: if random.one_in(5) { "2" } else { "1" },
-            owner: if random.one_in(5) { "ann" } else { "local" },
-            priority: random.pick(&[0, 0, 0, 1, -1, i16::MAX]),
-            run_in: random.one_in(5).then(|| moment(random)),
-            after: if random.one_in(3) {
-                (0..random.below(4))
-                    .map(|_| (random.below(TASKS), random.one_in(2)))
-                    .collect()
-            } else {
-                Vec::new()
-            },
-            ttl: random.one_in(4).then(|| moment(random)),
-            retention: if random.one_in(3) {
-                moment(random)
-            } else {
-                day
-            },
-            max_age: if random.one_in(4) {
-                moment(random)
-            } else {
-                30 * day
-            },
-            queue_timeout: random.one_in(6).then(|| moment(random)),
-            no_worker_timeout: random.one_in(6).then(|| moment(random)),
-            max_crashes: random.pick(&[1, 2, 3]),
-            repeatable: !random.one_in(4),
-            confirmed_by: random.one_in(3).then(|| random.pick(&KEYS)),
-            keys: limit_keys(random),
-            idempotency: random.one_in(5).then(|| IdempotencyKey {
-                key: random.pick(&KEYS[..2]).into(),
-                window: moment(random),
-                digest: random.pick(&["1", "1", "2"]).into(),
-            }),
-            same: random.one_in(4).then(|| Same {
-                key: random.pick(&KEYS[..2]).into(),
-                then: then(random),
-            }),
-            webhooks: webhooks(random),
-        }
-    }
-}
-
-fn then(random: &mut Random) -> Then {
-    match random.below(3) {
-        0 => Then::Join,
-        1 => Then::Replace,
-        _ => Then::Debounce {
-            delay: moment(random),
-            at_most: random.one_in(2).then(|| moment(random)),
-        },
-    }
-}
-
-fn dependency((task, success): &(u64, bool)) -> Dependency {
-    match success {
-        true => Dependency::success(task_id(*task)),
-        false => Dependency::any_end(task_id(*task)),
-    }
-}
-
 impl End {
     pub(super) fn at(&self, now: Timestamp) -> AttemptEnd {
         match self {
@@ -366,47 +230,6 @@ impl End {
             _ => Self::Done(Outcome::Completed(ToolResult::text("yes"))),
         }
     }
-}
-
-const RULES: [&str; 4] = ["one", "some", "often", "many"];
-
-fn limit_keys(random: &mut Random) -> Keys {
-    if random.one_in(2) {
-        return Keys::default();
-    }
-    let mut keys = |most| -> Vec<Key> {
-        (0..random.below(most))
-            .map(|_| Key::new(random.pick(&RULES), random.pick(&["", "", "v"])))
-            .collect()
-    };
-    let (mut limits, rates, quotas) = (keys(3), keys(2), keys(2));
-    limits.sort();
-    limits.dedup();
-    Keys {
-        limits: limits
-            .into_iter()
-            .map(|key| LimitKey {
-                key,
-                while_suspended: random.one_in(3),
-            })
-            .collect(),
-        rates,
-        quotas,
-    }
-}
-
-fn webhooks(random: &mut Random) -> Vec<Webhook> {
-    if !random.one_in(4) {
-        return Vec::new();
-    }
-    let one = |random: &mut Random| Webhook {
-        to: Receiver::Server(random.pick(&KEYS).into()),
-        events: WebhookEvent::ALL
-            .into_iter()
-            .filter(|_| !random.one_in(4))
-            .collect(),
-    };
-    (0..1 + random.below(2)).map(|_| one(random)).collect()
 }
 
 fn delivery_end(random: &mut Random) -> DeliveryEnd {
@@ -459,31 +282,6 @@ fn control(random: &mut Random) -> Control {
             Control::Rule(random.pick(&RULES).into(), Some(rule))
         }
     }
-}
-
-/// Lengths of time that meet: leases, patience, retention and clock steps are drawn from the same.
-fn moment(random: &mut Random) -> Duration {
-    let millis = [0, 1, 999, 1000, 29_999, 30_000, 30_001, 60_000, 3_600_000];
-    Duration::from_millis(random.pick(&millis))
-}
-
-fn keys(random: &mut Random, most: u64) -> Vec<&'static str> {
-    (0..random.below(most + 1))
-        .map(|_| random.pick(&KEYS))
-        .collect()
-}
-
-fn value(random: &mut Random) -> RawJson {
-    RawJson::of(&random.below(3)).expect("a number is JSON")
-}
-
-/// Labels that meet; one of them no task may have.
-fn label(random: &mut Random) -> RawJson {
-    let label = RecordedLabel {
-        key: random.pick(&KEYS).into(),
-        value: random.pick(&["", "1", "2", "\n"]).into(),
-    };
-    RawJson::of(&label).expect("a label is JSON")
 }
 
 impl Command {

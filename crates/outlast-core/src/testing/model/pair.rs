@@ -8,8 +8,9 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::command::{self, Command, LEASE, TASKS, task_id, worker_id};
+use super::command::{self, Command};
 use super::oracle::Oracle;
+use super::world::{LEASE, TASKS, task_id, worker_id};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::event::Event;
