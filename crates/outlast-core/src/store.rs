@@ -406,6 +406,9 @@ pub trait Store: Reads + Side + Blobs {
     /// A task that is passed over stays `queued` and is claimed as soon as there is room (I5); the
     /// store announces [`Notice::Ready`] then. In a store of several parts ([`StoreInfo::shards`]) the
     /// order is that of each part.
+    ///
+    /// Fewer than `limit` are all that there were: whoever asks again before the next [`Notice::Ready`] asks
+    /// in vain.
     async fn claim(&self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>>;
 
     /// Renews leases to `length` from now; one reply for each, in order. Never fails for a single one:

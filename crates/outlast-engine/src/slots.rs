@@ -42,12 +42,15 @@ impl Slots {
         self.semaphore.available_permits()
     }
 
-    /// Waits for a slot. Cancel safe. `None` once the worker has stopped.
-    pub(crate) async fn take(&self) -> Option<Slot> {
+    /// Waits for a slot, and takes up to `most` of those that are free then. Cancel safe. `None` once the
+    /// worker has stopped.
+    pub(crate) async fn take(&self, most: usize) -> Option<Vec<Slot>> {
         let permit = Arc::clone(&self.semaphore).acquire_owned().await.ok()?;
-        Some(Slot {
+        let mut slots = vec![Slot {
             _permit: Arc::new(permit),
-        })
+        }];
+        slots.extend(std::iter::from_fn(|| self.try_take()).take(most.saturating_sub(1)));
+        Some(slots)
     }
 
     /// No slot is given any more.

@@ -23,38 +23,47 @@ const BACKOFF: Duration = Duration::from_millis(500);
 /// The longest pause before an end is told again to a store that is in no state to keep it.
 const UNREADY: Duration = Duration::from_secs(10);
 
-/// Claims until the engine stops. Every turn is: wait for a slot, claim, and if nothing was ready,
-/// wait for a notice; a notice that came before the wait is not lost.
+/// Claims until the engine stops. Every turn is: wait for a slot, claim, and if fewer tasks were ready than
+/// were asked for, wait for a notice; a notice that came before the wait is not lost.
+///
+/// One task is asked for first, and twice as many each time that there were as many. So a backlog is taken
+/// up in a few calls, and where there is none whoever creates a task finds the other slots free, and claims
+/// it with its creation.
 pub(crate) async fn claim_loop(shared: Arc<Shared>) {
+    let mut most = 1;
     loop {
-        let slot = tokio::select! {
+        let slots = tokio::select! {
             () = shared.stopping.cancelled() => return,
-            slot = shared.slots.take() => slot,
+            slots = shared.slots.take(most) => slots,
         };
-        let Some(slot) = slot else { return };
+        let Some(slots) = slots else { return };
         let by = shared.claim_by(true);
+        let asked = slots.len();
         let claimed = shared
             .meters
-            .timed("claim", shared.store.claim(&by, 1))
+            .timed("claim", shared.store.claim(&by, asked))
             .await;
         match claimed {
-            Ok(claimed) if claimed.is_empty() => {
-                drop(slot);
+            Ok(claimed) => {
+                let is_all = claimed.len() < asked;
+                for (claimed, slot) in claimed.into_iter().zip(slots) {
+                    if claimed.task.state.suspect {
+                        shared.suspect.store(true, Ordering::Release);
+                    }
+                    start(&shared, claimed, slot);
+                }
+                if !is_all {
+                    most = asked * 2;
+                    continue;
+                }
+                most = 1;
                 tokio::select! {
                     () = shared.stopping.cancelled() => return,
                     () = shared.ready.notified() => {}
                 }
             }
-            Ok(claimed) => {
-                for claimed in claimed {
-                    if claimed.task.state.suspect {
-                        shared.suspect.store(true, Ordering::Release);
-                    }
-                    start(&shared, claimed, slot.clone());
-                }
-            }
             Err(error) => {
-                drop(slot);
+                drop(slots);
                 tracing::warn!(%error, "could not claim; trying again");
                 tokio::time::sleep(BACKOFF).await;
             }

@@ -66,6 +66,8 @@ pub struct FaultyStore {
 struct Faults {
     /// Calls made so far.
     calls: u64,
+    /// Calls made so far by the name of the method.
+    made: BTreeMap<&'static str, u64>,
     /// Faults by the number of the call.
     planned: BTreeMap<u64, Fault>,
     /// Faults by the name of a method, for its next calls.
@@ -118,6 +120,11 @@ impl FaultyStore {
         self.faults().calls
     }
 
+    /// How many calls of the method with this name there were.
+    pub fn calls_of(&self, method: &str) -> u64 {
+        self.faults().made.get(method).copied().unwrap_or(0)
+    }
+
     /// How many calls wait for [`FaultyStore::release`] now.
     pub fn held(&self) -> usize {
         self.faults().held
@@ -144,6 +151,7 @@ impl FaultyStore {
         let (fault, released) = {
             let mut faults = self.faults();
             faults.calls += 1;
+            *faults.made.entry(method).or_default() += 1;
             let number = faults.calls;
             let named = faults.named.get_mut(method).and_then(VecDeque::pop_front);
             let planned = faults.planned.remove(&number);

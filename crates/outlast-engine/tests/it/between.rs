@@ -8,8 +8,8 @@ use std::time::Duration;
 use outlast_core::machine::CancelMode;
 use outlast_core::testing::{self, Fault, FaultyStore, ManualClock, MemoryStore};
 use outlast_core::{
-    Answer, Era, FailureReason, InputRequest, Outcome, Owner, Phase, RawJson, Store, TaskStatus,
-    ToolResult,
+    Answer, Era, FailureReason, InputRequest, Outcome, Owner, Phase, RawJson, Store, TaskSpec,
+    TaskStatus, ToolResult,
 };
 use outlast_engine::{CancelBy, Cx, Engine, Error, NewCall, Retry, Tool, Tools};
 
@@ -233,4 +233,33 @@ async fn the_greatest_age_ends_a_task_that_waits_for_its_next_attempt() {
     };
     assert_eq!(failure.reason, FailureReason::Expired);
     assert_eq!(task.state.attempt, 1);
+}
+
+#[tokio::test]
+async fn a_backlog_is_taken_up_in_a_few_calls() {
+    const TASKS: usize = 63;
+    static RUNNING: AtomicUsize = AtomicUsize::new(0);
+    let all_run = || std::future::ready((RUNNING.load(Ordering::SeqCst) == TASKS).then_some(()));
+    let clock = Arc::new(ManualClock::default());
+    let memory = Arc::new(MemoryStore::new(clock as Arc<_>));
+    for _ in 0..TASKS {
+        let spec = TaskSpec::new("work", RawJson::empty_object());
+        memory.create(spec, None).await.unwrap();
+    }
+    let store = Arc::new(FaultyStore::new(memory));
+    let work = tool(async |cx: Cx| {
+        RUNNING.fetch_add(1, Ordering::SeqCst);
+        cx.cancelled().await;
+        Ok("stopped".to_owned())
+    });
+    let engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>)
+        .tools(Tools::new([work]).unwrap())
+        .slots(TASKS + 1)
+        .start();
+    let engine = engine.await.unwrap();
+    testing::eventually("all of them run", all_run).await;
+    // One, two, four and so on, and one more to learn that there are no more.
+    let claims = store.calls_of("claim");
+    assert!(claims <= 7, "{claims} claims");
+    engine.abandon().await;
 }
