@@ -139,7 +139,7 @@ impl Unit<'_> {
         let words: [&[u8]; 5] = [b"4", b"ZADD", b"", start.as_bytes(), &piece];
         let key = format!("l:{id}").into_bytes();
         let words = words.map(|word| if word.is_empty() { &key } else { word });
-        self.operate("call", words.map(<[u8]>::to_vec));
+        self.operate("call", words);
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use outlast_core::store::{ClaimBy, Claimed};
+use outlast_core::store::{ClaimBy, Claimed, Notice, ToolVersion};
 use outlast_core::{Clock, Error, JournalEntry, Result, Schedule, Task, TaskId};
 use redis::Value;
 
@@ -23,7 +23,8 @@ use crate::lease::Strays;
 use crate::limit;
 use crate::notify::{self, Sink};
 use crate::row::{self, Known};
-use crate::script::Script;
+use crate::schema::Part;
+use crate::script::{Arguments, Script};
 use crate::seen::{Need, Seen};
 use crate::unit::{Commit, Running, Unit};
 
@@ -43,9 +44,12 @@ pub(crate) struct Executor {
     /// Whether the store goes by the time of the server.
     pub(crate) is_server_time: bool,
     pub(crate) strays: Strays,
+    part: Part,
     /// The last place in the order of creation that this process knows of, in any shard of the store.
     place: Arc<AtomicU64>,
     held: Mutex<Held>,
+    /// Who has claimed last: mostly it is one worker, with the same tools each time.
+    tools: Mutex<Option<Tools>>,
     /// Tasks that this process was given and whose journal cannot be read.
     torn: Mutex<BTreeSet<TaskId>>,
 }
@@ -126,6 +130,7 @@ impl Executor {
         clock: Option<Arc<dyn Clock>>,
         sink: Sink,
         origin: String,
+        part: Part,
         place: Arc<AtomicU64>,
     ) -> Self {
         let is_server_time = clock.is_none();
@@ -137,8 +142,10 @@ impl Executor {
             origin,
             is_server_time,
             strays: Strays::default(),
+            part,
             place,
             held: Mutex::default(),
+            tools: Mutex::default(),
             torn: Mutex::default(),
         }
     }
@@ -400,16 +407,15 @@ impl Executor {
             Some(running) => Nonces(vec![running.nonce.to_string()]),
             None => Nonces::new(limit),
         };
-        let mut arguments = vec![
-            row::millis(self.clock.now()).into_bytes(),
-            self.origin.clone().into_bytes(),
-            notices.into_bytes(),
-            self.place.load(Ordering::Relaxed).to_string().into_bytes(),
-        ];
-        arguments.extend(by_arguments(by.as_ref(), &nonces));
-        arguments.push(limit.to_string().into_bytes());
-        arguments.extend(commit.guards.into_words());
-        arguments.extend(commit.operations.into_words());
+        let mut arguments = Arguments::default();
+        arguments.push(row::millis(self.clock.now()));
+        arguments.push(&self.origin);
+        arguments.push(notices);
+        arguments.push(self.shard_word());
+        self.push_claimant(&mut arguments, by.as_ref(), &nonces);
+        arguments.push(limit.to_string());
+        arguments.append_counted(commit.guards);
+        arguments.append_counted(commit.operations);
         let frees = commit.after.iter().all(|(_, after)| after.is_none());
         let script = if frees && !commit.after.is_empty() {
             Script::Free
@@ -418,7 +424,7 @@ impl Executor {
         };
         // A process that has never had a connection has read nothing on one.
         let only = (connection > 0).then_some(connection);
-        let answer = self.link.script_on(only, script, arguments).await;
+        let answer = self.link.script_on(only, script, arguments.words()).await;
         if can_stray {
             self.watch(&nonces, &answer);
         }
@@ -482,14 +488,14 @@ impl Executor {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let mut arguments = vec![
-            row::millis(self.clock.now()).into_bytes(),
-            self.origin.clone().into_bytes(),
-            limit.to_string().into_bytes(),
-        ];
         let nonces = Nonces::new(limit);
-        arguments.extend(by_arguments(Some(by), &nonces));
-        let answer = self.link.script_on(None, Script::Claim, arguments).await;
+        let mut arguments = Arguments::default();
+        arguments.push(row::millis(self.clock.now()));
+        arguments.push(&self.origin);
+        arguments.push(limit.to_string());
+        self.push_claimant(&mut arguments, Some(by), &nonces);
+        let called = self.link.script_on(None, Script::Claim, arguments.words());
+        let answer = called.await;
         self.watch(&nonces, &answer);
         let (answer, connection) = answer?.expect("any connection will do");
         let mut parts = row::array(answer).into_iter();
@@ -497,6 +503,44 @@ impl Executor {
         self.sink
             .tell(notify::decode_all(parts.next().unwrap_or(Value::Nil)));
         Ok(given)
+    }
+
+    /// Of how many shards the store is, which one it is, and the place in the order of creation behind which
+    /// new tasks stand; nothing if it is not of several.
+    fn shard_word(&self) -> String {
+        match self.part {
+            Part::Whole | Part::Root(_) => String::new(),
+            Part::Shard { number, of } => {
+                let place = self.place.load(Ordering::Relaxed);
+                format!("{of} {number} {place}")
+            }
+        }
+    }
+
+    /// Who claims, as scripts read it; an empty word for nobody.
+    fn push_claimant(&self, arguments: &mut Arguments, by: Option<&ClaimBy>, nonces: &Nonces) {
+        let Some(by) = by else {
+            return arguments.push("");
+        };
+        let lease = i64::try_from(by.lease.as_millis()).unwrap_or(i64::MAX);
+        arguments.push(by.worker.to_string());
+        arguments.push(lease.to_string());
+        arguments.push(if by.suspects { "1" } else { "0" });
+        arguments.push(self.tools_of(by).as_bytes());
+        arguments.list(&nonces.0);
+    }
+
+    /// The tools of a worker, in the text that was made of them the last time if they are the same.
+    fn tools_of(&self, by: &ClaimBy) -> Arc<str> {
+        let mut known = self.tools.lock().expect("nothing panics under this lock");
+        match &*known {
+            Some((tools, text)) if Arc::ptr_eq(tools, &by.tools) => Arc::clone(text),
+            _ => {
+                let text = tools_text(&by.tools);
+                *known = Some((Arc::clone(&by.tools), Arc::clone(&text)));
+                text
+            }
+        }
     }
 
     /// Looks later for what a call may have claimed that has brought no answer.
@@ -523,7 +567,8 @@ impl Executor {
         })
     }
 
-    /// What a script has given to a worker of this process.
+    /// What a script has given to a worker of this process. Where one cannot be read, there may be more than
+    /// these, and the worker is told to ask again.
     fn given(&self, given: Value, connection: usize) -> Result<Vec<Claimed>> {
         let mut claimed = Vec::new();
         for one in row::array(given) {
@@ -535,6 +580,7 @@ impl Executor {
                 Err(error) => {
                     // The others go on; this one comes back with its lease, until it is too old.
                     tracing::error!(%error, "a task that was claimed cannot be read");
+                    self.sink.tell([Notice::Ready]);
                     continue;
                 }
             };
@@ -547,6 +593,7 @@ impl Executor {
                 Err(error) => {
                     tracing::error!(%error, task = %lease.task, "a journal cannot be read");
                     self.torn().insert(lease.task);
+                    self.sink.tell([Notice::Ready]);
                     continue;
                 }
             };
@@ -574,31 +621,17 @@ impl Executor {
     }
 }
 
-/// Who claims, as scripts read it; an empty word for nobody.
-fn by_arguments(by: Option<&ClaimBy>, nonces: &Nonces) -> Vec<Vec<u8>> {
-    let Some(by) = by else {
-        return vec![Vec::new()];
-    };
-    let lease = i64::try_from(by.lease.as_millis()).unwrap_or(i64::MAX);
-    let mut arguments = vec![
-        by.worker.to_string(),
-        lease.to_string(),
-        if by.suspects { "1" } else { "0" }.to_owned(),
-        tools(by),
-        nonces.0.len().to_string(),
-    ];
-    arguments.extend(nonces.0.iter().cloned());
-    arguments.into_iter().map(String::into_bytes).collect()
-}
+/// Tool versions, and the text that scripts know them by.
+type Tools = (Arc<BTreeSet<ToolVersion>>, Arc<str>);
 
-/// Its tool versions in one text, each between two ends of lines.
-fn tools(by: &ClaimBy) -> String {
-    let mut tools = String::from("\n");
-    for known in by.tools.iter() {
-        tools.push_str(&row::known_name(known));
-        tools.push('\n');
+/// Tool versions in one text, each between two ends of lines.
+fn tools_text(tools: &BTreeSet<ToolVersion>) -> Arc<str> {
+    let mut text = String::from("\n");
+    for known in tools {
+        text.push_str(&row::known_name(known));
+        text.push('\n');
     }
-    tools
+    text.into()
 }
 
 /// The nonces of the leases that a call may give.

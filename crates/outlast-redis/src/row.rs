@@ -185,20 +185,12 @@ fn due_beside_lease(task: &Task) -> Timestamp {
 /// The fields of `t:<id>` but for the sequence.
 pub(crate) type Fields = [(&'static str, String); 22];
 
-/// The names and values of fields in turn.
-pub(crate) fn words(fields: &Fields) -> Vec<String> {
-    let pairs = fields.iter();
-    let words = pairs.flat_map(|(name, value)| [(*name).to_owned(), value.clone()]);
-    words.collect()
-}
-
-/// The names and values, in turn, of the fields that are different in `after`, and of those that follow from
-/// others and that the script of a claim leaves as they were.
-pub(crate) fn changes(before: &Fields, after: Fields) -> Vec<String> {
+/// The fields that are different in `after`, and those that follow from others and that the script of a
+/// claim leaves as they were.
+pub(crate) fn changes(before: &Fields, after: Fields) -> Vec<(&'static str, String)> {
     let pairs = before.iter().zip(after);
     let changed = pairs.filter(|(old, new)| **old != *new || ["due", "status"].contains(&new.0));
-    let words = changed.flat_map(|(_, (name, value))| [name.to_owned(), value]);
-    words.collect()
+    changed.map(|(_, new)| new).collect()
 }
 
 /// The fields of a record.

@@ -81,42 +81,70 @@ pub(crate) fn sources() -> [(Script, String); 22] {
     ]
 }
 
-/// A list of guards or operations, each a word and what belongs to it.
+/// What a script is called with, end to end: words, and lists of guards or operations, each a word and what
+/// belongs to it.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Arguments {
     count: usize,
-    words: Vec<Vec<u8>>,
+    text: Vec<u8>,
+    /// Where each word ends.
+    ends: Vec<usize>,
 }
 
 impl Arguments {
-    pub(crate) fn begin(&mut self, word: &str) {
-        self.count += 1;
-        self.words.push(word.into());
+    pub(crate) fn push(&mut self, word: impl AsRef<[u8]>) {
+        self.text.extend_from_slice(word.as_ref());
+        self.ends.push(self.text.len());
     }
 
-    pub(crate) fn extend<A: Into<Vec<u8>>>(&mut self, words: impl IntoIterator<Item = A>) {
-        self.words.extend(words.into_iter().map(Into::into));
+    pub(crate) fn begin(&mut self, word: &str) {
+        self.count += 1;
+        self.push(word);
+    }
+
+    pub(crate) fn extend<A: AsRef<[u8]>>(&mut self, words: impl IntoIterator<Item = A>) {
+        words.into_iter().for_each(|word| self.push(word));
+    }
+
+    /// How many words, and then the words.
+    pub(crate) fn list<A: AsRef<[u8]>>(&mut self, words: &[A]) {
+        self.push(words.len().to_string());
+        self.extend(words);
+    }
+
+    /// How many words, and then names and values in turn.
+    pub(crate) fn pairs(&mut self, pairs: &[(&str, String)]) {
+        self.push((pairs.len() * 2).to_string());
+        self.extend(pairs.iter().flat_map(|(name, value)| [*name, value]));
     }
 
     /// A command on a key of ours.
     pub(crate) fn call(&mut self, command: &[&str]) {
         self.begin("call");
-        self.extend([command.len().to_string()]);
-        self.extend(command.iter().copied());
+        self.list(command);
     }
 
-    pub(crate) fn append(&mut self, mut other: Self) {
+    pub(crate) fn append(&mut self, other: Self) {
         self.count += other.count;
-        self.words.append(&mut other.words);
+        let length = self.text.len();
+        self.text.extend_from_slice(&other.text);
+        self.ends.extend(other.ends.iter().map(|end| length + end));
+    }
+
+    /// How many guards or operations there are, and then all of them.
+    pub(crate) fn append_counted(&mut self, other: Self) {
+        self.push(other.count.to_string());
+        self.append(other);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// How many there are, and then all of them.
-    pub(crate) fn into_words(self) -> impl Iterator<Item = Vec<u8>> {
-        let count = self.count.to_string().into_bytes();
-        std::iter::once(count).chain(self.words)
+    pub(crate) fn words(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins
+            .zip(&self.ends)
+            .map(|(begin, end)| &self.text[begin..*end])
     }
 }

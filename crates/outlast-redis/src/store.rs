@@ -98,6 +98,7 @@ impl RedisStore {
             options.clock,
             sink.clone(),
             origin.clone(),
+            part,
             place,
         );
         let executor = Arc::new(executor);

@@ -327,12 +327,11 @@ impl<'a> Unit<'a> {
 
     /// A command on a key of ours, behind the changes of records.
     pub(crate) fn call(&mut self, command: &[&str]) {
-        self.operate("call", [command.len().to_string()]);
-        self.operations.extend(command.iter().copied());
+        self.operations.call(command);
     }
 
     /// An operation of the commit script, behind the changes of records.
-    pub(crate) fn operate<A: Into<Vec<u8>>>(
+    pub(crate) fn operate<A: AsRef<[u8]>>(
         &mut self,
         operation: &str,
         arguments: impl IntoIterator<Item = A>,
@@ -342,7 +341,7 @@ impl<'a> Unit<'a> {
     }
 
     /// A condition of the commit.
-    pub(crate) fn guard<A: Into<Vec<u8>>>(
+    pub(crate) fn guard<A: AsRef<[u8]>>(
         &mut self,
         guard: &str,
         arguments: impl IntoIterator<Item = A>,

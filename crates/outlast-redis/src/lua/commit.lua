@@ -1,8 +1,7 @@
 -- Applies a decision if what it was made from still holds, or changes nothing.
 --
--- Arguments: now, origin, notices, the place in the order of creation behind which new tasks stand, who
--- claims (or an empty string), how many to claim afterwards,
--- the number of guards and the guards, the number of operations and the operations. A guard that
+-- Arguments: now, origin, notices, which shard it is (see `shards`), who claims (or an empty string), how
+-- many to claim afterwards, the number of guards and the guards, the number of operations and the operations. A guard that
 -- does not hold ends the script before it has written anything; operations cannot fail.
 
 local now = tonumber(ARGV[1])
@@ -75,14 +74,17 @@ end
 
 local keys_of = {'t:', 'd:', 'e:', 'j:', 's:', 'l:', 'b:'}
 
+-- Of how many shards this store is, which of them, and the place behind which new tasks stand; nothing
+-- if it is not of several.
+local shards, shard, seen = string.match(ARGV[4], '^(%d+) (%d+) (%d+)$')
+
 -- The next place in the order of creation. A shard of several has every so-manieth number to itself, and
 -- stands behind whatever the process that asks has seen of the others: 64 places go with each millisecond
 -- since the beginning of 2025, and more are taken from the time to come.
 local function next_place()
   local place = tonumber(call('GET', prefix .. 'sequence') or '0') + 1
-  local shards, shard = unpack(call('HMGET', prefix .. 'meta', 'shards', 'shard'))
   if not shard then return place end
-  place = math.max(place, tonumber(ARGV[4]) + 1, (now - 1735689600000) * 64)
+  place = math.max(place, tonumber(seen) + 1, (now - 1735689600000) * 64)
   return place + (tonumber(shard) - place) % tonumber(shards)
 end
 
@@ -94,13 +96,15 @@ local operations = {}
 -- are different, and an event more.
 operations['create'] = function()
   local id, priority, group, lane, phase, due, mode = take(7)
-  local sequence = next_place()
+  local unchecked = take(1) ~= '1'
+  local waits = {take(tonumber(take(1)))}
+  -- What cannot be refused any more takes its place at once.
+  local placed = #waits == 0 and not shard
+  local sequence = placed and call('INCR', prefix .. 'sequence') or next_place()
   local hex = string.format('%012x', sequence)
   local member = priority .. hex .. id
   fused = fuses(mode, phase, group, lane, member)
-  local checked = take(1) == '1' and not fused
-  local waits = {take(tonumber(take(1)))}
-  if checked then
+  if not (unchecked or fused) then
     for _, key in ipairs(waits) do
       local rule = rule_of(key)
       if rule and string.sub(rule, 1, 1) == 'Q'
@@ -123,7 +127,7 @@ operations['create'] = function()
       table.insert(events, event)
     end
   end
-  call('SET', prefix .. 'sequence', int(sequence))
+  if not placed then call('SET', prefix .. 'sequence', int(sequence)) end
   call('HSET', task_key(id), 'sequence', int(sequence), unpack(fields))
   call('HSET', prefix .. 'd:' .. id, unpack(values))
   if #events > 0 then call('RPUSH', prefix .. 'e:' .. id, unpack(events)) end

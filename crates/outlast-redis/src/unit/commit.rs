@@ -233,19 +233,19 @@ fn write_new(
     let fields = row::fields(task, 1)?;
     let events = events.iter().map(row::encode_event);
     let events = events.collect::<Result<Vec<_>, Error>>()?;
-    for list in [&waits, &sets, &row::words(&fields), &values, &events] {
-        operations.extend([list.len().to_string()]);
-        operations.extend(list.iter().cloned());
-    }
+    operations.list(&waits);
+    operations.list(&sets);
+    operations.pairs(&fields);
+    operations.list(&values);
+    operations.list(&events);
     if let Some(running) = running {
         let changes = row::changes(&fields, row::fields(&running.task, 1)?);
         let event = running.event.as_ref().map(row::encode_event).transpose()?;
         operations.extend([
             row::millis(running.task.due_at()),
             notify::encode(&running.notices),
-            changes.len().to_string(),
         ]);
-        operations.extend(changes);
+        operations.pairs(&changes);
         operations.extend([event.unwrap_or_default()]);
     }
     operations.call(&["SADD", "owners", task.spec.owner.as_str()]);
@@ -280,14 +280,14 @@ fn write_change(
         operations.begin("tally");
         operations.extend([text.clone(), "-1".to_owned()]);
     }
-    let mut command = vec!["HSET".to_owned(), format!("t:{id}")];
     let fields = row::fields(after, revision)?;
-    command.extend(if known.is_whole {
-        row::changes(&row::fields(before, known.revision)?, fields)
-    } else {
-        row::words(&fields)
-    });
-    operations.call(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    let fields = match known.is_whole {
+        true => row::changes(&row::fields(before, known.revision)?, fields),
+        false => fields.into(),
+    };
+    let key = format!("t:{id}");
+    let pairs = fields.iter().flat_map(|(name, value)| [*name, value]);
+    operations.call(&["HSET", &key].into_iter().chain(pairs).collect::<Vec<_>>());
     if recounted {
         operations.begin("tally");
         operations.extend([text.clone(), "1".to_owned()]);
