@@ -17,6 +17,14 @@ use crate::seen::Relation;
 /// How many tasks one call of a list looks at.
 const LOOKS: usize = 1000;
 
+const UNFINISHED: [Phase; 5] = [
+    Phase::Scheduled,
+    Phase::Queued,
+    Phase::Blocked,
+    Phase::Running,
+    Phase::Suspended,
+];
+
 impl Executor {
     pub(crate) async fn get(&self, id: TaskId) -> Result<Option<Arc<Task>>> {
         let known = self.load(&[id]).await?.pop();
@@ -38,7 +46,7 @@ impl Executor {
         if limit == 0 {
             return Ok(page);
         }
-        let index = index(filter);
+        let indexes = row::encode("filter", &indexes(filter))?;
         let owners: Vec<_> = filter.owner.iter().map(|owner| owner.as_str()).collect();
         let tools: Vec<_> = filter.tool.iter().collect();
         let phases: Vec<_> = filter.phases.iter().map(|phase| phase.as_str()).collect();
@@ -62,7 +70,7 @@ impl Executor {
             // One more than asked for says whether there are more.
             let left = limit.saturating_sub(page.tasks.len()).saturating_add(1);
             let mut arguments = vec![
-                index.clone(),
+                indexes.clone(),
                 beyond,
                 left.min(LOOKS).to_string(),
                 LOOKS.to_string(),
@@ -214,19 +222,20 @@ impl Executor {
     }
 }
 
-/// The smallest index that has all the tasks of a list.
-fn index(filter: &Filter) -> String {
+/// The smallest indexes that together have all the tasks of a list; no task stands in two of them.
+fn indexes(filter: &Filter) -> Vec<String> {
     if let Some(parent) = filter.parent {
-        return Relation::Children.key(parent);
-    }
-    if let [phase] = filter.phases.as_slice()
-        && *phase != Phase::Finished
-    {
-        return format!("p:{}", phase.as_str());
+        return vec![Relation::Children.key(parent)];
     }
     match &filter.owner {
-        _ if filter.is_unfinished() => "live".into(),
-        Some(owner) => format!("own:{}", owner.as_str()),
-        None => "all".into(),
+        _ if filter.is_unfinished() => {
+            let wanted = |phase: &Phase| filter.phases.is_empty() || filter.phases.contains(phase);
+            let unfinished = UNFINISHED.into_iter().filter(wanted);
+            unfinished
+                .map(|phase| format!("p:{}", phase.as_str()))
+                .collect()
+        }
+        Some(owner) => vec![format!("own:{}", owner.as_str())],
+        None => vec!["all".into()],
     }
 }

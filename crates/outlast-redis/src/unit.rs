@@ -256,8 +256,6 @@ impl<'a> Unit<'a> {
     /// [`Unit::remove`] for a record in any phase, which another one is to replace.
     pub(crate) fn remove_as_is(&mut self, task: &Task) -> Result<(), Failure> {
         self.remove(task);
-        let id = task.id();
-        self.call(&["ZREM", "live", &id.to_string()]);
         if task.state.phase == Phase::Queued {
             let place = [row::group(task), row::lane(task)?, row::member(task)];
             self.operate("remove", place);

@@ -9,8 +9,7 @@ local id = ARGV[1]
 call('DEL', prefix .. 'counts')
 local sequence = call('ZSCORE', prefix .. 'all', id)
 if sequence then call('ZREM', prefix .. 'due', string.format('%012x', tonumber(sequence)) .. id) end
-for _, set in ipairs({'all', 'live', 'p:scheduled', 'p:queued', 'p:blocked', 'p:running', 'p:suspended',
-  'p:finished'}) do
+for _, set in ipairs({'all', 'p:scheduled', 'p:queued', 'p:blocked', 'p:running', 'p:suspended', 'p:finished'}) do
   call('ZREM', prefix .. set, id)
 end
 for _, owner in ipairs(call('SMEMBERS', prefix .. 'owners')) do

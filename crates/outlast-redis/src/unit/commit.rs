@@ -198,9 +198,6 @@ fn write_new(
         "all".to_owned(),
         format!("own:{}", task.spec.owner.as_str()),
     ];
-    if task.state.phase != Phase::Finished {
-        sets.push("live".into());
-    }
     if let Some(parent) = task.spec.parent {
         sets.push(Relation::Children.key(parent.task));
     }
@@ -316,13 +313,13 @@ fn write_change(
         operations.call(&["ZREM", &format!("p:{}", old.as_str()), &text]);
         operations.call(&["ZADD", &format!("p:{}", new.as_str()), &sequence, &text]);
     }
-    if new == Phase::Finished && old != new {
-        operations.call(&["ZREM", "live", &text]);
-        if let Some(same) = &after.spec.same {
-            let name = crate::same::same_name(&after.spec, &same.key);
-            operations.begin("unname");
-            operations.extend([name, text.clone()]);
-        }
+    if new == Phase::Finished
+        && old != new
+        && let Some(same) = &after.spec.same
+    {
+        let name = crate::same::same_name(&after.spec, &same.key);
+        operations.begin("unname");
+        operations.extend([name, text.clone()]);
     }
     if before.due_at() != after.due_at() {
         let member = format!("{}{id}", row::sequence_name(after));

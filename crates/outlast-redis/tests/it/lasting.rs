@@ -12,7 +12,7 @@ use crate::cost::{by, done, spec};
 use crate::server::Server;
 
 /// Keys of a store that never expire, and what families of them begin with, as docs/scaling.md has them.
-const LASTING: [&str; 25] = [
+const LASTING: [&str; 24] = [
     "all",
     "blobs",
     "clock",
@@ -22,7 +22,6 @@ const LASTING: [&str; 25] = [
     "groups",
     "held",
     "kids",
-    "live",
     "meta",
     "opening",
     "own",
@@ -74,8 +73,12 @@ fn may_stay(server: &Server, key: &str) -> bool {
     }
     if READY.contains(&family) {
         let size = |set: &str| server.call(&["ZCARD", &format!("{prefix}}}:{set}")]);
-        return ["live", "opening"]
-            .into_iter()
+        let unfinished = ["scheduled", "queued", "blocked", "running", "suspended"];
+        let sets = unfinished.map(|phase| format!("p:{phase}"));
+        return sets
+            .iter()
+            .map(String::as_str)
+            .chain(["opening"])
             .any(|set| size(set) != redis::Value::Int(0));
     }
     // A finished task that still holds limits is looked at again when it does not.
