@@ -5,6 +5,7 @@ use crate::protocol::Capabilities;
 use crate::session::elicitation_mode;
 use outlast_core::{InputRequest, RawJson};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 #[derive(Deserialize)]
@@ -32,8 +33,22 @@ struct Asked {
 
 /// Whether a client with these capabilities answers this question.
 pub(crate) fn can(capabilities: Capabilities, question: &InputRequest) -> bool {
-    let mode = elicitation_mode(question);
-    capabilities.can_answer(&question.method, mode.as_deref())
+    capabilities.can_answer(&question.method, mode(question).as_deref())
+}
+
+/// What a question needs beyond the capability of its kind: the mode of an elicitation, `tools` of a sample.
+fn mode(question: &InputRequest) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Sample {
+        tools: Option<IgnoredAny>,
+        tool_choice: Option<IgnoredAny>,
+    }
+    if question.method != "sampling/createMessage" {
+        return elicitation_mode(question);
+    }
+    let sample: Sample = question.params.to().ok()?;
+    (sample.tools.is_some() || sample.tool_choice.is_some()).then(|| "tools".to_owned())
 }
 
 /// The client capability that a question needs.
@@ -48,8 +63,9 @@ pub(crate) fn capability(question: &InputRequest) -> &'static str {
 /// The error of a request that did not declare that its sender answers this question.
 pub(crate) fn missing_capability(question: &InputRequest) -> RpcError {
     let capability = capability(question);
-    let inner = match elicitation_mode(question).as_deref() {
+    let inner = match mode(question).as_deref() {
         Some("url") => r#"{"url":{}}"#,
+        Some("tools") => r#"{"tools":{}}"#,
         _ => "{}",
     };
     let data = format!(r#"{{"requiredCapabilities":{{"{capability}":{inner}}}}}"#);
@@ -60,8 +76,44 @@ pub(crate) fn missing_capability(question: &InputRequest) -> RpcError {
     .with_data(RawJson::parse(data).expect("written as JSON"))
 }
 
+/// A refusal in place of a response: the client's error.
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Sampled {
+    #[serde(rename = "role")]
+    _role: Role,
+    #[serde(rename = "model")]
+    _model: String,
+    content: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    User,
+    Assistant,
+}
+
+#[derive(Deserialize)]
+struct Rooted {
+    #[serde(rename = "roots")]
+    _roots: Vec<Root>,
+}
+
+#[derive(Deserialize)]
+struct Root {
+    #[serde(rename = "uri")]
+    _uri: String,
+}
+
 /// Checks an answer against its question: the shape of the response, and for an accepted form the
-/// content against the schema that was asked for.
+/// content against the schema that was asked for. The first answer counts, so one that is none must not be
+/// taken: nobody could give another.
 ///
 /// # Errors
 /// What is wrong, as the rest of a sentence that begins with "the answer".
@@ -69,9 +121,39 @@ pub fn check(question: &InputRequest, answer: &RawJson) -> Result<(), String> {
     if !answer.as_str().starts_with('{') {
         return Err("must be an object".into());
     }
-    if question.method != "elicitation/create" {
-        return Ok(());
+    match question.method.as_str() {
+        "elicitation/create" => check_elicited(question, answer),
+        _ if matches!(answer.to::<Refusal>(), Ok(Refusal { error: Some(error) }) if error.is_object()) => {
+            Ok(())
+        }
+        "sampling/createMessage" => check_sampled(answer),
+        "roots/list" => match answer.to::<Rooted>() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!(
+                r#"needs "roots", a list of objects with a "uri", or an "error": {error}"#
+            )),
+        },
+        _ => Ok(()),
     }
+}
+
+fn check_sampled(answer: &RawJson) -> Result<(), String> {
+    let sampled: Sampled = answer.to().map_err(|error| {
+        format!(r#"needs "role", "model" and "content", or an "error": {error}"#)
+    })?;
+    let is_block = |block: &Value| block["type"].is_string();
+    let blocks = sampled.content.as_array();
+    if blocks.map_or_else(
+        || is_block(&sampled.content),
+        |blocks| blocks.iter().all(is_block),
+    ) {
+        Ok(())
+    } else {
+        Err(r#"needs "content" of one block or of several, each with a "type""#.into())
+    }
+}
+
+fn check_elicited(question: &InputRequest, answer: &RawJson) -> Result<(), String> {
     let elicited: Elicited = answer
         .to()
         .map_err(|_| r#"needs an "action": "accept", "decline" or "cancel""#.to_owned())?;
@@ -134,5 +216,63 @@ mod tests {
         ] {
             assert!(verdict(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn samples_and_roots_are_held_against_the_protocol() {
+        let verdict = |method: &str, json: &str| {
+            let question = InputRequest::new("k", method, RawJson::empty_object());
+            check(&question, &RawJson::parse(json).unwrap())
+        };
+        for good in [
+            r#"{"role":"assistant","model":"m","content":{"type":"text","text":"x"}}"#,
+            r#"{"role":"assistant","model":"m","content":[{"type":"tool_use"}],"stopReason":"toolUse"}"#,
+            r#"{"error":{"code":-1,"message":"no"}}"#,
+        ] {
+            assert_eq!(verdict("sampling/createMessage", good), Ok(()), "{good}");
+        }
+        for bad in [
+            "{}",
+            r#"{"x":1}"#,
+            r#"{"role":"assistant","model":"m"}"#,
+            r#"{"role":"assistant","model":"m","content":"x"}"#,
+            r#"{"role":"assistant","model":"m","content":[{"text":"x"}]}"#,
+            r#"{"role":"system","model":"m","content":{"type":"text"}}"#,
+            r#"{"error":"no"}"#,
+        ] {
+            assert!(verdict("sampling/createMessage", bad).is_err(), "{bad}");
+        }
+        for good in [r#"{"roots":[]}"#, r#"{"roots":[{"uri":"file:///a"}]}"#] {
+            assert_eq!(verdict("roots/list", good), Ok(()), "{good}");
+        }
+        for bad in ["{}", r#"{"roots":"no"}"#, r#"{"roots":[{"name":"a"}]}"#] {
+            assert!(verdict("roots/list", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tools_go_to_clients_that_take_them() {
+        let plain = Capabilities {
+            sampling: true,
+            ..Capabilities::default()
+        };
+        let tools = Capabilities {
+            sampling_tools: true,
+            ..plain
+        };
+        let question = |params: &str| {
+            InputRequest::new(
+                "k",
+                "sampling/createMessage",
+                RawJson::parse(params).unwrap(),
+            )
+        };
+        assert!(can(plain, &question(r#"{"messages":[],"maxTokens":1}"#)));
+        for params in [r#"{"tools":[]}"#, r#"{"toolChoice":{"mode":"none"}}"#] {
+            assert!(!can(plain, &question(params)), "{params}");
+            assert!(can(tools, &question(params)), "{params}");
+        }
+        let error = missing_capability(&question(r#"{"tools":[]}"#));
+        assert!(format!("{error:?}").contains("tools"), "{error:?}");
     }
 }

@@ -7,7 +7,7 @@ use outlast_mcp::offer::RequestCx;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Answer, Result};
+use crate::{Answer, Content, Result};
 
 /// A request to the client's model (`sampling/createMessage`).
 ///
@@ -32,36 +32,120 @@ pub struct SampleRequest {
 }
 
 impl SampleRequest {
-    /// One message of the user, to be answered with at most `max_tokens` tokens.
-    pub fn new(text: impl Into<String>, max_tokens: u32) -> Self {
+    /// One message of the user, to be answered with at most `max_tokens` tokens. Text, image or sound: other content
+    /// is none of a sample, and the client will refuse it.
+    pub fn new(content: impl Into<Content>, max_tokens: u32) -> Self {
         Self {
             params: json!({"messages": [], "maxTokens": max_tokens}),
         }
-        .message("user", text.into())
+        .user(content)
     }
 
     /// Adds an answer of the model, as if it had given it.
-    pub fn assistant(self, text: impl Into<String>) -> Self {
-        self.message("assistant", text.into())
+    pub fn assistant(self, content: impl Into<Content>) -> Self {
+        self.message("assistant", json!(content.into()))
     }
 
     /// Adds a message of the user.
-    pub fn user(self, text: impl Into<String>) -> Self {
-        self.message("user", text.into())
+    pub fn user(self, content: impl Into<Content>) -> Self {
+        self.message("user", json!(content.into()))
     }
 
     /// Sets what the model is told before all messages. The client may change it.
-    pub fn system(mut self, text: impl Into<String>) -> Self {
-        self.params["systemPrompt"] = text.into().into();
+    pub fn system(self, text: impl Into<String>) -> Self {
+        self.with("systemPrompt", text.into())
+    }
+
+    /// Sets how freely the model chooses its words.
+    pub fn temperature(self, temperature: f64) -> Self {
+        self.with("temperature", temperature)
+    }
+
+    /// Ends the answer before any of these texts.
+    pub fn stop<S: Into<String>>(self, at: impl IntoIterator<Item = S>) -> Self {
+        let at: Vec<String> = at.into_iter().map(Into::into).collect();
+        self.with("stopSequences", at)
+    }
+
+    /// Prefers a model whose name has this in it; may be said several times, the most wanted first. The client
+    /// decides, and may have none of them.
+    pub fn model(mut self, hint: impl Into<String>) -> Self {
+        let hints = &mut self.params["modelPreferences"]["hints"];
+        let hint = json!({"name": hint.into()});
+        match hints.as_array_mut() {
+            Some(hints) => hints.push(hint),
+            None => *hints = json!([hint]),
+        }
         self
     }
 
-    fn message(mut self, role: &str, text: String) -> Self {
-        let message = json!({"role": role, "content": {"type": "text", "text": text}});
+    /// Says how much a low price, speed and ability of the model matter, each from 0 to 1.
+    pub fn priorities(mut self, cost: f64, speed: f64, intelligence: f64) -> Self {
+        let preferences = &mut self.params["modelPreferences"];
+        preferences["costPriority"] = cost.into();
+        preferences["speedPriority"] = speed.into();
+        preferences["intelligencePriority"] = intelligence.into();
+        self
+    }
+
+    /// Hands something on to whoever provides the model, in the provider's own words.
+    pub fn metadata(self, metadata: Value) -> Self {
+        self.with("metadata", metadata)
+    }
+
+    /// Offers a tool to the model, which may answer with [`Sampled::tool_uses`]; `schema` is that of its arguments.
+    /// Only a client that declared `sampling.tools` (2025-11-25 and later) is asked such a question.
+    pub fn tool(
+        mut self,
+        name: impl Into<String>,
+        description: impl Into<String>,
+        schema: Value,
+    ) -> Self {
+        let tool =
+            json!({"name": name.into(), "description": description.into(), "inputSchema": schema});
+        match self.params["tools"].as_array_mut() {
+            Some(tools) => tools.push(tool),
+            None => self.params["tools"] = json!([tool]),
+        }
+        self
+    }
+
+    /// Sets whether the model uses tools at all. Without it the model decides.
+    pub fn tool_choice(self, choice: ToolChoice) -> Self {
+        let mode = match choice {
+            ToolChoice::Auto => "auto",
+            ToolChoice::Required => "required",
+            ToolChoice::Never => "none",
+        };
+        self.with("toolChoice", json!({"mode": mode}))
+    }
+
+    /// Adds what the model answered, and what its tools made of it: `results` has the id of each use and its content.
+    /// The protocol wants a result for every use, and nothing else in that message.
+    pub fn used(
+        self,
+        answer: &Sampled,
+        results: impl IntoIterator<Item = (String, Content)>,
+    ) -> Self {
+        let said = answer.raw.to_value()["content"].take();
+        let results: Vec<Value> = results
+            .into_iter()
+            .map(|(id, content)| json!({"type": "tool_result", "toolUseId": id, "content": [content]}))
+            .collect();
+        self.message("assistant", said)
+            .message("user", results.into())
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.params[name] = value.into();
+        self
+    }
+
+    fn message(mut self, role: &str, content: Value) -> Self {
         self.params["messages"]
             .as_array_mut()
             .expect("made as an array")
-            .push(message);
+            .push(json!({"role": role, "content": content}));
         self
     }
 
@@ -71,15 +155,40 @@ impl SampleRequest {
     }
 }
 
+/// Whether a model that is sampled uses the tools it is offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ToolChoice {
+    /// As it likes.
+    Auto,
+    /// At least one of them.
+    Required,
+    /// None of them.
+    Never,
+}
+
+/// A tool that the model wants to be used: see [`SampleRequest::tool`].
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct ToolUse {
+    /// Names this use, for [`SampleRequest::used`].
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// Its arguments, by the schema that it was offered with.
+    pub input: Value,
+}
+
 /// What the client's model wrote.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Sampled {
     /// The text; empty if it wrote none.
     pub text: String,
+    /// The tools that it wants to be used, before it goes on.
+    pub tool_uses: Vec<ToolUse>,
     /// The model's name, as the client says it.
     pub model: String,
-    /// Why it stopped, if the client says so: `endTurn`, `stopSequence`, `maxTokens` or another word.
+    /// Why it stopped, if the client says so: `endTurn`, `stopSequence`, `maxTokens`, `toolUse` or another word.
     pub stop_reason: Option<String>,
     /// The whole response, as it came.
     pub raw: RawJson,
@@ -179,6 +288,11 @@ fn sampled(answer: &Raw) -> Result<Answer<Sampled>> {
         .collect();
     Ok(Answer::Accepted(Sampled {
         text: texts.join("\n"),
+        tool_uses: blocks
+            .iter()
+            .filter(|block| block["type"] == "tool_use")
+            .map(ToolUse::deserialize)
+            .collect::<std::result::Result<_, _>>()?,
         model: message.model,
         stop_reason: message.stop_reason,
         raw: raw.clone(),
@@ -226,6 +340,61 @@ mod tests {
             .map(|message| message["role"].as_str().unwrap())
             .collect();
         assert_eq!(roles, ["user", "assistant", "user"]);
+    }
+
+    #[test]
+    fn everything_that_a_sample_can_say() {
+        let asked = SampleRequest::new(Content::image("image/png", b"x"), 5)
+            .temperature(0.5)
+            .stop(["END"])
+            .model("small")
+            .model("fast")
+            .priorities(0.1, 0.9, 0.2)
+            .metadata(json!({"user": 1}))
+            .tool("look", "Looks something up.", json!({"type": "object"}))
+            .tool_choice(ToolChoice::Required)
+            .question("k");
+        assert_eq!(
+            asked.params.to_value(),
+            json!({
+                "messages": [{"role": "user",
+                    "content": {"type": "image", "data": "eA==", "mimeType": "image/png"}}],
+                "maxTokens": 5, "temperature": 0.5, "stopSequences": ["END"],
+                "modelPreferences": {"hints": [{"name": "small"}, {"name": "fast"}],
+                    "costPriority": 0.1, "speedPriority": 0.9, "intelligencePriority": 0.2},
+                "metadata": {"user": 1},
+                "tools": [{"name": "look", "description": "Looks something up.",
+                    "inputSchema": {"type": "object"}}],
+                "toolChoice": {"mode": "required"},
+            })
+        );
+    }
+
+    #[test]
+    fn the_use_of_a_tool_and_its_result() {
+        let block = json!({"type": "tool_use", "id": "u1", "name": "look", "input": {"a": 1}});
+        let message =
+            json!({"role": "assistant", "model": "m", "content": [block], "stopReason": "toolUse"});
+        let Answer::Accepted(answer) = sampled(&given(message)).unwrap() else {
+            panic!("refused");
+        };
+        assert_eq!(answer.tool_uses.len(), 1);
+        let used = &answer.tool_uses[0];
+        assert_eq!(
+            (&*used.id, &*used.name, &used.input),
+            ("u1", "look", &json!({"a": 1}))
+        );
+        let next = SampleRequest::new("a", 5).used(&answer, [(used.id.clone(), "found".into())]);
+        let messages = next.question("k").params.to_value()["messages"].take();
+        assert_eq!(
+            messages[1],
+            json!({"role": "assistant", "content": [block]})
+        );
+        assert_eq!(
+            messages[2],
+            json!({"role": "user", "content": [{"type": "tool_result", "toolUseId": "u1",
+                "content": [{"type": "text", "text": "found"}]}]})
+        );
     }
 
     #[test]

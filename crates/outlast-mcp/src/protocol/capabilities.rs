@@ -18,6 +18,8 @@ pub struct Capabilities {
     pub elicitation_url: bool,
     /// Answers `sampling/createMessage`.
     pub sampling: bool,
+    /// Takes tools in `sampling/createMessage`, which servers must not send to others (2025-11-25, "Sampling").
+    pub sampling_tools: bool,
     /// Answers `roots/list`.
     pub roots: bool,
     /// Understands tasks of 2026-07-28. Never set in the older era, whatever a client declares
@@ -45,6 +47,12 @@ struct Modes<'a> {
     url: Option<&'a RawValue>,
 }
 
+#[derive(Deserialize)]
+struct Sampling<'a> {
+    #[serde(borrow, default)]
+    tools: Option<&'a RawValue>,
+}
+
 impl Capabilities {
     /// Reads a `capabilities` object as `version` means it: what the version does not know is not declared.
     /// `None` if it is not an object, or a known member, a mode or the extension is neither one nor null.
@@ -62,6 +70,10 @@ impl Capabilities {
             set.elicitation_form = version.has_elicitation() && (form || !url);
             set.elicitation_url = version.has_url_elicitation() && url;
         }
+        if let Some(sampling) = declared.sampling.filter(|_| set.sampling) {
+            let sampling: Sampling<'_> = super::object(sampling)?;
+            set.sampling_tools = version.has_sampling_tools() && is_object(sampling.tools)?;
+        }
         if version == Version::V2026_07_28
             && let Some(extensions) = declared.extensions
         {
@@ -73,12 +85,14 @@ impl Capabilities {
 
     /// Whether the client can answer a request of the server.
     ///
-    /// `mode` is the elicitation mode; forms are meant where it is absent.
+    /// `mode` is the elicitation mode, where forms are meant if it is absent, and `tools` for a sample with
+    /// tools.
     pub fn can_answer(self, method: &str, mode: Option<&str>) -> bool {
         match (method, mode) {
             ("elicitation/create", None | Some("form")) => self.elicitation_form,
             ("elicitation/create", Some("url")) => self.elicitation_url,
-            ("sampling/createMessage", _) => self.sampling,
+            ("sampling/createMessage", None) => self.sampling,
+            ("sampling/createMessage", Some("tools")) => self.sampling_tools,
             ("roots/list", _) => self.roots,
             _ => false,
         }
@@ -89,6 +103,7 @@ impl Capabilities {
             | u8::from(self.elicitation_url) << 1
             | u8::from(self.sampling) << 2
             | u8::from(self.roots) << 3
+            | u8::from(self.sampling_tools) << 4
     }
 
     pub(crate) fn from_bits(bits: u8) -> Self {
@@ -97,6 +112,7 @@ impl Capabilities {
             elicitation_url: bits & 2 != 0,
             sampling: bits & 4 != 0,
             roots: bits & 8 != 0,
+            sampling_tools: bits & 16 != 0,
             tasks: false,
         }
     }
@@ -152,6 +168,28 @@ mod tests {
     }
 
     #[test]
+    fn tools_in_samples_are_declared_inside_of_sampling() {
+        let json = r#"{"sampling":{"tools":{}}}"#;
+        let set = parse(json, Version::V2025_11_25).unwrap();
+        assert!(set.can_answer("sampling/createMessage", None));
+        assert!(set.can_answer("sampling/createMessage", Some("tools")));
+        for (json, version) in [
+            (r#"{"sampling":{}}"#, Version::V2026_07_28),
+            (json, Version::V2025_06_18),
+        ] {
+            let set = parse(json, version).unwrap();
+            assert!(
+                set.can_answer("sampling/createMessage", None),
+                "{version:?}"
+            );
+            assert!(
+                !set.can_answer("sampling/createMessage", Some("tools")),
+                "{version:?}"
+            );
+        }
+    }
+
+    #[test]
     fn the_extension_counts_in_the_newer_era_alone() {
         let json = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}},"tasks":{"list":{}}}"#;
         assert!(parse(json, Version::V2026_07_28).unwrap().tasks);
@@ -169,6 +207,7 @@ mod tests {
             "[]",
             "3",
             r#"{"sampling":true}"#,
+            r#"{"sampling":{"tools":1}}"#,
             r#"{"elicitation":{"form":true}}"#,
             r#"{"elicitation":{"url":false}}"#,
             r#"{"extensions":[]}"#,
@@ -185,7 +224,7 @@ mod tests {
 
     #[test]
     fn bits_keep_the_set() {
-        for bits in 0..16 {
+        for bits in 0..32 {
             assert_eq!(Capabilities::from_bits(bits).to_bits(), bits);
         }
     }

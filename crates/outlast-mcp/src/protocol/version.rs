@@ -123,6 +123,11 @@ impl Version {
         self >= Self::V2025_03_26
     }
 
+    /// Whether a sample may come with tools for the model.
+    pub fn has_sampling_tools(self) -> bool {
+        self >= Self::V2025_11_25
+    }
+
     /// Whether an elicitation says which mode it has.
     pub fn has_elicitation_modes(self) -> bool {
         self >= Self::V2025_11_25

@@ -66,7 +66,10 @@ pub(crate) fn client_record(info: Option<&str>, capabilities: Capabilities) -> R
             }
         }
         if capabilities.sampling {
-            declared.object("sampling");
+            let mut sampling = declared.object("sampling");
+            if capabilities.sampling_tools {
+                sampling.object("tools");
+            }
         }
         if capabilities.roots {
             declared.object("roots");
@@ -83,6 +86,7 @@ mod tests {
         elicitation_form: true,
         elicitation_url: false,
         sampling: false,
+        sampling_tools: false,
         roots: false,
         tasks: false,
     };

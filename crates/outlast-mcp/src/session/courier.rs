@@ -42,6 +42,7 @@ use super::origin::Origin;
 use super::outlet::Outlet;
 use super::question::QuestionId;
 use super::stream::KEEP_FOR;
+use crate::answers;
 use crate::jsonrpc::RequestId;
 use crate::server::Inner;
 
@@ -384,13 +385,7 @@ impl Courier {
     }
 
     fn way_for(&mut self, task: &Task, question: &InputRequest) -> Option<(Outlet, Arc<Session>)> {
-        let mode = elicitation_mode(question);
-        let can = |session: &Session| {
-            session
-                .identity
-                .capabilities
-                .can_answer(&question.method, mode.as_deref())
-        };
+        let can = |session: &Session| answers::can(session.identity.capabilities, question);
         if self.origin.lets_waiters_answer(question) {
             let waiting = self.round.lock();
             let mut waiting = waiting.results.iter().rev();
