@@ -42,6 +42,9 @@ pub enum JournalKind {
     Artifact,
     /// A label that the handler gave its task: a [`crate::label::RecordedLabel`].
     Label,
+    /// Where the handler began what outlives it, in its own words: see
+    /// [`TaskState::begun`](crate::task::TaskState::begun).
+    Begun,
 }
 
 /// The name of a partial result's entry: names in the order of the numbers.
@@ -65,6 +68,7 @@ impl JournalKind {
             Self::Partial => "partial",
             Self::Artifact => "artifact",
             Self::Label => "label",
+            Self::Begun => "begun",
         }
     }
 }

@@ -119,7 +119,8 @@ pub struct TaskSpec {
     /// task that reports no progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usual: Option<Duration>,
-    /// How many crashes in a row end it.
+    /// How many crashes in a row end it. [`u32::MAX`] says that it cannot be what killed its process, for its
+    /// work is done in others: then no crash counts against it, and it is never a suspect.
     pub max_crashes: u32,
     /// Whether an attempt that was interrupted may be made again.
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
@@ -285,6 +286,10 @@ pub struct TaskState {
     /// a lack of memory, and to run them one at a time after it would hold them all up for nothing.
     #[serde(default)]
     pub suspect: bool,
+    /// Its handler has recorded that it begins what outlives it ([`crate::JournalKind::Begun`]), so something
+    /// of it may be at work although nobody holds it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begun: bool,
     /// The next claim goes on with the attempt instead of counting a new one.
     #[serde(default)]
     pub resuming: bool,
@@ -293,8 +298,8 @@ pub struct TaskState {
     #[serde(default)]
     pub keeps_keys: bool,
     /// It holds all its limit keys although it does not run: for a worker from which it was taken, until
-    /// that one's lease would have run out; or, if it has to be undone, until its undos are claimed.
-    /// Only after its end.
+    /// that one's lease would have run out; for what it began outside, until that must have been stopped; or,
+    /// if it has to be undone, until its undos are claimed. Only after its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_over: Option<Timestamp>,
     /// What its attempts used up: the last of them, in their order.
@@ -322,7 +327,7 @@ pub struct TaskState {
     /// [`Phase::Scheduled`], empty in every other phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked: Vec<Blocker>,
-    /// Set once somebody has asked to stop it while it ran.
+    /// Set once somebody has asked to stop it while it ran, or while what it began outside may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<CancelRequest>,
     /// When it was created.

@@ -22,6 +22,11 @@ impl Cx {
     /// returns where it was begun first: `here`, or what an earlier run of the handler recorded. When this
     /// returns, no later run is told another place, whatever becomes of this one.
     ///
+    /// A task that has begun something and is cancelled while nobody runs it stays `working`, and keeps its
+    /// limit keys, until the store is told that this was stopped
+    /// ([`CancelMode::Stopped`](outlast_core::machine::CancelMode::Stopped)), or until the cancel's patience
+    /// is over.
+    ///
     /// ```
     /// # use outlast_engine::{Cx, Error, Result};
     /// # async fn handler(cx: Cx, machine: String) -> Result<()> {
@@ -47,7 +52,7 @@ impl Cx {
         if run.begins_unrecorded_at(here).await {
             return Ok(here.to_owned());
         }
-        let kind = JournalKind::Value;
+        let kind = JournalKind::Begun;
         let entry = match run.take_name(kind, NAME)? {
             Some(entry) => entry,
             None => {

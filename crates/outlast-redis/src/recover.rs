@@ -118,9 +118,9 @@ impl Executor {
                 held.is_some_and(|held| workers.contains(&held.worker))
             })
             .collect();
-        let suspects = beside.iter().filter(|task| task.state.suspect).count();
+        let taken = Rescue::after_death(reason, beside.iter().map(|task| &***task));
         for task in &beside {
-            let rescue = Rescue::after_death(reason, task, beside.len(), suspects);
+            let rescue = taken(task);
             let lease = task.lease().expect("it is held");
             let outcome = self.run(|unit| unit.rescue(&lease, rescue), |_| None);
             match done(outcome.await?).0 {

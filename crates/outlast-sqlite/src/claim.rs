@@ -218,11 +218,11 @@ impl Unit<'_> {
                 running.push(task);
             }
         }
-        let suspects = running.iter().filter(|task| task.state.suspect).count();
+        let taken = Rescue::after_death(reason, running.iter().map(|task| &**task));
         let mut recovered = Recovered::default();
         let now = self.now;
         for task in &running {
-            let rescue = Rescue::after_death(reason, task, running.len(), suspects);
+            let rescue = taken(task);
             // Read again: the rescue of an earlier one may have changed it.
             let (_, task) =
                 self.change(task.id(), |task| Ok(((), vec![task.rescue(rescue, now)])))?;

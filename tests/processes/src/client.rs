@@ -97,11 +97,24 @@ impl Client {
     /// # Errors
     /// As [`Client::modern`].
     pub fn get(&self, path: &str, accept: &str) -> std::io::Result<String> {
+        self.rest("GET", path, accept)
+    }
+
+    /// Sends a POST without a body to a path of the REST surface, and returns what it answers.
+    ///
+    /// # Errors
+    /// As [`Client::modern`].
+    pub fn post_json(&self, path: &str) -> std::io::Result<Value> {
+        let body = self.rest("POST", path, "application/json")?;
+        serde_json::from_str(&body).map_err(std::io::Error::other)
+    }
+
+    fn rest(&self, method: &str, path: &str, accept: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         write!(
             stream,
-            "GET {path} HTTP/1.0\r\nHost: {}\r\nAccept: {accept}\r\n\r\n",
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nAccept: {accept}\r\nContent-Length: 0\r\n\r\n",
             self.address
         )?;
         let mut answer = String::new();

@@ -71,6 +71,7 @@ pub mod progress;
 mod run;
 pub mod runs;
 pub mod shim;
+pub mod sweep;
 pub mod tool;
 mod tree;
 

@@ -3,8 +3,7 @@
 //! The folders stand beside the store, `<store>.runs/<task>/<number>`. A folder is removed only when
 //! its task has ended in the store, never by the code that saw the command end: that code may die
 //! before what it returned is recorded, and the next attempt must then find the run and not start
-//! another. The sweeper also stops commands whose task has ended without them, as when a task was
-//! cancelled while no server ran.
+//! another: see [`super::sweep`].
 //!
 //! Where the store is shared, several processes of one machine share the folders, and each of them
 //! sweeps. So whoever follows the runs of a task says it where all of them see it: a file in the task's
@@ -20,14 +19,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use outlast_core::{Store, TaskId};
+use outlast_core::TaskId;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 
 use super::folder::{RunFolder, RunState, append, make_task_folder};
 use super::launch::Launcher;
-use super::orphans;
 
 /// The file in a task's folder that is locked by whoever follows its runs.
 const FOLLOWED: &str = "followed";
@@ -38,38 +36,14 @@ const PLACE: &str = "place";
 /// How long a follower waits for a sweeper that looks at the task's runs.
 const TURN: Duration = Duration::from_millis(10);
 
-/// After how long a run whose task is unknown to the store belongs to nobody. A call that is not
-/// stored yet is followed before its folder is made; the time covers the moment at its end.
-const UNKNOWN_FOR: Duration = Duration::from_secs(1);
-
-/// How often the sweeper looks without being told to.
-const LOOK: Duration = Duration::from_secs(60);
-
-/// How soon it looks again while something is left.
-const SOON: Duration = Duration::from_millis(500);
-
-/// How soon after it could not look: what lost its task while the store was out of reach runs on until then.
-const AGAIN: Duration = Duration::from_secs(5);
-
 /// The runs beside one store.
 #[derive(Debug)]
 pub struct Runs {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     launcher: Launcher,
     place: OnceLock<String>,
-    unknown: Mutex<HashMap<TaskId, Instant>>,
-    poke: Notify,
-}
-
-/// What a sweep did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Swept {
-    /// Runs whose folder was removed.
-    pub removed: usize,
-    /// Commands that are being stopped, and runs that nobody may own: look again soon.
-    pub left: usize,
-    /// Tasks whose runs could not be looked at or removed; the log says why.
-    pub failed: usize,
+    pub(super) unknown: Mutex<HashMap<TaskId, Instant>>,
+    pub(super) poke: Notify,
 }
 
 /// The folder for runs beside a database: `outlast.db` has `outlast.db.runs`.
@@ -98,7 +72,7 @@ pub fn unsettled(root: &Path) -> io::Result<Vec<TaskId>> {
     Ok(unsettled)
 }
 
-fn tasks_in(root: &Path) -> io::Result<Vec<TaskId>> {
+pub(super) fn tasks_in(root: &Path) -> io::Result<Vec<TaskId>> {
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -186,111 +160,8 @@ impl Runs {
         }
     }
 
-    fn task_folder(&self, task: TaskId) -> PathBuf {
+    pub(super) fn task_folder(&self, task: TaskId) -> PathBuf {
         self.root.join(task.to_string())
-    }
-
-    /// Removes the runs of tasks that have ended, and stops those that are still under way.
-    ///
-    /// Repeating it is harmless. Runs that a handler of any process follows are left alone, and so are
-    /// those of tasks that have not ended.
-    ///
-    /// # Errors
-    /// When the folder or the store cannot be read.
-    ///
-    /// # Cancel safety
-    /// May be dropped and called again.
-    pub async fn sweep(&self, store: &dyn Store) -> io::Result<Swept> {
-        let mut swept = Swept::default();
-        for task in tasks_in(&self.root)? {
-            let exclusive = FlockOperation::NonBlockingLockExclusive;
-            let _alone = match locked(&self.task_folder(task), exclusive) {
-                Ok(Some(lock)) => lock,
-                Ok(None) => {
-                    lock(&self.unknown).remove(&task);
-                    continue;
-                }
-                Err(error) => {
-                    failed(task, &error, &mut swept);
-                    continue;
-                }
-            };
-            match store.get(task).await.map_err(io::Error::other)? {
-                Some(task) if !task.is_finished() => continue,
-                Some(_) => {}
-                None if self.unknown_for(task) < UNKNOWN_FOR => {
-                    swept.left += 1;
-                    continue;
-                }
-                None => {}
-            }
-            // One folder that cannot be removed must not keep the others.
-            if let Err(error) = self.sweep_task(task, &mut swept).await {
-                failed(task, &error, &mut swept);
-            }
-        }
-        Ok(swept)
-    }
-
-    /// Sweeps for as long as the future is polled: when a run ends, and from time to time.
-    ///
-    /// # Cancel safety
-    /// Made to be dropped.
-    pub async fn sweep_forever(&self, store: Arc<dyn Store>) {
-        loop {
-            let pause = match self.sweep(&*store).await {
-                Ok(Swept { left: 0, .. }) => LOOK,
-                Ok(_) => SOON,
-                Err(error) => {
-                    tracing::warn!(%error, folder = %self.root.display(), "cannot sweep runs");
-                    AGAIN
-                }
-            };
-            tokio::select! {
-                () = self.poke.notified() => {
-                    // What was returned is being recorded just now, and others may end too.
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-    }
-
-    fn unknown_for(&self, task: TaskId) -> Duration {
-        lock(&self.unknown)
-            .entry(task)
-            .or_insert_with(Instant::now)
-            .elapsed()
-    }
-
-    async fn sweep_task(&self, task: TaskId, swept: &mut Swept) -> io::Result<()> {
-        let mut left = 0;
-        for folder in self.of(task)?.into_values() {
-            match folder.state()? {
-                RunState::Running => {
-                    folder.request_cancel()?;
-                    left += 1;
-                    continue;
-                }
-                RunState::Vanished(started) => {
-                    orphans::kill(&folder, &started).await?;
-                }
-                RunState::Ended(_) | RunState::NotStarted => {}
-            }
-            // A long log takes the file system its time.
-            tokio::task::spawn_blocking(move || folder.remove()).await??;
-            swept.removed += 1;
-        }
-        swept.left += left;
-        if left == 0 {
-            lock(&self.unknown).remove(&task);
-            let folder = self.task_folder(task);
-            match std::fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                result => result?,
-            }
-        }
-        Ok(())
     }
 }
 
@@ -320,14 +191,9 @@ fn machine() -> String {
     name.nodename().to_string_lossy().into_owned()
 }
 
-fn failed(task: TaskId, error: &io::Error, swept: &mut Swept) {
-    tracing::warn!(%task, %error, "cannot sweep the runs of a task");
-    swept.failed += 1;
-}
-
 /// Locks the file of a task's folder that says who is at work there; `None` if another's lock does not
 /// go with this one, or if the folder was removed just now.
-fn locked(folder: &Path, operation: FlockOperation) -> io::Result<Option<Locked>> {
+pub(super) fn locked(folder: &Path, operation: FlockOperation) -> io::Result<Option<Locked>> {
     let path = folder.join(FOLLOWED);
     let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let file = match append(&path) {
@@ -377,7 +243,7 @@ fn runs_in(folder: &Path) -> io::Result<BTreeMap<u64, RunFolder>> {
     Ok(runs)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics under this lock")
 }
 
@@ -396,7 +262,7 @@ impl Drop for Following {
 }
 
 /// A file that is locked until this is dropped.
-struct Locked(File);
+pub(super) struct Locked(File);
 
 impl Drop for Locked {
     fn drop(&mut self) {

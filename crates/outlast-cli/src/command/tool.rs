@@ -84,7 +84,7 @@ pub fn tool(command: CommandTool, defaults: Defaults, runs: &Arc<Runs>) -> Tool 
         max_age: command.max_age.unwrap_or(DEFAULT_MAX_AGE),
         serving: command.serving,
         labels: command.labels.clone(),
-        // A server that dies under a command says nothing about the command, which goes on.
+        // A command cannot bring its server down, and goes on when that dies.
         max_crashes: u32::MAX,
         // The handler knows what has become of the command, and runs it again only if it may.
         repeatable: Some(true),
@@ -198,14 +198,6 @@ impl CommandHandler {
         let here = patiently(task, || self.runs.place()).await?;
         let begun = cx.begin_at(&here).await?;
         let elsewhere = (begun != here).then_some(begun);
-        if cx.is_stored() {
-            // Something recorded in each attempt shows the engine that this task is not what brings
-            // the server down, so that others need not wait for its end.
-            for attempt in 2..=cx.attempt() {
-                cx.step(format!("attempt {attempt}"), || async { Ok(()) })
-                    .await?;
-            }
-        }
         loop {
             let latest = self.latest_or_new(arguments, cx, elsewhere.as_deref());
             let (number, folder) = latest.await?;

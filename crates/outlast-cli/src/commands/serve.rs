@@ -123,7 +123,7 @@ fn serve(how: How, file: &Path, settings: Settings) -> Result<ExitCode, String> 
     let mut server = server
         .background(move |handle| {
             let runs = Arc::clone(&runs);
-            async move { runs.sweep_forever(handle.side()).await }
+            async move { runs.sweep_forever(handle).await }
         })
         .stdio_command(stdio_command(&absolute, &settings))
         .reload_from(move || {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_cli::command::{Defaults, Launcher, RunFolder, Runs, runs::Swept, tool};
+use outlast_cli::command::{Defaults, Launcher, RunFolder, Runs, sweep::Swept, tool};
 use outlast_cli::config::FileConfig;
 use outlast_core::machine::CancelMode;
 use outlast_core::testing::MemoryStore;

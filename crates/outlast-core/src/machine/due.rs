@@ -36,12 +36,20 @@ pub struct Rescue {
 }
 
 impl Rescue {
-    /// How `task` is taken back after the death of the process that ran it, one of `running` tasks of
-    /// which `suspects` were under suspicion already: the task is to blame only if no other can be.
-    pub fn after_death(reason: RescueReason, task: &Task, running: usize, suspects: usize) -> Self {
-        Self {
+    /// How each of the tasks is taken back that ran in a process which has died: one is to blame only if no
+    /// other can be.
+    pub fn after_death<'a>(
+        reason: RescueReason,
+        ran: impl IntoIterator<Item = &'a Task>,
+    ) -> impl Fn(&Task) -> Self {
+        let (mut able, mut suspects) = (0, 0);
+        for task in ran.into_iter().filter(|task| task.may_crash()) {
+            able += 1;
+            suspects += usize::from(task.state.suspect);
+        }
+        move |task| Self {
             reason,
-            to_blame: running == 1 || (task.state.suspect && suspects == 1),
+            to_blame: task.may_crash() && (able == 1 || (task.state.suspect && suspects == 1)),
         }
     }
 }
@@ -206,10 +214,17 @@ impl Task {
         vec![self.bump(now, EventKind::InputAnswered { keys })]
     }
 
+    /// Whether it can have caused the death of the process that ran it. What runs in processes of its own
+    /// cannot, and is allowed any number of them.
+    fn may_crash(&self) -> bool {
+        self.spec.max_crashes < u32::MAX
+    }
+
     /// Takes a running task from a worker that is gone and makes it ready again; it keeps its place
     /// in the order. A crash that this task alone can have caused counts against it, and the last
-    /// one allowed ends it; a task that may not be repeated ends at once. A cancelled task is not run again: it is cancelled. Undos are taken back
-    /// like any other work, and given up after as many crashes.
+    /// one allowed ends it; a task that may not be repeated ends at once. A cancelled task is not run again:
+    /// it is cancelled, when nothing that it began is at work any more. Undos are taken back like any other
+    /// work, and given up after as many crashes.
     ///
     /// # Panics
     /// If the task does not run.
@@ -222,10 +237,16 @@ impl Task {
         // Whoever held it is gone: nothing has to wait until its lease runs out.
         self.state.held = None;
         if let Some(cancel) = self.state.cancel.as_ref().filter(|_| !self.is_finished()) {
+            if self.has_begun() {
+                self.state.epoch += 1;
+                self.wait_to_be_stopped();
+                let reason = rescue.reason;
+                return self.bump(now, EventKind::Rescued { reason });
+            }
             let reason = cancel.reason.clone();
             return self.take_over(Outcome::Cancelled { reason }, now);
         }
-        if rescue.reason == RescueReason::Crash {
+        if rescue.reason == RescueReason::Crash && self.may_crash() {
             self.state.suspect |= self.state.shaken || rescue.to_blame;
             self.state.shaken = true;
             self.state.crashes += u32::from(rescue.to_blame);

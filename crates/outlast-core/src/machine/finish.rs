@@ -30,7 +30,8 @@ impl Task {
     /// Ends the attempt that runs under `lease`.
     ///
     /// Once a cancel was accepted the task ends cancelled, whatever the attempt brings: late results
-    /// are discarded (2025-11-25 tasks, "Task Cancellation"). Reporting the end of a finished task a
+    /// are discarded (2025-11-25 tasks, "Task Cancellation"); if the worker lets go of it while something
+    /// that it began may be at work, it [is being stopped](Task::is_stopping). Reporting the end of a finished task a
     /// second time under the lease that ended it changes nothing and returns `None`, so that a
     /// worker whose reply got lost may repeat itself.
     ///
@@ -52,6 +53,10 @@ impl Task {
             return Ok(Some(self.finish_cleanup(lease.nonce, end, now)));
         }
         if let Some(cancel) = &self.state.cancel {
+            if !matches!(end, AttemptEnd::Done(_)) && self.has_begun() {
+                self.wait_to_be_stopped();
+                return Ok(Some(self.bump(now, EventKind::Released)));
+            }
             let reason = cancel.reason.clone();
             return Ok(Some(
                 self.end_under_lease(Outcome::Cancelled { reason }, now),

@@ -87,8 +87,8 @@ pub enum Gate {
 }
 
 impl Task {
-    /// The limit keys it holds at present: all while it runs, or may still be run by a worker from which
-    /// it was taken; some while it is suspended and until it is claimed again.
+    /// The limit keys it holds at present: all while it runs, may still be run by a worker from which it
+    /// was taken, or [is being stopped](Task::is_stopping); some while it is suspended and until it is claimed again.
     pub fn held_keys(&self) -> impl Iterator<Item = &Key> {
         let limits = self.spec.keys.limits.iter();
         let held = limits.filter(|limit| {
@@ -99,7 +99,9 @@ impl Task {
 
     /// Whether it holds a limit key although it does not run.
     fn keeps(&self, while_suspended: bool) -> bool {
-        self.state.held_over.is_some() || (self.state.keeps_keys && while_suspended)
+        self.state.held_over.is_some()
+            || self.is_stopping()
+            || (self.state.keeps_keys && while_suspended)
     }
 
     /// Whether any limit applies to it.
@@ -129,7 +131,8 @@ impl Task {
     pub fn counts_as(&self, other: &Self) -> bool {
         let standing = |task: &Self| {
             let state = &task.state;
-            let kept = (state.keeps_keys, state.held_over.is_some());
+            let held_over = state.held_over.is_some() || task.is_stopping();
+            let kept = (state.keeps_keys, held_over);
             (state.phase, state.resuming, kept, task.is_finished())
         };
         let keys_are_equal =

@@ -79,6 +79,7 @@ impl Task {
                 crashes: 0,
                 shaken: false,
                 suspect: false,
+                begun: false,
                 resuming: false,
                 keeps_keys: false,
                 held_over: None,

@@ -118,6 +118,10 @@ impl Task {
                 let name = entry.name.clone();
                 Some(self.bump(now, EventKind::Artifact { name }))
             }
+            JournalKind::Begun => {
+                self.state.begun = true;
+                None
+            }
             JournalKind::Label => self.labelled(entry, now).map_err(JournalRefused::Invalid)?,
             _ => None,
         })

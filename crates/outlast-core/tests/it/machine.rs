@@ -59,7 +59,10 @@ impl World {
             });
         }
         spec.repeatable = !random.one_in(4);
-        spec.max_crashes = u32::try_from(random.below(4)).expect("small");
+        spec.max_crashes = match u32::try_from(random.below(5)).expect("small") {
+            4 => u32::MAX,
+            crashes => crashes,
+        };
         for number in 0..random.below(3) {
             let task = task_id(u8::try_from(number).expect("small"));
             spec.after.push(match random.one_in(2) {
@@ -220,10 +223,10 @@ impl World {
                 answered.events
             }
             9 => {
-                let mode = if random.one_in(2) {
-                    CancelMode::Force
-                } else {
-                    CancelMode::Ask(moment(random))
+                let mode = match random.below(3) {
+                    0 => CancelMode::Force,
+                    1 => CancelMode::Stopped,
+                    _ => CancelMode::Ask(moment(random)),
                 };
                 match task.cancel(Some("r".into()), mode, now) {
                     Cancelled::AlreadyFinished => {
@@ -231,8 +234,14 @@ impl World {
                         Vec::new()
                     }
                     Cancelled::Now(event) => vec![event],
+                    Cancelled::Requested(None) if mode == CancelMode::Stopped => {
+                        assert!(!before.is_stopping());
+                        assert_eq!(*task, before);
+                        Vec::new()
+                    }
                     Cancelled::Requested(event) => {
-                        assert_eq!(task.state.phase, Phase::Running);
+                        let runs = task.state.phase == Phase::Running;
+                        assert!(runs || task.state.begun && task.is_stopping());
                         event.into_iter().collect()
                     }
                 }
@@ -314,7 +323,10 @@ impl World {
                     RescueReason::Reboot,
                     RescueReason::LeaseExpired,
                 ]);
-                let rescue = Rescue::after_death(reason, task, 1 + random.index(2), 1);
+                let rescue = Rescue {
+                    reason,
+                    to_blame: random.one_in(2),
+                };
                 let event = task.rescue(rescue, now);
                 let crashed = reason == RescueReason::Crash && rescue.to_blame;
                 let counted = task.state.crashes > before.state.crashes;
@@ -535,7 +547,8 @@ fn crashes_in_a_row_end_a_task_and_a_journal_entry_forgives_them() {
     let crash = |task: &mut Task| {
         let claimed = task.claim(WorkerId::random(), 1, Duration::from_secs(30), now);
         let (lease, _) = claimed.expect("it is queued");
-        (lease, Rescue::after_death(RescueReason::Crash, task, 1, 0))
+        let rescue = Rescue::after_death(RescueReason::Crash, [&*task])(task);
+        (lease, rescue)
     };
     for _ in 0..5 {
         let (_, rescue) = crash(&mut task);

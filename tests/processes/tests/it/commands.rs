@@ -169,6 +169,16 @@ echo done >> ledger
 type = "number"
 description = "How long."
 
+[tools.deploy]
+description = "Works until it is stopped, and says when it has stopped."
+shell = true
+max_running = 1
+interrupt_grace = "1m"
+command = '''
+trap 'sleep 1; echo "$$ gone" >> ledger; exit 0' INT TERM
+while :; do echo "$$" >> ledger; sleep 0.05; done
+'''
+
 [tools.family]
 description = "Starts children that leave the process group, and waits."
 shell = true
@@ -524,4 +534,63 @@ fn cancelling_ends_every_descendant_and_the_status_says_so() {
             stat.is_none_or(|stat| stat.contains(") Z ")).then_some(())
         });
     }
+}
+
+/// Begins a deploy, and waits until its command is at work. Says who that is.
+fn deploy(rig: &Rig) -> (String, String) {
+    let before = rig.ledger().len();
+    let id = rig.create("deploy", json!({}));
+    let pid = eventually("the command is at work", || {
+        rig.ledger().into_iter().nth(before)
+    });
+    (id, pid)
+}
+
+/// That a task is cancelled when its command is gone and not before, and that the next one under the same limit
+/// begins after that.
+fn cancelled_and_gone(rig: &Rig, id: &str, pid: &str) {
+    let task = rig.finished(id);
+    let ledger = rig.ledger();
+    assert_eq!(task["status"], "cancelled", "{task}");
+    let gone = format!("{pid} gone");
+    assert_eq!(ledger.last(), Some(&gone), "it is told when it is so");
+    rig.client()
+        .post_json("/tools/deploy/resume")
+        .expect("an answer");
+    let (next, other) = deploy(rig);
+    let ledger = rig.ledger();
+    let end = ledger.iter().position(|line| *line == gone);
+    assert_eq!(
+        end,
+        ledger.iter().rposition(|line| line == &gone || line == pid)
+    );
+    assert_ne!(other, pid);
+    let cancelled = rig.client().modern("tasks/cancel", json!({"taskId": next}));
+    cancelled.expect("an answer");
+    assert_eq!(rig.finished(&next)["status"], "cancelled");
+}
+
+#[test]
+fn a_command_that_nobody_follows_is_gone_before_its_task_is_cancelled() {
+    let mut rig = Rig::new();
+    let (id, pid) = deploy(&rig);
+    // Behind the pause it is adopted by nobody after the kill.
+    let paused = rig.client().post_json("/tools/deploy/pause");
+    paused.expect("an answer");
+    rig.server.kill();
+    rig.server.start();
+    let cancelled = rig.client().modern("tasks/cancel", json!({"taskId": id}));
+    cancelled.expect("an answer");
+    cancelled_and_gone(&rig, &id, &pid);
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_cancel_leaves_no_command_behind() {
+    let mut rig = Rig::new();
+    let (id, pid) = deploy(&rig);
+    let cancelled = rig.client().modern("tasks/cancel", json!({"taskId": id}));
+    cancelled.expect("an answer");
+    rig.server.kill();
+    rig.server.start();
+    cancelled_and_gone(&rig, &id, &pid);
 }

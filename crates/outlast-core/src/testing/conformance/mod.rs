@@ -235,6 +235,10 @@ cases! {
         a_cancelled_task_does_not_suspend,
         a_cancelled_task_is_not_run_again,
         nobody_cancels_a_task_that_is_not_there,
+        what_was_begun_is_stopped_first,
+        what_nobody_can_stop_is_written_off,
+        a_worker_that_goes_leaves_what_it_began_to_be_stopped,
+        nothing_else_is_cancelled_for_having_been_stopped,
     }
     chain {
         a_dependant_is_blocked_until_all_have_completed,
@@ -304,6 +308,7 @@ cases! {
         a_lone_task_is_to_blame,
         several_tasks_become_suspects,
         suspects_run_one_at_a_time,
+        what_runs_in_other_processes_is_no_suspect,
         the_only_suspect_is_to_blame,
         its_own_tasks_are_left_alone,
         what_may_not_be_repeated_ends,

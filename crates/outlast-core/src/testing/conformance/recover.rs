@@ -95,6 +95,30 @@ pub(super) async fn several_tasks_become_suspects(rig: Rig) -> Rig {
     rig
 }
 
+pub(super) async fn what_runs_in_other_processes_is_no_suspect(rig: Rig) -> Rig {
+    let mut outside = Vec::new();
+    for _ in 0..3 {
+        let command = TaskSpec {
+            max_crashes: u32::MAX,
+            ..spec()
+        };
+        outside.push(rig.create_spec(command).await.task.id());
+    }
+    let inside = rig.create().await;
+    crash_twice(&rig, 4).await;
+    for id in &outside {
+        let task = rig.task(*id).await;
+        assert!(!task.state.suspect && task.state.crashes == 0);
+    }
+    let task = rig.task(inside).await;
+    assert!(task.state.suspect);
+    assert_eq!(task.state.crashes, 2, "no other can be to blame");
+    // Beside a suspect they go on at once.
+    let all = claim_by_another(&rig, 9).await;
+    assert_eq!(all.len(), 4);
+    rig
+}
+
 pub(super) async fn suspects_run_one_at_a_time(rig: Rig) -> Rig {
     let mut suspects = Vec::new();
     for _ in 0..3 {

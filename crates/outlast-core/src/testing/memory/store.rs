@@ -110,11 +110,11 @@ impl Store for MemoryStore {
                 .map(|kept| Arc::clone(&kept.task))
                 .collect();
             running.sort_unstable_by_key(|task| task.state.sequence);
-            let suspects = running.iter().filter(|task| task.state.suspect).count();
+            let ran = running.iter().map(|task| &**task);
+            let taken = Rescue::after_death(RescueReason::Crash, ran);
             let mut recovered = Recovered::default();
             for task in &running {
-                let rescue =
-                    Rescue::after_death(RescueReason::Crash, task, running.len(), suspects);
+                let rescue = taken(task);
                 let (_, task) =
                     inner.change(task.id(), |task| Ok(((), vec![task.rescue(rescue, now)])))?;
                 if task.state.phase == Phase::Finished {

@@ -356,6 +356,7 @@ impl Command {
                     JournalKind::Undo,
                     JournalKind::Undone,
                     JournalKind::Label,
+                    JournalKind::Begun,
                 ]);
                 Self::JournalPut {
                     lease,
@@ -407,10 +408,10 @@ impl Command {
             67..71 => Self::Cancel {
                 task,
                 reason: random.one_in(2).then(|| "enough".into()),
-                mode: if random.one_in(2) {
-                    CancelMode::Force
-                } else {
-                    CancelMode::Ask(moment(random))
+                mode: match random.below(4) {
+                    0 => CancelMode::Force,
+                    1 => CancelMode::Stopped,
+                    _ => CancelMode::Ask(moment(random)),
                 },
             },
             71 => Self::Delete { task },

@@ -89,7 +89,7 @@ impl Shape {
             },
             queue_timeout: random.one_in(6).then(|| moment(random)),
             no_worker_timeout: random.one_in(6).then(|| moment(random)),
-            max_crashes: random.pick(&[1, 2, 3]),
+            max_crashes: random.pick(&[1, 2, 3, u32::MAX]),
             repeatable: !random.one_in(4),
             confirmed_by: random.one_in(3).then(|| random.pick(&KEYS)),
             keys: limit_keys(random),
