@@ -138,9 +138,17 @@ impl Address {
         if need == Need::Answers && prompt::is_possible() {
             let bar = bar.clone();
             let of_urls = bar.clone();
+            // Somebody who waits for this question is told that nobody will answer it.
+            let dismissed = |said: Option<Reply>| said.unwrap_or(Reply::Cancel);
             builder = builder
-                .on_question(move |question| prompt::ask(question, bar.clone()))
-                .on_url(move |question| prompt::send(question, of_urls.clone()));
+                .on_question(move |question| {
+                    let asking = prompt::ask(question, bar.clone());
+                    async move { dismissed(asking.await) }
+                })
+                .on_url(move |question| {
+                    let asking = prompt::send(question, of_urls.clone());
+                    async move { dismissed(asking.await) }
+                });
         }
         if need == Need::Questions {
             builder = builder

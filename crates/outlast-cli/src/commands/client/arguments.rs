@@ -118,6 +118,16 @@ pub(crate) fn convert(root: &Value, schema: &Value, text: &str) -> Result<Value,
             )
         });
     }
+    if let Some(only) = schema.get("const") {
+        let spelled = only
+            .as_str()
+            .map_or_else(|| only.to_string(), str::to_owned);
+        return if spelled == text {
+            Ok(only.clone())
+        } else {
+            Err(spelled)
+        };
+    }
     for key in ["anyOf", "oneOf"] {
         if let Some(choices) = schema.get(key).and_then(Value::as_array) {
             // Strings last: they take everything.

@@ -15,60 +15,82 @@ pub(crate) fn is_possible() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks.
-pub(crate) async fn ask(question: Question, bar: Bar) -> Reply {
+/// Asks. `None` is the end of the input, or of the terminal: nothing was said.
+pub(crate) async fn ask(question: Question, bar: Bar) -> Option<Reply> {
     let asking = tokio::task::spawn_blocking(move || {
         bar.suspend(|| dialogue(&question, &mut io::stdin().lock(), &mut io::stderr()))
     });
-    // A terminal that is gone answers nothing.
-    asking
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .unwrap_or(Reply::Cancel)
+    asking.await.ok().and_then(Result::ok).flatten()
 }
 
-/// Asks whether to go to a URL, and leaves going there to the person, who sees all of it.
-pub(crate) async fn send(question: UrlQuestion, bar: Bar) -> Reply {
+/// Asks whether to go to a URL, and leaves going there to the person, who sees all of it. `None` as with [`ask`].
+pub(crate) async fn send(question: UrlQuestion, bar: Bar) -> Option<Reply> {
     let asking = tokio::task::spawn_blocking(move || {
         bar.suspend(|| sending(&question, &mut io::stdin().lock(), &mut io::stderr()))
     });
-    asking
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .unwrap_or(Reply::Cancel)
+    asking.await.ok().and_then(Result::ok).flatten()
 }
 
 fn sending(
     question: &UrlQuestion,
     input: &mut impl BufRead,
     output: &mut impl Write,
-) -> io::Result<Reply> {
+) -> io::Result<Option<Reply>> {
     writeln!(output, "{}", clean(&question.message, true))?;
     writeln!(output, "  {}", clean(&question.url, true))?;
-    write!(output, "Open this address in a browser? [y/N] ")?;
-    Ok(match line(input, output)?.as_deref() {
-        None => Reply::Cancel,
-        Some("y" | "Y" | "yes") => Reply::Accept(RawJson::empty_object()),
-        Some(_) => Reply::Decline,
-    })
+    let consent = confirmed(
+        "Open this address in a browser? [y/N]",
+        false,
+        input,
+        output,
+    )?;
+    Ok(consent.map(|yes| match yes {
+        true => Reply::Accept(RawJson::empty_object()),
+        false => Reply::Decline,
+    }))
+}
+
+/// Asks until the answer is a yes or a no: an answer is final, so a slip of the finger must not be one. `None` at the
+/// end of the input.
+fn confirmed(
+    what: &str,
+    usual: bool,
+    input: &mut impl BufRead,
+    output: &mut impl Write,
+) -> io::Result<Option<bool>> {
+    loop {
+        write!(output, "{what} ")?;
+        let Some(said) = line(input, output)? else {
+            return Ok(None);
+        };
+        match yes_or_no(&said) {
+            Some(yes) => return Ok(Some(yes)),
+            None if said.trim().is_empty() => return Ok(Some(usual)),
+            None => writeln!(output, "  say y or n")?,
+        }
+    }
+}
+
+fn yes_or_no(said: &str) -> Option<bool> {
+    match said.trim().to_lowercase().as_str() {
+        "y" | "yes" => Some(true),
+        "n" | "no" => Some(false),
+        _ => None,
+    }
 }
 
 fn dialogue(
     question: &Question,
     input: &mut impl BufRead,
     output: &mut impl Write,
-) -> io::Result<Reply> {
+) -> io::Result<Option<Reply>> {
     let schema = question.schema.to_value();
     let fields = schema.get("properties").and_then(Value::as_object);
-    let fields: Vec<_> = fields.into_iter().flatten().collect();
     writeln!(output, "{}", clean(&question.message, true))?;
-    write!(output, "Answer? [Y/n, empty is yes] ")?;
-    match line(input, output)?.as_deref() {
-        None => return Ok(Reply::Cancel),
-        Some("" | "y" | "Y" | "yes") => {}
-        Some(_) => return Ok(Reply::Decline),
+    match confirmed("Answer? [Y/n, empty is yes]", true, input, output)? {
+        None => return Ok(None),
+        Some(false) => return Ok(Some(Reply::Decline)),
+        Some(true) => {}
     }
     let required: Vec<_> = schema
         .get("required")
@@ -78,11 +100,11 @@ fn dialogue(
         .filter_map(Value::as_str)
         .collect();
     let mut content = Map::new();
-    for (name, field) in fields {
+    for (name, field) in fields.into_iter().flatten() {
         loop {
             write!(output, "  {} ", clean(&label(name, field), true))?;
             let Some(text) = line(input, output)? else {
-                return Ok(Reply::Cancel);
+                return Ok(None);
             };
             if text.is_empty() {
                 if let Some(default) = field.get("default") {
@@ -93,7 +115,7 @@ fn dialogue(
                     break;
                 }
             }
-            match convert(&schema, field, &text) {
+            match value(&schema, field, &text) {
                 Ok(value) => {
                     content.insert(name.clone(), value);
                     break;
@@ -102,7 +124,23 @@ fn dialogue(
             }
         }
     }
-    Ok(Reply::accept(&content).expect("a map is an object"))
+    Ok(Some(Reply::accept(&content).expect("a map is an object")))
+}
+
+/// What was typed, as the field wants it: yes and no are true and false here, and several choices are separated by
+/// commas.
+fn value(schema: &Value, field: &Value, text: &str) -> Result<Value, String> {
+    match field["type"].as_str() {
+        Some("boolean") => match yes_or_no(text) {
+            Some(yes) => Ok(yes.into()),
+            None => convert(schema, field, text.trim()),
+        },
+        Some("array") if !text.trim_start().starts_with('[') => text
+            .split(',')
+            .map(|item| convert(schema, &field["items"], item.trim()))
+            .collect(),
+        _ => convert(schema, field, text),
+    }
 }
 
 fn label(name: &str, field: &Value) -> String {
@@ -111,20 +149,50 @@ fn label(name: &str, field: &Value) -> String {
         .or_else(|| text("title"))
         .unwrap_or(name)
         .to_owned();
-    if let Some(choices) = field.get("enum").and_then(Value::as_array) {
-        let choices: Vec<_> = choices
-            .iter()
-            .map(|choice| choice.as_str().unwrap_or("?"))
-            .collect();
-        label.push_str(&format!(" ({})", choices.join(", ")));
+    let (several, of) = match field.get("items") {
+        Some(items) => ("any of ", items),
+        None => ("", field),
+    };
+    let choices = choices(of);
+    if !choices.is_empty() {
+        label.push_str(&format!(" ({several}{})", choices.join(", ")));
     } else if text("type") == Some("boolean") {
-        label.push_str(" (true, false)");
+        label.push_str(" (y, n)");
     }
     if let Some(default) = field.get("default") {
         label.push_str(&format!(" [{default}]"));
     }
     label.push(':');
     label
+}
+
+/// The words that may be typed, each with its title where it has another.
+fn choices(schema: &Value) -> Vec<String> {
+    let word = |value: &Value| match value.as_str() {
+        Some(word) => word.to_owned(),
+        None => value.to_string(),
+    };
+    if let Some(values) = schema["enum"].as_array() {
+        let titles = schema["enumNames"].as_array();
+        let title = |at: usize| titles.and_then(|titles| titles.get(at)?.as_str());
+        let named = values.iter().enumerate();
+        return named
+            .map(|(at, value)| titled(word(value), title(at)))
+            .collect();
+    }
+    let one_of = schema["oneOf"].as_array().or(schema["anyOf"].as_array());
+    let consts = one_of.into_iter().flatten();
+    consts
+        .filter(|choice| choice.get("const").is_some())
+        .map(|choice| titled(word(&choice["const"]), choice["title"].as_str()))
+        .collect()
+}
+
+fn titled(word: String, title: Option<&str>) -> String {
+    match title {
+        Some(title) if title != word => format!("{word}: {title}"),
+        _ => word,
+    }
 }
 
 /// A line without its end; none at the end of the input.
@@ -141,7 +209,7 @@ fn line(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<Option<
 mod tests {
     use super::*;
 
-    fn answer(typed: &str) -> Reply {
+    fn answer(typed: &str) -> Option<Reply> {
         // Questions are made by the client alone; one is had through an answerer.
         let schema = serde_json::json!({
             "type": "object",
@@ -154,7 +222,7 @@ mod tests {
 
     fn accepted(typed: &str) -> Value {
         match answer(typed) {
-            Reply::Accept(content) => content.to_value(),
+            Some(Reply::Accept(content)) => content.to_value(),
             other => panic!("{other:?}"),
         }
     }
@@ -167,15 +235,51 @@ mod tests {
             serde_json::json!({"n": 3, "sure": true})
         );
         assert_eq!(
-            accepted("\n7\nhello\nfalse\n"),
+            accepted("\n7\nhello\nNo\n"),
             serde_json::json!({"n": 7, "note": "hello", "sure": false})
         );
     }
 
     #[test]
-    fn no_is_no_and_the_end_of_input_is_neither() {
-        assert_eq!(answer("n\n"), Reply::Decline);
-        assert_eq!(answer(""), Reply::Cancel);
-        assert_eq!(answer("y\n"), Reply::Cancel);
+    fn only_a_no_is_a_no_and_the_end_of_input_says_nothing() {
+        for no in ["n", "No", " NO "] {
+            assert_eq!(answer(&format!("{no}\n")), Some(Reply::Decline), "{no}");
+        }
+        for yes in ["y", "Yes", "YES ", ""] {
+            assert_eq!(accepted(&format!("{yes}\n\n\ny\n"))["sure"], true, "{yes}");
+        }
+        // A slip of the finger is asked again.
+        assert_eq!(answer("a\nok\nn\n"), Some(Reply::Decline));
+        assert_eq!(answer(""), None);
+        assert_eq!(answer("y\n"), None);
+        assert_eq!(answer("nö"), None);
+    }
+
+    #[test]
+    fn choices_are_shown_and_kept_to() {
+        let schema = serde_json::json!({"type": "object", "required": ["how", "where"], "properties": {
+            "how": {"type": "string", "oneOf": [{"const": "rolling", "title": "One by one"}, {"const": "canary"}]},
+            "where": {"type": "array", "items": {"type": "string", "enum": ["eu", "us", "ap"]}},
+        }});
+        let question = Question::new("Roll out?", schema.into());
+        let (mut typed, mut shown) = (
+            "y\nbig bang\nrolling\neu, mars\neu, ap\n".as_bytes(),
+            Vec::new(),
+        );
+        let reply = dialogue(&question, &mut typed, &mut shown).unwrap();
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(
+            shown.contains("how (rolling: One by one, canary):"),
+            "{shown}"
+        );
+        assert!(shown.contains("where (any of eu, us, ap):"), "{shown}");
+        assert!(shown.contains("that is not rolling or canary"), "{shown}");
+        let Some(Reply::Accept(content)) = reply else {
+            panic!("{reply:?}");
+        };
+        assert_eq!(
+            content.to_value(),
+            serde_json::json!({"how": "rolling", "where": ["eu", "ap"]})
+        );
     }
 }

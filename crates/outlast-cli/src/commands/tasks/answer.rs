@@ -115,7 +115,8 @@ impl Answer {
         match &question.asked {
             Asked::Form(form) if self.is_said() => self.content(form),
             Asked::Form(form) if prompt::is_possible() => {
-                Ok(prompt::ask(form.clone(), Bar::new(true)).await)
+                let said = prompt::ask(form.clone(), Bar::new(true)).await;
+                said.ok_or_else(|| self.left_open(question))
             }
             Asked::Form(form) => Err(Trouble::usage(format!(
                 "nobody can be asked here; answer {:?} ({}) with KEY=VALUE or --content: {}",
@@ -129,7 +130,8 @@ impl Answer {
                 url.url
             ))),
             Asked::Url(url) if prompt::is_possible() => {
-                Ok(prompt::send(url.clone(), Bar::new(true)).await)
+                let said = prompt::send(url.clone(), Bar::new(true)).await;
+                said.ok_or_else(|| self.left_open(question))
             }
             Asked::Url(url) => Err(Trouble::usage(format!(
                 "nobody can be asked here; {} : {} : say --accept once somebody agreed to go there, or \
@@ -141,6 +143,17 @@ impl Answer {
                 format!("{:?} is no question to a person", question.key),
             )),
         }
+    }
+
+    /// At the end of the input nothing is sent: `--cancel` is there for whoever wants that.
+    fn left_open(&self, question: &OpenQuestion) -> Trouble {
+        Trouble::new(
+            Exit::Interrupted,
+            format!(
+                "nothing was answered; {:?} of task {} is still open",
+                question.key, self.id
+            ),
+        )
     }
 
     fn content(&self, form: &Question) -> Result<Reply, Trouble> {
