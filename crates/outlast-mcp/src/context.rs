@@ -46,6 +46,17 @@ pub(crate) struct Context<'a> {
     pub(crate) flight: Option<&'a Flight>,
     /// The task that the response will name first; see [`Context::introduce`].
     pub(crate) introduced: OnceLock<TaskId>,
+    /// The request was made before, of a process that is gone.
+    pub(crate) again: Option<Again>,
+}
+
+/// A request that is made again for a client which made it once.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Again {
+    /// The task that has its result, if there is one.
+    pub(crate) task: Option<TaskId>,
+    /// The last progress value that the client was told.
+    pub(crate) progress: Option<f64>,
 }
 
 /// The response to a request, whole.

@@ -42,6 +42,7 @@ pub mod jsonrpc;
 pub mod lines;
 pub mod offer;
 pub mod protocol;
+pub mod relay;
 pub mod sse;
 
 pub use answers::check as check_answer;

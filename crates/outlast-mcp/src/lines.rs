@@ -16,17 +16,22 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::{Context, Transport};
+use crate::context::{Again, Context, Transport};
 use crate::jsonrpc::{
-    Message, Request, RpcError, batch, batch_response, error_response, one_line, outer_id,
+    Message, Request, RequestId, RpcError, batch, batch_response, error_response, notification,
+    one_line, outer_id,
 };
 use crate::methods::initialize;
 use crate::protocol::names::INITIALIZED;
 use crate::protocol::{Capabilities, ModernMeta, Params, Version};
+use crate::relay::{self, ToRelay, ToServer};
 use crate::scope;
 use crate::serve;
 use crate::server::{Inner, Server};
-use crate::session::{InFlight, Introduction, MOST_IN_FLIGHT, Outlet, Session};
+use crate::session::{
+    Identity, InFlight, Introduction, MOST_IN_FLIGHT, Outlet, PROMPTS, RESOURCE_UPDATED, RESOURCES,
+    Session, TOOLS, withdrawn,
+};
 
 /// How many messages may wait for a slow reader before a sender has to wait.
 const QUEUE: usize = 1024;
@@ -60,14 +65,57 @@ impl Server {
         R: AsyncBufRead + Unpin,
         W: AsyncWrite + Unpin + Send + 'static,
     {
+        self.serve_connection(principal.into(), input, output, false)
+            .await
+    }
+
+    /// As [`Server::serve_lines`], for a connection whose other end is a relay that goes on with the next
+    /// process of this server when this one ends: what the two must tell each other for that goes between
+    /// the messages, see [`crate::relay`]. When the server stops, requests that another process can go on
+    /// with are left without an answer.
+    ///
+    /// # Errors
+    /// The input or the output failed.
+    ///
+    /// # Cancel safety
+    /// That of [`Server::serve_lines`].
+    pub async fn serve_relayed<R, W>(
+        &self,
+        principal: impl Into<Principal>,
+        input: R,
+        output: W,
+    ) -> io::Result<()>
+    where
+        R: AsyncBufRead + Unpin,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        self.serve_connection(principal.into(), input, output, true)
+            .await
+    }
+
+    async fn serve_connection<R, W>(
+        &self,
+        principal: Principal,
+        input: R,
+        output: W,
+        relayed: bool,
+    ) -> io::Result<()>
+    where
+        R: AsyncBufRead + Unpin,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let done = CancellationToken::new();
         let writer = tokio::spawn(write(output, receiver, done.clone()));
         let mut connection = Connection {
             server: Arc::clone(&self.0),
-            principal: principal.into(),
+            principal,
             sender,
+            relayed,
             session: None,
+            before: None,
+            asked: Vec::new(),
+            missed: false,
             in_flight: InFlight::default(),
             working: JoinSet::new(),
         };
@@ -117,8 +165,16 @@ struct Connection {
     server: Arc<Inner>,
     principal: Principal,
     sender: mpsc::Sender<Bytes>,
+    /// The other end is a relay.
+    relayed: bool,
     /// Once the older era's handshake was made.
     session: Option<Arc<Session>>,
+    /// What the client had with an earlier process, as its relay says.
+    before: Option<Identity>,
+    /// What the earlier process has asked the client and has not been answered.
+    asked: Vec<RequestId>,
+    /// The client has not been told of what may have changed since that process ended.
+    missed: bool,
     in_flight: InFlight,
     working: JoinSet<()>,
 }
@@ -171,6 +227,9 @@ impl Connection {
     /// Takes one message. What can be answered at once is, before the next line is read; the rest
     /// goes on beside it.
     async fn take(&mut self, line: Vec<u8>) {
+        if self.relayed && relay::is_own(&line) {
+            return self.hear(&line).await;
+        }
         let message = match Message::parse(&line) {
             Ok(message) => message,
             Err(malformed) => {
@@ -204,7 +263,7 @@ impl Connection {
             }
             Message::Request(request) => {
                 if is_handshake(request) {
-                    let response = self.initialize(request);
+                    let response = self.initialize(request).await;
                     return self.send(response).await;
                 }
                 if self.is_in_handshake() && ends_handshake(request) {
@@ -216,6 +275,29 @@ impl Connection {
         }
     }
 
+    /// Takes what the relay says.
+    async fn hear(&mut self, line: &[u8]) {
+        match relay::read(line) {
+            Some(ToServer::Session { id, asked }) if self.session.is_none() => {
+                let now = self.server.handle.now();
+                let (sealer, owner) = (&self.server.sealer, self.principal.owner());
+                self.before = self.server.sessions.had(sealer, now, &id, owner);
+                self.asked = asked.into_iter().filter_map(RequestId::from_json).collect();
+            }
+            Some(ToServer::Again {
+                task_id,
+                progress,
+                request,
+            }) => {
+                let task = task_id;
+                let again = Again { task, progress };
+                let request = request.get().as_bytes().to_vec();
+                self.serve_request(request, Some(again)).await;
+            }
+            Some(ToServer::Session { .. }) | None => {}
+        }
+    }
+
     /// Whether the handshake has begun and is not over.
     fn is_in_handshake(&self) -> bool {
         let session = self.session.as_ref();
@@ -224,10 +306,45 @@ impl Connection {
 
     /// Done before the next line is served: a task that this session creates is not among those that wait
     /// for its stream, and speaks after its response.
-    async fn end_handshake(&self) {
-        if let Some(session) = &self.session {
-            serve::initialized(&self.server, session).await;
+    async fn end_handshake(&mut self) {
+        let Some(session) = self.session.clone() else {
+            return;
+        };
+        if std::mem::take(&mut self.missed) {
+            self.tell_missed(&session).await;
         }
+        serve::initialized(&self.server, &session).await;
+    }
+
+    /// Brings a client up to date whose session an earlier process had: what it was asked is still asked,
+    /// or is withdrawn, and of what it follows anything may have changed.
+    async fn tell_missed(&mut self, session: &Arc<Session>) {
+        for id in std::mem::take(&mut self.asked) {
+            let couriers = &self.server.couriers;
+            let known = couriers.was_asked(&self.server, &self.principal, session, &id);
+            if !known.await {
+                self.send(withdrawn(&id, None)).await;
+            }
+        }
+        let offer = self.server.offer();
+        let lists = [
+            (true, TOOLS),
+            (offer.has_prompts, PROMPTS),
+            (offer.has_resources, RESOURCES),
+        ];
+        for (_, method) in lists.into_iter().filter(|(offered, _)| *offered) {
+            self.send(notification(method, &serde_json::json!({})))
+                .await;
+        }
+        for uri in session.subscribed() {
+            let params = serde_json::json!({ "uri": uri });
+            self.send(notification(RESOURCE_UPDATED, &params)).await;
+        }
+    }
+
+    /// The way to the client.
+    fn outlet(&self) -> Outlet {
+        outlet(&self.sender, self.relayed)
     }
 
     async fn send(&self, mut message: Vec<u8>) {
@@ -236,21 +353,30 @@ impl Connection {
         let _ = self.sender.send(message.into()).await;
     }
 
-    fn initialize(&mut self, request: &Request<'_>) -> Vec<u8> {
+    async fn initialize(&mut self, request: &Request<'_>) -> Vec<u8> {
         let id = request.id;
+        let before = self.before.as_ref().map(|before| before.key);
         if self.session.is_some() {
             let error = RpcError::invalid_request("this connection is already initialized");
             return error_response(Some(id.get()), &error);
         }
         let made = Params::parse(request.params).and_then(|params| {
-            initialize::handle(&self.server, id, &params, &self.principal, Transport::Lines)
+            let (principal, before) = (&self.principal, self.before.take());
+            let lines = Transport::Lines;
+            initialize::handle(&self.server, id, &params, principal, lines, before)
         });
         match made {
             Ok((response, session)) => {
-                let outlet = Outlet::Lines(self.sender.clone());
-                session.add_general(outlet, self.principal.clone());
+                session.add_general(self.outlet(), self.principal.clone());
                 if let Err(full) = self.server.sessions.insert(&session.key, &session) {
                     return error_response(Some(id.get()), &full.into_error("sessions"));
+                }
+                if before.is_some_and(|key| key == session.identity.key) {
+                    self.catch_up(&session).await;
+                }
+                if self.relayed {
+                    let id = session.identity.seal(&self.server.sealer);
+                    self.send(relay::line(&ToRelay::Session(id.into()))).await;
                 }
                 self.session = Some(session);
                 response
@@ -259,14 +385,32 @@ impl Connection {
         }
     }
 
+    /// Goes on with the session that the client had with an earlier process.
+    async fn catch_up(&mut self, session: &Arc<Session>) {
+        self.missed = true;
+        let side = self.server.side();
+        if let Err(error) = self.server.sessions.catch_up(side, session).await {
+            // It is read again in a moment, as any session with a stream is.
+            tracing::warn!(%error, "cannot read what a client had subscribed to");
+        }
+        let followed = &self.server.followed;
+        followed.resume(&self.server, session, &self.principal);
+    }
+
     /// Serves a line that holds a request or a batch.
     async fn serve(&mut self, line: Vec<u8>) {
+        self.serve_request(line, None).await;
+    }
+
+    async fn serve_request(&mut self, line: Vec<u8>, again: Option<Again>) {
         let peer = Peer {
             server: Arc::clone(&self.server),
             principal: self.principal.clone(),
             session: self.session.clone(),
             in_flight: self.in_flight.clone(),
             sender: self.sender.clone(),
+            outlet: self.outlet(),
+            again,
         };
         let mut work = Box::pin(async move { peer.serve(&line).await });
         let first = std::future::poll_fn(|cx| std::task::Poll::Ready(work.as_mut().poll(cx))).await;
@@ -306,6 +450,8 @@ struct Peer {
     session: Option<Arc<Session>>,
     in_flight: InFlight,
     sender: mpsc::Sender<Bytes>,
+    outlet: Outlet,
+    again: Option<Again>,
 }
 
 impl Peer {
@@ -349,14 +495,7 @@ impl Peer {
             }
         };
         let id = request.id.get();
-        let outlet = Outlet::Lines(self.sender.clone());
-        match understand(
-            &self.server,
-            &self.principal,
-            self.session.as_ref(),
-            outlet,
-            &request,
-        ) {
+        match understand(self, &request) {
             Ok(cx) => {
                 let answer = serve::answer(&request.method, cx, Some(&self.in_flight)).await;
                 let (response, introduction) = answer.into_response(id)?;
@@ -368,13 +507,17 @@ impl Peer {
     }
 }
 
-fn understand<'a>(
-    server: &'a Arc<Inner>,
-    principal: &'a Principal,
-    session: Option<&'a Arc<Session>>,
-    outlet: Outlet,
-    request: &'a Request<'a>,
-) -> Result<Context<'a>, RpcError> {
+fn outlet(sender: &mpsc::Sender<Bytes>, relayed: bool) -> Outlet {
+    let sender = sender.clone();
+    if relayed {
+        Outlet::Relayed(sender)
+    } else {
+        Outlet::Lines(sender)
+    }
+}
+
+fn understand<'a>(peer: &'a Peer, request: &'a Request<'a>) -> Result<Context<'a>, RpcError> {
+    let (server, principal) = (&peer.server, &peer.principal);
     let params = Params::parse(request.params);
     if let Some(needs) = scope::lacks(server, principal, request, params.as_ref().ok()) {
         return Err(scope::missing(needs));
@@ -382,7 +525,7 @@ fn understand<'a>(
     let params = params?;
     let meta = ModernMeta::parse(params.meta)?;
     let modern = meta.version.is_some() || request.method == "server/discover";
-    let (version, capabilities, session) = match session {
+    let (version, capabilities, session) = match &peer.session {
         _ if modern => {
             let (version, capabilities) = serve::declared(&meta)?;
             (version, capabilities, None)
@@ -412,9 +555,10 @@ fn understand<'a>(
         transport: Transport::Lines,
         traceparent: None,
         session,
-        outlet,
+        outlet: peer.outlet.clone(),
         flight: None,
         introduced: OnceLock::new(),
+        again: peer.again,
     })
 }
 

@@ -4,7 +4,8 @@
 //! client of 2025-11-25 over HTTP is left without a response, which it comes back for by the id of the
 //! last event (2025-11-25 transports, "Resumability and Redelivery"); and so is whoever waits in
 //! `tasks/result`, whose only answer is that of the task (2025-11-25 tasks, "Result Retrieval"): over
-//! lines the connection ends with it. Everybody else has called a tool and could not come back: the result
+//! lines the connection ends with it. Behind a relay whatever lasts is left so, for the next process is asked for
+//! it. Everybody else has called a tool and could not come back: the result
 //! of that call names the task, as that of a call does which has taken too long.
 
 use outlast_core::{TaskId, ToolResult};
@@ -16,10 +17,12 @@ use crate::session::Outlet;
 
 /// Answers a call of this tool whose task goes on.
 pub(crate) async fn of_call(cx: &Context<'_>, tool: &Tool, id: TaskId) -> Reply {
-    if matches!(cx.outlet, Outlet::Exchange(_))
-        && cx.session.is_some()
-        && cx.version.has_priming_event()
-    {
+    let comes_back = match &cx.outlet {
+        Outlet::Exchange(_) => cx.session.is_some() && cx.version.has_priming_event(),
+        Outlet::Relayed(_) => true,
+        Outlet::Lines(_) | Outlet::Stream(_) => false,
+    };
+    if comes_back {
         return without_response(cx).await;
     }
     let reads = |told: ToolResult| {

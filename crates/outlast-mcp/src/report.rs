@@ -10,10 +10,12 @@
 //! answers. The questions of a task wait for anybody who may answer them.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use outlast_core::status::Era;
 use outlast_core::{InputRequest, Level, LogLine, Progress, RawJson, TaskId};
 use outlast_engine::{Error, Observer};
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::answers;
@@ -36,6 +38,8 @@ pub(crate) struct Report {
     capabilities: Capabilities,
     begun: Instant,
     told: Mutex<Told>,
+    /// The id of a request that another process can go on with.
+    lasts: Option<Box<RawValue>>,
     /// Who can be asked on the stream.
     caller: Option<(Arc<Inner>, Arc<Session>)>,
     attached: Mutex<Option<Attached>>,
@@ -58,6 +62,7 @@ impl Report {
             .map(|session| (Arc::clone(cx.server), Arc::clone(session)));
         Self {
             caller,
+            lasts: matches!(cx.outlet, Outlet::Relayed(_)).then(|| cx.id.to_owned()),
             capabilities: cx.capabilities,
             ..Self::to(cx.outlet.clone(), token, level, cx.version)
         }
@@ -72,9 +77,28 @@ impl Report {
             capabilities: Capabilities::default(),
             begun: Instant::now(),
             told: Mutex::default(),
+            lasts: None,
             caller: None,
             attached: Mutex::default(),
         }
+    }
+
+    /// Goes on where another process stopped, which has served the call for `waited` and was the last to
+    /// tell the value `told`, if it told any: those that follow are larger (2025-11-25 and 2026-07-28
+    /// progress, "Progress Flow"). The work may have begun anew, with smaller figures.
+    pub(crate) fn after(
+        mut self,
+        told: Option<f64>,
+        progress: &Progress,
+        waited: Duration,
+    ) -> Self {
+        self.begun = self.begun.checked_sub(waited).unwrap_or(self.begun);
+        self.told = Mutex::new(Told {
+            value: told,
+            progress: progress.clone(),
+            ..Told::default()
+        });
+        self
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -167,6 +191,9 @@ impl Observer for Report {
     }
 
     fn stored(&self, task: TaskId) {
+        if let Some(id) = &self.lasts {
+            self.outlet.lasts(id, Some(task));
+        }
         let Some((server, session)) = &self.caller else {
             return;
         };

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use outlast::Settings;
+use outlast::{Server, Settings};
 use outlast_cli::config::FileConfig;
 
 use super::client::out;
@@ -118,9 +118,14 @@ fn serve(how: How, file: &Path, settings: Settings) -> Result<ExitCode, String> 
     served::warn(&config);
     let own = settings.clone();
     let (server, runs) = served::of(config, &settings)?;
+    // The two differ in what becomes of a changed file.
+    let marked = move |server: Server| match how {
+        How::Dev => server.built_from("dev"),
+        _ => server,
+    };
     let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let (source, kept) = (absolute.clone(), Arc::clone(&runs));
-    let mut server = server
+    let mut server = marked(server)
         .background(move |handle| {
             let runs = Arc::clone(&runs);
             async move { runs.sweep_forever(handle).await }
@@ -129,7 +134,8 @@ fn serve(how: How, file: &Path, settings: Settings) -> Result<ExitCode, String> 
         .reload_from(move || {
             let config = FileConfig::load(&source).map_err(|error| error.to_string())?;
             let described = served::described_by(&config)?;
-            Ok(served::with_tools(described, config, &own, &kept))
+            let server = served::with_tools(described, config, &own, &kept);
+            Ok(marked(server))
         });
     if how == How::Dev {
         server = server.reload_on_change(&absolute);

@@ -50,7 +50,9 @@ pub(super) fn described_by(config: &FileConfig) -> Result<Server, String> {
             ..settings_of(&config.server)?
         })
         .order(config.limits.clone())
-        .built_from(&config.text);
+        .built_from(&config.text)
+        .built_from(config.folder.as_os_str().as_encoded_bytes())
+        .command_line_is_settings();
     if let Some(title) = &config.server.title {
         server = server.title(title);
     }

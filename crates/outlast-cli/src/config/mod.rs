@@ -24,6 +24,12 @@ mod spans;
 mod template;
 mod tool;
 
+/// The folder of a file, the same for whatever way the file is named.
+fn folder_of(path: &Path) -> std::io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    absolute.parent().unwrap_or(Path::new("/")).canonicalize()
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -87,9 +93,7 @@ impl FileConfig {
             source,
         };
         let text = std::fs::read_to_string(path).map_err(read)?;
-        let absolute = std::path::absolute(path).map_err(read)?;
-        let folder = absolute.parent().unwrap_or(Path::new("/"));
-        Self::parse(path, folder, &text)
+        Self::parse(path, &folder_of(path).map_err(read)?, &text)
     }
 
     /// Reads `[server]` of a file and nothing else: what a program needs that only wants to find the server,
@@ -103,8 +107,7 @@ impl FileConfig {
             source,
         };
         let text = std::fs::read_to_string(path).map_err(read)?;
-        let absolute = std::path::absolute(path).map_err(read)?;
-        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        let folder = &folder_of(path).map_err(read)?;
         let problems = Problems::new(&text);
         let mut server = match DeTable::parse(&text) {
             Ok(document) => {

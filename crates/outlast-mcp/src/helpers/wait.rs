@@ -16,6 +16,8 @@ use crate::context::{Context, Reply, from_store};
 use crate::follow::{self, Followed, Report};
 use crate::methods::tasks_update;
 use crate::methods::tools_call::{input_required, result};
+use crate::parting;
+use crate::session::Outlet;
 
 /// The longest wait.
 pub(super) const LONGEST: Duration = Duration::from_secs(25);
@@ -48,6 +50,7 @@ pub(super) async fn handle(
     let mut watch = watch.map_err(from_store)?;
     let report = Report::new(cx, token, None);
     let waits = follow::attach(cx, watch.task()).await?;
+    cx.outlet.lasts(cx.id, None);
     let until = Some(Instant::now() + patience);
     let heartbeat = cx.server.config.heartbeat;
     let followed = follow::follow(cx, &mut watch, &report, heartbeat, until).await?;
@@ -57,6 +60,9 @@ pub(super) async fn handle(
         Followed::Asks(questions) => {
             let questions: Vec<_> = questions.iter().collect();
             input_required(cx, &questions, None)
+        }
+        Followed::Stopping if matches!(cx.outlet, Outlet::Relayed(_)) => {
+            return parting::without_response(cx).await;
         }
         Followed::StillRunning | Followed::Stopping => {
             result(cx, &unfinished(cx, watch.task(), "", true))

@@ -211,6 +211,7 @@ impl Post<'_> {
             params,
             self.principal,
             Transport::Http,
+            None,
         );
         match made {
             Ok((response, session)) => {
@@ -321,6 +322,7 @@ impl Post<'_> {
             outlet: Outlet::Exchange(Arc::clone(self.exchange)),
             flight: None,
             introduced: OnceLock::new(),
+            again: None,
         }
     }
 

@@ -33,7 +33,8 @@ struct ClientInfo {
     version: String,
 }
 
-/// Answers the handshake; returns the session, which nobody knows yet.
+/// Answers the handshake; returns the session, which nobody knows yet. It is that of `before` if that client
+/// said the same of itself.
 ///
 /// # Errors
 /// Something that the handshake must say is missing or of the wrong type.
@@ -43,6 +44,7 @@ pub(crate) fn handle(
     params: &Params<'_>,
     principal: &Principal,
     transport: Transport,
+    before: Option<Identity>,
 ) -> Result<(Vec<u8>, Arc<Session>), RpcError> {
     server.requests.note(Era::Legacy, "initialize");
     let asked: Initialize<'_> = params.read()?;
@@ -56,7 +58,10 @@ pub(crate) fn handle(
             r#""clientInfo" must be an object with "name" and "version""#,
         ));
     }
-    let identity = Identity::new(version, capabilities, principal, server.handle.now());
+    let same = |before: &Identity| (before.version, before.capabilities) == (version, capabilities);
+    let identity = before
+        .filter(same)
+        .unwrap_or_else(|| Identity::new(version, capabilities, principal, server.handle.now()));
     let session = Session::new(
         identity,
         principal.owner().clone(),

@@ -3,7 +3,8 @@
 //!
 //! The first message says what of it is told; then each task is told as it stands, so that no change
 //! can fall between the creation of a task and the listening. Ids and URIs that are unknown, or
-//! somebody else's, are left out without a word.
+//! somebody else's, are left out without a word. Behind a relay a subscription outlives the server: the next
+//! one is asked for it again, and tells each list and resource once, for it may have changed meanwhile.
 
 use std::sync::Arc;
 
@@ -18,8 +19,11 @@ use crate::context::{Context, Reply, Transport, missing_tasks};
 use crate::jsonrpc::RpcError;
 use crate::methods::subscribe::exists;
 use crate::offer::is_told_by;
+use crate::parting;
 use crate::protocol::names::META_SUBSCRIPTION;
-use crate::session::{Following, PROMPTS, RESOURCES, TOOLS, changed_lists};
+use crate::session::{
+    Following, Outlet, PROMPTS, RESOURCE_UPDATED, RESOURCES, TOOLS, changed_lists,
+};
 use crate::visible;
 use crate::wire::{self, Object};
 
@@ -81,6 +85,15 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
         ..
     } = honoured;
     let resources = resources.unwrap_or_default();
+    if cx.again.is_some() {
+        // What has changed since the last process of the server ended, nobody knows.
+        for method in &lists {
+            cx.outlet.send(list_changed(cx, method));
+        }
+        for uri in &resources {
+            cx.outlet.send(resource_updated(cx, uri));
+        }
+    }
     let mut changes = JoinSet::new();
     for watch in watches {
         let seen = tell(cx, watch.task(), None)?;
@@ -124,6 +137,9 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             },
             () = cx.server.stopping.cancelled() => break,
         }
+    }
+    if let Outlet::Relayed(_) = cx.outlet {
+        return parting::without_response(cx).await;
     }
     if cx.transport == Transport::Lines {
         cx.outlet.send(cancelled(cx));
@@ -271,7 +287,7 @@ fn list_changed(cx: &Context<'_>, method: &str) -> Vec<u8> {
 }
 
 fn resource_updated(cx: &Context<'_>, uri: &str) -> Vec<u8> {
-    notification(cx, "notifications/resources/updated", |params, tag| {
+    notification(cx, RESOURCE_UPDATED, |params, tag| {
         tag(&mut params.object("_meta"));
         params.text("uri", uri);
     })

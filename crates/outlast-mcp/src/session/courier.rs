@@ -32,7 +32,7 @@ use outlast_core::{InputRequest, Owner, Progress, Task, TaskId, TaskStatus};
 use outlast_engine::Watch;
 use tokio::time::Instant;
 
-use super::couriers::{FIRST_PAUSE, KNOWN_AFTER, LONGEST_PAUSE, Round, pause_after};
+use super::couriers::{Asked, FIRST_PAUSE, KNOWN_AFTER, LONGEST_PAUSE, Round, pause_after};
 use super::live::Session;
 use super::messages::{
     elicitation_mode, next_value, progress_notification, question_request, status_notification,
@@ -181,7 +181,7 @@ impl Sent {
 impl Courier {
     fn look(&mut self, task: &Arc<Task>) {
         self.find_home(task);
-        self.hear();
+        self.hear(task);
         let status = task.status(Era::Legacy);
         // The order is: progress, status, questions; and no progress once the end is known.
         if !task.is_finished() && task.state.progress != self.told_progress {
@@ -351,7 +351,7 @@ impl Courier {
 
     /// Hears whether the client knows the task, and takes back the deliveries that came to nothing.
     /// Another process may have made them.
-    fn hear(&mut self) {
+    fn hear(&mut self, task: &Task) {
         let mut waiting = self.round.lock();
         if waiting.known {
             self.unknown_until = Instant::now();
@@ -360,7 +360,11 @@ impl Courier {
         }
         let again = std::mem::take(&mut waiting.again);
         let answered = std::mem::take(&mut waiting.answered);
+        let asked = std::mem::take(&mut waiting.asked);
         drop(waiting);
+        for asked in asked {
+            self.note_asked(task, asked);
+        }
         for (key, number) in answered {
             if let Some(delivery) = self.deliveries.get_mut(&key)
                 && let Some(sent) = &mut delivery.at
@@ -382,6 +386,39 @@ impl Courier {
             };
             self.deliveries.insert(key, again);
         }
+    }
+
+    /// Takes a question that an earlier process has sent for one that was sent from here.
+    fn note_asked(&mut self, task: &Task, asked: Asked) {
+        let Asked {
+            key,
+            delivery,
+            id,
+            session,
+        } = asked;
+        let Some(outlet) = session.general() else {
+            return;
+        };
+        let mut open = task.open_inputs().map(|input| &input.request);
+        let question = open.find(|question| question.key == key);
+        if question.is_some_and(|question| elicitation_mode(question).as_deref() == Some("url")) {
+            let asked = (outlet.clone(), Arc::clone(&session));
+            self.sent_to_urls.insert(key.clone(), asked);
+        }
+        let sent = Sent {
+            gaps: outlet.gaps(),
+            outlet,
+            session,
+            id,
+            answered: false,
+            lost_after: None,
+        };
+        let delivery = Delivery {
+            at: Some(sent),
+            sent: delivery.saturating_add(1),
+            again_after: None,
+        };
+        self.deliveries.insert(key, delivery);
     }
 
     fn way_for(&mut self, task: &Task, question: &InputRequest) -> Option<(Outlet, Arc<Session>)> {

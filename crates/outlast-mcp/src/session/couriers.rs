@@ -24,6 +24,7 @@ use super::courier::follow;
 use super::live::Session;
 use super::outlet::Outlet;
 use super::question::QuestionId;
+use crate::jsonrpc::RequestId;
 use crate::server::Inner;
 
 /// How long after its introduction a client is taken to know a task that it has not asked about.
@@ -72,6 +73,8 @@ pub(super) struct Waiting {
     pub(super) introduced: Option<Instant>,
     /// Deliveries that are to be repeated: the question's key, and which delivery it was.
     pub(super) again: Vec<(String, u32)>,
+    /// Deliveries of an earlier process that their client still has.
+    pub(super) asked: Vec<Asked>,
     /// Deliveries that were answered.
     pub(super) answered: Vec<(String, u32)>,
     /// Deliveries that the client was told to forget. What it says of them, that it has done so, is no
@@ -81,6 +84,14 @@ pub(super) struct Waiting {
     pub(super) completed: Vec<String>,
     /// Counts calls from outside, so that a courier about to leave notices one.
     pub(super) calls: u64,
+}
+
+/// A question that a client was sent by an earlier process.
+pub(super) struct Asked {
+    pub(super) key: String,
+    pub(super) delivery: u32,
+    pub(super) id: RequestId,
+    pub(super) session: Arc<Session>,
 }
 
 /// A client that waits for the result of a task.
@@ -120,13 +131,28 @@ impl Couriers {
 
     /// Sees to it that a courier follows the task, which is `owner`'s, and looks at the streams anew.
     fn call(&self, server: &Arc<Inner>, owner: &Owner, task: TaskId) -> Arc<Round> {
+        self.call_with(server, owner, task, |_| {})
+    }
+
+    /// As [`Couriers::call`], and tells the courier something before it looks.
+    fn call_with(
+        &self,
+        server: &Arc<Inner>,
+        owner: &Owner,
+        task: TaskId,
+        tell: impl FnOnce(&mut Waiting),
+    ) -> Arc<Round> {
         let mut by_task = self.lock();
         if let Some(round) = by_task.get(&task) {
-            round.lock().calls += 1;
+            let mut waiting = round.lock();
+            waiting.calls += 1;
+            tell(&mut waiting);
+            drop(waiting);
             round.changed.notify_one();
             return Arc::clone(round);
         }
         let round = Arc::<Round>::default();
+        tell(&mut round.lock());
         by_task.insert(task, Arc::clone(&round));
         tokio::spawn(follow(
             Arc::clone(server),
@@ -199,6 +225,39 @@ impl Couriers {
             .again
             .push((question.key.clone(), question.delivery));
         round.changed.notify_one();
+    }
+
+    /// An earlier process has sent a client a question which that has not answered. `false` if no task asks
+    /// it, as far as this client may know.
+    ///
+    /// It is not sent again, and withdrawn once it is answered elsewhere.
+    pub(crate) async fn was_asked(
+        &self,
+        server: &Arc<Inner>,
+        principal: &Principal,
+        session: &Arc<Session>,
+        id: &RequestId,
+    ) -> bool {
+        let text = id.as_string();
+        let Some(question) = text.and_then(|text| QuestionId::open(&server.sealer, &text)) else {
+            return false;
+        };
+        let task = match server.handle.get(principal, question.task).await {
+            Ok(task) => task,
+            // An answer to a question that is sent twice is taken once.
+            Err(error) => return error.is_retryable(),
+        };
+        let asked = Asked {
+            key: question.key,
+            delivery: question.delivery,
+            id: id.clone(),
+            session: Arc::clone(session),
+        };
+        self.call_with(server, &task.spec.owner, task.id(), |waiting| {
+            waiting.known = true;
+            waiting.asked.push(asked);
+        });
+        true
     }
 
     /// A client has answered a question: there is nothing to withdraw from it.

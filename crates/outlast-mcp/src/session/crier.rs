@@ -20,6 +20,9 @@ pub(crate) const PROMPTS: &str = "notifications/prompts/list_changed";
 /// The list of resources or of resource templates has changed.
 pub(crate) const RESOURCES: &str = "notifications/resources/list_changed";
 
+/// A resource has changed.
+pub(crate) const RESOURCE_UPDATED: &str = "notifications/resources/updated";
+
 /// The notifications about the lists that have changed.
 pub(crate) fn changed_lists(
     before: Revisions,
@@ -93,7 +96,7 @@ fn resource_updated(server: &Inner, updated: Option<&Updated>) {
         for uri in uris {
             if let Some(outlet) = session.general() {
                 let params = serde_json::json!({ "uri": uri });
-                outlet.send(notification("notifications/resources/updated", &params));
+                outlet.send(notification(RESOURCE_UPDATED, &params));
             }
         }
     }

@@ -25,7 +25,7 @@ mod token;
 
 pub(crate) use client::LatestClient;
 pub(crate) use couriers::{Attached, Couriers, TRIES, Waiter, notice_tasks, tell_completed_urls};
-pub(crate) use crier::{PROMPTS, RESOURCES, TOOLS, changed_lists, cry};
+pub(crate) use crier::{PROMPTS, RESOURCE_UPDATED, RESOURCES, TOOLS, changed_lists, cry};
 pub(crate) use following::{Followed, Following};
 pub(crate) use inflight::{Busy, Flight, InFlight, MOST as MOST_IN_FLIGHT};
 pub(crate) use introduction::Introduction;

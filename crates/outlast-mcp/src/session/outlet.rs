@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use outlast_core::TaskId;
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::stream::SseStream;
 use crate::exchange::Exchange;
+use crate::relay::{self, ToRelay};
 
 /// A way to a client. Cheap to clone; two clones are the same way.
 #[derive(Clone)]
@@ -18,6 +21,8 @@ pub(crate) enum Outlet {
     Exchange(Arc<Exchange>),
     /// A connection that carries one message a line.
     Lines(mpsc::Sender<Bytes>),
+    /// The same, through a relay that goes on with the next process of the server.
+    Relayed(mpsc::Sender<Bytes>),
 }
 
 impl Outlet {
@@ -28,7 +33,7 @@ impl Outlet {
         match self {
             Self::Stream(stream) => stream.send(message),
             Self::Exchange(exchange) => exchange.send(message),
-            Self::Lines(sender) => sender.try_send(message).is_ok(),
+            Self::Lines(sender) | Self::Relayed(sender) => sender.try_send(message).is_ok(),
         }
     }
 
@@ -37,7 +42,15 @@ impl Outlet {
         match self {
             Self::Stream(_) => true,
             Self::Exchange(exchange) => exchange.keeps(),
-            Self::Lines(_) => false,
+            Self::Lines(_) | Self::Relayed(_) => false,
+        }
+    }
+
+    /// Notes that another process can go on with this request: with the task that has its result, or by
+    /// serving it again.
+    pub(crate) fn lasts(&self, id: &RawValue, task_id: Option<TaskId>) {
+        if let Self::Relayed(_) = self {
+            self.send(relay::line(&ToRelay::Lasts { id, task_id }));
         }
     }
 
@@ -54,7 +67,7 @@ impl Outlet {
         match self {
             Self::Stream(stream) => stream.let_go(),
             Self::Exchange(exchange) => exchange.let_go(),
-            Self::Lines(_) => {}
+            Self::Lines(_) | Self::Relayed(_) => {}
         }
     }
 
@@ -63,7 +76,7 @@ impl Outlet {
         match self {
             Self::Stream(stream) => stream.is_connected(),
             Self::Exchange(exchange) => exchange.is_connected(),
-            Self::Lines(sender) => !sender.is_closed(),
+            Self::Lines(sender) | Self::Relayed(sender) => !sender.is_closed(),
         }
     }
 
@@ -72,7 +85,7 @@ impl Outlet {
         match self {
             Self::Stream(stream) => stream.disconnected().await,
             Self::Exchange(exchange) => exchange.disconnected().await,
-            Self::Lines(sender) => sender.closed().await,
+            Self::Lines(sender) | Self::Relayed(sender) => sender.closed().await,
         }
     }
 
@@ -99,7 +112,7 @@ impl Outlet {
         match self {
             Self::Stream(stream) => Some(Arc::clone(stream)),
             Self::Exchange(exchange) => exchange.stream(),
-            Self::Lines(_) => None,
+            Self::Lines(_) | Self::Relayed(_) => None,
         }
     }
 
@@ -108,7 +121,9 @@ impl Outlet {
         match (self, other) {
             (Self::Stream(one), Self::Stream(other)) => Arc::ptr_eq(one, other),
             (Self::Exchange(one), Self::Exchange(other)) => Arc::ptr_eq(one, other),
-            (Self::Lines(one), Self::Lines(other)) => one.same_channel(other),
+            (Self::Lines(one), Self::Lines(other)) | (Self::Relayed(one), Self::Relayed(other)) => {
+                one.same_channel(other)
+            }
             _ => false,
         }
     }

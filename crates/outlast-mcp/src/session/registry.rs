@@ -171,6 +171,36 @@ impl Registry {
         })
     }
 
+    /// The session that a client behind a relay had with an earlier process, if the id is that of one which
+    /// this owner may still have and nobody else has.
+    pub(crate) fn had(
+        &self,
+        sealer: &Sealer,
+        now: Timestamp,
+        id: &str,
+        owner: &Owner,
+    ) -> Option<Identity> {
+        let identity = Identity::open(sealer, id)?;
+        let good = identity.belongs_to(owner) && now.since(identity.created) <= LIFETIME;
+        (good && self.by_key(&identity.key_text()).is_none()).then_some(identity)
+    }
+
+    /// Goes by what the store holds of a session that an earlier process had.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn catch_up(
+        &self,
+        side: &dyn Side,
+        session: &Session,
+    ) -> outlast_core::Result<()> {
+        let _recording = session.recording.lock().await;
+        if let Kept::Open(record) = kept(side, &session.key).await? {
+            session.take_over(record);
+        }
+        Ok(())
+    }
+
     /// Reads a session again if that is due. `false` if it was ended by another instance: then it is
     /// ended here too. A store that cannot be read ends nothing, and is asked again when the next read is
     /// due: that a session is open lets nobody in who is not let in anyway.

@@ -43,10 +43,12 @@ pub(crate) fn configuration<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> S
     for piece in pieces {
         field(&mut hash, piece);
     }
-    for argument in telling_arguments(std::env::args_os().skip(1)) {
-        field(&mut hash, argument.as_bytes());
-    }
     hex(hash)
+}
+
+/// The command line of this process, for a program that may read more from it than settings.
+pub(crate) fn arguments() -> Vec<OsString> {
+    telling_arguments(std::env::args_os().skip(1))
 }
 
 /// The arguments without those that say how to connect and not what to serve.

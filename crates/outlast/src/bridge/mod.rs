@@ -10,7 +10,8 @@
 //! yesterday's process. A server that a person started is left alone, and the bridge says so.
 //!
 //! The connection outlives the server: when the server ends under a bridge, whether killed or to make
-//! room, the bridge reaches its successor, whatever it is made from, and goes on.
+//! room, the bridge reaches its successor, whatever it is made from, and goes on with the client's session
+//! and with what the client waits for (`session`).
 
 mod fingerprint;
 mod greeting;
@@ -28,7 +29,7 @@ use crate::error::StartError;
 use crate::say::say;
 use crate::server::{connect, socket_path};
 
-pub(crate) use fingerprint::{binary, configuration};
+pub(crate) use fingerprint::{arguments, binary, configuration};
 pub(crate) use greeting::{Greeting, Identity, Verdict, Welcome, read_greeting};
 
 use greeting::read_welcome;

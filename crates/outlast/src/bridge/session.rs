@@ -1,13 +1,18 @@
 //! What a bridge must know of the conversation to go on with another process of the server.
 //!
 //! A server that is killed, rebuilt or restarted is no reason for the client to lose its connection.
-//! The next one is told the handshake that it missed, and asked again what the last one did not
-//! answer. Requests that only read, or whose repetition changes nothing, may be asked twice; a call of a
-//! tool and what else begins something anew may have been carried out. The client is told so, and finds
-//! the task by its id if there is one. What the client has cancelled is not asked again: nobody waits.
+//! The next one is told the handshake that it missed and which session the client has, and asked again
+//! what the last one did not answer. Requests that only read, or whose repetition changes nothing, may be
+//! asked twice. A call of a tool and what else begins something anew may have been carried out: the server
+//! says of a call when it has been written down as a task, and then the next one is asked for the result of
+//! that ([`outlast_mcp::relay`]). Of any other the client is told that its fate is unknown. What the client
+//! has cancelled is not asked again: nobody waits. What the client was asked and has not answered stays
+//! asked, if anybody still waits for the answer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use outlast_core::TaskId;
+use outlast_mcp::relay::{self, ToRelay, ToServer};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -48,18 +53,74 @@ pub(super) struct Session {
     /// The request that opened it, in the older era, and the notification that followed.
     handshake: Option<Vec<u8>>,
     initialized: Option<Vec<u8>>,
+    /// The id of the session that the handshake made.
+    id: Option<String>,
     /// Requests without an answer, by id.
     open: HashMap<String, Open>,
+    /// The ids of requests of the server that the client has not answered.
+    asked: BTreeSet<String>,
     /// The id of a handshake that is being told again: the client has its answer already.
     told_again: Option<String>,
     /// Requests are numbered, so that they are asked again in their order.
-    asked: u64,
+    number: u64,
 }
 
 struct Open {
     number: u64,
-    /// Requests that are not to be asked again are not kept.
-    line: Option<Vec<u8>>,
+    line: Vec<u8>,
+    again: Again,
+    /// Where its progress is told, as JSON.
+    token: Option<String>,
+    /// The last value that was.
+    progress: Option<f64>,
+}
+
+/// What a request says about its progress.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Reporting<'a> {
+    #[serde(borrow)]
+    params: ReportingParams<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ReportingParams<'a> {
+    #[serde(borrow, rename = "_meta")]
+    meta: ReportingMeta<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ReportingMeta<'a> {
+    #[serde(borrow)]
+    progress_token: Option<&'a RawValue>,
+}
+
+/// A notification of progress.
+#[derive(Deserialize)]
+struct Progressed<'a> {
+    #[serde(borrow)]
+    params: ProgressedParams<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProgressedParams<'a> {
+    #[serde(borrow)]
+    progress_token: &'a RawValue,
+    progress: f64,
+}
+
+/// What becomes of a request when the server is another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Again {
+    /// It cannot be asked again.
+    Never,
+    /// As it was asked.
+    AsAsked,
+    /// The next server is asked for the result of this task.
+    Task(TaskId),
 }
 
 /// What goes where when the conversation goes on with another process.
@@ -72,27 +133,43 @@ pub(super) struct Resumption {
 impl Session {
     /// Notes a line of the client.
     pub(super) fn note_client(&mut self, line: &[u8]) {
-        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(line) else {
+        for message in messages(line) {
+            self.note_request(message.get().as_bytes());
+        }
+    }
+
+    fn note_request(&mut self, message: &[u8]) {
+        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(message) else {
             return;
         };
+        let line = || [message, b"\n"].concat();
         match (envelope.method.as_deref(), envelope.id) {
-            (Some("notifications/initialized"), None) => self.initialized = Some(line.to_vec()),
+            (Some("notifications/initialized"), None) => self.initialized = Some(line()),
             (Some(method), Some(id)) => {
                 if method == "initialize" {
-                    self.handshake = Some(line.to_vec());
+                    self.handshake = Some(line());
                 }
-                self.asked += 1;
+                self.number += 1;
                 let open = Open {
-                    number: self.asked,
-                    line: (!NOT_TWICE.contains(&method)).then(|| line.to_vec()),
+                    number: self.number,
+                    line: line(),
+                    again: match NOT_TWICE.contains(&method) {
+                        true => Again::Never,
+                        false => Again::AsAsked,
+                    },
+                    token: token(message),
+                    progress: None,
                 };
                 self.open.insert(id.get().to_owned(), open);
             }
             (Some("notifications/cancelled"), None) => {
                 // A cancelled request may be left without an answer for ever.
-                if let Ok(cancelled) = serde_json::from_slice::<Cancelled<'_>>(line) {
-                    self.open.remove(cancelled.params.request_id.get());
+                if let Some(id) = cancelled(message) {
+                    self.open.remove(id);
                 }
+            }
+            (None, Some(id)) => {
+                self.asked.remove(id.get());
             }
             _ => {}
         }
@@ -100,18 +177,65 @@ impl Session {
 
     /// Notes a line of the server. `false` if it is not for the client.
     pub(super) fn note_server(&mut self, line: &[u8]) -> bool {
-        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(line) else {
-            return true;
-        };
-        let (None, Some(id)) = (envelope.method, envelope.id) else {
-            return true;
-        };
-        if self.told_again.as_deref() == Some(id.get()) {
-            self.told_again = None;
+        if relay::is_own(line) {
+            self.hear(line);
             return false;
         }
-        self.open.remove(id.get());
+        let mut for_client = true;
+        for message in messages(line) {
+            for_client &= self.note_response(message.get().as_bytes());
+        }
+        for_client
+    }
+
+    /// Takes what the server says to the bridge.
+    fn hear(&mut self, line: &[u8]) {
+        match relay::read(line) {
+            Some(ToRelay::Session(id)) => self.id = Some(id.into_owned()),
+            Some(ToRelay::Lasts { id, task_id }) => {
+                if let Some(open) = self.open.get_mut(id.get()) {
+                    open.again = task_id.map_or(Again::AsAsked, Again::Task);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn note_response(&mut self, message: &[u8]) -> bool {
+        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(message) else {
+            return true;
+        };
+        match (envelope.method.as_deref(), envelope.id) {
+            (None, Some(id)) => {
+                if self.told_again.as_deref() == Some(id.get()) {
+                    self.told_again = None;
+                    return false;
+                }
+                self.open.remove(id.get());
+            }
+            (Some(_), Some(id)) => {
+                self.asked.insert(id.get().to_owned());
+            }
+            (Some("notifications/cancelled"), None) => {
+                if let Some(id) = cancelled(message) {
+                    self.asked.remove(id);
+                }
+            }
+            (Some("notifications/progress"), None) => self.note_progress(message),
+            _ => {}
+        }
         true
+    }
+
+    fn note_progress(&mut self, message: &[u8]) {
+        let Ok(Progressed { params }) = serde_json::from_slice(message) else {
+            return;
+        };
+        let token = Some(params.progress_token.get());
+        let mut open = self.open.values_mut();
+        if let Some(open) = open.find(|open| open.token.as_deref() == token) {
+            open.progress = Some(params.progress);
+        }
     }
 
     /// The conversation goes on with another process of the server.
@@ -124,6 +248,7 @@ impl Session {
                 .and_then(|envelope| Some(envelope.id?.get().to_owned()));
             // One that was not answered is simply among the open requests.
             if let Some(id) = id.filter(|id| !self.open.contains_key(id)) {
+                resumption.to_server.extend(self.had());
                 resumption.to_server.push(handshake.clone());
                 self.told_again = Some(id);
                 resumption.to_server.extend(self.initialized.clone());
@@ -132,14 +257,59 @@ impl Session {
         let mut open: Vec<(&String, &Open)> = self.open.iter().collect();
         open.sort_by_key(|(_, open)| open.number);
         for (id, open) in open {
-            match &open.line {
-                Some(line) => resumption.to_server.push(line.clone()),
-                None => resumption.to_client.push(unknown_fate(id)),
+            match open.again {
+                Again::Never => resumption.to_client.push(unknown_fate(id)),
+                Again::AsAsked if self.handshake.as_ref() == Some(&open.line) => {
+                    resumption.to_server.push(open.line.clone());
+                }
+                Again::AsAsked => resumption.to_server.extend(again(open, None)),
+                Again::Task(task) => resumption.to_server.extend(again(open, Some(task))),
             }
         }
-        self.open.retain(|_, open| open.line.is_some());
+        self.open.retain(|_, open| open.again != Again::Never);
         resumption
     }
+
+    /// What the client had with the last process.
+    fn had(&self) -> Option<Vec<u8>> {
+        let asked = self.asked.iter();
+        let asked = asked.filter_map(|id| serde_json::from_str(id).ok());
+        Some(relay::line(&ToServer::Session {
+            id: self.id.as_deref()?.into(),
+            asked: asked.collect(),
+        }))
+    }
+}
+
+/// The messages of a line, which may be a batch. None, if it is something else.
+fn messages(line: &[u8]) -> Vec<&RawValue> {
+    let line = line.trim_ascii();
+    match line.first() {
+        Some(b'[') => serde_json::from_slice(line).unwrap_or_default(),
+        _ => serde_json::from_slice(line).into_iter().collect(),
+    }
+}
+
+/// The id of the request that a notification cancels.
+fn cancelled(message: &[u8]) -> Option<&str> {
+    let cancelled: Cancelled<'_> = serde_json::from_slice(message).ok()?;
+    Some(cancelled.params.request_id.get())
+}
+
+/// Where the progress of a request is told.
+fn token(request: &[u8]) -> Option<String> {
+    let reporting: Reporting<'_> = serde_json::from_slice(request).ok()?;
+    Some(reporting.params.meta.progress_token?.get().to_owned())
+}
+
+/// A request that the last process of the server has not answered, for the next one.
+fn again(open: &Open, task_id: Option<TaskId>) -> Option<Vec<u8>> {
+    let request: &RawValue = serde_json::from_slice(&open.line).ok()?;
+    Some(relay::line(&ToServer::Again {
+        task_id,
+        progress: open.progress,
+        request,
+    }))
 }
 
 fn unknown_fate(id: &str) -> Vec<u8> {
@@ -160,17 +330,63 @@ mod tests {
     const RESULT: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"tasks/result\"}\n";
     const CALL: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\"}\n";
 
+    fn answered(id: &str) -> Vec<u8> {
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}\n").into_bytes()
+    }
+
+    fn lasts(id: &str, task_id: Option<TaskId>) -> Vec<u8> {
+        let id = serde_json::from_str(id).unwrap();
+        relay::line(&ToRelay::Lasts { id, task_id })
+    }
+
+    fn asked_again(line: &[u8], task_id: Option<TaskId>) -> Vec<u8> {
+        with_progress(line, task_id, None)
+    }
+
+    fn with_progress(line: &[u8], task_id: Option<TaskId>, progress: Option<f64>) -> Vec<u8> {
+        let request = serde_json::from_slice(line).unwrap();
+        relay::line(&ToServer::Again {
+            task_id,
+            progress,
+            request,
+        })
+    }
+
     #[test]
     fn the_handshake_is_told_again_and_its_answer_kept_back() {
         let mut session = Session::default();
         session.note_client(INITIALIZE);
-        assert!(session.note_server(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}"));
+        assert!(session.note_server(&answered("1")));
         session.note_client(INITIALIZED);
         let resumed = session.resume();
         assert_eq!(resumed.to_server, [INITIALIZE, INITIALIZED]);
         assert!(resumed.to_client.is_empty());
-        assert!(!session.note_server(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}"));
-        assert!(session.note_server(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}"));
+        assert!(!session.note_server(&answered("1")));
+        assert!(session.note_server(&answered("1")));
+    }
+
+    #[test]
+    fn the_next_server_is_told_the_session_and_what_is_asked() {
+        let mut session = Session::default();
+        session.note_client(INITIALIZE);
+        assert!(!session.note_server(&relay::line(&ToRelay::Session("sealed".into()))));
+        assert!(session.note_server(&answered("1")));
+        for id in ["\"q1\"", "\"q2\"", "\"q3\""] {
+            let ask = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"roots/list\"}}\n");
+            assert!(session.note_server(ask.as_bytes()));
+        }
+        session.note_client(&answered("\"q1\""));
+        let withdrawn = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\
+                          \"params\":{\"requestId\":\"q3\"}}\n";
+        assert!(session.note_server(withdrawn));
+        for _ in 0..2 {
+            let resumed = session.resume();
+            let expected = relay::line(&ToServer::Session {
+                id: "sealed".into(),
+                asked: vec![serde_json::from_str("\"q2\"").unwrap()],
+            });
+            assert_eq!(resumed.to_server, [&expected, INITIALIZE]);
+        }
     }
 
     #[test]
@@ -179,9 +395,9 @@ mod tests {
         session.note_client(RESULT);
         session.note_client(CALL);
         session.note_client(b"{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"ping\"}\n");
-        assert!(session.note_server(b"{\"jsonrpc\":\"2.0\",\"id\":8,\"result\":{}}\n"));
+        assert!(session.note_server(&answered("8")));
         let resumed = session.resume();
-        assert_eq!(resumed.to_server, [RESULT]);
+        assert_eq!(resumed.to_server, [asked_again(RESULT, None)]);
         let told: serde_json::Value = serde_json::from_slice(&resumed.to_client[0]).unwrap();
         assert_eq!(told["id"], 7);
         assert_eq!(told["error"]["code"], -32603);
@@ -189,11 +405,71 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_was_stored_is_gone_on_with() {
+        let mut session = Session::default();
+        session.note_client(CALL);
+        let task = TaskId::random();
+        assert!(!session.note_server(&lasts("7", Some(task))));
+        // Of a request that was answered meanwhile.
+        assert!(!session.note_server(&lasts("8", Some(task))));
+        for _ in 0..2 {
+            let resumed = session.resume();
+            assert_eq!(resumed.to_server, [asked_again(CALL, Some(task))]);
+            assert!(resumed.to_client.is_empty());
+        }
+        assert!(session.note_server(&answered("7")));
+        assert_eq!(session.resume(), Resumption::default());
+    }
+
+    #[test]
+    fn the_next_server_is_told_how_far_a_call_was() {
+        let mut session = Session::default();
+        let call = b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\
+                     \"params\":{\"_meta\":{\"progressToken\":\"p\"}}}";
+        session.note_client(call);
+        let task = TaskId::random();
+        session.note_server(&lasts("7", Some(task)));
+        for (token, value) in [("\"p\"", "1"), ("\"p\"", "2.5"), ("\"q\"", "9")] {
+            let told = format!(
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\
+                 \"params\":{{\"progressToken\":{token},\"progress\":{value}}}}}\n"
+            );
+            assert!(session.note_server(told.as_bytes()));
+        }
+        let resumed = session.resume();
+        assert_eq!(
+            resumed.to_server,
+            [with_progress(call, Some(task), Some(2.5))]
+        );
+    }
+
+    #[test]
+    fn a_call_that_only_waits_is_made_again() {
+        let mut session = Session::default();
+        session.note_client(CALL);
+        assert!(!session.note_server(&lasts("7", None)));
+        assert_eq!(session.resume().to_server, [asked_again(CALL, None)]);
+    }
+
+    #[test]
+    fn what_came_in_a_batch_is_asked_again_one_by_one() {
+        let mut session = Session::default();
+        let [result, call] = [RESULT, CALL].map(|line| String::from_utf8_lossy(line.trim_ascii()));
+        session.note_client(format!("[{result}, {call}]\n").as_bytes());
+        let resumed = session.resume();
+        assert_eq!(resumed.to_server, [asked_again(RESULT, None)]);
+        assert_eq!(resumed.to_client.len(), 1);
+        let answer = String::from_utf8(answered("\"a\"")).unwrap();
+        assert!(session.note_server(format!("[{}]\n", answer.trim()).as_bytes()));
+        assert_eq!(session.resume(), Resumption::default());
+    }
+
+    #[test]
     fn an_unanswered_handshake_is_an_open_request() {
         let mut session = Session::default();
         session.note_client(INITIALIZE);
         assert_eq!(session.resume().to_server, [INITIALIZE]);
-        assert!(session.note_server(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n"));
+        assert!(session.note_server(&answered("1")));
     }
 
     #[test]

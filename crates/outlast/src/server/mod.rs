@@ -83,6 +83,8 @@ pub struct Server {
     layers: Vec<AnyLayer>,
     settings: Settings,
     built_from: Vec<u8>,
+    /// The command line says no more than the settings and what it was built from.
+    command_line_is_settings: bool,
     background: Vec<Background>,
     order: Order,
     schedules: Vec<NewSchedule>,
@@ -138,6 +140,7 @@ impl Server {
             layers: Vec::new(),
             settings: Settings::default(),
             built_from: Vec::new(),
+            command_line_is_settings: false,
             background: Vec::new(),
             order: Order::new(),
             schedules: Vec::new(),
@@ -416,6 +419,14 @@ impl Server {
     pub fn built_from(mut self, text: impl AsRef<[u8]>) -> Self {
         self.built_from.extend_from_slice(text.as_ref());
         self.built_from.push(0);
+        self
+    }
+
+    /// Says that the program's command line holds nothing that is not in the settings or in what the server was
+    /// [built from](Self::built_from). Then two command lines that mean the same have one server behind
+    /// `--stdio`; otherwise each of them replaces the other's.
+    pub fn command_line_is_settings(mut self) -> Self {
+        self.command_line_is_settings = true;
         self
     }
 

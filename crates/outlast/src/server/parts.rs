@@ -5,6 +5,7 @@
 //! earlier process left; then the doors.
 
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -117,21 +118,31 @@ impl Server {
 
     /// What this server is made from.
     pub(crate) fn identity(&self, settings: &Settings) -> Identity {
+        // Not what is served, but where, for how long, and what is said of it.
         let telling = Settings {
             listen: None,
             stdio: None,
             store: None,
+            log_level: None,
+            log_format: None,
+            idle_exit: None,
             ..settings.clone()
         };
         let telling = format!("{telling:?}");
+        let arguments = match self.command_line_is_settings {
+            true => Vec::new(),
+            false => bridge::arguments(),
+        };
+        let arguments = arguments.iter().map(|argument| argument.as_bytes());
+        let pieces = [
+            self.name.as_bytes(),
+            self.version.as_bytes(),
+            telling.as_bytes(),
+            &self.built_from,
+        ];
         Identity {
             binary: bridge::binary().to_owned(),
-            configuration: bridge::configuration([
-                self.name.as_bytes(),
-                self.version.as_bytes(),
-                telling.as_bytes(),
-                &self.built_from,
-            ]),
+            configuration: bridge::configuration(pieces.into_iter().chain(arguments)),
             listen: settings.listen.as_ref().map(ToString::to_string),
         }
     }

@@ -167,7 +167,7 @@ impl Door {
         if !hands_over {
             return self
                 .mcp
-                .serve_lines(Principal::operator(), input, output)
+                .serve_relayed(Principal::operator(), input, output)
                 .await;
         }
         tracing::info!("handing over to another build or other settings");

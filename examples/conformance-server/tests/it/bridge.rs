@@ -128,18 +128,18 @@ fn a_connection_outlives_its_server() {
 }
 
 #[test]
-fn a_wait_outlives_the_server_and_a_call_is_not_repeated() {
+fn a_wait_outlives_the_server_and_a_call_without_a_record_is_not_repeated() {
     let place = Place::new();
-    let mut client = Pipes::legacy(place.command(&["--stdio"]));
+    let can = json!({"elicitation": {}});
+    let mut client = Pipes::legacy_that_can(place.command(&["--stdio"]), &can);
     let task = client.task("slow_compute", &json!({"seconds": 3, "label": "x"}));
     let waiting = client.begin("tasks/result", json!({"taskId": task}));
-    let arguments = json!({"steps": 1, "step_ms": 60_000});
-    let call = client.begin(
-        "tools/call",
-        json!({"name": "slow_progress", "arguments": arguments}),
-    );
-    // Both have been read once a later request has been answered.
-    client.request("ping", json!({}));
+    let arguments = json!({"message": "Who are you?"});
+    let params = json!({"name": "test_elicitation", "arguments": arguments});
+    let call = client.begin("tools/call", params);
+    let asked = client.until("the question of the call", |message| {
+        message["method"] == "elicitation/create"
+    });
     kill("-KILL", place.server_pid().unwrap());
     let told = client.answer(call);
     assert!(
@@ -149,6 +149,10 @@ fn a_wait_outlives_the_server_and_a_call_is_not_repeated() {
             .contains("restarted"),
         "{told}"
     );
+    client.until("that nobody waits for an answer", |message| {
+        message["method"] == "notifications/cancelled"
+            && message["params"]["requestId"] == asked["id"]
+    });
     let result = client.answer(waiting);
     assert_eq!(
         result["result"]["content"][0]["text"],

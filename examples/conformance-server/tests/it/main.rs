@@ -5,4 +5,5 @@
 mod bridge;
 mod inline;
 mod process;
+mod relayed;
 mod rig;

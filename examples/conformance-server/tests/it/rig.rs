@@ -120,10 +120,15 @@ impl Pipes {
 
     /// A connection of the older era.
     pub(crate) fn legacy(command: Command) -> Self {
+        Self::legacy_that_can(command, &json!({}))
+    }
+
+    /// A connection of the older era whose client declares these capabilities.
+    pub(crate) fn legacy_that_can(command: Command, capabilities: &Value) -> Self {
         let mut pipes = Self::open(command);
         let hello = json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": {},
+            "capabilities": capabilities,
             "clientInfo": {"name": "test", "version": "1"},
         });
         pipes.request("initialize", hello);
@@ -165,6 +170,25 @@ impl Pipes {
             }
             self.early.push(message);
         }
+    }
+
+    /// The first message that fits, of those that nobody has asked for yet and then of those to come.
+    pub(crate) fn until(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        if let Some(early) = self.early.iter().position(&fits) {
+            return self.early.remove(early);
+        }
+        loop {
+            let message = self.next().unwrap_or_else(|| panic!("never: {what}"));
+            if fits(&message) {
+                return message;
+            }
+            self.early.push(message);
+        }
+    }
+
+    /// Forgets what came and nobody has asked for; returns it.
+    pub(crate) fn take_early(&mut self) -> Vec<Value> {
+        std::mem::take(&mut self.early)
     }
 
     fn next(&mut self) -> Option<Value> {

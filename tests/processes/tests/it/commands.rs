@@ -403,9 +403,17 @@ struct Lines {
 
 impl Lines {
     fn start(folder: &Path, port: u16) -> Self {
+        let listen = format!("127.0.0.1:{port}");
+        Self::start_as(
+            folder,
+            &["--config", "outlast.toml", "--stdio", "--listen", &listen],
+        )
+    }
+
+    fn start_as(folder: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(binary("outlast"))
-            .args(["serve", "--config", "outlast.toml", "--stdio", "--listen"])
-            .arg(format!("127.0.0.1:{port}"))
+            .arg("serve")
+            .args(arguments)
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -454,15 +462,59 @@ impl Lines {
 /// The server behind the bridges, which outlives them all; ended with the test.
 struct Behind(PathBuf);
 
-impl Drop for Behind {
-    fn drop(&mut self) {
+impl Behind {
+    /// The process that holds the store.
+    fn pid(&self) -> Option<String> {
         let text = std::fs::read_to_string(&self.0).unwrap_or_default();
         let pid: String = text.chars().skip_while(|c| !c.is_ascii_digit()).collect();
         let pid: String = pid.chars().take_while(char::is_ascii_digit).collect();
-        if !pid.is_empty() {
+        (!pid.is_empty()).then_some(pid)
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
             let _ = Command::new("kill").args(["-9", &pid]).status();
         }
     }
+}
+
+#[test]
+fn one_file_named_in_many_ways_is_one_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("outlast.toml");
+    std::fs::write(&file, CONFIG).expect("written");
+    let linked = folder.path().join("linked");
+    std::os::unix::fs::symlink(folder.path(), &linked).expect("a link");
+    let linked = linked.join("outlast.toml");
+    let behind = Behind(folder.path().join("outlast.db.lock"));
+    let [file, linked] = [&file, &linked].map(|path| path.to_str().expect("UTF-8"));
+    let with_equals = format!("--config={file}");
+    let ways: [&[&str]; 7] = [
+        &["--stdio"],
+        &["--stdio", "-c", file],
+        &["--config", "./outlast.toml", "--stdio"],
+        &["outlast.toml", "--stdio=bridge"],
+        &[&with_equals, "--stdio"],
+        &["-c", linked, "--stdio"],
+        &["--stdio", "--log-level", "debug", "--idle-exit", "10m"],
+    ];
+    let mut clients = Vec::new();
+    let mut first = None;
+    for way in ways {
+        let mut client = Lines::start_as(folder.path(), way);
+        client.request("ping", json!({}));
+        let server = behind.pid();
+        assert!(server.is_some());
+        assert_eq!(first.get_or_insert(server.clone()), &server, "{way:?}");
+        clients.push(client);
+    }
+    clients.into_iter().for_each(Lines::kill);
+    // Another setting is another server.
+    let other = Lines::start_as(folder.path(), &["--stdio", "--retention", "2h"]);
+    assert_ne!(first, Some(behind.pid()));
+    other.kill();
 }
 
 #[test]

@@ -41,6 +41,11 @@ enum Mode {
 }
 
 pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
+    if let Some(again) = cx.again
+        && let Some(task) = again.task
+    {
+        return Box::pin(resume::again(cx, task, again.progress)).await;
+    }
     let called = find(cx)?;
     let call = &cx.params;
     let token = progress_token(&cx.meta)?
