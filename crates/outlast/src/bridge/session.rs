@@ -7,9 +7,11 @@
 //! says of a call when it has been written down as a task, and then the next one is asked for the result of
 //! that ([`outlast_mcp::relay`]). Of any other the client is told that its fate is unknown. What the client
 //! has cancelled is not asked again: nobody waits. What the client was asked and has not answered stays
-//! asked, if anybody still waits for the answer.
+//! asked, if anybody still waits for the answer. What the client said last may have been lost with the server:
+//! its answers, and that it cancels a call, are said again.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 use outlast_core::TaskId;
 use outlast_mcp::relay::{self, ToRelay, ToServer};
@@ -47,6 +49,12 @@ const NOT_TWICE: [&str; 4] = [
     "outlast/schedule",
 ];
 
+/// For how long an answer of the client may be on its way to a server that ends.
+const ON_ITS_WAY: Duration = Duration::from_secs(10);
+
+/// How many calls are remembered that were cancelled and may not be answered any more.
+const MOST_CANCELLED: usize = 100;
+
 /// The conversation so far.
 #[derive(Default)]
 pub(super) struct Session {
@@ -59,6 +67,8 @@ pub(super) struct Session {
     open: HashMap<String, Open>,
     /// The ids of requests of the server that the client has not answered.
     asked: BTreeSet<String>,
+    /// What it has answered of late, with the ids.
+    said: Vec<(Instant, String, Vec<u8>)>,
     /// The id of a handshake that is being told again: the client has its answer already.
     told_again: Option<String>,
     /// Requests are numbered, so that they are asked again in their order.
@@ -73,6 +83,8 @@ struct Open {
     token: Option<String>,
     /// The last value that was.
     progress: Option<f64>,
+    /// The client's word that it does not wait any more: the server may be gone before it hears that.
+    cancelled: Option<Vec<u8>>,
 }
 
 /// What a request says about its progress.
@@ -159,19 +171,42 @@ impl Session {
                     },
                     token: token(message),
                     progress: None,
+                    cancelled: None,
                 };
                 self.open.insert(id.get().to_owned(), open);
             }
             (Some("notifications/cancelled"), None) => {
                 // A cancelled request may be left without an answer for ever.
                 if let Some(id) = cancelled(message) {
-                    self.open.remove(id);
+                    self.note_cancelled(id, line());
                 }
             }
-            (None, Some(id)) => {
-                self.asked.remove(id.get());
+            (None, Some(id)) if self.asked.remove(id.get()) => {
+                let said = (Instant::now(), id.get().to_owned(), line());
+                self.said.retain(|(when, ..)| when.elapsed() < ON_ITS_WAY);
+                self.said.push(said);
             }
             _ => {}
+        }
+    }
+
+    /// Forgets a request that the client waits for no more, but for a call that has a record: the next server
+    /// must hear that it is cancelled, if this one does not.
+    fn note_cancelled(&mut self, id: &str, line: Vec<u8>) {
+        match self.open.get_mut(id) {
+            Some(open) if matches!(open.again, Again::Task(_)) => open.cancelled = Some(line),
+            Some(_) => {
+                self.open.remove(id);
+            }
+            None => {}
+        }
+        let cancelled = |(_, open): &(&String, &Open)| open.cancelled.is_some();
+        if self.open.iter().filter(cancelled).count() > MOST_CANCELLED {
+            let oldest = self.open.iter().filter(cancelled);
+            let oldest = oldest.min_by_key(|(_, open)| open.number);
+            if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+                self.open.remove(&id);
+            }
         }
     }
 
@@ -211,7 +246,8 @@ impl Session {
                     self.told_again = None;
                     return false;
                 }
-                self.open.remove(id.get());
+                let open = self.open.remove(id.get());
+                return open.is_none_or(|open| open.cancelled.is_none());
             }
             (Some(_), Some(id)) => {
                 self.asked.insert(id.get().to_owned());
@@ -252,6 +288,9 @@ impl Session {
                 resumption.to_server.push(handshake.clone());
                 self.told_again = Some(id);
                 resumption.to_server.extend(self.initialized.clone());
+                // Whoever has heard it already hears it in vain.
+                let said = self.on_its_way().map(|(_, _, line)| line.clone());
+                resumption.to_server.extend(said);
             }
         }
         let mut open: Vec<(&String, &Open)> = self.open.iter().collect();
@@ -265,14 +304,22 @@ impl Session {
                 Again::AsAsked => resumption.to_server.extend(again(open, None)),
                 Again::Task(task) => resumption.to_server.extend(again(open, Some(task))),
             }
+            resumption.to_server.extend(open.cancelled.clone());
         }
         self.open.retain(|_, open| open.again != Again::Never);
         resumption
     }
 
+    /// The answers of the client that the last server may not have heard.
+    fn on_its_way(&self) -> impl Iterator<Item = &(Instant, String, Vec<u8>)> {
+        let said = self.said.iter();
+        said.filter(|(when, ..)| when.elapsed() < ON_ITS_WAY)
+    }
+
     /// What the client had with the last process.
     fn had(&self) -> Option<Vec<u8>> {
-        let asked = self.asked.iter();
+        let said = self.on_its_way().map(|(_, id, _)| id);
+        let asked = self.asked.iter().chain(said);
         let asked = asked.filter_map(|id| serde_json::from_str(id).ok());
         Some(relay::line(&ToServer::Session {
             id: self.id.as_deref()?.into(),
@@ -381,11 +428,13 @@ mod tests {
         assert!(session.note_server(withdrawn));
         for _ in 0..2 {
             let resumed = session.resume();
+            let asked = ["\"q2\"", "\"q1\""];
             let expected = relay::line(&ToServer::Session {
                 id: "sealed".into(),
-                asked: vec![serde_json::from_str("\"q2\"").unwrap()],
+                asked: asked.map(|id| serde_json::from_str(id).unwrap()).to_vec(),
             });
-            assert_eq!(resumed.to_server, [&expected, INITIALIZE]);
+            let said = answered("\"q1\"");
+            assert_eq!(resumed.to_server, [&*expected, INITIALIZE, &said]);
         }
     }
 
@@ -441,6 +490,22 @@ mod tests {
             resumed.to_server,
             [with_progress(call, Some(task), Some(2.5))]
         );
+    }
+
+    #[test]
+    fn the_next_server_hears_that_a_call_is_cancelled() {
+        let mut session = Session::default();
+        session.note_client(CALL);
+        let task = TaskId::random();
+        session.note_server(&lasts("7", Some(task)));
+        let cancel = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\
+                       \"params\":{\"requestId\":7}}\n";
+        session.note_client(cancel);
+        let again = asked_again(CALL, Some(task));
+        assert_eq!(session.resume().to_server, [&*again, cancel]);
+        // It had ended: its caller wants to know nothing of it.
+        assert!(!session.note_server(&answered("7")));
+        assert_eq!(session.resume(), Resumption::default());
     }
 
     #[test]

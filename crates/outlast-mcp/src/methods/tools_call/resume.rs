@@ -46,6 +46,13 @@ pub(super) async fn run(cx: &Context<'_>, id: TaskId, retry: Retry<'_>) -> Reply
 
 /// Goes on with a call that was stored as this task, and whose caller was `told` this progress last.
 pub(super) async fn again(cx: &Context<'_>, id: TaskId, told: Option<f64>) -> Reply {
+    // Before anything is waited for: its client may cancel it at once.
+    let mut caller = Caller {
+        cx,
+        waits: Some(cx.server.retries.begin(id)),
+        goes_on: true,
+        id,
+    };
     let watch = cx.server.handle.watch(cx.principal, id).await;
     let mut watch = watch.map_err(from_store)?;
     let task = Arc::clone(watch.task());
@@ -71,6 +78,7 @@ pub(super) async fn again(cx: &Context<'_>, id: TaskId, told: Option<f64>) -> Re
         detach,
         report: Report::new(cx, token, None).after(told, &task.state.progress, waited),
     };
+    caller.waits = None;
     wait(cx, &mut watch, retry).await
 }
 
@@ -78,11 +86,9 @@ pub(super) async fn again(cx: &Context<'_>, id: TaskId, told: Option<f64>) -> Re
 async fn wait(cx: &Context<'_>, watch: &mut Watch, retry: Retry<'_>) -> Reply {
     let task = Arc::clone(watch.task());
     let id = task.id();
-    // Nobody who leaves ends what several callers may have joined.
-    let joined = task.spec.idempotency.is_some() || task.spec.same.is_some();
     let mut caller = Caller {
         cx,
-        waits: (!joined).then(|| cx.server.retries.begin(id)),
+        waits: Some(cx.server.retries.begin(id)),
         goes_on: cx.version.era() == Era::Legacy
             || retry.tool.serving.on_disconnect == OnDisconnect::Detach,
         id,
@@ -150,6 +156,12 @@ impl Drop for Caller<'_> {
         tokio::spawn(async move {
             tokio::time::sleep(COMES_BACK).await;
             if retries.wait_for(id) {
+                return;
+            }
+            // Nobody who leaves ends what several callers may have joined.
+            let task = handle.get(&principal, id).await;
+            let spec = task.as_ref().map(|task| &task.spec);
+            if spec.is_ok_and(|spec| spec.idempotency.is_some() || spec.same.is_some()) {
                 return;
             }
             let reason = Some("the caller went away".to_owned());
