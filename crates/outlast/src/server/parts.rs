@@ -208,12 +208,25 @@ impl Server {
             None => None,
         };
         let unix_listener = unix_path.as_deref().map(unix::bind).transpose()?;
-        let (socket_path, place) = opened.socket_path(&database)?;
-        let door_listener = bind_socket(&socket_path)?;
+        // A worker serves nobody: clients of this machine would be offered its tools in place of a server's.
+        let door = match role {
+            Role::Server => {
+                let (path, place) = opened.socket_path(&database)?;
+                Some((bind_socket(&path)?, path, place))
+            }
+            Role::Worker | Role::Scheduler => None,
+        };
+        let (door_listener, socket_path, place) = match door {
+            Some((listener, path, place)) => (Some(listener), Some(path), place),
+            None => (None, None, None),
+        };
         let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
         let reached_at = match addresses.first() {
             Some(address) => format!("http://{address}{mcp_path}"),
-            None => socket_path.display().to_string(),
+            None => match &socket_path {
+                Some(path) => path.display().to_string(),
+                None => "nowhere: it serves nobody".to_owned(),
+            },
         };
         opened.set_address(&reached_at)?;
 
@@ -285,7 +298,9 @@ impl Server {
                 }
             });
         }
-        tasks.spawn(door.serve(door_listener));
+        if let Some(listener) = door_listener {
+            tasks.spawn(door.serve(listener));
+        }
         let counted = connections.clone();
         let rest = self.rest_options(settings);
         let reloads = rest.reloads.clone();

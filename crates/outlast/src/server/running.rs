@@ -44,7 +44,8 @@ pub struct RunningServer {
     pub(super) location: String,
     /// Keeps the place beside the store, where several servers may want it.
     pub(super) _place: Option<std::fs::File>,
-    pub(super) socket_path: PathBuf,
+    /// None of a worker, which nobody is handed.
+    pub(super) socket_path: Option<PathBuf>,
     pub(super) closing: CancellationToken,
     pub(super) handover: CancellationToken,
     pub(super) connections: Connections,
@@ -80,7 +81,8 @@ impl RunningServer {
 
     /// The socket beside the store, which speaks MCP with one message a line.
     pub fn socket(&self) -> &Path {
-        &self.socket_path
+        let path = self.socket_path.as_deref();
+        path.expect("only workers have none, and they are handed to nobody")
     }
 
     /// How the application's own code creates, watches and cancels tasks.
@@ -168,7 +170,9 @@ impl RunningServer {
     /// The store could not be closed cleanly; nothing acknowledged is lost.
     pub async fn shutdown(mut self, grace: Duration) -> crate::Result<()> {
         // While the store's lock still holds: later the socket may be somebody else's.
-        let _ = std::fs::remove_file(&self.socket_path);
+        if let Some(socket) = &self.socket_path {
+            let _ = std::fs::remove_file(socket);
+        }
         // Clients see their tasks end while the grace lasts.
         let stopped = match self.engine.take() {
             Some(engine) => Some(engine.stop(grace).await),

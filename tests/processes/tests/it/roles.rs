@@ -39,6 +39,26 @@ fn says(port: u16, path: &str, status: &str) -> String {
     })
 }
 
+/// Whether a process listens on a socket of this machine.
+fn has_a_door(process: &Server) -> bool {
+    let sockets = std::fs::read_to_string("/proc/net/unix").expect("a system with /proc");
+    // Number of the socket, of those that accept connections.
+    let listening: Vec<String> = sockets
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields.get(3) == Some(&"00010000"))
+        .filter_map(|fields| Some(format!("socket:[{}]", fields.get(6)?)))
+        .collect();
+    let files = std::fs::read_dir(format!("/proc/{}/fd", process.pid())).expect("it lives");
+    files
+        .filter_map(|file| std::fs::read_link(file.ok()?.path()).ok())
+        .any(|file| {
+            listening
+                .iter()
+                .any(|socket| file.as_os_str() == socket.as_str())
+        })
+}
+
 #[test]
 fn tasks_run_where_their_labels_are_and_probes_are_told() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -92,6 +112,10 @@ fn tasks_run_where_their_labels_are_and_probes_are_told() {
             .any(|worker| worker["labels"] == json!(["big", "gpu"])),
         "{workers}"
     );
+
+    // A client of this machine that looks for the server of the store must not come upon a worker.
+    assert!(has_a_door(&server));
+    assert!(!has_a_door(&worker) && !has_a_door(&scheduler));
 
     // Probes get yes or no, and nobody gets anything else there.
     assert!(says(port, "/health/live", "200").ends_with("live\n"));
