@@ -407,8 +407,8 @@ pub trait Store: Reads + Side + Blobs {
     /// store announces [`Notice::Ready`] then. In a store of several parts ([`StoreInfo::shards`]) the
     /// order is that of each part.
     ///
-    /// Fewer than `limit` are all that there were: whoever asks again before the next [`Notice::Ready`] asks
-    /// in vain.
+    /// Fewer than `limit` are all that there were. If these are `limit` and there are more, this process is told
+    /// so by [`Notice::Ready`]. So whoever asks again before the next such notice asks in vain.
     async fn claim(&self, by: &ClaimBy, limit: usize) -> Result<Vec<Claimed>>;
 
     /// Renews leases to `length` from now; one reply for each, in order. Never fails for a single one:

@@ -23,8 +23,8 @@ const BACKOFF: Duration = Duration::from_millis(500);
 /// The longest pause before an end is told again to a store that is in no state to keep it.
 const UNREADY: Duration = Duration::from_secs(10);
 
-/// Claims until the engine stops. Every turn is: wait for a slot, claim, and if fewer tasks were ready than
-/// were asked for, wait for a notice; a notice that came before the wait is not lost.
+/// Claims until the engine stops. Every turn is: wait for a slot, claim, and wait for a notice that there may
+/// be more; one that came before the wait is not lost.
 ///
 /// One task is asked for first, and twice as many each time that there were as many. So a backlog is taken
 /// up in a few calls, and where there is none whoever creates a task finds the other slots free, and claims
@@ -45,18 +45,13 @@ pub(crate) async fn claim_loop(shared: Arc<Shared>) {
             .await;
         match claimed {
             Ok(claimed) => {
-                let is_all = claimed.len() < asked;
+                most = if claimed.len() < asked { 1 } else { asked * 2 };
                 for (claimed, slot) in claimed.into_iter().zip(slots) {
                     if claimed.task.state.suspect {
                         shared.suspect.store(true, Ordering::Release);
                     }
                     start(&shared, claimed, slot);
                 }
-                if !is_all {
-                    most = asked * 2;
-                    continue;
-                }
-                most = 1;
                 tokio::select! {
                     () = shared.stopping.cancelled() => return,
                     () = shared.ready.notified() => {}

@@ -13,7 +13,7 @@ use outlast_core::machine::{Answered, AttemptEnd, CancelMode};
 use outlast_core::no_worker::Missing;
 use outlast_core::status::Phase;
 use outlast_core::store::{
-    BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, FinishReply, NoticeSink,
+    BeatReply, CancelReply, ClaimBy, ClaimNow, Claimed, Created, FinishReply, Notice, NoticeSink,
     Recovered, Report, SchedulePut, Signalled, Store, StoreInfo, SuspendReply, Ticked,
 };
 use outlast_core::task::{Awaiting, Lease, NewTask};
@@ -177,6 +177,11 @@ impl RedisStore {
     pub(crate) async fn has(&self, task: TaskId) -> Result<bool> {
         self.run(|executor| async move { executor.has(task).await })
             .await
+    }
+
+    /// Tells this process that there may be ready tasks.
+    pub(crate) fn look_for_ready(&self) {
+        self.shared.executor.sink.tell([Notice::Ready]);
     }
 
     /// Gives a lease back that nobody took.

@@ -147,6 +147,9 @@ impl Unit<'_> {
             suspects &= !one.task.state.suspect;
             claimed.push(one);
         }
+        if claimed.len() == limit && self.first(by, suspects)?.is_some() {
+            self.notices.push(Notice::Ready);
+        }
         Ok(claimed)
     }
 

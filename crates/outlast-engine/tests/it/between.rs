@@ -258,7 +258,7 @@ async fn a_backlog_is_taken_up_in_a_few_calls() {
         .start();
     let engine = engine.await.unwrap();
     testing::eventually("all of them run", all_run).await;
-    // One, two, four and so on, and one more to learn that there are no more.
+    // One, two, four and so on, and one more if a notice of the start comes late.
     let claims = store.calls_of("claim");
     assert!(claims <= 7, "{claims} claims");
     engine.abandon().await;

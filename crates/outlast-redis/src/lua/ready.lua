@@ -378,12 +378,11 @@ end
 
 local function claim(by, limit, now, notices)
   local given = {}
-  local suspects = by.suspects
   while #given < limit do
-    local group, lane, member = first_ready(by, suspects, now)
+    local group, lane, member = first_ready(by, by.suspects, now)
     if not member then break end
     -- Of several suspects only the first may run.
-    suspects = suspects and string.sub(group, 1, 1) == '0'
+    by.suspects = by.suspects and string.sub(group, 1, 1) == '0'
     table.insert(given, claim_one(group, lane, member, by, now, notices))
   end
   return given

@@ -152,6 +152,10 @@ impl Store for Sharded {
                 given.claimed.push((store, one));
             }
         }
+        if given.claimed.len() == limit {
+            // There may be more in a shard that was not asked.
+            self.shards[0].look_for_ready();
+        }
         match failed.filter(|_| !answered) {
             Some(error) => Err(error),
             None => Ok(given.take()),

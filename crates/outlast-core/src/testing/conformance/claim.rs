@@ -7,6 +7,7 @@ use super::rig::{Rig, answers, given, json, of, spec, with_priority};
 use crate::journal::{JournalKind, Recorded};
 use crate::machine::AttemptEnd;
 use crate::status::Phase;
+use crate::store::Notice;
 use crate::task::TaskSpec;
 use crate::testing::wait::pause;
 use crate::testing::{block_on, eventually, join_all, poll_once};
@@ -28,7 +29,15 @@ pub(super) async fn the_limit_is_kept(rig: Rig) -> Rig {
         rig.create().await;
     }
     assert!(rig.claim(0).await.is_empty());
+    let told = || {
+        let notices = rig.notices().into_iter();
+        notices.filter(|one| *one == Notice::Ready).count()
+    };
+    let more_than = |before| std::future::ready((told() > before).then_some(()));
+    eventually("each creation is told", || more_than(4)).await;
+    let before = told();
     assert_eq!(rig.claim(3).await.len(), 3);
+    eventually("it is told that there are more", || more_than(before)).await;
     assert_eq!(rig.claim(3).await.len(), 2);
     rig
 }

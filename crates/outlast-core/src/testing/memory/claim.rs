@@ -38,6 +38,9 @@ impl Inner {
             suspects &= !task.state.suspect;
             claimed.push(self.claim_one(task.id(), by, now)?);
         }
+        if claimed.len() == limit && self.first(by, suspects, now).is_some() {
+            self.notices.push(Notice::Ready);
+        }
         Ok(claimed)
     }
 
