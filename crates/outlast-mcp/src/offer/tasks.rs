@@ -12,6 +12,10 @@
 //!   by piece.
 //! * `outlast://tasks/{taskId}/partials{?after}`: its partial results with numbers above `after`.
 //!
+//! A log or an artifact that is read without `offset` and `limit` is given whole, or, beyond 4 MiB, refused
+//! with how to read it in pieces: a client that knows nothing of our `_meta` would take the first piece for
+//! all of it.
+//!
 //! They are templates and no entries of `resources/list`: a list would tell every client of a server
 //! without users the ids of all others' tasks (2025-11-25 tasks, "Task Isolation and Access Control").
 //! A task of another owner does not exist.
@@ -28,6 +32,9 @@ use super::template::UriTemplate;
 use crate::jsonrpc::code;
 use crate::server::object;
 use crate::wire;
+
+/// What is given at once where nothing is said of pieces.
+const WHOLE: u64 = 4 * 1024 * 1024;
 
 const PREFIX: &str = "outlast://tasks/";
 
@@ -198,12 +205,22 @@ fn status(task: &Task, cx: &RequestCx) -> ResourceContents {
 }
 
 async fn log(id: TaskId, request: &ReadRequest, cx: &RequestCx) -> Result<ResourceContents> {
-    let (offset, limit) = range(request, LOG_LIMIT, LARGEST_LOG_LIMIT)?;
-    let page = cx.tasks().log(cx.principal(), id, offset, limit).await?;
-    let mut bytes = Vec::with_capacity(limit.min(64 * 1024));
-    for chunk in &page.chunks {
-        bytes.extend_from_slice(&chunk.text);
-    }
+    let (mut next, limit) = range(request, LOG_LIMIT, LARGEST_LOG_LIMIT)?;
+    let whole = wants_all(request);
+    let mut bytes = Vec::new();
+    let page = loop {
+        let page = cx.tasks().log(cx.principal(), id, next, limit).await?;
+        for chunk in &page.chunks {
+            bytes.extend_from_slice(&chunk.text);
+        }
+        next = page.next;
+        if !whole || page.chunks.is_empty() || page.next >= page.end {
+            break page;
+        }
+        if page.end > WHOLE {
+            return Err(too_long("log", page.end));
+        }
+    };
     let cut = cut_off(&bytes);
     bytes.truncate(bytes.len() - cut);
     let meta = serde_json::json!({"outlast/next": page.next - cut as u64, "outlast/end": page.end});
@@ -227,6 +244,20 @@ fn range(request: &ReadRequest, usual: usize, most: usize) -> Result<(u64, usize
     let limit = number(request, "limit", "number of bytes")?;
     let limit = limit.map_or(usual, |limit| usize::try_from(limit).unwrap_or(most));
     Ok((offset, limit.clamp(4, most)))
+}
+
+/// Whether the reader says nothing of pieces.
+fn wants_all(request: &ReadRequest) -> bool {
+    let says = |name| request.variables.contains_key(name);
+    !says("offset") && !says("limit")
+}
+
+fn too_long(what: &str, size: u64) -> Error {
+    let problem = format!(
+        "the {what} has {size} bytes, and {WHOLE} are read at once: read it in pieces, the first with \
+         ?offset=0&limit={LOG_LIMIT} behind the URI, each next one from the \"outlast/next\" of the last"
+    );
+    Error::protocol(code::INVALID_PARAMS, problem)
 }
 
 /// How many bytes at the end begin a character that goes on in the next piece.
@@ -284,11 +315,18 @@ async fn artifact(
     let Some(name) = request.variables.get("name") else {
         return Ok(None);
     };
-    let (offset, limit) = range(request, ARTIFACT_LIMIT, LARGEST_ARTIFACT_LIMIT)?;
+    let (offset, mut limit) = range(request, ARTIFACT_LIMIT, LARGEST_ARTIFACT_LIMIT)?;
+    let whole = wants_all(request);
+    if whole {
+        limit = usize::try_from(WHOLE).expect("a few MiB fit");
+    }
     let found = cx.tasks().artifact(cx.principal(), id, name, offset, limit);
     let Some((artifact, mut bytes)) = found.await? else {
         return Ok(None);
     };
+    if whole && artifact.size > WHOLE {
+        return Err(too_long("artifact", artifact.size));
+    }
     let mut next = offset.min(artifact.size) + bytes.len() as u64;
     let mut text = None;
     if is_text(&artifact.mime) {

@@ -304,6 +304,46 @@ async fn what_a_task_gives_out_is_read_as_resources() {
     assert_eq!(result["content"].as_array().unwrap().len(), 1);
 }
 
+/// A client that knows only the protocol must not take a piece for the whole.
+#[tokio::test]
+async fn what_is_read_without_an_offset_is_whole_or_refused() {
+    let rig = Rig::new().await;
+    let id = rig.create("gives_out_much").await;
+    rig.task(&id, |task| task["status"] == "completed").await;
+    let read = async |rest: &str| {
+        let uri = format!("outlast://tasks/{id}/{rest}");
+        let (_, answer) = rig.modern("resources/read", json!({"uri": uri})).await;
+        answer
+    };
+    let four = read("artifacts/four").await["result"]["contents"][0].clone();
+    assert_eq!(
+        four["blob"].as_str().unwrap().len(),
+        (4_usize << 20).div_ceil(3) * 4
+    );
+    let five = read("artifacts/five").await;
+    assert_eq!(five["error"]["code"], -32602, "{five}");
+    let told = five["error"]["message"].as_str().unwrap();
+    assert!(
+        told.contains("5242880 bytes") && told.contains("?offset=0&limit="),
+        "{told}"
+    );
+    let piece = read("artifacts/five?offset=5242879").await["result"]["contents"][0].clone();
+    assert_eq!(
+        (&piece["blob"], &piece["_meta"]["outlast/next"]),
+        (&json!("IQ=="), &json!(5 << 20))
+    );
+
+    let log = eventually("all of the log", async || {
+        let log = read("log").await["result"]["contents"][0].clone();
+        (log["_meta"]["outlast/end"] == 700 * 1024).then_some(log)
+    })
+    .await;
+    assert_eq!(log["text"].as_str().unwrap().len(), 700 * 1024);
+    assert_eq!(log["_meta"]["outlast/next"], 700 * 1024);
+    let piece = read("log?offset=0").await["result"]["contents"][0].clone();
+    assert!(piece["text"].as_str().unwrap().len() < 300 * 1024);
+}
+
 #[tokio::test]
 async fn a_log_is_read_from_an_offset() {
     let rig = Rig::new().await;

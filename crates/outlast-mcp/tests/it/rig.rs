@@ -204,6 +204,20 @@ fn tools() -> Tools {
             }
             Ok(ToolResult::text("three things"))
         }),
+        tool("gives_out_much", Optional, |_, cx| async move {
+            let mib = |many: usize| vec![b'x'; many << 20];
+            cx.artifact("four", "application/octet-stream", mib(4))
+                .await?;
+            let mut five = mib(5);
+            five[(5 << 20) - 1] = b'!';
+            cx.artifact("five", "application/octet-stream", five)
+                .await?;
+            let line = "y".repeat(1023);
+            for _ in 0..700 {
+                cx.info(&line);
+            }
+            Ok(ToolResult::text("much"))
+        }),
         tool("tool_error", Optional, |_, _| async {
             Err(Error::tool("it did not work"))
         }),
