@@ -18,7 +18,7 @@ async function everything(server) {
   const asking = await server.create("deploy", { version: "2.4.0" });
   return [
     ["/", (page) => row(page, asking).waitFor()],
-    ["/?state=failed", (page) => page.getByText("No task fits these filters.").waitFor()],
+    ["/?state=cancelled", (page) => page.getByText("No task fits these filters.").waitFor()],
     [`/tasks/${report}`, (page) => page.getByRole("link", { name: "report.md" }).waitFor()],
     [`/tasks/${failed}`, (page) => page.getByRole("region", { name: "Result: an error" }).waitFor()],
     [`/tasks/${running}`, (page) => logged(page, "imported subscriber 12")],
@@ -168,7 +168,7 @@ scene("a server with users lets in who has a token, and out again", { server: { 
   await inspect(page, "signing in");
   await page.getByLabel("Token").fill("olt_00000000_wrong");
   await button(page, "Sign in").click();
-  await page.getByRole("alert").waitFor();
+  await reads(page.getByRole("alert"), "token");
   await page.getByLabel("Token").fill(server.tokens.ada);
   await page.keyboard.press("Enter");
   // To where the address leads, with everything alive.
@@ -184,6 +184,46 @@ scene("a server with users lets in who has a token, and out again", { server: { 
   await button(page, "Sign out").click();
   await page.getByRole("heading", { name: "Sign in" }).waitFor();
   assert.deepEqual(await page.context().cookies(), []);
+});
+
+scene("long names and a user who is signed in fit every window", { visitor: { phone: true }, server: { users } }, async ({ server, page }) => {
+  const name = "convert_the_quarterly_reports_of_every_subsidiary_into_one_archi";
+  const long = `https://reports.example/${"archive/".repeat(20)}`;
+  const tool = {
+    name, description: `Reads ${long}\n\nAnd ${"x".repeat(200)}.`, taskSupport: "optional",
+    inputSchema: { type: "object", properties: { [`from_${"y".repeat(64)}`]: { type: "string", description: long } } },
+  };
+  await page.route(({ pathname }) => pathname === "/tools", (route) => route.fulfill({ json: { tools: [tool] } }));
+  const id = await server.create("import_subscribers", { rows: 10 }, { labels: { [`team-${"z".repeat(59)}`]: "q".repeat(100) } });
+  await page.goto(server.url);
+  await page.getByLabel("Token").fill(server.tokens.ada);
+  await button(page, "Sign in").click();
+  await row(page, id).waitFor();
+  const places = [
+    ["/", () => page.getByLabel("Tool").getByText(name).waitFor({ state: "attached" })],
+    [`/tasks/${id}`, () => stateOf(page).waitFor()],
+    ["/tools", () => page.getByRole("link", { name: new RegExp(name) }).waitFor()],
+    [`/tools/${name}`, () => button(page, "Start").waitFor()],
+    ["/activity", () => page.getByRole("region", { name: "Workers" }).waitFor()],
+  ];
+  for (const [where, there] of places) {
+    await page.goto(`${server.url}/#${where}`);
+    await there();
+    await button(page, "Sign out").waitFor();
+    for (const width of [320, 360, 390, 768, 1280]) {
+      await page.setViewportSize({ width, height: 844 });
+      assert.equal(await overflow(page), 0, `${where} is wider than a window of ${width}`);
+      const out = await button(page, "Sign out").boundingBox();
+      assert.ok(out.x >= 0 && out.x + out.width <= width, `${where}: whoever is signed in cannot sign out at ${width}`);
+    }
+    await inspect(page, where);
+  }
+});
+
+scene("an address that was cut off says that there is nothing", {}, async ({ server, page }) => {
+  await page.goto(`${server.url}/#/tasks/%`);
+  await reads(page.getByRole("alert"), "not found");
+  page.complaints.length = 0;
 });
 
 scene("who may only read is told so", { server: { users } }, async ({ server, page }) => {

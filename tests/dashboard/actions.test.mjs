@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-import { button, openTask, reads, row, stateOf } from "./pages.mjs";
+import { button, connected, openTask, reads, row, stateOf } from "./pages.mjs";
 import { scene } from "./suite.mjs";
 
 scene("a question is answered with a form made from its schema", {}, async ({ server, page }) => {
@@ -140,6 +140,31 @@ scene("a queue is paused and resumed", {}, async ({ server, page }) => {
   await reads(page.getByRole("region", { name: "Ended tasks a minute as a table" }), /1/);
 });
 
+scene("pages without a socket notice that the server is away, and come back", {}, async ({ server, page, open }) => {
+  const [form, gone] = [await open(), await open()];
+  await page.goto(`${server.url}/#/activity`);
+  await page.getByRole("region", { name: "Workers" }).waitFor();
+  await form.goto(`${server.url}/#/tools/word_count`);
+  await form.getByLabel("text").fill("two words");
+  await gone.goto(`${server.url}/#/activity`);
+  await gone.getByRole("region", { name: "Workers" }).waitFor();
+
+  await server.kill();
+  await page.getByText("The server cannot be reached.").waitFor();
+  await page.getByRole("region", { name: "Workers" }).waitFor();
+  await button(form, "Run").click();
+  await form.getByText("trying again…").waitFor();
+  await gone.evaluate(() => { location.hash = "#/tools"; });
+  await reads(gone.getByRole("alert"), "cannot be reached");
+
+  await server.start();
+  for (const each of [page, form, gone]) await connected(each);
+  await gone.getByRole("link", { name: /word_count/ }).waitFor();
+  assert.equal(await form.getByLabel("text").inputValue(), "two words", "what was typed is kept");
+  await button(form, "Run").click();
+  await reads(form.getByRole("region", { name: "Result" }), "2");
+});
+
 scene("after a restart of the server a page goes on where it was", {}, async ({ server, page, open }) => {
   const id = await server.create("import_subscribers", { rows: 20 });
   const list = await open();
@@ -155,7 +180,7 @@ scene("after a restart of the server a page goes on where it was", {}, async ({ 
   assert.match(await stateOf(page).textContent(), /working|waiting/, "what was there is still shown");
 
   await server.start();
-  for (const each of [page, list]) await each.getByText("Connected again.").waitFor();
+  for (const each of [page, list]) await connected(each);
   await server.signal(id, "go", 10);
   await reads(page.locator(".big-progress"), "50 %");
   await reads(row(list, id), "50 %");
@@ -166,4 +191,29 @@ scene("after a restart of the server a page goes on where it was", {}, async ({ 
   const imported = lines.filter((line) => line.startsWith("imported"));
   assert.deepEqual(imported, Array.from({ length: 10 }, (_, at) => `imported subscriber ${at + 1}`));
   assert.match(list.url(), /tool=import_subscribers/);
+});
+
+scene("a message that did not arrive is sent again by hand", {}, async ({ server, page }) => {
+  const id = await server.create("sync_archive");
+  await server.ended(id);
+  const at = new Date().toISOString();
+  const told = (state) => ({
+    webhooks: [{ name: "ops", events: ["failed"] }],
+    deliveries: [{ id: "msg_1", webhook: 0, event: "failed", state, attempts: 8, at, latest: [{ at, status: 500 }] }],
+  });
+  let state = "failed";
+  await page.route(({ pathname }) => pathname === `/tasks/${id}/webhooks`, (route) => route.fulfill({ json: told(state) }));
+  const resend = ({ pathname }) => pathname === `/tasks/${id}/webhooks/msg_1/resend`;
+  await page.route(resend, (route) => {
+    state = "delivered";
+    return route.fulfill({ status: 202, json: told("pending") });
+  });
+  await openTask(page, server, id);
+  const hooks = page.getByRole("region", { name: "Webhooks" });
+  await reads(hooks, "it answered 500");
+  const asked = page.waitForRequest((request) => resend(new URL(request.url())));
+  await button(page, "Send failed again").click();
+  assert.equal((await asked).method(), "POST");
+  await page.getByText("It is being sent again.").waitFor();
+  await reads(hooks, "delivered");
 });

@@ -32,6 +32,9 @@ export const logOf = (page) => page.getByRole("log");
 // line goes on with the time of the next one, and so at eight in the morning line 20 reads "subscriber 2008:07:10".
 export const logged = (page, line) => logOf(page).getByText(line, { exact: true }).first().waitFor({ timeout: PATIENCE });
 
+// Waits until the page no longer says that the server is away. That it is back stands there for some seconds only.
+export const connected = (page) => page.locator("#connection.lost").waitFor({ state: "detached" });
+
 // The row of a task in the list.
 export const row = (page, id) => page.locator(`tr[data-key="${id}"]`);
 

@@ -15,6 +15,7 @@ const folder = process.argv[2];
 if (!folder) throw new Error("usage: screenshots.mjs FOLDER");
 await mkdir(folder, { recursive: true });
 const server = await startServer();
+const withUsers = await startServer({ users: [{ owner: "ada", scope: "tasks:admin" }] });
 const browser = await launch();
 try {
   const tasks = await scene();
@@ -27,10 +28,13 @@ try {
   await picture("question", `/tasks/${tasks.asking}`, (page) => page.getByLabel("Machines").waitFor(), { height: 700 });
   await picture("progress", `/tasks/${tasks.running}`, (page) => logged(page, "imported subscriber 26"), { height: 700 });
   await picture("start", "/tools/release_report", (page) => page.getByRole("button", { name: "Start" }).waitFor(), { height: 700 });
+  await picture("tools", "/tools", (page) => page.getByRole("link", { name: /word_count/ }).waitFor(), { height: 700 });
   await picture("activity", "/activity", (page) => page.getByRole("region", { name: "Workers" }).waitFor(), { height: 1000 });
+  await picture("sign-in", "/", (page) => page.getByLabel("Token").waitFor(), { height: 500, of: withUsers });
 } finally {
   await browser.close();
   await server.stop();
+  await withUsers.stop();
 }
 
 async function scene() {
@@ -53,12 +57,12 @@ async function scene() {
   return { report, running, asking, again };
 }
 
-async function picture(name, where, there, { height = 860, onPhone = false } = {}) {
+async function picture(name, where, there, { height = 860, onPhone = false, of = server } = {}) {
   for (const theme of ["light", "dark"]) {
     for (const phone of onPhone ? [false, true] : [false]) {
       const viewport = phone ? { width: 390, height: 844 } : { width: 1280, height };
       const page = await visit(browser, { theme, phone, viewport });
-      await page.goto(`${server.url}/#${where}`);
+      await page.goto(`${of.url}/#${where}`);
       await there(page);
       await page.evaluate(() => document.fonts.ready);
       const file = path.join(folder, `${name}-${theme}${phone ? "-phone" : ""}.png`);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::id::{Owner, TaskId};
-use crate::status::{Era, Phase, TaskStatus};
+use crate::status::{Phase, Standing};
 use crate::task::Task;
 
 /// How many tasks a list looks at, at least, before it may answer with fewer than were asked for.
@@ -48,8 +48,8 @@ pub struct Filter {
     pub parent: Option<TaskId>,
     /// Only in these phases; empty means all.
     pub phases: Vec<Phase>,
-    /// Only with these statuses, as the newer era says them; empty means all.
-    pub statuses: Vec<TaskStatus>,
+    /// Only those that stand so; empty means all.
+    pub standings: Vec<Standing>,
     /// Only with all of these labels.
     pub labels: BTreeMap<String, String>,
     /// Only created in this span. A store may rely on the order of creation being that of its clock.
@@ -73,7 +73,7 @@ impl Filter {
                 .is_none_or(|parent| spec.parent.is_some_and(|of| of.task == parent))
             && self.tool.as_ref().is_none_or(|tool| spec.tool == *tool)
             && (self.phases.is_empty() || self.phases.contains(&state.phase))
-            && (self.statuses.is_empty() || self.statuses.contains(&task.status(Era::Modern)))
+            && (self.standings.is_empty() || self.standings.contains(&task.standing()))
             && self
                 .labels
                 .iter()
@@ -86,9 +86,9 @@ impl Filter {
     /// Whether every task that is asked for is unfinished, of which there are few among many.
     pub fn is_unfinished(&self) -> bool {
         let phases = &self.phases;
-        let statuses = &self.statuses;
+        let standings = &self.standings;
         (!phases.is_empty() && !phases.contains(&Phase::Finished))
-            || (!statuses.is_empty() && !statuses.iter().any(|status| status.is_terminal()))
+            || (!standings.is_empty() && !standings.iter().any(|standing| standing.is_terminal()))
     }
 }
 
@@ -125,8 +125,8 @@ pub struct Kind {
     pub owner: Owner,
     /// The phase.
     pub phase: Phase,
-    /// The status, as the newer era says it.
-    pub status: TaskStatus,
+    /// Where it stands.
+    pub standing: Standing,
 }
 
 impl Kind {
@@ -136,7 +136,7 @@ impl Kind {
             tool: task.spec.tool.clone(),
             owner: task.spec.owner.clone(),
             phase: task.state.phase,
-            status: task.status(Era::Modern),
+            standing: task.standing(),
         }
     }
 }

@@ -54,7 +54,7 @@ pub use principal::{Principal, Scope};
 pub use progress::Progress;
 pub use schedule::{NewSchedule, Schedule};
 pub use signal::{NewSignal, Signal};
-pub use status::{Era, Phase, TaskStatus};
+pub use status::{Era, Phase, Standing, TaskStatus};
 pub use store::{Reads, Side, Store};
 pub use task::{Lease, NewTask, Task, TaskSpec};
 pub use undo::{Cleanup, UndoCall};

@@ -1,4 +1,10 @@
 //! Where a task stands: the inner phase, the wire's status, and the one function between them.
+//!
+//! The protocol's eras do not agree on a tool's own error (`isError`): 2025-11-25 calls such a task failed,
+//! 2026-07-28 completed. For people there is one meaning: it failed. So tasks are counted and looked for by
+//! [`Standing`], which tells it apart. What shows tasks to people (the dashboard, `outlast tasks`,
+//! `outlast top`) shows it as failed; what answers programs (REST, webhooks) has the status of 2026-07-28, with
+//! the outcome `error` and `isError` beside it.
 
 use serde::{Deserialize, Serialize};
 
@@ -93,16 +99,80 @@ impl TaskStatus {
     /// A tool's own error (`isError`) is `failed` in 2025-11-25 (tasks, "Task Status Lifecycle") and
     /// `completed` in 2026-07-28 (SEP-2663: `failed` is for JSON-RPC errors alone).
     pub fn of(outcome: Option<&Outcome>, open_questions: bool, era: Era) -> Self {
+        Standing::of(outcome, open_questions).status(era)
+    }
+}
+
+/// Where a task stands, as it is counted and looked for: its status, with a tool's own error told apart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Not finished, and nothing is asked of the client.
+    Working,
+    /// Not finished, and at least one question is open.
+    InputRequired,
+    /// Finished with a result that is no error.
+    Completed,
+    /// Finished with a result that the tool calls an error, `isError`.
+    Error,
+    /// Finished with an error of the server's, such as a handler that returned one.
+    Failed,
+    /// Ended on request.
+    Cancelled,
+}
+
+impl Standing {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Working,
+        Self::InputRequired,
+        Self::Completed,
+        Self::Error,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The word, in stores and on every surface.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            other => other.status(Era::Modern).as_str(),
+        }
+    }
+
+    /// That of a task with this outcome, or without one.
+    pub fn of(outcome: Option<&Outcome>, open_questions: bool) -> Self {
         match outcome {
             None if open_questions => Self::InputRequired,
             None => Self::Working,
-            Some(Outcome::Completed(result)) if result.is_error && era == Era::Legacy => {
-                Self::Failed
-            }
+            Some(Outcome::Completed(result)) if result.is_error => Self::Error,
             Some(Outcome::Completed(_)) => Self::Completed,
             Some(Outcome::Failed(_)) => Self::Failed,
             Some(Outcome::Cancelled { .. }) => Self::Cancelled,
         }
+    }
+
+    /// The status for clients of `era`; people are shown that of [`Era::Legacy`].
+    pub fn status(self, era: Era) -> TaskStatus {
+        match self {
+            Self::Working => TaskStatus::Working,
+            Self::InputRequired => TaskStatus::InputRequired,
+            Self::Error if era == Era::Legacy => TaskStatus::Failed,
+            Self::Completed | Self::Error => TaskStatus::Completed,
+            Self::Failed => TaskStatus::Failed,
+            Self::Cancelled => TaskStatus::Cancelled,
+        }
+    }
+
+    /// Whether the task has an outcome that can no longer change.
+    pub fn is_terminal(self) -> bool {
+        self.status(Era::Modern).is_terminal()
+    }
+
+    /// All those that have this status for clients of `era`.
+    pub fn with_status(status: TaskStatus, era: Era) -> impl Iterator<Item = Self> {
+        let all = Self::ALL.into_iter();
+        all.filter(move |standing| standing.status(era) == status)
     }
 }
 
@@ -122,6 +192,18 @@ mod tests {
             TaskStatus::of(Some(&outcome), false, Era::Modern),
             TaskStatus::Completed
         );
+    }
+
+    #[test]
+    fn every_standing_has_its_own_word() {
+        let words = Standing::ALL.map(Standing::as_str);
+        for (standing, word) in Standing::ALL.into_iter().zip(words) {
+            assert_eq!(serde_json::to_value(standing).unwrap(), word);
+            assert_eq!(words.iter().filter(|other| **other == word).count(), 1);
+        }
+        let failed = |era| Standing::with_status(TaskStatus::Failed, era).collect::<Vec<_>>();
+        assert_eq!(failed(Era::Legacy), [Standing::Error, Standing::Failed]);
+        assert_eq!(failed(Era::Modern), [Standing::Failed]);
     }
 
     #[test]

@@ -21,13 +21,17 @@ use crate::no_worker::NoWorker;
 use crate::outcome::Outcome;
 use crate::progress::{Progress, about};
 use crate::same::{IdempotencyKey, Same};
-use crate::status::{Era, Phase, TaskStatus};
+use crate::status::{Era, Phase, Standing, TaskStatus};
 use crate::undo::Cleanup;
 use crate::usage::AttemptUsage;
 use crate::webhook::{Delivery, Webhook};
 
 /// How long a finished task is kept where nothing else is said.
 pub const DEFAULT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The shortest that people may ask a finished task to be kept: whoever waits for a result, or polls for it,
+/// must have the time to fetch it.
+pub const MIN_RETENTION: Duration = Duration::from_secs(60);
 
 /// The longest a finished task is kept, whatever a client asks for.
 pub const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -410,11 +414,13 @@ impl Task {
 
     /// The status shown to clients of `era`.
     pub fn status(&self, era: Era) -> TaskStatus {
-        TaskStatus::of(
-            self.outcome.as_deref(),
-            self.open_inputs().next().is_some(),
-            era,
-        )
+        self.standing().status(era)
+    }
+
+    /// Where it stands, as it is counted and looked for.
+    pub fn standing(&self) -> Standing {
+        let open_questions = self.open_inputs().next().is_some();
+        Standing::of(self.outcome.as_deref(), open_questions)
     }
 
     /// The questions that wait for an answer.

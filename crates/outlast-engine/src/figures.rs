@@ -10,8 +10,7 @@ use std::future::Future;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use outlast_core::status::Era;
-use outlast_core::{Outcome, Task, TaskStatus, Timestamp};
+use outlast_core::{Standing, Task, Timestamp};
 
 use crate::handle::Handle;
 
@@ -283,19 +282,14 @@ impl Meters {
 
     /// A task got its outcome, here.
     pub(crate) fn ended(&self, task: &Task) {
-        let (Some(outcome), Some(finished)) = (&task.outcome, task.state.finished_at) else {
+        let Some(finished) = task.state.finished_at else {
             return;
         };
-        let how = match task.status(Era::Modern) {
-            _ if matches!(&**outcome, Outcome::Completed(result) if result.is_error) => "error",
-            TaskStatus::Cancelled => "cancelled",
-            TaskStatus::Failed => "failed",
-            _ => "completed",
-        };
+        let how = task.standing();
         let ran = task.state.started_at.map(|started| finished.since(started));
         let mut kept = self.lock();
         let tool = kept.tool(&task.spec.tool);
-        *tool.ended.entry(how).or_default() += 1;
+        *tool.ended.entry(how.as_str()).or_default() += 1;
         if let Some(ran) = ran {
             tool.running.note(ran);
         }
@@ -303,7 +297,7 @@ impl Meters {
         let ran = ran.unwrap_or_default();
         minute.ran += ran;
         minute.longest_run = minute.longest_run.max(ran);
-        if how == "completed" {
+        if how == Standing::Completed {
             minute.completed += 1;
         } else {
             minute.unsuccessful += 1;

@@ -14,16 +14,20 @@ const PHASES = [["running", "Running"], ["queued", "Queued"], ["scheduled", "Sch
 
 export function activity() {
   const view = h("div", {}, h("p", { class: "quiet", role: "status" }, "Loading…"));
-  let [failure, timer, left] = [null, null, false];
+  let [failure, timer, left, last] = [null, null, false, null];
 
   async function refresh() {
     clearTimeout(timer);
     try {
       const [queues, stats, workers, schedules] = await Promise.all([get("/queues"), get("/stats"), get("/workers"), mine(get("/schedules"))]);
       failure = null;
-      if (!left) draw(queues, stats, workers, schedules);
+      last = [queues, stats, workers, schedules];
+      if (!left) draw(...last);
     } catch (error) {
-      if (!left) update(view, problem(error));
+      // What was there stays: the page says from when it is.
+      failure = last && error.status === 0 ? null : error;
+      if (!left && last) draw(...last);
+      else if (!left) update(view, problem(error));
     }
     if (!left) timer = setTimeout(refresh, document.hidden ? PAUSE * 10 : PAUSE);
   }

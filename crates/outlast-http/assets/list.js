@@ -13,7 +13,7 @@ const PAUSE = 1000;
 // What could not be read is asked for again after so long.
 const AGAIN = 3000;
 
-// What people look for, as the server's filters.
+// What people look for, as the server's filters. What a tool calls its own error has failed.
 const STATES = {
   running: { status: "working", phase: "running" },
   queued: { phase: "queued" },
@@ -21,8 +21,8 @@ const STATES = {
   blocked: { phase: "blocked" },
   waiting: { status: "working", phase: "suspended" },
   "input required": { status: "input_required" },
-  completed: { status: "completed" },
-  failed: { status: "failed" },
+  completed: { outcome: "completed" },
+  failed: { outcome: "error,failed" },
   cancelled: { status: "cancelled" },
 };
 const RARE = new Set(["scheduled", "blocked"]);
@@ -53,7 +53,7 @@ export function list(asked) {
   function filter() {
     const { state, tool, text, label, owner, since: span } = chosen;
     const created = HOURS[span] ? new Date(Date.now() - HOURS[span] * 3_600_000).toISOString() : "";
-    return { ...STATES[state], tool, text, label, owner, createdAfter: created, cursor, limit: PAGE };
+    return { ...STATES[state], tool, text, label, owner, created_after: created, cursor, limit: PAGE };
   }
 
   // A reader who is in the middle of the list is not to lose the place: what is new waits.
@@ -61,6 +61,11 @@ export function list(asked) {
 
   async function refresh({ patient = false } = {}) {
     if (busy) { stale = true; return; }
+    if (chosen.state && !(chosen.state in STATES)) {
+      failure = new Error(`There is no state ${JSON.stringify(chosen.state)}.`);
+      draw();
+      return;
+    }
     busy = true;
     clearTimeout(timer);
     timer = null;
@@ -106,16 +111,19 @@ export function list(asked) {
     `Show ${some(held, "new task")}`);
 
   function states() {
-    const sum = ({ status: wanted, phase }) => (counts ?? [])
-      .filter((each) => (!wanted || each.status === wanted) && (!phase || each.phase === phase) && (!chosen.tool || each.tool === chosen.tool))
+    const sum = ({ status: wanted, outcome, phase }) => (counts ?? [])
+      .filter((each) => (!wanted || each.status === wanted) && (!outcome || outcome.split(",").includes(each.outcome)) && (!phase || each.phase === phase) && (!chosen.tool || each.tool === chosen.tool))
       .reduce((total, each) => total + each.count, 0);
+    // What is counted is counted by tool and owner: of tasks that are narrowed down further nobody knows how many
+    // there are.
+    const counted = !chosen.text && !chosen.label && !chosen.since;
     const shown = Object.entries(STATES)
       .map(([name, filters]) => [name, sum(filters)])
       .filter(([name, count]) => !RARE.has(name) || count || chosen.state === name);
     const link = (name, words, count) => h("li", { "data-key": name || "all" }, h("a", {
-      href: address({ state: name }), class: `state ${name.replaceAll(" ", "-")} ${count ? "" : "none"}`,
+      href: address({ state: name }), class: `state ${name.replaceAll(" ", "-")} ${counted && !count ? "none" : ""}`,
       "aria-current": chosen.state === name ? "true" : undefined,
-    }, h("span", { class: "count" }, counts ? number(count) : "…"), h("span", {}, words)));
+    }, counted ? h("span", { class: "count" }, counts ? number(count) : "…") : null, h("span", {}, words)));
     return h("nav", { "aria-label": "Tasks by state" }, h("ul", { class: "states" },
       link("", "all", sum({})), shown.map(([name, count]) => link(name, name, count))));
   }

@@ -13,6 +13,8 @@ const BEGINNING = 32 * 1024 * 1024;
 // So many lines are kept while the end is followed.
 const MOST_LINES = 4000;
 const AT_THE_END = 24;
+// So many earlier parts are searched with each press.
+const MOST_PARTS = 64;
 
 export function log(path) {
   const body = h("div", { class: "log-lines", role: "log", "aria-live": "off", "aria-labelledby": "log-title", tabindex: "0" });
@@ -20,6 +22,7 @@ export function log(path) {
   const earlier = h("button", { type: "button", class: "plain small", hidden: true, onclick: readEarlier }, "Show earlier lines");
   const follow = h("button", { type: "button", "aria-pressed": "true", onclick: () => setFollowing(!following) }, "Follow");
   const found = h("span", { class: "quiet", role: "status" });
+  const further = h("button", { type: "button", class: "plain", hidden: true, onclick: searchEarlier }, "Search earlier lines");
   const search = h("input", { id: "search-log", type: "search", placeholder: "Find in the log", "aria-label": "Find in the log", autocomplete: "off", spellcheck: "false", oninput: () => find(), onkeydown: step });
   const only = h("input", { id: "only-hits", type: "checkbox", onchange: () => body.classList.toggle("only", only.checked) });
   const problems = h("div", {});
@@ -32,7 +35,7 @@ export function log(path) {
     h("h2", { id: "log-title" }, "Log"),
     h("div", { class: "bar" }, h("div", { class: "find" }, search, found,
       h("button", { type: "button", class: "plain", "aria-label": "Previous match", onclick: () => go(-1) }, "↑"),
-      h("button", { type: "button", class: "plain", "aria-label": "Next match", onclick: () => go(1) }, "↓")),
+      h("button", { type: "button", class: "plain", "aria-label": "Next match", onclick: () => go(1) }, "↓"), further),
     h("label", { class: "check", for: "only-hits" }, only, "only matches"),
     h("span", { class: "gap" }), follow,
     h("button", { type: "button", class: "plain", onclick: download }, "Download")),
@@ -161,6 +164,24 @@ export function log(path) {
     }
   }
 
+  // Reads earlier parts until one has the text, or enough of them have not.
+  async function searchEarlier() {
+    const [wanted, before] = [search.value, hits.length];
+    further.disabled = true;
+    for (let parts = 0; parts < MOST_PARTS && first > 0 && hits.length === before && search.value === wanted; parts += 1) {
+      const from = first;
+      found.textContent = "searching…";
+      await readEarlier();
+      if (first === from) break;
+    }
+    further.disabled = false;
+    if (hits.length > before) {
+      hits[current]?.classList.remove("here");
+      current = hits.length - before - 1;
+    }
+    mark(hits.length > before);
+  }
+
   // Marks the lines that have the text; `jump` goes to the last of them.
   function find(jump = true) {
     const wanted = search.value.toLowerCase();
@@ -186,7 +207,10 @@ export function log(path) {
   }
 
   function mark(jump) {
-    found.textContent = search.value ? (hits.length ? `${number(current + 1)} of ${number(hits.length)}` : "no match") : "";
+    // What is on the page need not be all there is.
+    const all = first === 0 ? "" : " in the lines shown";
+    found.textContent = search.value ? (hits.length ? `${number(current + 1)} of ${number(hits.length)}${all}` : `no match${all}`) : "";
+    further.hidden = !search.value || first === 0;
     hits[current]?.classList.add("here");
     if (jump) hits[current]?.scrollIntoView({ block: "nearest" });
   }

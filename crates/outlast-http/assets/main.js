@@ -2,6 +2,7 @@
 
 import { activity } from "./activity.js";
 import { get, onUnauthorized, remove } from "./api.js";
+import { h } from "./dom.js";
 import { list } from "./list.js";
 import { signIn } from "./signin.js";
 import { task } from "./task.js";
@@ -12,14 +13,30 @@ const content = document.getElementById("content");
 const out = document.getElementById("sign-out");
 let page = null;
 
+// An address that was cut off may end in half a letter; then it names nothing, which the page says.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function pageOf(path, query) {
   const [, first, rest] = path.match(/^\/?([^/]*)\/?(.*)$/);
-  const name = decodeURIComponent(rest);
+  const name = decoded(rest);
   if (first === "tasks" && name) return ["tasks", task(name)];
   if (first === "tools") return ["tools", name ? start(name, query) : tools()];
   if (first === "activity") return ["activity", activity()];
+  if (first && first !== "tasks") return ["", nowhere()];
   return ["tasks", list(query)];
 }
+
+const nowhere = () => ({
+  title: "Nothing here",
+  elements: [h("h1", {}, "There is no such page"), h("p", {}, h("a", { href: "#/" }, "All tasks"))],
+  leave() {},
+});
 
 function show(next, nav) {
   page?.leave();

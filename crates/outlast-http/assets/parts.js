@@ -21,7 +21,7 @@ export const icon = (path, name) =>
 
 // What people call the state of a task: the status, and the phase where it says more.
 export function state(task) {
-  if (task.status === "completed" && task.isError) return ["failed", "completed with an error"];
+  if (task.status === "completed" && task.isError) return ["failed", "failed"];
   if (task.status === "working" && ["scheduled", "queued", "blocked", "suspended"].includes(task.phase)) {
     return [task.phase, task.phase === "suspended" ? "waiting" : task.phase];
   }

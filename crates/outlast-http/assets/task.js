@@ -10,8 +10,8 @@ import { log } from "./log.js";
 import { copies, facts, figures, lasted, problem, progress, section, status, time } from "./parts.js";
 import { question } from "./question.js";
 import { artifacts, outcome, partials } from "./results.js";
-import { history, timeline } from "./timeline.js";
-import { children } from "./tree.js";
+import { SHOWN, history, timeline } from "./timeline.js";
+import { PAGE, children } from "./tree.js";
 import { webhooks } from "./webhooks.js";
 import { bytes, number, some, span } from "./words.js";
 
@@ -34,6 +34,7 @@ export function task(id) {
   const asked = new Map();
   const parts = { attempts: [], journal: [], journalTotal: 0, artifacts: [], partials: [], children: null, webhooks: null };
   const events = [];
+  let dropped = 0;
   let [record, ending, failure, notice] = [null, null, null, null];
   let [left, timer, journalTimer, webhookTimer, retry, socket] = [false, null, null, null, null, null];
   let reading = Promise.resolve();
@@ -79,7 +80,7 @@ export function task(id) {
       parts.partials.push(...page.partials);
       if (page.next !== undefined) await readers.partials();
     },
-    async children() { parts.children = await get(`${path}/children`); },
+    async children() { parts.children = await get(`${path}/children?limit=${PAGE}`); },
     async webhooks() {
       clearTimeout(webhookTimer);
       // Most tasks have none, and the receivers of a task never change.
@@ -101,7 +102,8 @@ export function task(id) {
       try {
         await readers[part]();
       } catch (error) {
-        if (part === "task" && (!record || error.status === 404)) failure = error;
+        if (part === "task" && record && error.status === 404) failure = new Error("This task was deleted. What you see is what it was.");
+        else if (part === "task" && !record) failure = error;
         if (record && passes(error)) readAgain(part);
       }
     }
@@ -136,7 +138,10 @@ export function task(id) {
     }
     if (message.seq === undefined) return;
     events.push(message);
-    if (events.length > MOST_EVENTS) events.shift();
+    if (events.length > MOST_EVENTS) {
+      events.shift();
+      dropped += 1;
+    }
     soon("task", ...({
       PARTIAL: ["partials"], ARTIFACT: ["artifacts"], CHILD_STARTED: ["children"], CHILD_ENDED: ["children"],
       PROGRESS: [], INPUT_REQUIRED: ["attempts", "journal", "webhooks"],
@@ -154,12 +159,12 @@ export function task(id) {
     update(main,
       ending ? outcome(ending) : null,
       artifacts(path, parts.artifacts),
-      timeline(record, parts),
+      timeline(record, parts, () => { parts.shown = (parts.shown ?? SHOWN) * 4; draw(); }),
       partials(parts.partials),
       h("div", { "data-key": "log", "data-own": "" }));
     const place = main.querySelector('[data-key="log"]');
     if (!place.firstChild) place.append(lines.element);
-    update(side, about(), children(record, parts.children), webhooks(parts.webhooks, resend), section("Arguments", { "data-key": "arguments" }, json(record.arguments, "the arguments")), history(events, record));
+    update(side, about(), children(record, parts.children), webhooks(parts.webhooks, resend), section("Arguments", { "data-key": "arguments" }, json(record.arguments, "the arguments")), history(events, record, dropped));
   }
 
   function title() {

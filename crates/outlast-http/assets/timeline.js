@@ -6,7 +6,8 @@ import { json } from "./json.js";
 import { section, time } from "./parts.js";
 import { number, plain, sentence, span } from "./words.js";
 
-const SHOWN = 60;
+// How many entries are shown at first.
+export const SHOWN = 60;
 // Kinds of entries that have bars; the others are shown where they belong.
 const KINDS = new Set(["step", "sleep", "ask", "child", "undo", "undone", "race"]);
 const WIDTH = 1000;
@@ -16,13 +17,13 @@ const ENDS = {
   lease_expired: "the worker was lost", released: "handed back by a clean stop",
 };
 
-export function timeline(record, { attempts, journal }) {
+export function timeline(record, { attempts, journal, shown = SHOWN }, more) {
   if (!attempts.length && !journal.length) return null;
   const begin = new Date(record.createdAt).getTime();
   const end = Math.max(record.finishedAt ? new Date(record.finishedAt).getTime() : Date.now(), begin + 1);
   const scale = (at) => Math.max(0, Math.min(WIDTH, ((at - begin) / (end - begin)) * WIDTH));
   const entries = journal.filter((entry) => KINDS.has(entry.kind));
-  const hidden = Math.max(0, entries.length - SHOWN);
+  const hidden = Math.max(0, entries.length - shown);
   const waited = attempts.length ? new Date(attempts[0].startedAt) - begin : 0;
   return section("Timeline", { "data-key": "timeline" },
     h("p", { class: "scale quiet" }, h("span", {}, "0"), h("span", {}, span((end - begin) / 2)), h("span", {}, span(end - begin))),
@@ -37,8 +38,9 @@ export function timeline(record, { attempts, journal }) {
           attempt.nextAttemptAt && !attempt.message ? "" : null].filter(Boolean).join(": "),
         scale,
       })),
-      hidden ? h("li", { class: "quiet", "data-key": "hidden" }, `${number(hidden)} earlier entries are not shown.`) : null,
-      entries.slice(-SHOWN).map((entry) => {
+      hidden ? h("li", { class: "quiet", "data-key": "hidden" }, `${number(hidden)} earlier entries are not shown. `,
+        h("button", { type: "button", class: "plain small", onclick: more }, "Show more of them")) : null,
+      entries.slice(-shown).map((entry) => {
         const to = new Date(entry.at).getTime();
         const name = entry.kind === "step" ? entry.name : `${entry.kind}: ${entry.name}`;
         return bar(`${entry.kind} ${entry.name}`, {
@@ -65,10 +67,13 @@ function bar(key, { name, from, to, kind, note = "", took = to - from, value, sc
 
 const QUIET = new Set(["PROGRESS"]);
 
-export function history(events, record) {
+// `dropped` of the earliest events are no longer on the page.
+export function history(events, record, dropped) {
   const told = events.filter((event) => !QUIET.has(event.type));
   if (!told.length) return null;
-  return section("What happened", { "data-key": "history" }, h("ol", { class: "events" },
+  return section("What happened", { "data-key": "history" },
+    dropped ? h("p", { class: "quiet" }, `${number(dropped)} earlier events are not shown.`) : null,
+    h("ol", { class: "events" },
     told.map((event) => h("li", { "data-key": `event-${event.seq}` }, time(event.at), h("span", {}, words(event, record))))));
 }
 

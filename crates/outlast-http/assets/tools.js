@@ -11,18 +11,32 @@ const SUPPORT = {
   forbidden: "runs while you wait", optional: "runs as a task", required: "runs as a task",
 };
 
+// How often the list is read again: tools come and go while a server runs.
+const PAUSE = 10_000;
+
 export function tools() {
   const view = h("div", {}, h("p", { class: "quiet", role: "status" }, "Loading…"));
-  get("/tools").then(({ tools: list }) => update(view, list.length
+  let shown = false;
+  const load = () => get("/tools").then(({ tools: list }) => { shown = true; update(view, list.length
     ? h("ul", { class: "tools" }, list.map((tool) => h("li", {},
       h("a", { class: "card", href: `#/tools/${encodeURIComponent(tool.name)}` },
         h("strong", {}, tool.title ?? tool.name), h("span", { class: "id" }, tool.title ? tool.name : ""),
         h("span", { class: "about" }, tool.description ?? ""),
         h("span", { class: "quiet" }, [SUPPORT[tool.taskSupport], ...hints(tool)].join(" · "))))))
     : h("div", { class: "empty" }, h("p", {}, "This server offers no tools."),
-      h("p", { class: "quiet" }, "Tools come from its configuration file or its code; a server that wraps another offers that one's.")),
-  )).catch((error) => update(view, problem(error)));
-  return { title: "Tools", elements: [h("h1", {}, "Tools"), view], leave() {} };
+      h("p", { class: "quiet" }, "Tools come from its configuration file or its code; a server that wraps another offers that one's."))); },
+  ).catch((error) => { if (!shown) update(view, problem(error)); });
+  load();
+  const timer = setInterval(() => { if (!document.hidden) load(); }, PAUSE);
+  addEventListener("reached", load);
+  return {
+    title: "Tools",
+    elements: [h("h1", {}, "Tools"), view],
+    leave() {
+      clearInterval(timer);
+      removeEventListener("reached", load);
+    },
+  };
 }
 
 const hints = ({ annotations }) => [
@@ -76,11 +90,14 @@ export function start(name, asked) {
     return made;
   }
 
-  load().catch((error) => update(place, problem(error)));
+  // What is there stays, with what was typed into it.
+  const again = () => { if (!place.querySelector("form")) load().catch((error) => update(place, problem(error))); };
+  again();
+  addEventListener("reached", again);
   return {
     title: name,
     elements: [h("p", { class: "crumbs" }, h("a", { href: "#/tools" }, "Tools")), title, about, place, done],
-    leave() {},
+    leave() { removeEventListener("reached", again); },
   };
 }
 
@@ -97,7 +114,7 @@ function advanced() {
   };
   const labels = field("labels", "Labels", "Words to find the task by, separated by spaces.", "team=web release=7");
   const delay = field("delay", "Delay", "How long to wait before it may run.", "30s, 5m, 2h");
-  const priority = h("input", { id: "priority", type: "number", step: "1", min: "-32768", max: "32767" });
+  const priority = h("input", { id: "priority", type: "number", step: "1", min: "-100", max: "100" });
   const key = field("idempotency", "Idempotency key", "Starting twice with the same key makes one task.", "order-4711");
   return {
     element: h("details", { class: "advanced" }, h("summary", {}, "Labels, delay, priority, idempotency key"), labels.element, delay.element,

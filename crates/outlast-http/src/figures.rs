@@ -149,7 +149,7 @@ fn add_tasks(list: &mut List, stats: &Stats) {
         let key = (
             kind.tool.as_str(),
             kind.phase.as_str(),
-            kind.status.as_str(),
+            kind.standing.status(Era::Modern).as_str(),
         );
         *tasks.entry(key).or_default() += count;
         let queued = if kind.phase == Phase::Queued {

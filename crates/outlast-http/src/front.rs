@@ -211,8 +211,8 @@ impl Entrance {
                 (Some(metadata), _) => metadata,
                 (None, None) => routes.route(Request::from_parts(parts, body)).await?,
                 (None, Some(gate)) => {
-                    if routes.unpack_session(&mut parts).is_err() {
-                        return Ok(session::foreign().map(Body::Other));
+                    if let Err(refusal) = routes.unpack_session(&mut parts).await {
+                        return Ok(refusal.map(Body::Other));
                     }
                     match gate.admit(&mut parts, self.peer, &routes.mcp_path).await {
                         Err(refusal) => *refusal,
@@ -257,8 +257,8 @@ impl Entrance {
                 let local = self.principal.clone().unwrap_or_else(Principal::local);
                 session::show(routes.gate.is_some(), Some(&local))
             }
-            (Method::GET, Some(gate)) => match routes.unpack_session(&mut parts) {
-                Err(session::ForeignPage) => session::foreign(),
+            (Method::GET, Some(gate)) => match routes.unpack_session(&mut parts).await {
+                Err(refusal) => *refusal,
                 Ok(()) => {
                     let admitted = gate.admit(&mut parts, self.peer, &routes.mcp_path).await;
                     let who = parts.extensions.get().filter(|_| admitted.is_ok());
@@ -288,7 +288,9 @@ impl Entrance {
                 let who = who.unwrap_or_else(Principal::local);
                 session::sign_in(&sessions.server, &asked, &who, &parts.headers, public_url)
             }
-            (Method::DELETE, _) => session::sign_out(&parts.headers, public_url),
+            (Method::DELETE, _) => {
+                session::sign_out(&sessions.server, &parts.headers, public_url).await
+            }
             (method, _) => session::wrong_method(&method),
         };
         answer.map(Body::Other)
@@ -334,10 +336,11 @@ impl Routes {
     }
 
     /// See [`session::unpack`]. MCP takes no cookie.
-    fn unpack_session(&self, parts: &mut Parts) -> Result<(), session::ForeignPage> {
+    async fn unpack_session(&self, parts: &mut Parts) -> Result<(), Box<axum::response::Response>> {
         match &self.sessions {
             Some(sessions) if !self.is_mcp(parts.uri.path()) => {
-                session::unpack(&sessions.server, parts, sessions.public_url.as_deref())
+                let public_url = sessions.public_url.as_deref();
+                session::unpack(&sessions.server, parts, public_url).await
             }
             _ => Ok(()),
         }

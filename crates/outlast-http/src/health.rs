@@ -1,7 +1,8 @@
 //! Whether a process can work, and a listener for that question alone.
 //!
 //! Probes have no tokens and come from elsewhere, and a worker serves nothing else. So this listener says
-//! no more than yes or no and why: nothing of tasks, and no protocol.
+//! no more than yes or no and why: nothing of tasks, and no protocol. What a worker has run is counted in its
+//! own process, so it gives out its figures there too where its operator says so: they name tools, and no owner.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
 use hyper_util::rt::TokioIo;
@@ -16,9 +18,11 @@ use hyper_util::service::TowerToHyperService;
 use outlast_core::store::Stats;
 use outlast_core::worker::WorkerSign;
 use outlast_engine::Handle;
+use outlast_mcp::Server;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::rest::page;
 use crate::serve::{ACCEPT_PAUSE, builder, is_of_the_client};
 
 /// How long the store may take.
@@ -48,18 +52,22 @@ pub(crate) async fn look(handle: &Handle) -> Result<(Stats, Vec<WorkerSign>), St
     }
 }
 
-/// Answers `/health/live`, `/health/ready` and `/health` on `listener`, and nothing else, until `shutdown`
-/// resolves.
+/// Answers `/health/live`, `/health/ready` and `/health` on `listener`, and `/metrics` if `metrics` says so, and
+/// nothing else, until `shutdown` resolves.
 pub async fn serve_health(
     listener: TcpListener,
-    handle: Handle,
+    server: Server,
+    metrics: bool,
     shutdown: impl Future<Output = ()>,
 ) {
-    let routes = Router::new()
+    let mut routes = Router::new()
         .route("/health/live", get(async || "live\n"))
         .route("/health/ready", get(ready))
-        .route("/health", get(ready))
-        .with_state(handle);
+        .route("/health", get(ready));
+    if metrics {
+        routes = routes.route("/metrics", get(figures));
+    }
+    let routes = routes.with_state(server);
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -93,8 +101,15 @@ pub async fn serve_health(
     }
 }
 
-async fn ready(State(handle): State<Handle>) -> (StatusCode, String) {
-    match look(&handle).await {
+async fn figures(State(server): State<Server>) -> Response {
+    match page(&server).await {
+        Ok(page) => page.into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn ready(State(server): State<Server>) -> (StatusCode, String) {
+    match look(server.handle()).await {
         Ok(_) => (StatusCode::OK, "ready\n".to_owned()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }

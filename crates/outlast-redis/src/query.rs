@@ -4,7 +4,7 @@ use outlast_core::filter::Kind;
 use outlast_core::status::Phase;
 use outlast_core::store::{Filter, Page, Stats, ToolVersion};
 use outlast_core::{
-    Event, JournalEntry, JournalKind, LogPage, Owner, Result, Signal, Task, TaskId, TaskStatus,
+    Event, JournalEntry, JournalKind, LogPage, Owner, Result, Signal, Standing, Task, TaskId,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,16 +50,13 @@ impl Executor {
         let owners: Vec<_> = filter.owner.iter().map(|owner| owner.as_str()).collect();
         let tools: Vec<_> = filter.tool.iter().collect();
         let phases: Vec<_> = filter.phases.iter().map(|phase| phase.as_str()).collect();
-        let statuses: Vec<_> = filter
-            .statuses
-            .iter()
-            .map(|status| status.as_str())
-            .collect();
+        let standings = filter.standings.iter();
+        let standings: Vec<_> = standings.map(|standing| standing.as_str()).collect();
         let wanted = [
             row::encode("filter", &owners)?,
             row::encode("filter", &tools)?,
             row::encode("filter", &phases)?,
-            row::encode("filter", &statuses)?,
+            row::encode("filter", &standings)?,
         ];
         let (order, end) = match filter.oldest_first {
             true => ("oldest", "-inf"),
@@ -208,13 +205,13 @@ impl Executor {
         let none: [&str; 0] = [];
         let counts = row::array(self.link.script(Script::Stats, none).await?);
         for pair in counts.chunks_exact(2) {
-            let (tool, owner, phase, status): (String, Owner, Phase, TaskStatus) =
+            let (tool, owner, phase, standing): (String, Owner, Phase, Standing) =
                 row::decode("task", row::bytes(&pair[0]))?;
             let kind = Kind {
                 tool,
                 owner,
                 phase,
-                status,
+                standing,
             };
             *stats.counts.entry(kind).or_default() += row::int(&pair[1]);
         }

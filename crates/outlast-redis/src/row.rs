@@ -11,7 +11,7 @@ use std::sync::Arc;
 use outlast_core::event::EventKind;
 use outlast_core::limit::Key;
 use outlast_core::machine::Gate;
-use outlast_core::status::{Era, Phase};
+use outlast_core::status::Phase;
 use outlast_core::store::ToolVersion;
 use outlast_core::task::{Held, TaskSpec, TaskState};
 use outlast_core::{Error, Event, JournalEntry, Owner, RawJson, Task, TaskId, Timestamp};
@@ -189,7 +189,7 @@ pub(crate) type Fields = [(&'static str, String); 22];
 /// claim leaves as they were.
 pub(crate) fn changes(before: &Fields, after: Fields) -> Vec<(&'static str, String)> {
     let pairs = before.iter().zip(after);
-    let changed = pairs.filter(|(old, new)| **old != *new || ["due", "status"].contains(&new.0));
+    let changed = pairs.filter(|(old, new)| **old != *new || ["due", "standing"].contains(&new.0));
     changed.map(|(_, new)| new).collect()
 }
 
@@ -232,7 +232,7 @@ pub(crate) fn fields(task: &Task, revision: u64) -> Result<Fields, Error> {
         ("ended", flag(task.is_finished())),
         ("waits", waits),
         ("stop", flag(state.cancel.is_some())),
-        ("status", task.status(Era::Modern).as_str().to_owned()),
+        ("standing", task.standing().as_str().to_owned()),
         ("tool", task.spec.tool.clone()),
         ("owner", task.spec.owner.as_str().to_owned()),
     ])

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_core::status::{Era, Phase};
+use outlast_core::status::Phase;
 use outlast_core::store::Notice;
 use outlast_core::{Error, JournalKind, Owner, RawJson, Task, TaskId, TaskSpec};
 use rusqlite::params;
@@ -97,14 +97,14 @@ impl Unit<'_> {
             .map(|ended| row::encode("result", ended))
             .transpose()?;
         self.statement(
-            "UPDATE task SET suspect = ?2, phase = ?3, status = ?4, due_at = ?5, state = ?6,
+            "UPDATE task SET suspect = ?2, phase = ?3, standing = ?4, due_at = ?5, state = ?6,
              outcome = ?7, gates = ?8, holds = ?9, waits = ?10 WHERE sequence = ?1",
         )?
         .execute(params![
             sequence,
             after.state.suspect,
             after.state.phase.as_str(),
-            after.status(Era::Modern).as_str(),
+            after.standing().as_str(),
             after.due_at().as_millis(),
             row::encode("record", &after.state)?,
             ended,

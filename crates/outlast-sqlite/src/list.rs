@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use outlast_core::filter::SCAN;
 use outlast_core::store::{Filter, Page};
-use outlast_core::{Phase, TaskStatus, Timestamp};
+use outlast_core::{Phase, Standing, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
@@ -99,7 +99,8 @@ enum Driver<'a> {
     Parent(&'a [u8]),
     Label(&'a str, &'a str),
     Unfinished(Option<Phase>),
-    Unsuccessful(TaskStatus),
+    Unsuccessful(Standing),
+    Failed,
     Tool(&'a str, &'a str),
     Owner(&'a str),
     Everything,
@@ -119,10 +120,11 @@ impl<'a> Driver<'a> {
             let one = <[Phase; 1]>::try_from(filter.phases.as_slice());
             return Self::Unfinished(one.ok().map(|[phase]| phase));
         }
-        match (filter.statuses.as_slice(), &filter.owner, &filter.tool) {
-            ([status @ (TaskStatus::Failed | TaskStatus::Cancelled)], _, _) => {
-                Self::Unsuccessful(*status)
+        match (filter.standings.as_slice(), &filter.owner, &filter.tool) {
+            ([standing @ (Standing::Error | Standing::Failed | Standing::Cancelled)], _, _) => {
+                Self::Unsuccessful(*standing)
             }
+            (several @ [_, ..], _, _) if several.iter().all(is_failed) => Self::Failed,
             (_, Some(owner), Some(tool)) => Self::Tool(owner.as_str(), tool),
             (_, Some(owner), None) => Self::Owner(owner.as_str()),
             (_, None, _) => Self::Everything,
@@ -165,13 +167,17 @@ pub(crate) fn statement(
                 "task.phase <> 'finished' AND task.phase = ?",
             )
         }
-        Driver::Unsuccessful(status) => {
-            values.push(text(status.as_str()));
+        Driver::Unsuccessful(standing) => {
+            values.push(text(standing.as_str()));
             (
                 "task INDEXED BY task_unsuccessful",
-                "task.status IN ('failed', 'cancelled') AND task.status = ?",
+                "task.standing IN ('error', 'failed', 'cancelled') AND task.standing = ?",
             )
         }
+        Driver::Failed => (
+            "task INDEXED BY task_failed",
+            "task.standing IN ('error', 'failed')",
+        ),
         Driver::Tool(owner, tool) => {
             values.extend([text(owner), text(tool)]);
             (
@@ -214,8 +220,8 @@ pub(crate) fn statement(
     }
     let phases = filter.phases.iter().map(|phase| phase.as_str());
     one_of(&mut sql, &mut values, "task.phase", phases);
-    let statuses = filter.statuses.iter().map(|status| status.as_str());
-    one_of(&mut sql, &mut values, "task.status", statuses);
+    let standings = filter.standings.iter().map(|standing| standing.as_str());
+    one_of(&mut sql, &mut values, "task.standing", standings);
     let place = match driver {
         Driver::Label(..) => "label.task",
         _ => "task.sequence",
@@ -238,6 +244,10 @@ pub(crate) fn statement(
         values.push(Value::Integer(row::limit(most)));
     }
     (sql, values)
+}
+
+fn is_failed(standing: &Standing) -> bool {
+    matches!(standing, Standing::Error | Standing::Failed)
 }
 
 fn one_of(

@@ -249,7 +249,7 @@ mod tests {
     use super::*;
     use crate::{claim, limit, list, log, ready, relation, same, schedule, tally, transition};
     use outlast_core::store::Filter;
-    use outlast_core::{Owner, Phase, TaskStatus, Timestamp};
+    use outlast_core::{Owner, Phase, Standing, Timestamp};
 
     /// What claims, ticks and lists cost must not depend on how many tasks there are: each finds its
     /// rows in an index that has them in order.
@@ -274,7 +274,7 @@ mod tests {
             ..Filter::default()
         };
         let completed = Filter {
-            statuses: vec![TaskStatus::Completed],
+            standings: vec![Standing::Completed],
             ..owned.clone()
         };
         let children = Filter {
@@ -286,7 +286,11 @@ mod tests {
             ..owned.clone()
         };
         let failed = Filter {
-            statuses: vec![TaskStatus::Failed],
+            standings: vec![Standing::Failed],
+            ..owned.clone()
+        };
+        let failed_for_people = Filter {
+            standings: vec![Standing::Error, Standing::Failed],
             ..owned.clone()
         };
         let of_tool = Filter {
@@ -347,7 +351,11 @@ mod tests {
             (asked(owned), "task_owner (owner=? AND rowid>? AND rowid<?)"),
             (
                 asked(failed),
-                "task_unsuccessful (status=? AND rowid>? AND rowid<?)",
+                "task_unsuccessful (standing=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                asked(failed_for_people),
+                "task_failed (sequence>? AND sequence<?)",
             ),
             (
                 asked(of_tool),

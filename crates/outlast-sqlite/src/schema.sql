@@ -20,7 +20,8 @@ CREATE TABLE task (
     holds        TEXT,
     waits        TEXT,
     phase        TEXT NOT NULL,
-    status       TEXT NOT NULL,
+    -- Where it stands: its status, with a tool's own error told apart.
+    standing     TEXT NOT NULL,
     due_at       INTEGER NOT NULL,
     -- The id of the task that started it.
     parent       BLOB,
@@ -41,7 +42,9 @@ CREATE INDEX task_unfinished ON task (phase) WHERE phase <> 'finished';
 CREATE INDEX task_due ON task (due_at);
 CREATE INDEX task_owner ON task (owner);
 CREATE INDEX task_tool ON task (owner, tool);
-CREATE INDEX task_unsuccessful ON task (status) WHERE status IN ('failed', 'cancelled');
+CREATE INDEX task_unsuccessful ON task (standing) WHERE standing IN ('error', 'failed', 'cancelled');
+-- What people call failed, in the order of creation.
+CREATE INDEX task_failed ON task (sequence) WHERE standing IN ('error', 'failed');
 CREATE INDEX task_parent ON task (parent) WHERE parent IS NOT NULL;
 
 -- Labels, to find tasks by.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use outlast_core::filter::Kind;
 use outlast_core::store::Stats;
-use outlast_core::{Owner, Phase, Task, TaskStatus};
+use outlast_core::{Owner, Phase, Standing, Task};
 use rusqlite::Connection;
 
 use crate::failure::Failure;
@@ -19,11 +19,11 @@ pub(crate) const ALL: &str =
 
 /// Those that are not 'completed', from indexes that hold no others.
 pub(crate) const OTHERS: [&str; 2] = [
-    "SELECT tool, owner, phase, status, count(*) FROM task INDEXED BY task_unfinished
-     WHERE phase <> 'finished' GROUP BY tool, owner, phase, status",
-    "SELECT tool, owner, phase, status, count(*) FROM task INDEXED BY task_unsuccessful
-     WHERE status IN ('failed', 'cancelled') AND phase = 'finished'
-     GROUP BY tool, owner, phase, status",
+    "SELECT tool, owner, phase, standing, count(*) FROM task INDEXED BY task_unfinished
+     WHERE phase <> 'finished' GROUP BY tool, owner, phase, standing",
+    "SELECT tool, owner, phase, standing, count(*) FROM task INDEXED BY task_unsuccessful
+     WHERE standing IN ('error', 'failed', 'cancelled') AND phase = 'finished'
+     GROUP BY tool, owner, phase, standing",
 ];
 
 /// Tasks by kind.
@@ -38,7 +38,7 @@ impl Tally {
             tool,
             owner: Owner::new(owner),
             phase: Phase::Finished,
-            status: TaskStatus::Completed,
+            standing: Standing::Completed,
         };
         for sql in OTHERS {
             let mut statement = conn.prepare_cached(sql)?;
@@ -48,7 +48,7 @@ impl Tally {
                 let all = completed(row.get(0)?, row.get(1)?);
                 let kind = Kind {
                     phase: row::word("phase", row.get_ref(2)?)?,
-                    status: row::word("status", row.get_ref(3)?)?,
+                    standing: row::word("standing", row.get_ref(3)?)?,
                     ..all.clone()
                 };
                 tally.add(kind, tasks);

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use outlast_core::machine::{Consequence, LeaseLost, Ledger};
-use outlast_core::status::{Era, Phase};
+use outlast_core::status::Phase;
 use outlast_core::store::{Notice, Stats};
 use outlast_core::task::Lease;
 use outlast_core::{Clock, Error, Event, Task, TaskId, Timestamp};
@@ -148,13 +148,13 @@ impl<'a> Unit<'a> {
             [] => None,
             events => Some(row::encode_events(events)?),
         };
-        let status = after.status(Era::Modern);
+        let standing = after.standing();
         let due_at = after.due_at();
         let gates = row::encode_gates(after)?;
         // The row says what it holds and waits under as a function of these.
         let in_place = before.counts_as(after)
             && old.suspect == new.suspect
-            && before.status(Era::Modern) == status
+            && before.standing() == standing
             && !ended;
         let rows = if in_place && before.due_at() == due_at {
             self.statement("UPDATE task SET state = ?2 WHERE sequence = ?1")?
@@ -170,14 +170,14 @@ impl<'a> Unit<'a> {
             let holds = row::encode_keys(after.held_keys())?;
             let waits = row::encode_keys(after.quota_keys().iter())?;
             self.statement(
-                "UPDATE task SET suspect = ?2, phase = ?3, status = ?4, due_at = ?5, state = ?6,
+                "UPDATE task SET suspect = ?2, phase = ?3, standing = ?4, due_at = ?5, state = ?6,
                  outcome = ?7, gates = ?8, holds = ?9, waits = ?10 WHERE sequence = ?1",
             )?
             .execute(params![
                 sequence,
                 new.suspect,
                 new.phase.as_str(),
-                status.as_str(),
+                standing.as_str(),
                 due_at.as_millis(),
                 state,
                 outcome,
@@ -240,7 +240,7 @@ impl<'a> Unit<'a> {
         let rows = self
             .statement(
                 "INSERT INTO task (sequence, id, owner, tool, tool_version, priority, suspect,
-                 phase, status, due_at, state, spec, gates, holds, waits, outcome,
+                 phase, standing, due_at, state, spec, gates, holds, waits, outcome,
                  parent)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?17, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
                  ON CONFLICT (id) DO NOTHING",
@@ -253,7 +253,7 @@ impl<'a> Unit<'a> {
                 task.spec.tool_version,
                 task.spec.priority,
                 task.state.phase.as_str(),
-                task.status(Era::Modern).as_str(),
+                task.standing().as_str(),
                 task.due_at().as_millis(),
                 state,
                 (spec.len() <= SHORT_SPEC).then_some(&spec),

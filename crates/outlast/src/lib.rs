@@ -110,7 +110,7 @@ pub use outlast_mcp::Root;
 pub use outlast_mcp::offer::{CacheScope, CompletionRequest, RequestCx, ResourceContents};
 pub use reply::Reply;
 pub use sample::{Sample, SampleRequest, Sampled, ToolChoice, ToolUse};
-pub use server::{Reloaded, RunningServer, Server};
+pub use server::{KeyOfCopy, Reloaded, RunningServer, Server};
 pub use settings::{
     Collector, Listen, LogFormat, LogLevel, Settings, StdioMode, StoreUrl, Synchronous,
 };

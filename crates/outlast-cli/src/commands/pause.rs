@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use outlast_mcp::client::ClientError;
 use serde_json::json;
 
 use super::client::address::{Address, Need};
@@ -63,8 +64,19 @@ impl Queue {
             None => json!({"paused": paused}),
         };
         let reply = client.request("outlast/pause", &params).await;
+        // What is refused may be the tool's name; then the exit code is that of an unknown tool.
+        let unknown = match (&reply, &self.tool) {
+            (Err(ClientError::Refused { .. }), Some(name)) => {
+                let tools = client.list_tools().await;
+                tools.is_ok_and(|tools| tools.iter().all(|tool| tool.name != *name))
+            }
+            _ => false,
+        };
         client.close().await;
-        let reply = reply?.to_value();
+        let reply = match reply {
+            Err(error) if unknown => return Err(Trouble::new(Exit::NotFound, error.to_string())),
+            reply => reply?.to_value(),
+        };
         if self.address.json {
             out::json(&json!({"paused": reply["paused"]}));
             return Ok(Exit::Ok);

@@ -122,6 +122,7 @@ pub(super) fn settings_of(file: &ServerConfig) -> Result<Settings, String> {
         no_worker_timeout: file.no_worker_timeout,
         worker_labels: file.worker_labels.clone(),
         health: file.health,
+        health_metrics: file.health_metrics,
         helpers: file.helpers.map(str::parse).transpose()?,
         include_tags: file.include_tags.clone(),
         exclude_tags: file.exclude_tags.clone(),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use outlast::core::Progress;
 use outlast::core::archive::Copied;
-use outlast::{Server, Settings, StoreUrl};
+use outlast::{KeyOfCopy, Server, Settings, StoreUrl};
 use outlast_cli::command::runs;
 use outlast_cli::config::{FILE_NAME, FileConfig};
 use serde_json::json;
@@ -57,8 +57,8 @@ impl Store {
         } = self.verb;
         let copied = name_of(name, &config).and_then(|name| copy(&name, &from, &to, json));
         match copied {
-            Ok(copied) => {
-                tell(&copied, json);
+            Ok((copied, key)) => {
+                tell(&copied, &key, json);
                 ExitCode::SUCCESS
             }
             Err(sentence) => {
@@ -112,7 +112,12 @@ fn check_commands(server: &Server, from: &StoreUrl) -> Result<(), String> {
     ))
 }
 
-fn copy(name: &str, from: &StoreUrl, to: &StoreUrl, json: bool) -> Result<Copied, String> {
+fn copy(
+    name: &str,
+    from: &StoreUrl,
+    to: &StoreUrl,
+    json: bool,
+) -> Result<(Copied, KeyOfCopy), String> {
     let server = Server::new(name);
     check_commands(&server, from)?;
     let runtime = tokio::runtime::Runtime::new()
@@ -131,7 +136,7 @@ fn copy(name: &str, from: &StoreUrl, to: &StoreUrl, json: bool) -> Result<Copied
     copied.map_err(|error| error.to_string())
 }
 
-fn tell(copied: &Copied, json: bool) {
+fn tell(copied: &Copied, key: &KeyOfCopy, json: bool) {
     let Copied {
         new,
         changed,
@@ -146,6 +151,11 @@ fn tell(copied: &Copied, json: bool) {
         out::json(&json!({
             "new": new, "changed": changed, "unchanged": unchanged, "newerThere": newer_there,
             "schedules": schedules, "records": records, "keptThere": kept_there, "lost": lost,
+            "key": match key {
+                KeyOfCopy::File(path) => json!({"file": path}),
+                KeyOfCopy::Environment => json!({"environment": "OUTLAST_KEY"}),
+                _ => json!(null),
+            },
         }));
         return;
     }
@@ -169,4 +179,16 @@ fn tell(copied: &Copied, json: bool) {
         ));
     }
     out::line(&line);
+    match key {
+        KeyOfCopy::File(path) => out::line(&format!(
+            "the key of its secrets was taken along, into {}; servers on other machines need what it holds as \
+             OUTLAST_KEY",
+            path.display()
+        )),
+        KeyOfCopy::Environment => out::line(
+            "its secrets are sealed with a key that no file here holds: start its servers with the OUTLAST_KEY \
+             that the server of the first store had",
+        ),
+        _ => {}
+    }
 }

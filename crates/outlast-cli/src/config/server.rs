@@ -14,11 +14,11 @@ use outlast_engine::{DetachAfter, TaskSupport};
 use super::icon;
 use super::resolve;
 use super::section::Section;
-use super::spans::{LONGEST, detach_after, heartbeat, lease, limit, up_to};
+use super::spans::{LONGEST, detach_after, heartbeat, lease, limit, retention, up_to};
 use super::tool::{TASK_MODES, tags, worker_labels};
 
 /// The keys of `[server]`.
-pub const KEYS: [&str; 35] = [
+pub const KEYS: [&str; 36] = [
     "name",
     "title",
     "description",
@@ -40,6 +40,7 @@ pub const KEYS: [&str; 35] = [
     "no_worker_timeout",
     "worker_labels",
     "health",
+    "health_metrics",
     "shutdown_grace",
     "idle_exit",
     "allowed_hosts",
@@ -113,6 +114,8 @@ pub struct ServerConfig {
     pub worker_labels: Option<Vec<String>>,
     /// Where probes are answered.
     pub health: Option<SocketAddr>,
+    /// Whether the figures are given out there too.
+    pub health_metrics: Option<bool>,
     /// How long a clean stop waits for running work.
     pub shutdown_grace: Option<Duration>,
     /// After how long without clients and work a server behind standard input and output ends.
@@ -169,7 +172,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         listen: read_listen(&section, folder),
         store: read_store(&section, folder),
         task: section.choice("task", &TASK_MODES),
-        retention: up_to(&section, "retention", LONGEST),
+        retention: retention(&section),
         detach_after: detach_after(&section),
         heartbeat: heartbeat(&section),
         helpers: section.choice("helpers", &HELPERS),
@@ -183,6 +186,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> ServerConfig {
         no_worker_timeout: limit(&section, "no_worker_timeout"),
         worker_labels: worker_labels(&section, "worker_labels"),
         health: read_health(&section),
+        health_metrics: section.boolean("health_metrics"),
         idle_exit: up_to(&section, "idle_exit", LONGEST),
         allowed_hosts: names(&section, "allowed_hosts"),
         allowed_origins: names(&section, "allowed_origins"),

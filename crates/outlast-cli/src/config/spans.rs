@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use outlast_core::duration;
+use outlast_core::task::MIN_RETENTION;
 use outlast_engine::DetachAfter;
 
 use super::section::Section;
@@ -29,6 +30,22 @@ pub(super) fn up_to(section: &Section<'_>, key: &str, most: Duration) -> Option<
                 "{} is too long; at most {}",
                 duration::format(given),
                 duration::format(most)
+            ),
+        );
+    }
+    Some(given)
+}
+
+/// How long what has ended is kept.
+pub(super) fn retention(section: &Section<'_>) -> Option<Duration> {
+    let given = up_to(section, "retention", LONGEST)?;
+    if given < MIN_RETENTION {
+        section.wrong(
+            "retention",
+            format!(
+                "{} is too short: nobody could fetch a result; at least {}",
+                duration::format(given),
+                duration::format(MIN_RETENTION)
             ),
         );
     }

@@ -21,7 +21,7 @@ use super::order;
 use super::program::{self, Program};
 use super::resolve;
 use super::section::{Node, Section, kind};
-use super::spans::{LONGEST, detach_after, heartbeat, limit, up_to};
+use super::spans::{LONGEST, detach_after, heartbeat, limit, retention, up_to};
 use super::template::Template;
 use crate::command::limits::Limits;
 use crate::command::progress::{PatternError, ProgressPattern};
@@ -316,7 +316,7 @@ pub(super) fn read(
         progress: read_progress(&section),
         artifacts: read_artifacts(&section),
         task: section.choice("task", &TASK_MODES),
-        retention: up_to(&section, "retention", LONGEST),
+        retention: retention(&section),
         order,
         serving: Serving {
             detach_after: detach_after(&section),

@@ -165,6 +165,51 @@ arguments.token = { type = "string", secret = true }
     assert_eq!(text, format!("it is {} long\n", SECRET.len()));
 }
 
+/// A server starts on a copied store and opens what was sealed in the first one.
+#[tokio::test]
+async fn secrets_go_on_in_a_copied_store() {
+    let rig = Rig::new();
+    let file = r#"
+[server]
+store = "sqlite:outlast.db"
+
+[tools.work]
+description = "Works with a secret."
+shell = true
+command = 'echo "it is ${#ARG_TOKEN} long"'
+arguments.token = { type = "string", secret = true }
+"#;
+    std::fs::write(rig.file("outlast.toml"), file).unwrap();
+    let mut server = Server::start(&rig);
+    run(&rig, &["pause", "work", "--url", &server.url]);
+    let token = format!("token={SECRET}");
+    let words = ["call", "work", &token, "--no-wait", "--url", &server.url];
+    let called = String::from_utf8(run(&rig, &words).stdout).unwrap();
+    let id = called.trim();
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+
+    let copy = ["store", "copy", "sqlite:outlast.db", "sqlite:moved/two.db"];
+    let copied = run(&rig, &copy);
+    let said = String::from_utf8(copied.stdout).unwrap();
+    assert!(
+        copied.status.success() && said.contains("two.db.key"),
+        "{said}"
+    );
+    let json = run(&rig, &[&copy[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let key = json["key"]["file"].as_str().unwrap();
+    assert!(key.ends_with("moved/two.db.key"), "{json}");
+
+    let file = file.replace("sqlite:outlast.db", "sqlite:moved/two.db");
+    std::fs::write(rig.file("outlast.toml"), file).unwrap();
+    let server = Server::start(&rig);
+    run(&rig, &["resume", "work", "--url", &server.url]);
+    let result = run(&rig, &["tasks", "result", id, "--url", &server.url]);
+    let text = String::from_utf8(result.stdout).unwrap();
+    assert_eq!(text, format!("it is {} long\n", SECRET.len()));
+}
+
 #[test]
 fn a_secret_in_the_words_of_a_command_is_refused() {
     let rig = Rig::new();

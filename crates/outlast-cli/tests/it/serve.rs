@@ -87,6 +87,52 @@ impl Drop for Server {
     }
 }
 
+/// Whoever collects the log reads each line by itself.
+#[tokio::test]
+async fn every_line_of_a_json_log_is_json() {
+    let rig = Rig::new();
+    let file = "[server]\nstore = \"sqlite:outlast.db\"\n\
+                [tools.hello]\ndescription = \"Says hello.\"\ncommand = [\"echo\", \"hello\"]\n";
+    std::fs::write(rig.file("outlast.toml"), file).unwrap();
+    let child = Command::new(outlast())
+        .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
+        .current_dir(rig.file(""))
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut server = Server {
+        child,
+        url: String::new(),
+        said: Arc::default(),
+    };
+    let said = BufReader::new(server.child.stderr.take().unwrap()).lines();
+    let mut said = said.map(|line| {
+        let line = line.unwrap();
+        let read = serde_json::from_str::<serde_json::Value>(&line);
+        read.unwrap_or_else(|_| panic!("this is no JSON: {line}"))
+    });
+    let listening = said.find(|line| line["message"] == "listening").unwrap();
+    server.url = listening["mcp"][0].as_str().unwrap().to_owned();
+    for (name, scheme) in [
+        ("dashboard", "http://"),
+        ("rest", "http://"),
+        ("websocket", "ws://"),
+    ] {
+        let address = listening[name].as_str().unwrap();
+        assert!(address.starts_with(scheme), "{listening}");
+    }
+    let called = Command::new(outlast())
+        .args(["call", "hello", "--wait", "--url", &server.url])
+        .current_dir(rig.file(""))
+        .output()
+        .unwrap();
+    assert!(called.status.success());
+    server.signal(Signal::TERM);
+    // To its end.
+    said.for_each(drop);
+}
+
 #[tokio::test]
 async fn the_sample_does_its_job_and_leaves_nothing() {
     let rig = Rig::new();

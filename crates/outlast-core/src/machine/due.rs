@@ -134,7 +134,8 @@ impl Task {
         }
         if self.start_by().is_some_and(|start_by| start_by <= now) {
             let message = format!(
-                "the task was not started within {:?}: all workers were busy",
+                "the task was not started within {:?} of being ready: no worker was free for it, or a pause or a \
+                 limit held it back",
                 self.spec.queue_timeout.unwrap_or_default()
             );
             let failure = Failure::internal(FailureReason::QueueTimeout, message);

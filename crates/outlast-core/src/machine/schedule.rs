@@ -103,8 +103,8 @@ impl Schedule {
             Overlap::Skip | Overlap::Queue => open,
         };
         let past = match (self.spec.catch_up, wanted) {
-            // What comes after it is made up for as well.
-            (CatchUp::All, Some(at)) => at,
+            // What comes after it has its turn as well.
+            (CatchUp::All | CatchUp::Skip, Some(at)) => at,
             _ => now.max(first),
         };
         self.state.next_at = self.next_after(past);
@@ -205,26 +205,31 @@ impl Schedule {
             .latest_until(now)
             .filter(|at| *at > first)
             .unwrap_or(first);
-        let missed = |kept: Option<Timestamp>| {
-            (kept != Some(first)).then(|| {
-                let what = if first == latest {
-                    first.to_string()
-                } else {
-                    format!("fire times from {first} to {latest}")
-                };
-                match kept {
-                    None => format!("missed {what}: no server was there"),
-                    Some(kept) => format!("missed {what} but {kept}: no server was there"),
-                }
-            })
+        let missed = |last: Timestamp| match first == last {
+            true => format!("missed {first}: it was more than a minute late"),
+            false => {
+                format!(
+                    "missed fire times from {first} to {last}: they were more than a minute late"
+                )
+            }
         };
         match self.spec.catch_up {
-            CatchUp::Skip => {
-                let on_time = self.state.retry_at.is_some() || now.since(latest) <= ON_TIME;
-                let kept = on_time.then_some(latest);
-                (kept, missed(kept))
+            // All that are on time fire, the oldest first: the next tick comes at once.
+            CatchUp::Skip => match self.oldest_on_time(first, now) {
+                Some(kept) => (Some(kept), self.last_before(kept, first).map(missed)),
+                None if self.state.retry_at.is_some() => {
+                    (Some(latest), self.last_before(latest, first).map(missed))
+                }
+                None => (None, Some(missed(latest))),
+            },
+            CatchUp::One => {
+                let note = self.last_before(latest, first).map(|last| {
+                    format!(
+                        "missed fire times from {first} to {last}: the latest alone is made up for"
+                    )
+                });
+                (Some(latest), note)
             }
-            CatchUp::One => (Some(latest), missed(Some(latest))),
             CatchUp::All => {
                 let oldest = self.oldest_to_make_up(first, latest, now);
                 let note = (oldest > first).then(|| {
@@ -237,6 +242,22 @@ impl Schedule {
         }
     }
 
+    /// The first fire time from `first` to `now` that is not missed.
+    fn oldest_on_time(&self, first: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        if now.since(first) <= ON_TIME {
+            return Some(first);
+        }
+        let late = now - ON_TIME;
+        let next = self.next_after(Timestamp::from_millis(late.as_millis() - 1));
+        next.filter(|at| *at <= now)
+    }
+
+    /// The last fire time before `at`, if it is `first` or later.
+    fn last_before(&self, at: Timestamp, first: Timestamp) -> Option<Timestamp> {
+        self.latest_until(Timestamp::from_millis(at.as_millis() - 1))
+            .filter(|last| *last >= first)
+    }
+
     fn oldest_to_make_up(&self, first: Timestamp, latest: Timestamp, now: Timestamp) -> Timestamp {
         let all = std::iter::successors(Some(first), |at| self.next_after(*at));
         let count = all
@@ -246,11 +267,7 @@ impl Schedule {
         if count <= MAX_CATCH_UP {
             return first;
         }
-        let before = |at: &Timestamp| {
-            self.latest_until(Timestamp::from_millis(at.as_millis() - 1))
-                .filter(|at| *at >= first)
-        };
-        let back = std::iter::successors(Some(latest), before);
+        let back = std::iter::successors(Some(latest), |at| self.last_before(*at, first));
         back.take(MAX_CATCH_UP).last().unwrap_or(latest)
     }
 

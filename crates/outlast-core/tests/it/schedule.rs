@@ -186,6 +186,28 @@ fn what_was_missed_is_made_up_for_as_the_policy_says() {
 }
 
 #[test]
+fn what_is_on_time_fires_however_short_the_interval_is() {
+    let start = at("2026-01-01T00:00:00Z");
+    let spec = every(5 * SECOND).overlap(Overlap::Allow);
+    let mut schedule = created(spec.clone(), "2026-01-01T00:00:00Z");
+    let fired = fire_all(&mut schedule, start + 12 * SECOND);
+    assert_eq!(fired, [start + 5 * SECOND, start + 10 * SECOND]);
+    assert_eq!(schedule.state.note, None);
+    assert_eq!(schedule.due_at(), Some(start + 15 * SECOND));
+
+    let mut schedule = created(spec, "2026-01-01T00:00:00Z");
+    let now = start + HOUR + 2 * SECOND;
+    let first = schedule.fire(Vec::new(), now);
+    assert_eq!(first, Some(start + HOUR - 55 * SECOND));
+    let note = schedule.state.note.clone().unwrap();
+    assert!(
+        note.contains("00:00:05") && note.contains("00:59:00"),
+        "{note}"
+    );
+    assert_eq!(fire_all(&mut schedule, now).len(), 11, "to the hour");
+}
+
+#[test]
 fn a_leap_of_a_century_costs_little() {
     let spec = every(SECOND).overlap(Overlap::Allow).catch_up(CatchUp::All);
     let mut schedule = created(spec, "2026-01-01T00:00:00Z");

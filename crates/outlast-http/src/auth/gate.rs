@@ -113,6 +113,11 @@ impl Gate {
 
     fn refusal(&self, denied: &Denied, parts: &Parts, mcp_path: &str) -> Response<Body> {
         let needs = Scope::Run;
+        let is_mcp = parts.uri.path().trim_end_matches('/') == mcp_path.trim_end_matches('/');
+        let said = |status, error, why: &str| match is_mcp {
+            true => oauth_error(status, error, why),
+            false => problem(status, error, why),
+        };
         let (status, error, why) = match denied {
             Denied::Missing => {
                 let mut response = said(
@@ -239,8 +244,20 @@ fn is_quotable(c: char) -> bool {
     matches!(c, ' '..='~') && c != '"' && c != '\\'
 }
 
-fn said(status: StatusCode, error: &str, why: &str) -> Response<Body> {
+/// As clients of OAuth read it.
+fn oauth_error(status: StatusCode, error: &str, why: &str) -> Response<Body> {
     json_response(status, &json!({"error": error, "error_description": why}))
+}
+
+/// As everything else of the REST surface says what is wrong (RFC 9457), with the code of OAuth beside it.
+fn problem(status: StatusCode, error: &str, why: &str) -> Response<Body> {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let problem = json!({"type": "about:blank", "title": title, "status": status.as_u16(),
+                         "detail": why, "error": error});
+    let mut response = json_response(status, &problem);
+    let kind = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }
 
 fn json_response(status: StatusCode, value: &serde_json::Value) -> Response<Body> {

@@ -445,3 +445,24 @@ fn why(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
         _ => "the token is not valid",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_with_extensions_is_seen() {
+        let token = |header: &str| format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(header));
+        for header in [
+            r#"{"alg":"RS256","crit":["exp"],"exp":1}"#,
+            r#"{"crit":[],"alg":"RS256"}"#,
+            r#"{"alg":"RS256","crit":null}"#,
+        ] {
+            assert!(is_critical(&token(header)), "{header}");
+        }
+        for header in [r#"{"alg":"RS256"}"#, r#"{"alg":"crit"}"#, "[]", "crit"] {
+            assert!(!is_critical(&token(header)), "{header}");
+        }
+        assert!(!is_critical("no token"));
+    }
+}

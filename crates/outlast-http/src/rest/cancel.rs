@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::extract::{Id, Json, Runner};
+use super::extract::{Id, Members, Runner};
 use super::links::Base;
 use super::problem::Problem;
 use super::task::TaskView;
@@ -39,7 +39,7 @@ pub(super) async fn cancel(
     Runner(who): Runner,
     Id(id): Id,
     base: Base,
-    Json(cancel): Json<Cancel>,
+    Members(cancel): Members<Cancel>,
 ) -> Result<(StatusCode, Answer<TaskView>), Problem> {
     let cancelled = api
         .handle()

@@ -7,13 +7,14 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use outlast_core::task::MAX_RETENTION;
 use outlast_core::{RawJson, Task, duration};
 use outlast_engine::{NewCall, TaskSupport, Tool, check_priority, trace};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::extract::{Json, Runner};
+use super::extract::{Json, Nothing, Query, Runner, no_list};
 use super::links::Base;
 use super::problem::Problem;
 use super::task::TaskView;
@@ -46,7 +47,8 @@ pub(super) struct NewTask {
     delay: Option<String>,
     /// Larger runs earlier. By default the tool's.
     #[serde(default)]
-    priority: Option<i16>,
+    #[schema(value_type = Option<i16>)]
+    priority: Option<i64>,
     /// Who else is told over HTTP what becomes of the task, at most 8.
     #[serde(default)]
     webhooks: Vec<NewWebhook>,
@@ -99,6 +101,7 @@ impl NewTask {
                 });
             }
         }
+        no_list(body)?;
         body.to()
             .map_err(|why| Problem::bad(format!("the body does not fit: {why}")))
     }
@@ -125,6 +128,7 @@ pub(super) async fn create(
     Runner(who): Runner,
     base: Base,
     headers: HeaderMap,
+    Query(Nothing {}): Query<Nothing>,
     Json(body): Json<RawJson>,
 ) -> Result<Response, Problem> {
     let new = NewTask::read(&body, api.options().default_tool.as_deref())?;
@@ -141,9 +145,12 @@ pub(super) async fn create(
         parsed.map_err(|why| Problem::bad(format!("{name:?}: {why}")))
     };
     let delay = time("delay", &new.delay)?;
-    if let Some(priority) = new.priority {
-        check_priority(priority).map_err(|why| Problem::bad(format!("\"priority\": {why}")))?;
+    let ttl = time("ttl", &new.ttl)?;
+    if ttl.is_some_and(|ttl| ttl > MAX_RETENTION) {
+        return Err(Problem::bad("\"ttl\" is too long; at most 30d"));
     }
+    let priority = new.priority.map(check_priority).transpose();
+    let priority = priority.map_err(|why| Problem::bad(format!("\"priority\": {why}")))?;
     let webhooks = new.webhooks.into_iter().map(NewWebhook::read);
     let webhooks = webhooks
         .collect::<Result<_, _>>()
@@ -152,12 +159,12 @@ pub(super) async fn create(
     let call = NewCall::new(tool, new.arguments, who.owner().clone());
     let call = NewCall {
         labels: new.labels,
-        ttl: time("ttl", &new.ttl)?,
+        ttl,
         delay,
         key: key(&headers)?,
         webhooks,
         request_meta: trace(&headers),
-        priority: new.priority.unwrap_or(call.priority),
+        priority: priority.unwrap_or(call.priority),
         ..call
     };
     let task = api.handle().create(call).await?;
@@ -194,6 +201,16 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         )));
     }
     Ok(Some(text.to_owned()))
+}
+
+/// Refuses a key where a repeated request could not be recognized by it.
+pub(super) fn no_key(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key("idempotency-key") {
+        return Err(Problem::bad(
+            "a repeated request cannot be recognized here: leave Idempotency-Key out",
+        ));
+    }
+    Ok(())
 }
 
 /// The tool of this name.

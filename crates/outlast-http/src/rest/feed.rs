@@ -80,7 +80,8 @@ impl End {
 }
 
 impl Feed {
-    /// Begins after `place`.
+    /// Begins after `place`, or after what there is of the task if that is less: whoever names a place that
+    /// the task has not come to, or that a store has lost, misses nothing of what comes.
     ///
     /// # Errors
     /// As [`Handle::get`].
@@ -90,11 +91,12 @@ impl Feed {
         id: TaskId,
         place: Place,
     ) -> Result<Self, Error> {
+        let watch = server.handle().watch(&who, id).await?;
         Ok(Self {
-            watch: server.handle().watch(&who, id).await?,
+            place: reached(server, &who, &watch, place).await?,
+            watch,
             server: server.clone(),
             who,
-            place,
             read: VecDeque::new(),
             end: None,
         })
@@ -182,6 +184,27 @@ impl Feed {
         let told = Told::Event(EventView::of(event));
         self.read.push_back((self.place, told));
     }
+}
+
+/// `place`, or where the task is if it has not come so far.
+async fn reached(
+    server: &Server,
+    who: &Principal,
+    watch: &Watch,
+    place: Place,
+) -> Result<Place, Error> {
+    let (handle, id) = (server.handle(), watch.task().id());
+    // The number of an event is the version that it made.
+    let mut event = place.event;
+    if event > watch.task().state.version {
+        // What is watched may be older than what the reader was told elsewhere.
+        event = event.min(handle.get(who, id).await?.state.version);
+    }
+    let log = match place.log {
+        0 => 0,
+        offset => offset.min(handle.log(who, id, offset, 1).await?.end),
+    };
+    Ok(Place { event, log })
 }
 
 /// Within one millisecond a task begins before its first line and ends after its last.

@@ -43,7 +43,7 @@ pub(super) struct Health {
     store: StoreInfo,
     /// Tasks by phase.
     tasks: BTreeMap<&'static str, u64>,
-    /// How many processes run tasks of the store, this one among them.
+    /// How many processes run tasks of the store, this one among them if it does.
     workers: usize,
     /// The tool versions of which tasks stand ready and that no living worker runs.
     #[serde(rename = "noWorker", skip_serializing_if = "Vec::is_empty")]
@@ -151,7 +151,7 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<Health>, Probl
         version: api.options().version.clone(),
         store: api.handle().store_info(),
         tasks: stats.phases(),
-        workers: workers.len(),
+        workers: workers.iter().filter(|sign| sign.slots > 0).count(),
         no_worker: api
             .handle()
             .unserved()

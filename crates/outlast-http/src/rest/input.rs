@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
-use super::extract::{Id, Json, Runner};
+use super::extract::{Id, Members, Runner};
 use super::links::Base;
 use super::problem::Problem;
 use super::task::TaskView;
@@ -53,7 +53,7 @@ pub(super) async fn input(
     Runner(who): Runner,
     Id(id): Id,
     base: Base,
-    Json(given): Json<Answers>,
+    Members(given): Members<Answers>,
 ) -> Result<Answer<AnswersTaken>, Problem> {
     let answered = take(&api, &who, id, given.input_responses).await?;
     let task = api.handle().get(&who, id).await?;

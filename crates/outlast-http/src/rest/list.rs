@@ -1,6 +1,6 @@
 //! `GET /tasks`: the caller's tasks, the latest first, page by page.
 //!
-//! Status, phase, tool, owner, label and creation are found by indexes of the store. A text is searched
+//! Status, outcome, phase, tool, owner, label and creation are found by indexes of the store. A text is searched
 //! for in the tasks themselves, some thousands at a time: such a page may be short, even empty, and
 //! still say where to search on.
 
@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use outlast_core::filter::Span;
-use outlast_core::status::Phase;
+use outlast_core::status::{Era, Phase};
 use outlast_core::store::{Filter, Page};
-use outlast_core::{Owner, Principal, Scope, TaskStatus, Timestamp};
+use outlast_core::{Owner, Principal, Scope, Standing, TaskStatus, Timestamp};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -20,7 +20,7 @@ use super::Api;
 use super::extract::{Query, Reader, is_admin};
 use super::links::Base;
 use super::problem::Problem;
-use super::task::TaskView;
+use super::task::{TaskOutcome, TaskView};
 
 /// The most tasks on a page.
 pub(super) const LARGEST_PAGE: usize = 500;
@@ -41,6 +41,12 @@ pub(super) struct Which {
     #[serde(default, deserialize_with = "words")]
     #[param(value_type = Option<String>, example = "failed,cancelled")]
     status: Vec<TaskStatus>,
+    /// Only tasks that have ended in one of these ways, separated by commas: `completed`, `error` (by the
+    /// tool's own word: `completed` with `isError`), `failed`, `cancelled`. What people call failed is
+    /// `error,failed`.
+    #[serde(default, deserialize_with = "words")]
+    #[param(value_type = Option<String>, example = "error,failed")]
+    outcome: Vec<TaskOutcome>,
     /// Only tasks in one of these phases, separated by commas: `scheduled`, `queued`, `blocked`,
     /// `running`, `suspended`, `finished`.
     #[serde(default, deserialize_with = "words")]
@@ -164,11 +170,12 @@ impl Which {
             )));
         }
         let span = |from, until| Span { from, until };
+        let standings = standings(&self.status, &self.outcome)?;
         Ok(Filter {
             owner,
             tool: self.tool,
             phases: self.phase,
-            statuses: self.status,
+            standings,
             labels: self.label,
             text: self.text,
             created: span(self.created_after, self.created_before),
@@ -177,6 +184,26 @@ impl Which {
             ..Filter::default()
         })
     }
+}
+
+/// Those that have one of the statuses, and one of the outcomes; empty where all are meant.
+fn standings(statuses: &[TaskStatus], outcomes: &[TaskOutcome]) -> Result<Vec<Standing>, Problem> {
+    if statuses.is_empty() && outcomes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let fits = |standing: &Standing| {
+        let outcome = TaskOutcome::of(*standing);
+        (statuses.is_empty() || statuses.contains(&standing.status(Era::Modern)))
+            && (outcomes.is_empty() || outcome.is_some_and(|outcome| outcomes.contains(&outcome)))
+    };
+    let fitting: Vec<_> = Standing::ALL.into_iter().filter(fits).collect();
+    if fitting.is_empty() {
+        return Err(Problem::bad(
+            "no task has such a \"status\" and such an \"outcome\": the outcomes \"completed\" and \"error\" are of \
+             the status \"completed\", and \"failed\" and \"cancelled\" of their own; leave one of the two out",
+        ));
+    }
+    Ok(fitting)
 }
 
 /// Whose tasks are meant; `None` for everybody's.

@@ -81,7 +81,9 @@ pub(super) async fn logs(
     Query(from): Query<From>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let page = api.handle().log(&who, id, from.offset, PAGE).await?;
+    let mut page = api.handle().log(&who, id, from.offset, PAGE).await?;
+    // Whoever asks beyond the end goes on at the end, and misses nothing of what comes.
+    page.next = page.next.min(page.end);
     let accept = headers.get(header::ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok());
     if accept.is_some_and(|accept| accept.trim_start().starts_with("text/plain")) {

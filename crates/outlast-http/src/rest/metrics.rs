@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
 use outlast_engine::Histogram;
+use outlast_mcp::Server;
 
 use super::Api;
 use super::extract::Reader;
@@ -28,12 +29,20 @@ pub(super) async fn metrics(
     State(api): State<Api>,
     Reader(_): Reader,
 ) -> Result<Response, Problem> {
-    let snapshot = Snapshot::of(api.server()).await?;
+    Ok(page(api.server()).await?.into_response())
+}
+
+/// The figures of a server as a page of its own.
+///
+/// # Errors
+/// The store cannot be read.
+pub(crate) async fn page(server: &Server) -> outlast_core::Result<impl IntoResponse> {
+    let snapshot = Snapshot::of(server).await?;
     let mut text = Text::default();
     for family in &snapshot.families {
         text.family(family);
     }
-    Ok(([(header::CONTENT_TYPE, TYPE)], text.0).into_response())
+    Ok(([(header::CONTENT_TYPE, TYPE)], text.0))
 }
 
 /// The page as it is written.

@@ -40,7 +40,7 @@ mod webhooks;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::Uri;
@@ -50,12 +50,16 @@ use outlast_mcp::{Room, Server};
 use std::sync::Arc;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::{Content, RefOr};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 pub use health::{Reload, Reloads};
 use live::Live;
+pub(crate) use metrics::page;
 use problem::Problem;
 pub(crate) use problem::not_found;
 
@@ -143,6 +147,7 @@ pub(crate) fn routes(server: &Server, options: RestOptions) -> Router {
         .route("/ws", get(socket::live))
         .route("/ws/{id}", get(socket::socket))
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(DefaultBodyLimit::max(problem::LARGEST_BODY))
         .with_state(api)
 }
 
@@ -201,6 +206,7 @@ fn document(options: &RestOptions) -> utoipa::openapi::OpenApi {
             (path.replace("{*", "{"), item)
         })
         .collect();
+    name_credentials(&mut document);
     document.info.title.clone_from(&options.title);
     document.info.version.clone_from(&options.version);
     document
@@ -246,9 +252,64 @@ fn name_operations(path: &str, item: &mut PathItem) {
     for (method, operation) in operations {
         if let Some(operation) = operation {
             operation.operation_id = Some(format!("{method}{words}"));
+            name_refusals(path, operation);
             name_problems(operation);
         }
     }
+}
+
+/// Names the answers that do not depend on the operation: of the gate of a server with users, of a body that is too
+/// large or no JSON, and of a store that is out of reach.
+fn name_refusals(path: &str, operation: &mut Operation) {
+    if path == "/health/live" {
+        return;
+    }
+    let mut refusals = vec![
+        ("400", "The request does not fit."),
+        (
+            "503",
+            "The store cannot be reached at present, or users cannot.",
+        ),
+    ];
+    if path != "/session" && path != "/health/ready" {
+        operation.security = Some(vec![
+            SecurityRequirement::new::<_, [&str; 0], &str>("token", []),
+            SecurityRequirement::new::<_, [&str; 0], &str>("cookie", []),
+            SecurityRequirement::default(),
+        ]);
+        refusals.extend([
+            ("401", "The server has users, and these credentials are of none."),
+            ("403", "The credentials do not give the scope that this needs, or the request comes from a foreign page."),
+            ("429", "Too many wrong tokens came from this address; Retry-After says how long to wait."),
+        ]);
+    }
+    if operation.request_body.is_some() {
+        refusals.extend([
+            ("413", "The body is too large."),
+            ("415", "The body is not JSON."),
+        ]);
+    }
+    for (status, description) in refusals {
+        let named = operation.responses.responses.entry(status.to_owned());
+        named.or_insert_with(|| {
+            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+            let response = ResponseBuilder::new().description(description);
+            response.content("application/json", problem).into()
+        });
+    }
+}
+
+/// How a caller says who it is, on a server with users; without, nobody is asked.
+fn name_credentials(document: &mut utoipa::openapi::OpenApi) {
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+    let token = token.description(Some("A token of one of the server's users."));
+    let cookie = ApiKeyValue::with_description(
+        session::NAME,
+        "Of a browser that has signed in: POST /session.",
+    );
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+    components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
 }
 
 /// Says of each answer that is a problem that it has the media type of one.

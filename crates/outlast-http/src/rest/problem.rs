@@ -10,6 +10,9 @@ use outlast_mcp::http::NeedsScope;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// The longest body, in bytes.
+pub(super) const LARGEST_BODY: usize = 2 * 1024 * 1024;
+
 /// After how many seconds to try again what may pass.
 const AGAIN: u64 = 1;
 
@@ -109,13 +112,34 @@ impl From<Error> for Problem {
 
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
+        let detail = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                format!("the body is too large; it may have {LARGEST_BODY} bytes")
+            }
+            _ => rejection.body_text(),
+        };
+        Self::new(rejection.status(), detail)
     }
 }
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
+        let why = rejection.body_text();
+        let hints = [
+            (
+                "invalid digit found",
+                "; a whole number is needed, from 0 on",
+            ),
+            ("number too large", "; a smaller number is needed"),
+            (
+                "duplicate field",
+                "; give it once, with several values separated by commas",
+            ),
+            ("there are no fields", "; this takes no query"),
+        ];
+        let hint = hints.iter().find(|(of, _)| why.contains(of));
+        let hint = hint.map_or("", |(_, hint)| hint);
+        Self::new(rejection.status(), format!("{why}{hint}"))
     }
 }
 

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
+use http::StatusCode;
 use outlast_core::limit::{Controls, Queue, Rule};
-use outlast_core::{Phase, TaskStatus};
+use outlast_core::{Error, Phase, Standing};
 use outlast_engine::TaskSupport;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -118,7 +119,7 @@ async fn answer(api: &Api, controls: &Controls) -> Result<Json<QueueList>, Probl
             running: of(Phase::Running),
             suspended: of(Phase::Suspended),
             input_required: stats
-                .count(|kind| kind.tool == tool && kind.status == TaskStatus::InputRequired),
+                .count(|kind| kind.tool == tool && kind.standing == Standing::InputRequired),
             tool,
         }
     };
@@ -149,7 +150,10 @@ pub(super) async fn pause(
     Path(name): Path<String>,
     _: Empty,
 ) -> Result<Json<QueueList>, Problem> {
-    let controls = api.handle().pause(Queue::Tool(name)).await?;
+    let controls = match api.handle().pause(Queue::Tool(name)).await {
+        Err(Error::Invalid(unknown)) => return Err(Problem::new(StatusCode::NOT_FOUND, unknown)),
+        paused => paused?,
+    };
     answer(&api, &controls).await
 }
 

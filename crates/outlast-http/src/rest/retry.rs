@@ -2,9 +2,10 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use http::HeaderMap;
 
 use super::Api;
-use super::create::accepted;
+use super::create::{accepted, no_key};
 use super::extract::{Empty, Id, Runner};
 use super::links::Base;
 use super::problem::Problem;
@@ -30,8 +31,10 @@ pub(super) async fn retry(
     Runner(who): Runner,
     Id(id): Id,
     base: Base,
+    headers: HeaderMap,
     _: Empty,
 ) -> Result<Response, Problem> {
+    no_key(&headers)?;
     let old = api.handle().get(&who, id).await?;
     if !old.is_finished() {
         let why = format!("task {id} has not ended; only a task that has can be tried again");

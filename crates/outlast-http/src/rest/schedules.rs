@@ -6,8 +6,8 @@
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use outlast_core::{Error, Schedule};
 use outlast_engine::{Schedules, schedule_view};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::create::accepted;
+use super::create::{accepted, no_key};
 use super::extract::{Admin, Empty, Path};
 use super::links::Base;
 use super::problem::Problem;
@@ -123,8 +123,10 @@ pub(super) async fn run(
         schedules, name, ..
     }: Known,
     base: Base,
+    headers: HeaderMap,
     _: Empty,
 ) -> Result<Response, Problem> {
+    no_key(&headers)?;
     let task = schedules.run(&name).await?;
     Ok(accepted(&task, &base))
 }

@@ -5,11 +5,13 @@
 //! (`SameSite=Strict`), and only over TLS where the page came over TLS (`Secure`). The cookie is the token
 //! itself, sealed under the keys of the store with the time of its end: each request is judged by the
 //! token as it is then, so that one that was revoked or has expired ends its sessions at once, on every
-//! instance and after a restart, and no list of sessions is kept.
+//! instance and after a restart, and no list of sessions is kept. Whoever signs out leaves a record in the store,
+//! until the cookie would have ended by itself: a copy of it lets nobody in. What is open of it goes on until its
+//! page is closed.
 //!
 //! A cookie is sent by the browser, not by the page. So a request that is let in by it and changes
-//! something, or opens a socket, must say that it comes from a page of this server (`Origin`). MCP takes no
-//! cookie at all.
+//! something, opens a socket, or says where it comes from (`Origin`), must come from a page of this server. MCP
+//! takes no cookie at all.
 
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use outlast_core::{Principal, Scope, Timestamp};
 use outlast_mcp::Server;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
@@ -35,10 +38,13 @@ pub(crate) const LONGEST_BODY: usize = 32 * 1024;
 /// How long the body may take to come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-const NAME: &str = "outlast_session";
+pub(super) const NAME: &str = "outlast_session";
 
 /// How long a browser is signed in, if the token lasts.
 const LENGTH: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Where the store keeps which sessions were ended, by the digest of their cookie.
+const ENDED: &str = "browser session ended";
 
 /// What is sealed into the cookie.
 #[derive(Serialize, Deserialize)]
@@ -116,10 +122,10 @@ pub(crate) fn show(users: bool, who: Option<&Principal>) -> Response {
         (status = 200, description = "The browser is signed in.", body = SessionView,
             headers(("Set-Cookie" = String, description = "For the browser alone."))),
         (status = 400, description = "The body does not fit.", body = Problem),
-        (status = 401, description = "The token is not valid.", content_type = "application/json"),
+        (status = 401, description = "The token is not valid.", body = Problem),
         (status = 409, description = "The server has no users.", body = Problem),
         (status = 413, description = "The body is too large.", body = Problem),
-        (status = 429, description = "Too many wrong tokens; Retry-After says how long to wait.", content_type = "application/json"),
+        (status = 429, description = "Too many wrong tokens; Retry-After says how long to wait.", body = Problem),
     )
 )]
 pub(crate) fn sign_in(
@@ -149,9 +155,30 @@ pub(crate) fn sign_in(
         (status = 403, description = "The request comes from a foreign page.", body = Problem),
     )
 )]
-pub(crate) fn sign_out(headers: &HeaderMap, public_url: Option<&str>) -> Response {
+pub(crate) async fn sign_out(
+    server: &Server,
+    headers: &HeaderMap,
+    public_url: Option<&str>,
+) -> Response {
+    if let Some((key, session)) = session_of(server, headers) {
+        let side = server.handle().side();
+        let put = side.record_put(ENDED, &key, Vec::new(), Some(session.until));
+        if let Err(error) = put.await {
+            return Problem::from(error).into_response();
+        }
+    }
     let cookie = cookie("", Duration::ZERO, headers, public_url);
     (StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response()
+}
+
+/// The session that a cookie of ours names, which has not ended by itself, and its key in the store.
+fn session_of(server: &Server, headers: &HeaderMap) -> Option<(String, Sealed)> {
+    let text = sealed(headers)?;
+    let plain = server.open_of_browser(text)?;
+    let session: Sealed = serde_json::from_slice(&plain).ok()?;
+    let digest = Sha256::digest(text);
+    let key = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    (server.handle().now() < session.until).then_some((key, session))
 }
 
 fn cookie(
@@ -215,34 +242,33 @@ pub(crate) fn wrong_method(method: &Method) -> Response {
 /// token of its own, without a cookie of ours, or with one that is spent.
 ///
 /// # Errors
-/// The request changes something or opens a socket and does not come from a page of this server.
-pub(crate) fn unpack(
+/// The answer to a request that changes something, opens a socket or names an origin and does not come from a
+/// page of this server; or the store cannot say whether the session was ended.
+pub(crate) async fn unpack(
     server: &Server,
     parts: &mut Parts,
     public_url: Option<&str>,
-) -> Result<(), ForeignPage> {
+) -> Result<(), Box<Response>> {
     if parts.headers.contains_key(AUTHORIZATION) {
         return Ok(());
     }
-    let Some(sealed) = sealed(&parts.headers) else {
-        return Ok(());
-    };
-    let opened = server.open_of_browser(sealed);
-    let opened = opened.and_then(|plain| serde_json::from_slice::<Sealed>(&plain).ok());
-    let Some(session) = opened.filter(|session| server.handle().now() < session.until) else {
+    let Some((key, session)) = session_of(server, &parts.headers) else {
         return Ok(());
     };
     if needs_origin(parts) && !is_own_page(parts, public_url) {
-        return Err(ForeignPage);
+        return Err(Box::new(foreign()));
+    }
+    let ended = server.handle().side().record_get(ENDED, &key).await;
+    match ended {
+        Ok(None) => {}
+        Ok(Some(_)) => return Ok(()),
+        Err(error) => return Err(Box::new(Problem::from(error).into_response())),
     }
     if let Some(token) = authorization(&session.token) {
         parts.headers.insert(AUTHORIZATION, token);
     }
     Ok(())
 }
-
-/// The request does not come from a page of this server.
-pub(crate) struct ForeignPage;
 
 /// Says that a page of another server asks with this one's cookie.
 pub(crate) fn foreign() -> Response {
@@ -260,7 +286,10 @@ fn sealed(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn needs_origin(parts: &Parts) -> bool {
-    !matches!(parts.method, Method::GET | Method::HEAD) || parts.headers.contains_key(UPGRADE)
+    !matches!(parts.method, Method::GET | Method::HEAD)
+        || parts.headers.contains_key(UPGRADE)
+        // Where a browser says it, it counts: SameSite does not tell the ports of a machine apart.
+        || parts.headers.contains_key(ORIGIN)
 }
 
 /// Whether a request comes from a page of this server, as far as its browser says.

@@ -5,7 +5,7 @@
 //! `INTERVENTION` (a signal of that name with the message as its payload), `ANSWER` and `CANCEL`; each
 //! is answered, and what is not understood is answered with `ERROR` and the socket stays; into the live
 //! list each says in `taskId` which task it is for. The socket of a task closes when the task has told
-//! everything. A reader that takes nothing for half a minute is cut off
+//! everything, and with 1009 after a message of more than a mebibyte. A reader that takes nothing for half a minute is cut off
 //! with 1013 and can resume; it has cost nobody anything, for a feed is read only as it is sent.
 
 use std::collections::BTreeMap;
@@ -154,6 +154,28 @@ fn too_slow() -> CloseFrame {
     }
 }
 
+fn too_large() -> CloseFrame {
+    CloseFrame {
+        code: close_code::SIZE,
+        reason: format!("a message has at most {LARGEST} bytes").into(),
+    }
+}
+
+/// Whether a message was longer than it may be. It was read to its end, so that what is said now arrives: what is
+/// left unread would make the system tear the connection down. Of one that is longer still than a frame may be
+/// (tungstenite's 16 MiB) nothing more is read.
+fn is_too_large(error: &axum::Error) -> bool {
+    use tungstenite::error::{CapacityError, Error};
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Error>());
+    matches!(
+        cause,
+        Some(Error::Capacity(CapacityError::MessageTooLong {
+            max_size: LARGEST,
+            ..
+        }))
+    )
+}
+
 fn no_longer() -> CloseFrame {
     CloseFrame {
         code: close_code::POLICY,
@@ -188,6 +210,7 @@ async fn converse(
                 }
                 Some(Ok(Message::Binary(_))) => Message::text(error("send text, not bytes").to_string()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Err(error)) if is_too_large(&error) => break too_large(),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             },
             () = &mut lost => break no_longer(),

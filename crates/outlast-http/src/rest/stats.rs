@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use outlast_core::Phase;
 use outlast_core::filter::Kind;
+use outlast_core::status::{Era, Phase};
 use outlast_core::store::{Filter, StoreInfo};
 use outlast_core::worker::WorkerSign;
 use outlast_engine::{Histogram, Minute, Unserved};
@@ -39,13 +39,17 @@ pub(super) struct StatsView {
     /// By status, with those of which there are none left out.
     #[schema(value_type = BTreeMap<String, u64>)]
     statuses: BTreeMap<&'static str, u64>,
+    /// Those that have ended, by outcome: `completed`, `error`, `failed` and `cancelled`. What people call
+    /// failed is `error` and `failed` together.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    outcomes: BTreeMap<&'static str, u64>,
     /// By phase.
     #[schema(value_type = BTreeMap<String, u64>)]
     phases: BTreeMap<&'static str, u64>,
     /// By tool and status.
     #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
     tools: BTreeMap<String, BTreeMap<&'static str, u64>>,
-    /// By tool, phase and status, for everything that is not 0: what the others are sums of.
+    /// By tool, phase, status and outcome, for everything that is not 0: what the others are sums of.
     counts: Vec<CountView>,
     /// The task that has been ready to run for longest, by its creation. Absent if none waits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +67,9 @@ struct CountView {
     phase: &'static str,
     /// The status.
     status: &'static str,
+    /// The outcome. Absent for tasks that have not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
     /// How many there are.
     count: u64,
 }
@@ -197,15 +204,21 @@ pub(super) async fn stats(
     let counts = handle.stats().await?.counts;
     let mine = |kind: &Kind| owner.as_ref().is_none_or(|owner| kind.owner == *owner);
     let (mut total, mut statuses, mut phases) = (0, BTreeMap::new(), BTreeMap::new());
+    let mut outcomes = BTreeMap::new();
     let mut tools: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
     let mut kinds: BTreeMap<_, u64> = BTreeMap::new();
     for (kind, count) in counts.into_iter().filter(|(kind, _)| mine(kind)) {
-        let status = kind.status.as_str();
+        let status = kind.standing.status(Era::Modern).as_str();
+        let outcome = kind.standing.is_terminal();
+        let outcome = outcome.then(|| kind.standing.as_str());
         total += count;
         *statuses.entry(status).or_default() += count;
+        if let Some(outcome) = outcome {
+            *outcomes.entry(outcome).or_default() += count;
+        }
         *phases.entry(kind.phase.as_str()).or_default() += count;
         // Of everybody's tasks those of several owners are one count.
-        let same = (kind.tool.clone(), kind.phase.as_str(), status);
+        let same = (kind.tool.clone(), kind.phase.as_str(), status, outcome);
         *kinds.entry(same).or_default() += count;
         let tool = tools.entry(kind.tool).or_default();
         *tool.entry(status).or_default() += count;
@@ -227,14 +240,16 @@ pub(super) async fn stats(
     Ok(Json(StatsView {
         total,
         statuses,
+        outcomes,
         phases,
         tools,
         counts: kinds
             .into_iter()
-            .map(|((tool, phase, status), count)| CountView {
+            .map(|((tool, phase, status, outcome), count)| CountView {
                 tool,
                 phase,
                 status,
+                outcome,
                 count,
             })
             .collect(),

@@ -6,8 +6,8 @@ use outlast_core::machine::Blocker;
 use outlast_core::status::{Era, Phase};
 use outlast_core::task::Awaiting;
 use outlast_core::undo::Cleanup;
-use outlast_core::{Outcome, Progress, RawJson, Task, TaskStatus};
-use serde::Serialize;
+use outlast_core::{Outcome, Progress, RawJson, Standing, Task, TaskStatus};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::links::{Base, Links};
@@ -30,6 +30,11 @@ pub(super) struct TaskView {
     /// One sentence about where it stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     status_message: Option<String>,
+    /// How it ended: `completed`, `error` (by the tool's own word: `completed` with `isError`), `failed` or
+    /// `cancelled`. Absent until it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    outcome: Option<TaskOutcome>,
     /// Whether the tool's own result is an error. Absent until the task is `completed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_error: Option<bool>,
@@ -182,6 +187,29 @@ impl From<&Progress> for ProgressView {
     }
 }
 
+/// How a task ended, in the words that metrics count it under.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TaskOutcome {
+    Completed,
+    Error,
+    Failed,
+    Cancelled,
+}
+
+impl TaskOutcome {
+    /// `None` for a task that has not ended.
+    pub(super) fn of(standing: Standing) -> Option<Self> {
+        match standing {
+            Standing::Working | Standing::InputRequired => None,
+            Standing::Completed => Some(Self::Completed),
+            Standing::Error => Some(Self::Error),
+            Standing::Failed => Some(Self::Failed),
+            Standing::Cancelled => Some(Self::Cancelled),
+        }
+    }
+}
+
 /// An open question.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -215,6 +243,7 @@ impl TaskView {
             status: task.status(Era::Modern),
             phase: task.state.phase,
             status_message: task.status_message(),
+            outcome: TaskOutcome::of(task.standing()),
             is_error: match task.outcome.as_deref() {
                 Some(Outcome::Completed(result)) => Some(result.is_error),
                 _ => None,

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::create::{check, key, tool, trace};
-use super::extract::{Json, Path, Query, Reader, Runner};
+use super::extract::{Json, Nothing, Path, Query, Reader, Runner};
 use super::links::Base;
 use super::problem::Problem;
 use super::result::{Ending, ResultView, ended_or_not};
@@ -71,7 +71,11 @@ pub(super) struct ToolList {
     get, path = "/tools", tag = "tools",
     responses((status = 200, description = "The tools.", body = ToolList))
 )]
-pub(super) async fn list(State(api): State<Api>, Reader(_): Reader) -> Answer<ToolList> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    Reader(_): Reader,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<ToolList> {
     let tools = api.handle().tools();
     Answer(ToolList {
         tools: tools.iter().map(|tool| ToolView::of(tool)).collect(),
@@ -84,13 +88,13 @@ pub(super) async fn list(State(api): State<Api>, Reader(_): Reader) -> Answer<To
 #[utoipa::path(
     post, path = "/tools/{name}", tag = "tools",
     params(("name" = String, Path, description = "The tool."), Patience,
-        ("Idempotency-Key" = Option<String>, Header, description = "As for POST /tasks. Of no effect for a tool that never runs as a task.")),
+        ("Idempotency-Key" = Option<String>, Header, description = "As for POST /tasks. Refused for a tool that never runs as a task: a repeated call could not be recognized.")),
     request_body(content = Object, description = "The arguments."),
     responses(
         (status = 200, description = "The result, or how the task ended.",
             body = CallAnswer),
         (status = 202, description = "The task runs.", body = TaskView),
-        (status = 400, description = "The tool refuses the arguments.", body = Problem),
+        (status = 400, description = "The tool refuses the arguments, or a key that it could not recognize.", body = Problem),
         (status = 404, description = "There is no such tool.", body = Problem),
         (status = 409, description = "The key was used for a call with other arguments.", body = Problem),
         (status = 413, description = "The body is too large.", body = Problem),
@@ -112,8 +116,14 @@ pub(super) async fn call(
     let tool = tool(&api, &name)?;
     check(&tool, &arguments)?;
     let inline = tool.task == TaskSupport::Forbidden;
+    let key = key(&headers)?;
+    if inline && key.is_some() {
+        return Err(Problem::bad(format!(
+            "{name:?} never runs as a task, so a repeated call cannot be recognized: leave Idempotency-Key out"
+        )));
+    }
     let call = NewCall {
-        key: key(&headers)?,
+        key,
         request_meta: trace(&headers),
         ..NewCall::new(tool, arguments, who.owner().clone())
     };

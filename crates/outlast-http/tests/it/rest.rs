@@ -41,8 +41,15 @@ impl Handler for Coded {
     }
 }
 
+/// What it was told; or its own error, or one of the server's.
 fn echo(arguments: Value, _cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
-    Box::pin(async move { Ok(ToolResult::text(arguments.to_string())) })
+    Box::pin(async move {
+        match arguments["n"].as_str() {
+            Some("error") => Ok(ToolResult::error("no")),
+            Some("failed") => Err(Error::protocol(-32000, "no")),
+            _ => Ok(ToolResult::text(arguments.to_string())),
+        }
+    })
 }
 
 fn tell(arguments: Value, cx: Cx) -> BoxFuture<'static, Result<ToolResult>> {
@@ -751,5 +758,141 @@ async fn the_last_event_comes_after_the_last_line() {
         assert_eq!(all.last().unwrap().1["type"], "TASK_COMPLETED");
         let lines = all.iter().filter_map(|(_, told)| told["text"].as_str());
         assert_eq!(lines.collect::<String>(), "line 1\nline 2\nline 3\n");
+    }
+}
+
+#[tokio::test]
+async fn what_failed_is_found_by_its_outcome() {
+    let rig = rig().await;
+    let mut ids = Vec::new();
+    for n in ["well", "error", "failed"] {
+        let id = rig
+            .create(json!({"tool": "echo", "arguments": {"n": n}}))
+            .await;
+        rig.ended(&id).await;
+        ids.push(id);
+    }
+    let [well, error, failed] = <[String; 3]>::try_from(ids).unwrap();
+    let running = rig.create(json!({"tool": "endless"})).await;
+    let shown: Value = rig
+        .get(&format!("/tasks/{error}"))
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&shown["status"], &shown["outcome"], &shown["isError"]),
+        (&json!("completed"), &json!("error"), &json!(true))
+    );
+    let shown: Value = rig
+        .get(&format!("/tasks/{running}"))
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(shown.get("outcome"), None, "it has not ended");
+    for (query, expected) in [
+        ("outcome=completed", vec![&well]),
+        ("outcome=error", vec![&error]),
+        ("outcome=error,failed", vec![&failed, &error]),
+        ("status=completed", vec![&error, &well]),
+        ("status=completed&outcome=error,failed", vec![&error]),
+        ("outcome=cancelled", vec![]),
+    ] {
+        let page: Value = rig
+            .get(&format!("/tasks?{query}"))
+            .await
+            .json()
+            .await
+            .unwrap();
+        let tasks = page["tasks"].as_array().unwrap().iter();
+        let found: Vec<_> = tasks.map(|task| task["taskId"].as_str().unwrap()).collect();
+        assert_eq!(found, expected, "{query}");
+    }
+    for query in ["outcome=well", "status=working&outcome=error"] {
+        let (status, detail) = problem(rig.get(&format!("/tasks?{query}")).await).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(detail.contains("error"), "{detail}");
+    }
+    let stats: Value = rig.get("/stats").await.json().await.unwrap();
+    let outcomes = json!({"completed": 1, "error": 1, "failed": 1});
+    assert_eq!(stats["outcomes"], outcomes);
+    let counts = stats["counts"].as_array().unwrap();
+    let open: Vec<_> = counts
+        .iter()
+        .filter(|one| one.get("outcome").is_none())
+        .collect();
+    assert_eq!(open.len(), 1, "{counts:?}");
+    assert_eq!(open[0]["tool"], "endless");
+}
+
+/// By its places it would be read into members, and a task would be cancelled or made by it.
+#[tokio::test]
+async fn a_list_is_no_body() {
+    let rig = rig_with(|http| http).await;
+    let id = rig.create(json!({"tool": "endless"})).await;
+    for (path, body) in [
+        (format!("/tasks/{id}/cancel"), json!([])),
+        (format!("/tasks/{id}/cancel"), json!(["enough"])),
+        (
+            format!("/tasks/{id}/input"),
+            json!([{"count": {"action": "decline"}}]),
+        ),
+        (
+            "/tasks".to_owned(),
+            json!(["echo", {}, {}, null, "2h", 5, []]),
+        ),
+    ] {
+        let (status, detail) = problem(rig.post(&path, body).await).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(detail.contains("object"), "{detail}");
+    }
+    let task: Value = rig.get(&format!("/tasks/{id}")).await.json().await.unwrap();
+    assert_eq!(task["status"], "working");
+}
+
+#[tokio::test]
+async fn a_key_that_could_recognize_nothing_is_refused() {
+    let rig = rig().await;
+    let call = rig.client.post(rig.url("/tools/inline"));
+    let call = call.header("idempotency-key", "k").json(&json!({"n": 1}));
+    let (status, detail) = problem(call.send().await.unwrap()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(detail.contains("Idempotency-Key"), "{detail}");
+}
+
+/// A place that the task has not come to hides nothing of what comes.
+#[tokio::test]
+async fn whoever_is_ahead_hears_what_comes() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "obey"})).await;
+    let mut first = socket(&rig, &id, "0").await;
+    until(&mut first, "TASK_STARTED").await;
+    let mut ahead = socket(&rig, &id, "999.99999").await;
+    // It is answered once the socket stands at its place.
+    say(&mut ahead, r#"{"type":"DANCE"}"#).await;
+    until(&mut ahead, "ERROR").await;
+    say(&mut first, r#"{"type":"INTERVENTION","guidance":"stop"}"#).await;
+    let last = until(&mut first, "TASK_COMPLETED").await;
+    assert_eq!(until(&mut ahead, "TASK_COMPLETED").await, last);
+    assert_eq!(heard(&mut ahead).await, Err(1000));
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_closes_the_socket_with_a_sentence() {
+    let rig = rig().await;
+    let id = rig.create(json!({"tool": "endless"})).await;
+    for path in [format!("/ws/{id}"), "/ws".to_owned()] {
+        let mut socket = socket_at(&rig, &path).await;
+        let large = json!({"type": "INTERVENTION", "text": "x".repeat(5 << 20)});
+        say(&mut socket, &large.to_string()).await;
+        let close = loop {
+            match socket.next().await.unwrap().unwrap() {
+                Message::Close(close) => break close.unwrap(),
+                _ => continue,
+            }
+        };
+        assert_eq!(u16::from(close.code), 1009);
+        assert!(close.reason.contains("1048576"), "{}", close.reason);
     }
 }

@@ -131,6 +131,12 @@ async fn a_token_is_traded_for_a_cookie_that_only_own_pages_can_use() {
         let socket = guarded.socket(&cookie, origin).await;
         assert_eq!(socket, Err(StatusCode::FORBIDDEN));
     }
+    let list = guarded.rig.client.get(guarded.rig.url("/tasks"));
+    let list = list
+        .header("cookie", &cookie)
+        .header("origin", "http://localhost:1");
+    let (status, _) = problem(list.send().await.unwrap()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "reading, too");
     assert_eq!(guarded.socket(&cookie, Some(&own)).await, Ok(()));
     let mcp = guarded.rig.client.post(guarded.rig.url("/mcp"));
     let mcp = mcp.header("cookie", &cookie).header("origin", &own);
@@ -158,13 +164,23 @@ async fn a_session_ends_with_its_token_and_with_a_sign_out() {
     assert!(!signed_in("outlast_session=nonsense").await);
     assert!(!signed_in("other=1").await);
     let out = guarded.rig.client.delete(guarded.rig.url("/session"));
-    let out = out.header("origin", guarded.origin()).send().await.unwrap();
+    let out = out
+        .header("origin", guarded.origin())
+        .header("cookie", &cookie);
+    let out = out.send().await.unwrap();
     assert_eq!(out.status(), StatusCode::NO_CONTENT);
     let gone = out.headers()["set-cookie"].to_str().unwrap();
     assert!(
         gone.starts_with("outlast_session=; ") && gone.contains("Max-Age=0"),
         "{gone}"
     );
+    // A copy of the cookie lets nobody in, and another session of the same user goes on.
+    assert!(!signed_in(&cookie).await);
+    let list = guarded.rig.client.get(guarded.rig.url("/tasks"));
+    let list = list.header("cookie", &cookie).send().await.unwrap();
+    assert_eq!(list.status(), StatusCode::UNAUTHORIZED);
+    let cookie = guarded.cookie().await;
+    assert!(signed_in(&cookie).await);
     Tokens::default()
         .save(&guarded.folder.path().join("tokens.json"))
         .unwrap();

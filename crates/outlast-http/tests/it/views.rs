@@ -341,7 +341,7 @@ async fn a_pause_holds_tasks_back_until_it_is_lifted() {
     }
     assert_eq!(rig.json("/queues").await["paused"], false);
     let (status, detail) = problem(rig.post("/tools/nope/pause", json!({})).await).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(status, StatusCode::NOT_FOUND);
     assert!(detail.contains("echo"), "{detail}");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use outlast_core::progress::ProgressPhase;
-use outlast_core::{Progress, RawJson, TaskStatus};
+use outlast_core::{Progress, RawJson, Standing, TaskStatus};
 use serde::Deserialize;
 
 use super::question::Request;
@@ -16,8 +16,11 @@ use crate::jsonrpc::RpcError;
 pub struct TaskInfo {
     /// The id. Whoever holds it, and may, can look at the task.
     pub id: String,
-    /// Where it stands.
+    /// Where it stands, in the words of the era that the server speaks.
     pub status: TaskStatus,
+    /// Whether it ended with a tool's own error, which 2026-07-28 does not see in the status, where the
+    /// server says so.
+    pub is_error: bool,
     /// What it is doing, or why it ended, for people.
     pub message: Option<String>,
     /// How far it is. Empty where the server gives no figures: the protocol has a field for none.
@@ -94,6 +97,8 @@ struct Meta {
     usual_ms: Option<f64>,
     #[serde(default, rename = "outlast/tool")]
     tool: Option<String>,
+    #[serde(default, rename = "outlast/outcome")]
+    outcome: Option<Standing>,
     #[serde(default, rename = "outlast/priority")]
     priority: i16,
     #[serde(default, rename = "outlast/logLinesDropped")]
@@ -111,6 +116,14 @@ impl TaskInfo {
     /// It is none; the text says why.
     pub fn read(raw: RawJson) -> Result<Self, String> {
         Ok(Snapshot::read(raw)?.info)
+    }
+
+    /// The status for people, in either era: a tool's own error is `failed`.
+    pub fn shown_status(&self) -> TaskStatus {
+        match self.status {
+            TaskStatus::Completed if self.is_error => TaskStatus::Failed,
+            status => status,
+        }
     }
 }
 
@@ -153,6 +166,7 @@ impl Snapshot {
         let info = TaskInfo {
             id: wire.task_id,
             status: wire.status,
+            is_error: meta.outcome == Some(Standing::Error),
             message: wire.status_message.filter(|message| !message.is_empty()),
             progress: meta.progress.map(Progress::from).unwrap_or_default(),
             usual: meta.usual_ms.and_then(millis),

@@ -2,7 +2,7 @@
 //! server is.
 //!
 //! No part of the protocol; the name is in our own space, so that it collides with nothing. No params. The
-//! result has `counts`, a list of `tool`, `phase`, `status` and `count`; `paused`, names of tools and `*` for
+//! result has `counts`, a list of `tool`, `phase`, `standing` (the words of `outlast/tasks`) and `count`; `paused`, names of tools and `*` for
 //! all; `server`, its `name` and `version`; `worker`, the process that answers, with `since`, `slots`,
 //! `slotsTaken`, `leasesLost`; `workers`, all processes that run tasks of the store, each with `machine`, `pid` and the
 //! same; `store`, where tasks are kept; and `now`, by the store's clock.
@@ -26,12 +26,12 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let mut kinds: BTreeMap<_, u64> = BTreeMap::new();
     for (kind, count) in stats.counts {
         if sees(cx.principal, &kind.owner) {
-            let same = (kind.tool, kind.phase.as_str(), kind.status.as_str());
+            let same = (kind.tool, kind.phase.as_str(), kind.standing.as_str());
             *kinds.entry(same).or_default() += count;
         }
     }
-    let counts = kinds.into_iter().map(|((tool, phase, status), count)| {
-        json!({"tool": tool, "phase": phase, "status": status, "count": count})
+    let counts = kinds.into_iter().map(|((tool, phase, standing), count)| {
+        json!({"tool": tool, "phase": phase, "standing": standing, "count": count})
     });
     let paused = controls.paused.iter().map(|queue| match queue {
         Queue::All => "*",

@@ -4,8 +4,9 @@
 //! names are in our own space, so that they collide with nothing.
 //!
 //! With `parent`, the id of a task, `outlast/tasks` has the tasks that this one has started, for whoever may
-//! read it and wherever; it then takes nothing else but `oldestFirst`, `limit` and `cursor`. Otherwise it takes `statuses`, `phases` (lists; empty is all), `tool`, `labels` (an object), `text`,
-//! `createdBefore` and `updatedBefore` (RFC 3339), `oldestFirst`, `limit` (50; at most 500) and `cursor`. The
+//! read it and wherever; it then takes nothing else but `oldestFirst`, `limit` and `cursor`. Otherwise it takes
+//! `standings` (`working`, `input_required`, `completed`, `error` for a tool's own, `failed`, `cancelled`) and
+//! `phases` (lists; empty is all), `tool`, `labels` (an object), `text`, `createdBefore` and `updatedBefore` (RFC 3339), `oldestFirst`, `limit` (50; at most 500) and `cursor`. The
 //! result has `tasks`, in the words of the era and with `outlast/phase` and `outlast/startedAt` in their
 //! `_meta`, and `nextCursor`. It is offered where `tasks/list` is: where callers can be told apart.
 //!
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use outlast_core::filter::Span;
 use outlast_core::status::{Era, Phase};
 use outlast_core::store::{Filter, Page};
-use outlast_core::{Task, TaskId, TaskStatus, Timestamp};
+use outlast_core::{Standing, Task, TaskId, Timestamp};
 use serde::Deserialize;
 
 use crate::context::{Context, Reply, from_store};
@@ -35,7 +36,7 @@ const LONGEST_TEXT: usize = 200;
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Which<'a> {
-    statuses: Vec<TaskStatus>,
+    standings: Vec<Standing>,
     phases: Vec<Phase>,
     tool: Option<String>,
     labels: BTreeMap<String, String>,
@@ -55,7 +56,7 @@ struct Which<'a> {
 impl Default for Which<'_> {
     fn default() -> Self {
         Self {
-            statuses: Vec::new(),
+            standings: Vec::new(),
             phases: Vec::new(),
             tool: None,
             labels: BTreeMap::new(),
@@ -115,7 +116,7 @@ pub(crate) async fn list(cx: &Context<'_>) -> Reply {
         return Ok(page_of(cx, &page.await.map_err(from_store)?));
     }
     let filter = Filter {
-        statuses: which.statuses,
+        standings: which.standings,
         phases: which.phases,
         tool: which.tool,
         labels: which.labels,

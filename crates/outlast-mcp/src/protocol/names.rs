@@ -22,6 +22,10 @@ pub const META_PROGRESS: &str = "outlast/progress";
 pub const META_USUAL: &str = "outlast/usualMs";
 /// `_meta` of a Task object: the tool that runs. Ours.
 pub const META_TOOL: &str = "outlast/tool";
+/// `_meta` of a Task object that has ended: `completed`, `error` (a tool's own), `failed` or `cancelled`. Ours.
+pub const META_OUTCOME: &str = "outlast/outcome";
+/// `_meta` of a result that is an error: the arguments did not fit, and nothing ran. Ours.
+pub const META_REFUSED: &str = "outlast/refused";
 /// `_meta` of a Task object: its priority, where it is not the usual one. Ours.
 pub const META_PRIORITY: &str = "outlast/priority";
 /// `_meta` of a Task object: how many lines of its log were dropped, where any were. Ours.

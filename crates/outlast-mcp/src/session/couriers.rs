@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use outlast_core::store::Filter;
-use outlast_core::{Owner, Phase, Principal, Scope, Task, TaskId, TaskStatus};
+use outlast_core::{Owner, Phase, Principal, Scope, Standing, Task, TaskId};
 use outlast_engine::Changes;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -309,7 +309,7 @@ impl Couriers {
             self.call(server, owner, task.id());
         }
         let asking = Filter {
-            statuses: vec![TaskStatus::InputRequired],
+            standings: vec![Standing::InputRequired],
             ..Filter::default()
         };
         let mut cursor = None;

@@ -14,8 +14,8 @@ use super::object::{Number, Object};
 use super::result;
 use crate::protocol::Version;
 use crate::protocol::names::{
-    META_CHILDREN, META_LABELS, META_LINES_DROPPED, META_PARENT, META_PRIORITY, META_PROGRESS,
-    META_RETRY_OF, META_TOOL, META_USUAL,
+    META_CHILDREN, META_LABELS, META_LINES_DROPPED, META_OUTCOME, META_PARENT, META_PRIORITY,
+    META_PROGRESS, META_RETRY_OF, META_TOOL, META_USUAL,
 };
 
 /// How long a client should wait before it asks again: short for a task that has just begun, since
@@ -112,6 +112,9 @@ fn ttl(object: &mut Object<'_>, key: &str, task: &Task) {
 /// What neither era's Task object has a member for, for its `_meta`: the tool, and the figures.
 pub(crate) fn annotations(meta: &mut Object<'_>, task: &Task) {
     meta.text(META_TOOL, &task.spec.tool);
+    if task.is_finished() {
+        meta.plain(META_OUTCOME, task.standing().as_str());
+    }
     if let Some(parent) = &task.spec.parent {
         meta.plain(META_PARENT, parent.task);
     }

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Looks along indexes for tasks, the latest first: the keys of the indexes as a JSON list, the sequence
 -- below which to look (or `+inf`), how many to find and how many to look at, the values wanted of the
--- fields `owner`, `tool`, `phase` and `status`, each a JSON list (empty for all), and `oldest` to look the
+-- fields `owner`, `tool`, `phase` and `standing`, each a JSON list (empty for all), and `oldest` to look the
 -- other way, above a sequence (or `-inf`). Replies with the sequence of the last one looked at (empty at
 -- the end) and the records.
 
@@ -57,7 +57,7 @@ while looked < budget and #found < limit do
     local id = page[index]
     looked = looked + 1
     below = '(' .. page[index + 1]
-    local fields = call('HMGET', prefix .. 't:' .. id, 'owner', 'tool', 'phase', 'status')
+    local fields = call('HMGET', prefix .. 't:' .. id, 'owner', 'tool', 'phase', 'standing')
     local matches = fields[3] ~= false
     for field, set in pairs(wanted) do matches = matches and set[fields[field]] end
     if matches then

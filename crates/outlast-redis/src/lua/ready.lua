@@ -270,7 +270,7 @@ local counted
 local function tally(id, delta)
   if counted == nil then counted = call('EXISTS', prefix .. 'counts') == 1 end
   if not counted then return end
-  local fields = call('HMGET', task_key(id), 'tool', 'owner', 'phase', 'status')
+  local fields = call('HMGET', task_key(id), 'tool', 'owner', 'phase', 'standing')
   if not fields[3] then return end
   local kind = cjson.encode(fields)
   local left = call('HINCRBY', prefix .. 'counts', kind, delta)

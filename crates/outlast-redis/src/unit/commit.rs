@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use outlast_core::limit::Key;
 use outlast_core::machine::Blocker;
-use outlast_core::status::{Era, Phase};
+use outlast_core::status::Phase;
 use outlast_core::store::{ClaimBy, ClaimNow, Notice};
 use outlast_core::{Error, Event, Task, TaskId, Timestamp};
 
@@ -271,8 +271,8 @@ fn write_change(
     let before = &*known.task;
     let (id, sequence) = (after.id(), after.state.sequence.to_string());
     let text = id.to_string();
-    let recounted = before.state.phase != after.state.phase
-        || before.status(Era::Modern) != after.status(Era::Modern);
+    let recounted =
+        before.state.phase != after.state.phase || before.standing() != after.standing();
     if recounted {
         operations.begin("tally");
         operations.extend([text.clone(), "-1".to_owned()]);

@@ -1,11 +1,13 @@
 //! Copying one store into another: from a file to Redis when one machine is not enough, and back.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use outlast_core::archive::{self, Archive, Copied};
 use outlast_sqlite::{Options, SqliteStore};
 
 use super::Server;
+use super::secret_key::{self, KeyOfCopy, Sealed};
 use crate::error::StartError;
 use crate::settings::{Settings, StoreAt, StoreUrl};
 
@@ -17,8 +19,9 @@ impl Server {
     ///
     /// May be repeated: what is there as it is stays, what has changed since is copied again, and what has
     /// gone on in `to` is left alone, even if it has gone on in `from` too. A grant that was taken back in
-    /// either is taken back. The files beside a store stay where they are: the key that
-    /// secret arguments are sealed with, and the folders of commands that run.
+    /// either is taken back. The file with the key that secrets are sealed with is copied to where a server
+    /// on this machine looks for it; of a key in `OUTLAST_KEY` that is only told. The folders of commands that
+    /// run stay where they are.
     ///
     /// # Errors
     /// A sentence that says what to do: a store that is in use, another server's, or out of reach.
@@ -33,7 +36,7 @@ impl Server {
         from: &StoreUrl,
         to: &StoreUrl,
         progress: impl FnMut(&Copied) + Send,
-    ) -> Result<Copied, StartError> {
+    ) -> Result<(Copied, KeyOfCopy), StartError> {
         if from == to {
             return Err(StartError::new(format!(
                 "{from} would be copied into itself: name another store to copy into"
@@ -47,9 +50,17 @@ impl Server {
                 path.display()
             )));
         }
-        let from = self.open_archive(from).await?;
-        let to = self.open_archive(to).await?;
-        let copied = archive::copy(&*from, &*to, progress).await;
+        let (old, from) = self.open_archive(from).await?;
+        let (new, to) = self.open_archive(to).await?;
+        let copied = async {
+            from.check_unused().await?;
+            to.check_unused().await?;
+            let sealed = |database, side| Sealed { database, side };
+            let key = secret_key::take_along(sealed(&old, &*from), sealed(&new, &*to)).await?;
+            let copied = archive::copy(&*from, &*to, progress).await?;
+            Ok::<_, StartError>((copied, key))
+        };
+        let copied = copied.await;
         // What was copied is written down by then, whatever comes of closing.
         let closed = [from.close().await, to.close().await];
         let copied = copied?;
@@ -59,18 +70,22 @@ impl Server {
         Ok(copied)
     }
 
-    async fn open_archive(&self, url: &StoreUrl) -> Result<Arc<dyn Archive>, StartError> {
-        match url.at() {
-            StoreAt::Sqlite(_) => {
-                let settings = Settings {
-                    store: Some(url.clone()),
-                    ..Settings::default()
-                };
-                let path = self.database(&settings)?;
-                let store = SqliteStore::open(Options::new(path, &self.name))?;
-                Ok(Arc::new(store))
+    /// The store, and its file or the place beside it.
+    async fn open_archive(
+        &self,
+        url: &StoreUrl,
+    ) -> Result<(PathBuf, Arc<dyn Archive>), StartError> {
+        let settings = Settings {
+            store: Some(url.clone()),
+            ..Settings::default()
+        };
+        let path = self.database(&settings)?;
+        let store: Arc<dyn Archive> = match url.at() {
+            StoreAt::Sqlite(_) => Arc::new(SqliteStore::open(Options::new(&path, &self.name))?),
+            StoreAt::Redis(address) => {
+                super::store::open_redis_archive(address, &self.name).await?
             }
-            StoreAt::Redis(address) => super::store::open_redis_archive(address, &self.name).await,
-        }
+        };
+        Ok((path, store))
     }
 }

@@ -41,6 +41,7 @@ pub(crate) use mount::mounted_uri;
 pub(crate) use parts::Doors;
 pub use reload::Reloaded;
 pub use running::RunningServer;
+pub use secret_key::KeyOfCopy;
 pub(crate) use socket::socket_path;
 pub(crate) use socket::{beside, connect};
 

@@ -325,8 +325,9 @@ impl Server {
         }
         if let Some((listener, address)) = health {
             tracing::info!(%address, "answers probes");
-            let (handle, closing) = (engine.handle(), closing.clone().cancelled_owned());
-            tasks.spawn(outlast_http::serve_health(listener, handle, closing));
+            let metrics = settings.health_metrics == Some(true);
+            let (mcp, closing) = (mcp.clone(), closing.clone().cancelled_owned());
+            tasks.spawn(outlast_http::serve_health(listener, mcp, metrics, closing));
         }
         for (listener, _) in listeners {
             let (http, closing) = (http.clone(), closing.clone());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
+use outlast_core::{Clock, SystemClock};
 use tokio::io::BufReader;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -15,7 +16,7 @@ use super::running::RunningServer;
 use crate::bridge::{self, Stage};
 use crate::error::StartError;
 use crate::say::say;
-use crate::settings::{Listen, Settings, StdioMode, StoreAt};
+use crate::settings::{Listen, LogFormat, Settings, StdioMode, StoreAt};
 use crate::{Result, blocking};
 
 /// The exit code of a server that did not start.
@@ -196,7 +197,7 @@ impl Server {
         let running = self
             .assemble(settings, Some(listen), Origin::Owner, Role::Server)
             .await?;
-        self.announce(&running);
+        self.announce(&running, settings);
         told_to_end(&mut signals, &mut reloads, &running).await;
         Ok(stop(running, grace(settings), signals).await)
     }
@@ -224,7 +225,7 @@ impl Server {
             _ => "working",
         };
         say!("{}: {what}", self.name);
-        self.announce(&running);
+        self.announce(&running, settings);
         told_to_end(&mut signals, &mut reloads, &running).await;
         Ok(stop(running, grace(settings), signals).await)
     }
@@ -235,7 +236,7 @@ impl Server {
         let running = self
             .assemble(settings, listen, Origin::Bridge, Role::Server)
             .await?;
-        self.announce(&running);
+        self.announce(&running, settings);
         let grace = tokio::select! {
             () = signals.next() => grace(settings),
             () = reloads.serve(&running) => grace(settings),
@@ -257,7 +258,7 @@ impl Server {
         let running = self
             .assemble(settings, listen, Origin::Owner, Role::Server)
             .await?;
-        self.announce(&running);
+        self.announce(&running, settings);
         tracing::info!("tasks pause when this process ends, and go on at the next start");
         let ended_by_client = {
             let input = BufReader::new(tokio::io::stdin());
@@ -286,8 +287,32 @@ impl Server {
     }
 
     /// Says where the server is reached, on standard error: a stream of the protocol carries nothing else.
-    /// The line with the address of MCP is for programs too, and comes first.
-    fn announce(&self, running: &RunningServer) {
+    /// The line with the address of MCP is for programs too, and comes first. Where the log is JSON, this is too.
+    fn announce(&self, running: &RunningServer, settings: &Settings) {
+        if settings.log_format == Some(LogFormat::Json) {
+            let unix = running.unix_path.iter();
+            let unix = unix.map(|path| format!("unix:{}", path.display()));
+            let mcp = running.addresses.iter();
+            let mcp = mcp.map(|address| format!("http://{address}{}", running.mcp_path));
+            let at = |scheme: &str, path: &str| {
+                let address = running.local_addr();
+                address.map(|address| format!("{scheme}://{address}{path}"))
+            };
+            let line = serde_json::json!({
+                "timestamp": SystemClock::new().now().to_string(),
+                "level": "INFO",
+                "message": "listening",
+                "server": self.name,
+                "mcp": mcp.chain(unix).collect::<Vec<_>>(),
+                "dashboard": at("http", "/"),
+                "rest": at("http", "/tasks"),
+                "websocket": at("ws", "/ws"),
+                "stdio": self.stdio_command.as_ref().map(ToString::to_string),
+                "store": running.location,
+            });
+            say!("{line}");
+            return;
+        }
         let Some(address) = running.local_addr() else {
             if let Some(path) = &running.unix_path {
                 say!("{}: listening on unix:{}", self.name, path.display());

@@ -3,11 +3,14 @@
 //!
 //! It is not in the store, so that a copy of the store tells nothing. The store knows its digest, so that
 //! a server with another key does not start, instead of failing every task that has secrets.
+//!
+//! A copied store needs the key of the one that it was copied from. A key in a file is taken along; one from
+//! the environment is not written down, for whoever put it there did not want it on a disk.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use outlast_core::Side;
 use sha2::{Digest, Sha256};
@@ -41,10 +44,7 @@ pub(super) async fn load(
     };
     match key {
         Some(key) => {
-            let mut digest = Sha256::new();
-            digest.update(b"outlast: which key");
-            digest.update(key);
-            let digest = digest.finalize().to_vec();
+            let digest = digest(&key);
             let known = side.record_init(SPACE, NAME, digest.clone()).await?;
             if known != digest {
                 return Err(other());
@@ -54,6 +54,67 @@ pub(super) async fn load(
         None if side.record_get(SPACE, NAME).await?.is_some() => Err(other()),
         None => Ok(None),
     }
+}
+
+/// Where the key is that the secrets of a copied store are sealed with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum KeyOfCopy {
+    /// Nothing was ever sealed in it.
+    None,
+    /// In this file, of mode 0600, which a server on this machine finds.
+    File(PathBuf),
+    /// It is what the servers of the store that was copied have in the environment, as `OUTLAST_KEY`.
+    Environment,
+}
+
+/// A store and its place, for [`take_along`].
+#[derive(Clone, Copy)]
+pub(super) struct Sealed<'a> {
+    pub(super) database: &'a Path,
+    pub(super) side: &'a dyn Side,
+}
+
+/// Gives the store `to` the key of the store `from`, before anything sealed is copied into it.
+///
+/// # Errors
+/// `to` has secrets under another key, or another key in its place, or a key file cannot be read or written.
+pub(super) async fn take_along(from: Sealed<'_>, to: Sealed<'_>) -> Result<KeyOfCopy, StartError> {
+    let Some(known) = from.side.record_get(SPACE, NAME).await? else {
+        return Ok(KeyOfCopy::None);
+    };
+    let there = to.side.record_get(SPACE, NAME).await?;
+    if there.is_some_and(|there| there != known) {
+        return Err(StartError::new(
+            "the secrets in the two stores are sealed with different keys: copy into a store that has none",
+        ));
+    }
+    let key = in_file(&beside(from.database, ".key"), false)?;
+    let Some(key) = key.filter(|key| digest(key) == known) else {
+        return Ok(KeyOfCopy::Environment);
+    };
+    let path = beside(to.database, ".key");
+    match in_file(&path, false)? {
+        Some(other) if other != key => Err(StartError::new(format!(
+            "{} holds another key than the one that the secrets to be copied are sealed with: move it away if \
+             no store needs it, or copy into another store",
+            path.display()
+        ))),
+        Some(_) => Ok(KeyOfCopy::File(path)),
+        None => {
+            make(&path, key).map_err(|error| {
+                StartError::new(format!("the key file {}: {error}", path.display()))
+            })?;
+            Ok(KeyOfCopy::File(path))
+        }
+    }
+}
+
+fn digest(key: &Key) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    digest.update(b"outlast: which key");
+    digest.update(key);
+    digest.finalize().to_vec()
 }
 
 /// Tells what [`load`] would refuse of the key itself, and makes none.
@@ -92,7 +153,8 @@ fn in_file(path: &Path, needed: bool) -> Result<Option<Key>, StartError> {
             key.map(Some).ok_or_else(|| fail(what.into()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && needed => {
-            make(path).map_err(|error| fail(error.to_string()))?;
+            let made = random().and_then(|key| make(path, key));
+            made.map_err(|error| fail(error.to_string()))?;
             in_file(path, false)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -102,11 +164,8 @@ fn in_file(path: &Path, needed: bool) -> Result<Option<Key>, StartError> {
 
 /// Makes the file, whole or not at all: it gets its name when its bytes are on the disk, for what is sealed
 /// with it must not outlast it. Of several servers that make one at the same time, one does.
-fn make(path: &Path) -> io::Result<()> {
-    let text: String = random::<32>()?
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+fn make(path: &Path, key: Key) -> io::Result<()> {
+    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{:016x}", u64::from_ne_bytes(random()?)));
     let mut file = OpenOptions::new()
@@ -175,6 +234,48 @@ mod tests {
             assert!(error.to_string().contains("another key"), "{error}");
         }
         assert_eq!(parse("abc"), None);
+    }
+
+    #[tokio::test]
+    async fn a_copy_gets_the_key_of_what_is_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new] = ["old.db", "new.db"].map(|name| folder.path().join(name));
+        let (from, to) = (MemoryStore::default(), MemoryStore::default());
+        let sealed = |database, side| Sealed { database, side };
+        let take = || take_along(sealed(&old, &from), sealed(&new, &to));
+        assert_eq!(take().await.unwrap(), KeyOfCopy::None);
+        assert!(!beside(&new, ".key").exists(), "nothing is sealed yet");
+
+        let key = load(&old, &from, true).await.unwrap();
+        let path = beside(&new, ".key");
+        for time in ["first", "again"] {
+            let taken = take().await.unwrap();
+            assert_eq!(taken, KeyOfCopy::File(path.clone()), "{time}");
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        }
+        assert_eq!(load(&new, &to, true).await.unwrap(), key);
+
+        // Without the file, it is in the environment of the servers.
+        fs::remove_file(beside(&old, ".key")).unwrap();
+        assert_eq!(take().await.unwrap(), KeyOfCopy::Environment);
+    }
+
+    #[tokio::test]
+    async fn a_copy_never_gets_secrets_under_two_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new] = ["old.db", "new.db"].map(|name| folder.path().join(name));
+        let (from, to) = (MemoryStore::default(), MemoryStore::default());
+        let sealed = |database, side| Sealed { database, side };
+        let take = || take_along(sealed(&old, &from), sealed(&new, &to));
+        load(&old, &from, true).await.unwrap();
+        let path = beside(&new, ".key");
+        make(&path, [7; 32]).unwrap();
+        let error = take().await.unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        load(&new, &to, true).await.unwrap();
+        let error = take().await.unwrap_err().to_string();
+        assert!(error.contains("different keys"), "{error}");
+        assert_eq!(in_file(&path, false).unwrap(), Some([7; 32]), "left alone");
     }
 
     #[test]

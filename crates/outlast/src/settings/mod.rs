@@ -41,6 +41,7 @@ pub use values::{Collector, Listen, LogFormat, LogLevel, StdioMode, StoreUrl, Sy
 /// | `no_worker_timeout` | `--no-worker-timeout TIME` | `OUTLAST_NO_WORKER_TIMEOUT` | tasks wait |
 /// | `worker_labels` | `--worker-label LABEL` | `OUTLAST_WORKER_LABEL` | none |
 /// | `health` | `--health ADDRESS` | `OUTLAST_HEALTH` | no listener of its own |
+/// | `health_metrics` | `--health-metrics` | `OUTLAST_HEALTH_METRICS` | no |
 /// | `shutdown_grace` | `--shutdown-grace TIME` | `OUTLAST_SHUTDOWN_GRACE` | 10 s |
 /// | `idle_exit` | `--idle-exit TIME` | `OUTLAST_IDLE_EXIT` | 10 minutes; only behind `--stdio` |
 /// | `allowed_hosts` | `--allow-host NAME` | `OUTLAST_ALLOW_HOST` | loopback names |
@@ -197,6 +198,12 @@ pub struct Settings {
     #[arg(long, env = "OUTLAST_HEALTH", value_name = "ADDRESS")]
     pub health: Option<SocketAddr>,
 
+    /// Answer /metrics there too, without a token, with the names of tools and how much each is used: for
+    /// Prometheus, to which each worker tells what it has run itself
+    #[arg(long, env = "OUTLAST_HEALTH_METRICS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL")]
+    pub health_metrics: Option<bool>,
+
     /// How long a clean stop waits for running work [default: 10s]
     #[arg(long, env = "OUTLAST_SHUTDOWN_GRACE", value_name = "TIME", value_parser = outlast_core::duration::parse)]
     #[serde(deserialize_with = "values::time")]
@@ -321,6 +328,7 @@ impl Settings {
             no_worker_timeout,
             worker_labels,
             health,
+            health_metrics,
             shutdown_grace,
             idle_exit,
             include_tags,
@@ -358,6 +366,7 @@ impl Settings {
             ),
             ("worker_labels", *worker_labels != other.worker_labels),
             ("health", *health != other.health),
+            ("health_metrics", *health_metrics != other.health_metrics),
             ("shutdown_grace", *shutdown_grace != other.shutdown_grace),
             ("idle_exit", *idle_exit != other.idle_exit),
             ("include_tags", *include_tags != other.include_tags),
@@ -402,6 +411,7 @@ impl Settings {
             no_worker_timeout: self.no_worker_timeout.or(lower.no_worker_timeout),
             worker_labels: self.worker_labels.or(lower.worker_labels),
             health: self.health.or(lower.health),
+            health_metrics: self.health_metrics.or(lower.health_metrics),
             shutdown_grace: self.shutdown_grace.or(lower.shutdown_grace),
             idle_exit: self.idle_exit.or(lower.idle_exit),
             include_tags: self.include_tags.or(lower.include_tags),
@@ -482,6 +492,7 @@ mod tests {
             ("--max-sessions", "many", "--max-sessions"),
             ("--shutdown-grace", "10", "90s"),
             ("--retention", "90d", "30 days"),
+            ("--retention", "0s", "at least 1m"),
             ("--detach-after", "soon", "never"),
             ("--heartbeat", "0s", "100ms"),
             ("--lease", "1s", "2s to 1h"),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use outlast_core::duration;
-use outlast_core::task::MAX_RETENTION;
+use outlast_core::task::{MAX_RETENTION, MIN_RETENTION};
 use outlast_engine::TaskSupport;
 use serde::{Deserialize, Deserializer, de};
 
@@ -451,6 +451,11 @@ pub(super) fn retention(text: &str) -> Result<Duration, String> {
     if retention > MAX_RETENTION {
         return Err(format!(
             "{text:?} is too long; finished tasks are kept for at most 30 days"
+        ));
+    }
+    if retention < MIN_RETENTION {
+        return Err(format!(
+            "{text:?} is too short: nobody could fetch a result; finished tasks are kept for at least 1m"
         ));
     }
     Ok(retention)

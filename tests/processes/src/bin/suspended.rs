@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_core::store::Filter;
-use outlast_core::{InputRequest, Owner, Phase, RawJson, Store, TaskStatus, ToolResult};
+use outlast_core::{InputRequest, Owner, Phase, RawJson, Standing, Store, ToolResult};
 use outlast_engine::{
     BoxFuture, Cx, Engine, Handle, Handler, NewCall, Result, TaskSupport, Tool, Tools,
 };
@@ -113,7 +113,7 @@ async fn main() {
     answer_all(&handle).await;
     all_are(&*store, Phase::Finished, count).await;
     let completed = Filter {
-        statuses: vec![TaskStatus::Completed],
+        standings: vec![Standing::Completed],
         ..Filter::default()
     };
     let limit = usize::try_from(count).expect("a count") + 1;

@@ -90,6 +90,7 @@ fn tasks_run_where_their_labels_are_and_probes_are_told() {
         &store,
         "--health",
         &health,
+        "--health-metrics",
         "--worker-label",
         "gpu,big",
     ];
@@ -120,9 +121,18 @@ fn tasks_run_where_their_labels_are_and_probes_are_told() {
     // Probes get yes or no, and nobody gets anything else there.
     assert!(says(port, "/health/live", "200").ends_with("live\n"));
     says(port, "/health/ready", "200");
-    for path in ["/", "/mcp", "/tasks", "/metrics"] {
+    for path in ["/", "/mcp", "/tasks"] {
         says(port, path, "404");
+        says(idle, path, "404");
     }
+    // Its figures, where its operator says so: what has run there is counted nowhere else.
+    says(idle, "/metrics", "404");
+    let counted = "outlast_tasks_ended_total{tool=\"train\",outcome=\"completed\"} 1";
+    eventually("the worker counts the end", || {
+        says(port, "/metrics", "200")
+            .contains(counted)
+            .then_some(())
+    });
     redis.tell(Signal::Stop);
     let why = says(port, "/health/ready", "503");
     assert!(why.contains("the store cannot be reached"), "{why}");

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use outlast_core::Progress;
 
 use super::out::{clean, colour};
-use super::pace::Pace;
+use super::pace::{Figures, Pace};
 
 /// A bar that appears with the first thing to show. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +21,7 @@ pub(crate) struct Bar {
 struct Line {
     bar: ProgressBar,
     pace: Pace,
+    figures: Figures,
 }
 
 impl Bar {
@@ -57,15 +58,17 @@ impl Bar {
         *self.lock() = Some(Line {
             bar,
             pace: Pace::default(),
+            figures: Figures::default(),
         });
     }
 
     /// Shows how far it is.
     pub(crate) fn set(&self, progress: &Progress, message: Option<&str>) {
         let mut guard = self.lock();
-        let Some(Line { bar, pace }) = &mut *guard else {
+        let Some(Line { bar, pace, figures }) = &mut *guard else {
             return;
         };
+        let progress = &figures.real(progress);
         pace.look(progress.done, Instant::now());
         if let Some(percent) = progress.percent() {
             bar.set_style(with_percent());

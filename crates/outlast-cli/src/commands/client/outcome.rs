@@ -16,13 +16,18 @@ pub(crate) fn show(
 ) -> Result<Exit, Trouble> {
     match outcome {
         Ok(result) => {
-            let exit = if result.is_error() {
+            let refused = result.is_error() && is_refused(&result);
+            let exit = if refused {
+                Exit::Usage
+            } else if result.is_error() {
                 Exit::ToolError
             } else {
                 Exit::Ok
             };
             if as_json {
                 document(task_id, "completed", "result", result.raw().to_value());
+            } else if refused {
+                out::complain(&format!("outlast: {}", text(&result)));
             } else if result.is_error() {
                 out::complain(&format!("the tool reports an error: {}", text(&result)));
             } else {
@@ -41,6 +46,12 @@ pub(crate) fn show(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether the server says that nothing ran because the arguments do not fit.
+fn is_refused(result: &CallResult) -> bool {
+    let meta = result.meta().map(outlast_core::RawJson::to_value);
+    meta.is_some_and(|meta| meta["outlast/refused"] == true)
 }
 
 /// The document of a task that has completed.

@@ -78,6 +78,37 @@ impl Pace {
     }
 }
 
+/// Progress without its signs of life: a server that has nothing new to say adds a millionth of the total to
+/// the last value, which the protocol wants to increase (2025-11-25, "Progress"), and leaves the total out once
+/// the value has passed it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures {
+    received: f64,
+    shown: Progress,
+}
+
+impl Figures {
+    /// Above it a millionth may be a step of its own.
+    const LARGEST: f64 = 1e5;
+
+    /// What is to be shown for `progress`, which has come after all the others.
+    pub(crate) fn real(&mut self, progress: &Progress) -> Progress {
+        let total = self
+            .shown
+            .total
+            .filter(|total| (0.0..Self::LARGEST).contains(total));
+        let step = total.unwrap_or(1.0) / 1e6;
+        let is_sign = (progress.done - self.received - step).abs() < step / 2.0;
+        self.received = progress.done;
+        if is_sign {
+            self.shown.message.clone_from(&progress.message);
+        } else {
+            self.shown.clone_from(progress);
+        }
+        self.shown.clone()
+    }
+}
+
 /// A rate for people: what is slower than one a second is said by the minute or the hour.
 fn rate(a_second: f64) -> String {
     for (unit, seconds) in [("s", 1.0), ("min", 60.0)] {
@@ -111,6 +142,32 @@ mod tests {
             total: Some(total),
             ..Progress::default()
         }
+    }
+
+    #[test]
+    fn a_sign_of_life_is_no_figure() {
+        let mut figures = Figures::default();
+        let mut shown = |done, total| {
+            let progress = Progress {
+                total,
+                ..progress(done, 0.0)
+            };
+            let real = figures.real(&progress);
+            (real.done, real.total)
+        };
+        let total = Some(20.0);
+        assert_eq!(shown(10.0, total), (10.0, total));
+        assert_eq!(shown(10.00002, total), (10.0, total));
+        assert_eq!(shown(10.00004, total), (10.0, total));
+        assert_eq!(shown(10.5, total), (10.5, total));
+        assert_eq!(shown(20.0, total), (20.0, total));
+        assert_eq!(shown(20.00002, None), (20.0, total), "the total stays");
+        assert_eq!(shown(3.0, None), (3.0, None));
+        assert_eq!(shown(3.000001, None), (3.0, None));
+        // A step of one in a million is one.
+        let many = Some(1e6);
+        assert_eq!(shown(7.0, many), (7.0, many));
+        assert_eq!(shown(8.0, many), (8.0, many));
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Cancel {
             match client.task(&id).cancel().await {
                 Ok(task) if as_json => out::json_line(&task.raw.to_value()),
                 Ok(task) => {
-                    let said = match task.status {
+                    let said = match task.shown_status() {
                         TaskStatus::Cancelled => "cancelled",
                         TaskStatus::Working | TaskStatus::InputRequired => "being cancelled",
                         TaskStatus::Completed => "had completed",

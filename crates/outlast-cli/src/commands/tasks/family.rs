@@ -66,10 +66,10 @@ async fn below(
         let (below, left_out) = Box::pin(below(client, &child, room)).await?;
         let message = child.message.as_deref().unwrap_or_default();
         let message = message.lines().next().unwrap_or_default();
-        let tool = child.tool.unwrap_or_default();
+        let tool = child.tool.as_deref().unwrap_or_default();
         children.push(Member {
+            status: child.shown_status(),
             id: child.id,
-            status: child.status,
             rest: format!("{tool}  {message}"),
             children: below,
             left_out,

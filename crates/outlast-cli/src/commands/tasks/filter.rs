@@ -1,12 +1,15 @@
 //! Which tasks are meant: the filter of `tasks list` and `tasks prune`, and the pages of what it finds.
 
 use clap::Args;
-use outlast_core::{Phase, TaskStatus};
+use outlast_core::{Era, Phase, Standing, TaskStatus};
 use outlast_mcp::client::{Client, ClientError, TaskInfo};
 use outlast_mcp::jsonrpc::code;
 use serde_json::{Map, Value, json};
 
 use super::super::client::exit::{Exit, Trouble};
+
+/// The era whose words people are shown: what a tool calls its own error has failed.
+const SHOWN: Era = Era::Legacy;
 
 /// How many tasks are asked for at once.
 const PAGE: usize = 500;
@@ -50,20 +53,16 @@ fn label(text: &str) -> Result<(String, String), String> {
 impl Which {
     /// The members that `outlast/tasks` takes.
     pub(super) fn params(&self) -> Map<String, Value> {
-        // What a tool calls its own error is completed in the store and shown as failed, so whoever asks for
-        // what failed is told of both, and what does not fit is left out here.
-        let mut statuses = self.status.clone();
-        if statuses.contains(&TaskStatus::Failed) && !statuses.contains(&TaskStatus::Completed) {
-            statuses.push(TaskStatus::Completed);
-        }
-        let statuses = statuses.iter().map(|status| status.as_str());
+        let standings = self.status.iter();
+        let standings = standings.flat_map(|status| Standing::with_status(*status, SHOWN));
         let labels: Map<_, _> = self
             .label
             .iter()
             .map(|(key, value)| (key.clone(), value.clone().into()))
             .collect();
         let mut params = Map::new();
-        params.insert("statuses".into(), statuses.collect());
+        let standings = standings.map(Standing::as_str);
+        params.insert("standings".into(), standings.collect());
         params.insert("labels".into(), labels.into());
         params.extend(self.tool.iter().map(|tool| ("tool".into(), json!(tool))));
         params.extend(self.text.iter().map(|text| ("text".into(), json!(text))));
@@ -72,7 +71,7 @@ impl Which {
 
     /// Whether a task is shown with one of these statuses.
     fn takes(&self, task: &TaskInfo) -> bool {
-        self.status.is_empty() || self.status.contains(&task.status)
+        self.status.is_empty() || self.status.contains(&task.shown_status())
     }
 
     /// Whether more than the status is asked for, which another server's list cannot tell.
@@ -112,7 +111,7 @@ pub(super) async fn find(
         };
         for task in page["tasks"].as_array().into_iter().flatten() {
             let task = TaskInfo::read(task.clone().into()).map_err(strange)?;
-            tasks.extend(Some(task).filter(|task| which.takes(task)));
+            tasks.push(task);
         }
         cursor = page["nextCursor"].clone();
         if cursor.is_null() {

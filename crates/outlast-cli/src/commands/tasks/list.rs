@@ -59,7 +59,7 @@ impl List {
                 task.created_at,
                 message.lines().next().unwrap_or_default(),
             );
-            out::status_line(&format!("{}  ", task.id), task.status, &rest);
+            out::status_line(&format!("{}  ", task.id), task.shown_status(), &rest);
         }
         if left {
             out::complain("there are more; see them with --limit N");

@@ -25,7 +25,7 @@ impl Show {
         }
         let mut lines = vec![
             ("task", task.id.clone()),
-            ("status", task.status.as_str().to_owned()),
+            ("status", task.shown_status().as_str().to_owned()),
         ];
         lines.extend(task.tool.clone().map(|tool| ("tool", tool)));
         lines.extend(task.parent.clone().map(|parent| ("child of", parent)));

@@ -88,7 +88,7 @@ async fn watch(
         } else {
             message(&info)
         };
-        let change = (info.status, message);
+        let change = (info.shown_status(), message);
         if shown.as_ref() != Some(&change) {
             bar.above(|| out::status_line(&before, change.0, &change.1));
             shown = Some(change);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use outlast_core::{TaskStatus, Timestamp};
+use outlast_core::{Era, Standing, TaskStatus, Timestamp};
 use outlast_mcp::client::TaskInfo;
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ fn head(model: &Model) -> Vec<Line> {
     first.push(Style::Plain, up);
     first.push(Style::Dim, format!("  {}", text(&overview["store"])));
     let mut second = Line::default();
-    let counts = counts(overview, "status");
+    let counts = counts(overview, "standing");
     for status in [
         TaskStatus::Working,
         TaskStatus::InputRequired,
@@ -51,7 +51,10 @@ fn head(model: &Model) -> Vec<Line> {
         TaskStatus::Failed,
         TaskStatus::Cancelled,
     ] {
-        let count = counts.get(status.as_str()).copied().unwrap_or_default();
+        // For people, a tool's own error is a failure.
+        let count: u64 = Standing::with_status(status, Era::Legacy)
+            .filter_map(|standing| counts.get(standing.as_str()))
+            .sum();
         let style = if count == 0 {
             Style::Dim
         } else {
@@ -216,12 +219,12 @@ fn row(model: &Model, task: &TaskInfo, columns: &Columns) -> Line {
         line.push(Style::Plain, padded(&cut(tool, TOOL - 1), TOOL));
     }
     // A working task is told by its phase: waiting is not running.
-    let state = match task.status {
+    let state = match task.shown_status() {
         TaskStatus::Working => meta["outlast/phase"].as_str().unwrap_or("working"),
         status => status.as_str(),
     };
     line.push(
-        Style::Colour(status_colour(task.status)),
+        Style::Colour(status_colour(task.shown_status())),
         padded(state, STATE),
     );
     if columns.progress {
@@ -277,8 +280,8 @@ fn open(model: &Model, id: &str, log: &str, room: usize) -> Vec<Line> {
     let mut lines = vec![Line::of(Style::Bold, format!("task {id}"))];
     if let Some(task) = model.tasks.iter().find(|task| task.id == id) {
         let mut second = Line::of(
-            Style::Colour(status_colour(task.status)),
-            task.status.as_str(),
+            Style::Colour(status_colour(task.shown_status())),
+            task.shown_status().as_str(),
         );
         second.push(
             Style::Plain,
@@ -355,9 +358,9 @@ mod tests {
             "workers": [{"slots": 64, "slotsTaken": 2}, {"slots": 8, "slotsTaken": 1}],
             "now": "2026-07-28T13:01:00Z", "paused": ["*"],
             "counts": [
-                {"tool": "build", "phase": "running", "status": "working", "count": 2},
-                {"tool": "build", "phase": "queued", "status": "working", "count": 5},
-                {"tool": "x", "phase": "finished", "status": "failed", "count": 3},
+                {"tool": "build", "phase": "running", "standing": "working", "count": 2},
+                {"tool": "build", "phase": "queued", "standing": "working", "count": 5},
+                {"tool": "x", "phase": "finished", "standing": "error", "count": 3},
             ],
         });
         let mut model = Model::default();

@@ -221,7 +221,7 @@ async fn patiently<T>(asking: impl Future<Output = Result<T, Trouble>>) -> Resul
 async fn cancel(client: &Client, id: String) -> Result<String, Trouble> {
     let task = client.task(&id).cancel().await?;
     let word = if task.status.is_terminal() {
-        task.status.as_str()
+        task.shown_status().as_str()
     } else {
         "being cancelled"
     };
@@ -250,7 +250,7 @@ async fn look(client: &Client, query: Query) -> Result<Look, Trouble> {
         if unneeded || tasks.len() >= MOST {
             continue;
         }
-        let mut params = json!({"phases": phases, "statuses": query.show.statuses(),
+        let mut params = json!({"phases": phases, "standings": query.show.standings(),
                                 "limit": MOST - tasks.len()});
         if !query.text.is_empty() {
             params["text"] = query.text.as_str().into();

@@ -40,13 +40,13 @@ impl Show {
         }
     }
 
-    /// The statuses that are asked for; none is all.
-    pub(super) fn statuses(self) -> &'static [&'static str] {
+    /// The words of `outlast/tasks` that are asked for; none is all.
+    pub(super) fn standings(self) -> &'static [&'static str] {
         match self {
             Self::All => &[],
             Self::Unfinished => &["working", "input_required"],
             Self::Asking => &["input_required"],
-            Self::Failed => &["failed"],
+            Self::Failed => &["error", "failed"],
         }
     }
 }
@@ -297,7 +297,7 @@ pub(super) mod tests {
         assert_eq!(model.press(key(KeyCode::Esc)), Action::Look);
         assert_eq!(model.text, "");
         assert_eq!(model.press(key(KeyCode::Char('f'))), Action::Look);
-        assert_eq!(model.show.statuses(), ["working", "input_required"]);
+        assert_eq!(model.show.standings(), ["working", "input_required"]);
         assert_eq!(model.press(key(KeyCode::Enter)), Action::Look);
         assert!(matches!(model.mode, Mode::Open { .. }));
         assert_eq!(model.press(key(KeyCode::Char('q'))), Action::None);

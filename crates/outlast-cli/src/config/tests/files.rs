@@ -166,6 +166,7 @@ lease = "5s"
 no_worker_timeout = "7d"
 worker_labels = ["gpu", "region=eu"]
 health = "127.0.0.1:9877"
+health_metrics = true
 "#,
     )
     .unwrap();
@@ -185,6 +186,7 @@ health = "127.0.0.1:9877"
         no_worker_timeout: Some(Duration::from_secs(7 * 86400)),
         worker_labels: Some(vec!["gpu".into(), "region=eu".into()]),
         health: Some("127.0.0.1:9877".parse().unwrap()),
+        health_metrics: Some(true),
         ..ServerConfig::default()
     };
     assert_eq!(config.server, expected);

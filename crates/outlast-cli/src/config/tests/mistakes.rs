@@ -70,6 +70,10 @@ fn impossible_values_are_named() {
         ("timeout = \"31d\"", "31d is too long; at most 30d"),
         ("retention = \"60d\"", "at most 30d"),
         (
+            "retention = \"0s\"",
+            "nobody could fetch a result; at least 1m",
+        ),
+        (
             "log_file = \"{x}.log\"",
             "tools.t.log_file: a fixed path is needed",
         ),

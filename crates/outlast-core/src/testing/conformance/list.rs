@@ -8,8 +8,9 @@ use crate::clock::Clock;
 use crate::filter::{Kind, Span};
 use crate::id::{Owner, TaskId};
 use crate::json::RawJson;
-use crate::machine::CancelMode;
-use crate::status::{Phase, TaskStatus};
+use crate::machine::{AttemptEnd, CancelMode};
+use crate::outcome::{Failure, FailureReason, Outcome, ToolResult};
+use crate::status::{Phase, Standing};
 use crate::store::{Filter, Page, Stats};
 use crate::task::{DEFAULT_RETENTION, TaskSpec};
 
@@ -122,7 +123,7 @@ pub(super) async fn filters_choose(rig: Rig) -> Rig {
         ),
         (
             Filter {
-                statuses: vec![TaskStatus::InputRequired],
+                standings: vec![Standing::InputRequired],
                 ..Filter::default()
             },
             vec![waiting],
@@ -131,7 +132,7 @@ pub(super) async fn filters_choose(rig: Rig) -> Rig {
             Filter {
                 owner: local(),
                 tool: Some("tool".into()),
-                statuses: vec![TaskStatus::Working, TaskStatus::Completed],
+                standings: vec![Standing::Working, Standing::Completed],
                 ..Filter::default()
             },
             vec![queued, running, finished],
@@ -209,7 +210,7 @@ pub(super) async fn filters_by_words_and_times(rig: Rig) -> Rig {
         (labels(&[("red", "colour")]), vec![]),
         (
             Filter {
-                statuses: vec![TaskStatus::Cancelled],
+                standings: vec![Standing::Cancelled],
                 ..labels(&[("size", "1")])
             },
             vec![red],
@@ -228,7 +229,7 @@ pub(super) async fn filters_by_words_and_times(rig: Rig) -> Rig {
         (updated(span(None, Some(third))), vec![blue]),
         (
             Filter {
-                statuses: vec![TaskStatus::Cancelled],
+                standings: vec![Standing::Cancelled],
                 owner: Some(Owner::local()),
                 ..Filter::default()
             },
@@ -257,6 +258,67 @@ pub(super) async fn filters_by_words_and_times(rig: Rig) -> Rig {
     assert!(rig.store.delete(red).await.unwrap());
     let page = list(&rig, &labels(&[("size", "1")]), None, 100).await;
     assert_eq!(ids(&page), [blue]);
+    rig
+}
+
+pub(super) async fn a_tools_own_error_is_told_apart(rig: Rig) -> Rig {
+    let ended = async |outcome| {
+        let (id, lease) = rig.run().await;
+        let end = AttemptEnd::Done(outcome);
+        rig.store.finish(&lease, end, None).await.unwrap();
+        id
+    };
+    let failure = || Outcome::Failed(Failure::internal(FailureReason::Error, "no"));
+    let well = ended(Outcome::Completed(ToolResult::text("yes"))).await;
+    let error = ended(Outcome::Completed(ToolResult::error("no"))).await;
+    let failed = ended(failure()).await;
+    let again = ended(Outcome::Completed(ToolResult::error("no"))).await;
+    let queued = rig.create().await;
+    let filter = |standings: &[Standing]| Filter {
+        standings: standings.to_vec(),
+        ..Filter::default()
+    };
+    let cases = [
+        (filter(&[Standing::Completed]), vec![well]),
+        (filter(&[Standing::Error]), vec![again, error]),
+        (filter(&[Standing::Failed]), vec![failed]),
+        (
+            filter(&[Standing::Failed, Standing::Error]),
+            vec![again, failed, error],
+        ),
+        (
+            filter(&[Standing::Working, Standing::Error]),
+            vec![queued, again, error],
+        ),
+        (
+            Filter {
+                owner: Some(Owner::new("nobody")),
+                ..filter(&[Standing::Error, Standing::Failed])
+            },
+            vec![],
+        ),
+    ];
+    for (filter, mut expected) in cases {
+        assert_eq!(ids(&list(&rig, &filter, None, 100).await), expected);
+        expected.reverse();
+        let oldest = Filter {
+            oldest_first: true,
+            ..filter.clone()
+        };
+        let (mut joined, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = list(&rig, &oldest, cursor, 1).await;
+            joined.extend(ids(&page));
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(joined, expected, "one at a time: {oldest:?}");
+    }
+    let stats = rig.store.stats().await.unwrap();
+    let count = |standing| stats.count(|kind| kind.standing == standing);
+    assert_eq!(Standing::ALL.map(count), [1, 0, 1, 2, 1, 0]);
     rig
 }
 

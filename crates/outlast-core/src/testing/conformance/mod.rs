@@ -349,6 +349,7 @@ cases! {
         pages_join_while_tasks_come,
         filters_choose,
         filters_by_words_and_times,
+        a_tools_own_error_is_told_apart,
         a_page_of_nothing,
         what_has_expired_is_not_listed,
         counts_follow_every_change,

@@ -20,7 +20,7 @@ use crate::no_worker::Missing;
 use crate::outcome::{Failure, FailureReason, Outcome, ToolResult};
 use crate::progress::Progress;
 use crate::same::Same;
-use crate::status::{Phase, TaskStatus};
+use crate::status::{Phase, Standing};
 use crate::store::{ClaimBy, Filter, ToolVersion};
 use crate::task::Awaiting;
 use crate::testing::Random;
@@ -488,13 +488,6 @@ fn filter(random: &mut Random) -> Filter {
         Phase::Suspended,
         Phase::Finished,
     ];
-    let statuses = [
-        TaskStatus::Working,
-        TaskStatus::InputRequired,
-        TaskStatus::Completed,
-        TaskStatus::Failed,
-        TaskStatus::Cancelled,
-    ];
     Filter {
         owner: random
             .one_in(3)
@@ -502,8 +495,8 @@ fn filter(random: &mut Random) -> Filter {
         parent: random.one_in(4).then(|| task_id(random.below(TASKS))),
         tool: random.one_in(3).then(|| random.pick(&TOOLS).to_owned()),
         phases: (0..random.below(3)).map(|_| random.pick(&phases)).collect(),
-        statuses: (0..random.below(3))
-            .map(|_| random.pick(&statuses))
+        standings: (0..random.below(3))
+            .map(|_| random.pick(&Standing::ALL))
             .collect(),
         text: random
             .one_in(8)

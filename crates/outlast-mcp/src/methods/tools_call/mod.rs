@@ -19,6 +19,7 @@ use outlast_core::task::{MAX_RETENTION, ReplyTo};
 use outlast_core::{InputRequest, RawJson, TaskId, ToolResult};
 use outlast_engine::{Carried, DetachAfter, NewCall, TaskSupport, Tool};
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use self::request_state::Kept;
@@ -27,6 +28,7 @@ use crate::detach;
 use crate::helpers::{self, Helper, Helpers};
 use crate::jsonrpc::{RpcError, code, owned};
 use crate::methods::tasks_update;
+use crate::protocol::names::META_REFUSED;
 use crate::protocol::progress_token;
 use crate::report::Report;
 use crate::wire;
@@ -81,7 +83,13 @@ pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
             // The caller expects a task and could not read a result here.
             (Mode::Task { .. }, Era::Legacy) => Err(RpcError::invalid_params(problem)),
             // The model reads it and tries again (SEP-1303).
-            _ => Ok(result(cx, &ToolResult::error(problem))),
+            _ => {
+                let refused = ToolResult {
+                    meta: Some(json!({META_REFUSED: true}).into()),
+                    ..ToolResult::error(problem)
+                };
+                Ok(result(cx, &refused))
+            }
         };
     }
     let detach = detach::of_call(tool, &cx.server.config, cx.meta.detach_after)?;

@@ -111,7 +111,7 @@ fn known_methods() -> Vec<Method> {
         both(
             "outlast/tasks",
             &[
-                ("statuses", Texts, false),
+                ("standings", Texts, false),
                 ("phases", Texts, false),
                 ("tool", Text, false),
                 ("labels", Object, false),
@@ -122,7 +122,7 @@ fn known_methods() -> Vec<Method> {
                 ("limit", Whole, false),
                 ("cursor", Text, false),
             ],
-            json!({"statuses": ["working"], "phases": ["running"], "tool": "endless", "labels": {"a": "b"},
+            json!({"standings": ["working"], "phases": ["running"], "tool": "endless", "labels": {"a": "b"},
                 "text": "x", "createdBefore": "2026-07-28T00:00:00Z",
                 "updatedBefore": "2026-07-28T00:00:00Z", "oldestFirst": false, "limit": 1}),
         )
@@ -266,7 +266,7 @@ fn open_methods(running: &str, ended: &str) -> Vec<Method> {
         )
         .wrong("limit", [json!(0), json!(501), json!(u64::MAX)])
         .wrong(
-            "statuses",
+            "standings",
             [json!("working"), json!(["wörking"]), json!([7])],
         )
         .wrong("labels", [json!([]), json!({"a": 1}), json!("a")])
