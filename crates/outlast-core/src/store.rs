@@ -89,6 +89,9 @@ pub enum Notice {
     Due(Timestamp),
     /// Notices of other processes may have been lost: whoever waits for anything looks again.
     Missed,
+    /// The store has lost everything under those at work on it, and holds nothing of what was declared to it:
+    /// rules, pauses, schedules. Only from a store that others can empty.
+    Emptied,
 }
 
 impl Notice {

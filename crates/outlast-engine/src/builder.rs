@@ -251,6 +251,7 @@ impl EngineBuilder {
             due: Notify::new(),
             moved: Notify::new(),
             looks_at: AtomicI64::new(i64::MIN),
+            emptied: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             running: TaskTracker::new(),
             calls: TaskTracker::new(),

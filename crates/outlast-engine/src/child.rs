@@ -121,9 +121,15 @@ async fn spawn(spawn: Spawn<'_>, detached: bool) -> Result<TaskId> {
     } = spawn;
     let arguments = arguments?;
     let name = name.unwrap_or_else(|| name_of_tool.clone());
-    let hash = fnv1a(format!("{name_of_tool}\0{}", arguments.as_str()).as_bytes());
+    let (tool, tools) = (run.tool_named(&name_of_tool), run.shared.tools());
+    // What is secret among the arguments must not be guessed from the record.
+    let secrets = tool.as_ref().and_then(|tool| tools.secrets_of(&tool.name));
+    let told = secrets.map(|fields| run.shared.vault.keyed(&arguments, fields));
+    let told = told.as_ref().unwrap_or(&arguments);
+    let hash = fnv1a(format!("{name_of_tool}\0{}", told.as_str()).as_bytes());
     if let Some(entry) = run.take_name(JournalKind::Child, &name)? {
-        if entry.input_hash != Some(hash) {
+        // Of a tool that is gone nobody knows what was secret.
+        if tool.is_some() && entry.input_hash != Some(hash) {
             return Err(Error::new(ErrorKind::Journal(format!(
                 "child {name:?} was started with another tool or other arguments: the code has \
                  changed under the task"
@@ -135,7 +141,6 @@ async fn spawn(spawn: Spawn<'_>, detached: bool) -> Result<TaskId> {
         return Err(Error::new(ErrorKind::Cancelled));
     }
     let cannot = |problem: &str| Error::tool(format!("cannot start {name_of_tool:?}: {problem}"));
-    let tool = run.tool_named(&name_of_tool);
     let tool = tool.ok_or_else(|| cannot("there is no such tool"))?;
     tool.handler
         .check(&arguments)

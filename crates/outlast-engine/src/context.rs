@@ -1,7 +1,7 @@
 //! The context: the one object a handler gets.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outlast_core::{
@@ -156,11 +156,19 @@ impl Cx {
         if let Some(observer) = &self.run.observer {
             lines.iter().for_each(|line| observer.log(line));
         }
-        self.run
-            .store()
-            .log_append(&lease, lines)
-            .await
-            .map_err(from_store)
+        let mark = lines.iter().rev().find_map(|line| line.mark);
+        let (store, repeated) = (self.run.store(), AtomicBool::new(false));
+        let written = self.run.insist(|| async {
+            // The reply may be what got lost.
+            if repeated.swap(true, Ordering::AcqRel) && mark.is_some() {
+                let page = store.log_read(lease.task, u64::MAX, 0).await?;
+                if page.mark >= mark {
+                    return Ok(page.end);
+                }
+            }
+            store.log_append(&lease, lines.clone()).await
+        });
+        written.await
     }
 
     /// The secrets among the arguments, for hiding them in what is told by other ways than this

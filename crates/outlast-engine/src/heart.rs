@@ -132,6 +132,13 @@ pub(crate) struct Looked {
 
 /// Does what is due.
 pub(crate) async fn look(shared: &Arc<Shared>) -> Result<Looked, outlast_core::Error> {
+    if shared.emptied.swap(false, Ordering::AcqRel) {
+        let declared = declare_again(shared).await;
+        if declared.is_err() {
+            shared.emptied.store(true, Ordering::Release);
+        }
+        declared?;
+    }
     let (alive, length) = (alive(shared), shared.settings.lease);
     let ticked = shared.store.tick(&alive, length, BUDGET).await?;
     shared.pulse.beat();
@@ -145,6 +152,13 @@ pub(crate) async fn look(shared: &Arc<Shared>) -> Result<Looked, outlast_core::E
         next: moments.min(),
         stuck: idle && ticked.next.is_some_and(|next| next <= ticked.now),
     })
+}
+
+/// Tells a store that has lost everything what this process has declared to it.
+async fn declare_again(shared: &Shared) -> Result<(), outlast_core::Error> {
+    shared.declare_rules().await?;
+    let schedules = shared.declared_schedules();
+    crate::schedule::declare(shared, &schedules).await
 }
 
 /// Hands what is due to be told to the courier once more: the heart may stop before it has seen how the last

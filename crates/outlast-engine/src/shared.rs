@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) moved: Notify,
     /// When the heart looks again, in milliseconds by the store's clock.
     pub(crate) looks_at: AtomicI64,
+    /// The store has lost what was declared to it.
+    pub(crate) emptied: AtomicBool,
     /// Limits over all tools, by owner.
     pub(crate) order: RwLock<Order>,
     /// The schedules that this process has declared.
@@ -241,6 +243,11 @@ impl NoticeSink for Shared {
                 self.listeners.missed();
                 self.runs.look_again();
                 self.ready.notify_one();
+                self.due.notify_one();
+            }
+            // The heart declares again what was declared before.
+            Notice::Emptied => {
+                self.emptied.store(true, Ordering::Release);
                 self.due.notify_one();
             }
         }

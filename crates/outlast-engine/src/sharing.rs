@@ -14,6 +14,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use outlast_core::task::MAX_RETENTION;
+use outlast_core::undo::MAX_CLEANUP;
 use outlast_core::{Error, Owner, Principal, Scope, Task, TaskId};
 
 use crate::handle::Handle;
@@ -210,8 +211,9 @@ impl Handle {
                 "task {id} is shared with you; only its owner can share it further"
             )));
         }
-        // The longest any task can be read.
-        let until = task.state.created_at + task.spec.max_age + MAX_RETENTION;
+        // The longest it can be read, also if it is put off to a later moment by then.
+        let oldest = task.oldest().max(self.now() + task.spec.max_age);
+        let until = oldest + MAX_CLEANUP + MAX_RETENTION;
         let right = right.map_or("", Right::as_str).as_bytes().to_vec();
         let store = &self.shared.store;
         store

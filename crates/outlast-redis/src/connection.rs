@@ -10,8 +10,8 @@
 //! replica that took its place, so nothing that was read on one is committed on another. Where to connect is
 //! looked for each time ([`crate::topology`]).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use outlast_core::{Error, Result};
@@ -25,6 +25,7 @@ use crate::doubt::Doubt;
 use crate::failure::{explain, unsure};
 use crate::pulse::{self, Pulse};
 use crate::replicas::{Replicas, Unsure};
+use crate::schema::Whose;
 use crate::script::{self, Script};
 use crate::topology::{self, Topology};
 
@@ -48,6 +49,8 @@ pub(crate) struct Link {
     pub(crate) server_clock: Arc<ServerClock>,
     pub(crate) pulse: Pulse,
     pub(crate) doubt: Doubt,
+    /// Set once it has been found to be this server's.
+    pub(crate) whose: OnceLock<Whose>,
     connection: tokio::sync::Mutex<Slot>,
     /// The number of the latest connection.
     latest: AtomicUsize,
@@ -93,6 +96,7 @@ impl Link {
             server_clock: Arc::new(ServerClock::new()),
             pulse: Pulse::default(),
             doubt: Doubt::default(),
+            whose: OnceLock::new(),
             connection: tokio::sync::Mutex::default(),
             latest: AtomicUsize::new(0),
             answers: AtomicBool::new(true),

@@ -20,6 +20,19 @@ impl From<Error> for Failure {
     }
 }
 
+/// Whether Redis has no room for what was to be written.
+pub(crate) fn is_full(error: &Error) -> bool {
+    let Error::Store {
+        source: Some(source),
+        ..
+    } = error
+    else {
+        return false;
+    };
+    let source = source.downcast_ref::<RedisError>();
+    source.is_some_and(|error| error.code() == Some("OOM"))
+}
+
 /// The error of a closed store.
 pub(crate) fn closed() -> Error {
     Error::broken("the task store is closed")
@@ -37,7 +50,9 @@ pub(crate) fn unsure(store: &str, wanted: usize, have: usize) -> Error {
     }
 }
 
-/// Puts an error of Redis into words. `store` is its address without secrets; `in_cluster` tells whether it is
+/// Puts an error of Redis into words. What is wrong with the way there, or with the rights of the user, says
+/// nothing of the task for which somebody came: it can be put right, and the same call succeeds then. A start
+/// ends with it all the same, for it waits for nobody. `store` is its address without secrets; `in_cluster` tells whether it is
 /// looked for in a cluster.
 pub(crate) fn explain(store: &str, in_cluster: bool, error: RedisError) -> Error {
     let code = error.code().unwrap_or_default().to_owned();
@@ -47,11 +62,11 @@ pub(crate) fn explain(store: &str, in_cluster: bool, error: RedisError) -> Error
             format!(
                 "the task store {store} refuses the user name or the password: correct the address"
             ),
-            false,
+            true,
         ),
         "NOAUTH" => (
             format!("the task store {store} wants a password: put it into the address"),
-            false,
+            true,
         ),
         "NOPERM" => (
             format!(
@@ -59,7 +74,7 @@ pub(crate) fn explain(store: &str, in_cluster: bool, error: RedisError) -> Error
                  prefix `team` it needs `~{{team}}* &{{team}}* +@all -@dangerous +info +config|get`, \
                  and `~{{team:* &{{team:*` if it has several shards"
             ),
-            false,
+            true,
         ),
         "OOM" => (
             format!(
@@ -119,14 +134,14 @@ pub(crate) fn explain(store: &str, in_cluster: bool, error: RedisError) -> Error
                 "the task store {store} is a node of a cluster that does not hold its keys ({detail}): write \
                  redis+cluster://HOST:PORT"
             ),
-            false,
+            true,
         ),
         _ if error.kind() == ErrorKind::MasterNameNotFoundBySentinel => (
             format!(
                 "the sentinels of the task store {store} do not know it ({detail}): correct the name behind \
                  the slash, or their configuration"
             ),
-            false,
+            true,
         ),
         _ if error.is_timeout() => (
             format!(

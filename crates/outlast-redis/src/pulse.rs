@@ -10,6 +10,11 @@
 //!   of an outage; for one lease from then on expired leases are not taken back, and nobody is thought
 //!   dead for his silence. One process that was cut off alone makes no outage: the others were heard.
 //!
+//! * **A store that came back empty is begun anew.** Redis without a file has lost everything when it is
+//!   restarted, and so has one that somebody has flushed. The tasks are gone. But whose keys these are, the
+//!   limits and the schedules are known to the processes that go on, who write them again
+//!   ([`Notice::Emptied`](outlast_core::store::Notice::Emptied)).
+//!
 //! The script is one that Redis refuses while it has no memory or cannot write to its disk, as it
 //! refuses claims and ends.
 
@@ -20,6 +25,7 @@ use outlast_core::{Clock, Timestamp};
 use redis::Value;
 
 use crate::clock::ServerClock;
+use crate::failure::is_full;
 use crate::row;
 
 /// How often a process shows that it lives.
@@ -38,6 +44,10 @@ struct Known {
     last: Option<Instant>,
     /// The end of the last outage.
     outage: Option<Timestamp>,
+    /// Which beginning of the store was found last; nothing if there was none.
+    begun: String,
+    /// It was another one before: the store has lost everything in between.
+    emptied: bool,
 }
 
 impl Pulse {
@@ -50,6 +60,16 @@ impl Pulse {
     pub(crate) fn is_due(&self) -> bool {
         let last = self.known().last;
         last.is_none_or(|last| last.elapsed() > SILENCE)
+    }
+
+    /// Whether the last pulse found nothing of a store.
+    pub(crate) fn found_nothing(&self) -> bool {
+        self.known().begun.is_empty()
+    }
+
+    /// Whether the store has lost everything since this was asked last.
+    pub(crate) fn was_emptied(&self) -> bool {
+        std::mem::take(&mut self.known().emptied)
     }
 
     /// Whether an outage has ended less than `grace` ago.
@@ -69,13 +89,18 @@ pub(crate) fn arguments(clock: &ServerClock) -> [String; 3] {
 /// Takes in what the script says, for which was asked `trip` ago.
 pub(crate) fn note(pulse: &Pulse, clock: &ServerClock, answer: Value, trip: Duration) {
     let parts = row::array(answer);
-    let [now, outage] = parts.as_slice() else {
+    let [now, outage, begun] = parts.as_slice() else {
         return;
     };
     clock.set(Duration::from_millis(row::int(now)), trip);
     let outage = i64::try_from(row::int(outage)).unwrap_or(i64::MAX);
     let mut known = pulse.known();
     known.last = Some(Instant::now());
+    let (begun, before) = (row::text(begun), &known.begun);
+    if begun.is_empty() || *before != begun {
+        known.emptied |= known.last.is_some() && !before.is_empty();
+        known.begun = begun;
+    }
     known.outage = (outage > 0).then(|| Timestamp::from_millis(outage));
 }
 
@@ -92,7 +117,11 @@ impl crate::executor::Executor {
             return Ok(false);
         }
         if self.link.pulse.is_due() {
-            self.link.beat().await?;
+            match self.link.beat().await {
+                // Nobody can renew a lease either.
+                Err(error) if is_full(&error) => return Ok(true),
+                shown => shown?,
+            }
         }
         Ok(self.link.pulse.was_out(self.link.server_clock.now(), grace))
     }

@@ -5,7 +5,7 @@
 //! own with its number, and the name of the store has one that says how many there are: so whoever comes with
 //! another number is told.
 
-use outlast_core::{Error, Result};
+use outlast_core::{Error, Result, TaskId};
 
 use crate::connection::Link;
 use crate::examination::{Examination, examine, owned};
@@ -68,18 +68,51 @@ pub(crate) async fn check(
     for warning in &found.warnings {
         tracing::warn!("{}", warning.of(&link.location));
     }
+    let whose = Whose {
+        server: server.to_owned(),
+        part,
+    };
     if found.is_new {
-        let [shards, shard] = part.words();
-        let known = [
-            VERSION.to_string(),
-            COMPATIBLE_FROM.to_string(),
-            server.to_owned(),
-            shards,
-            shard,
-        ];
-        // Of several that begin it at once all go by what the first has written.
-        let meta = row::array(link.script(Script::Begin, known).await?);
-        owned(&meta, server, part).map_err(|problem| Error::broken(problem.of(&link.location)))?;
+        begin(link, &whose).await?;
     }
+    let _ = link.whose.set(whose);
     Ok(found)
+}
+
+/// Whose store it is.
+#[derive(Debug)]
+pub(crate) struct Whose {
+    server: String,
+    part: Part,
+}
+
+/// Says whose store it is, if nobody has.
+///
+/// # Errors
+/// Somebody has, and it is another's; or Redis cannot be reached.
+async fn begin(link: &Link, whose: &Whose) -> Result<()> {
+    let [shards, shard] = whose.part.words();
+    let known = [
+        VERSION.to_string(),
+        COMPATIBLE_FROM.to_string(),
+        whose.server.clone(),
+        shards,
+        shard,
+        TaskId::random().to_string(),
+    ];
+    // Of several that begin it at once all go by what the first has written.
+    let meta = row::array(link.script(Script::Begin, known).await?);
+    let owned = owned(&meta, &whose.server, whose.part);
+    owned.map_err(|problem| Error::broken(problem.of(&link.location)))
+}
+
+/// Begins a store anew whose keys are gone under the processes that are at work on it.
+///
+/// # Errors
+/// It is another's by now; or Redis cannot be reached.
+pub(crate) async fn begin_anew(link: &Link) -> Result<()> {
+    let Some(whose) = link.whose.get() else {
+        return Ok(());
+    };
+    begin(link, whose).await
 }

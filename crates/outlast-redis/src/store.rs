@@ -244,6 +244,18 @@ async fn show_life(living: std::sync::Weak<Shared>) {
         let signs = signed.is_none_or(|signed| signed.elapsed() >= process::RENEW);
         let shown = async {
             executor.link.beat().await?;
+            if executor.link.pulse.found_nothing() {
+                schema::begin_anew(&executor.link).await?;
+                executor.link.beat().await?;
+            }
+            if executor.link.pulse.was_emptied() {
+                tracing::error!(
+                    "the task store {} came back empty and its tasks are lost; it is begun anew, and the \
+                     servers on it declare their limits and schedules again",
+                    executor.link.location
+                );
+                executor.sink.tell([Notice::Missed, Notice::Emptied]);
+            }
             executor.settle_doubt().await?;
             // Looked at only now: a start may have said which worker this is meanwhile, and whoever closes the
             // store signs out.

@@ -6,6 +6,9 @@
 //! Where the holder's whole process has fallen silent, its death is what is dealt with
 //! ([`crate::recover`]).
 //!
+//! A Redis without room takes nothing but what gives memory back: so whatever is behind what it refuses is
+//! looked at as well, for that may be tasks to be deleted.
+//!
 //! A record that cannot be read fails ([`crate::aside`]), and so does a task that was claimed here and whose
 //! journal cannot be read. A schedule that cannot be read stays as it is and does not fire: a release that
 //! can read it may come back.
@@ -16,10 +19,11 @@ use std::time::Duration;
 use outlast_core::machine::Due;
 use outlast_core::store::{DueDelivery, Notice, Ticked};
 use outlast_core::task::Lease;
-use outlast_core::{Result, TaskId, Timestamp};
+use outlast_core::{Error, Result, TaskId, Timestamp};
 use redis::Value;
 
 use crate::executor::{Executor, done, is_contended};
+use crate::failure::is_full;
 use crate::row::{self, Known};
 use crate::schedule;
 use crate::script::Script;
@@ -69,8 +73,12 @@ impl Executor {
         ticked.schedules = schedule::readable(schedules.map(|one| (row::text(&one[0]), &one[1])));
         let due = row::array(list(&parts, 0));
         if !due.is_empty() {
+            let mut full = None;
             for page in due.chunks(PAGE) {
-                self.tick_page(page, &terms, &mut ticked).await?;
+                self.tick_page(page, &terms, &mut ticked, &mut full).await?;
+            }
+            if let Some(full) = full {
+                return Err(full);
             }
             parts = row::array(look(0).await?);
         }
@@ -90,12 +98,14 @@ impl Executor {
         Ok(ticked)
     }
 
-    /// Does what is due for some members of the index `due`.
+    /// Does what is due for some members of the index `due`. What there is no room for is left, and `full` says
+    /// so.
     async fn tick_page(
         &self,
         page: &[Value],
         terms: &Terms<'_>,
         ticked: &mut Ticked,
+        full: &mut Option<Error>,
     ) -> Result<()> {
         let mut ids = Vec::new();
         for member in page {
@@ -129,12 +139,18 @@ impl Executor {
         }
         // What was due first is done first: it may decide what becomes of the others.
         for id in order {
-            self.tick_one(id, terms, ticked).await?;
+            self.tick_one(id, terms, ticked, full).await?;
         }
         Ok(())
     }
 
-    async fn tick_one(&self, id: TaskId, terms: &Terms<'_>, ticked: &mut Ticked) -> Result<()> {
+    async fn tick_one(
+        &self,
+        id: TaskId,
+        terms: &Terms<'_>,
+        ticked: &mut Ticked,
+        full: &mut Option<Error>,
+    ) -> Result<()> {
         let Terms {
             alive,
             length,
@@ -153,6 +169,8 @@ impl Executor {
                     (Due::Delete, _) => ticked.deleted += 1,
                 }
             }
+            // What is behind it may give memory back.
+            Err(error) if is_full(&error) => drop(full.insert(error)),
             Err(error) if error.is_retryable() && !is_contended(&error) => return Err(error),
             Err(error) => {
                 // One record must not hold up the others. It stays due.

@@ -93,7 +93,7 @@ impl Task {
 
     /// When the whole task runs out of time. A task that was ordered for later has its time from then
     /// on.
-    pub(super) fn oldest(&self) -> Timestamp {
+    pub fn oldest(&self) -> Timestamp {
         let created = self.state.created_at;
         self.spec
             .run_at

@@ -63,7 +63,11 @@ impl Task {
             ));
         }
         Ok(Some(match end {
-            AttemptEnd::Done(outcome) => self.end_under_lease(outcome, now),
+            AttemptEnd::Done(outcome) => {
+                // What an earlier attempt failed for says nothing of how this one ended.
+                self.state.note = None;
+                self.end_under_lease(outcome, now)
+            }
             AttemptEnd::Retry { message, at } => {
                 self.requeue();
                 self.state.errors += 1;

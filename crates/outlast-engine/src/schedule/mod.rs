@@ -207,6 +207,12 @@ impl Shared {
         *declared.expect("nothing panics under this lock") = specs.to_vec();
     }
 
+    /// The schedules that this process has declared.
+    pub(crate) fn declared_schedules(&self) -> Vec<NewSchedule> {
+        let declared = self.schedules.read();
+        declared.expect("nothing panics under this lock").clone()
+    }
+
     /// Whether this process itself has declared a schedule as it stands in the store.
     fn declares(&self, spec: &NewSchedule) -> bool {
         let declared = self.schedules.read();

@@ -363,3 +363,40 @@ async fn the_winner_of_a_race_wins_again() {
     assert_eq!(get(&handle, id).await.state.attempt, 2);
     drop(engine);
 }
+
+/// What the journal of a parent says of the arguments that it started its child with, where secrets are kept
+/// by `key`.
+async fn digest_of(key: [u8; 32], arguments: &'static str) -> Option<u64> {
+    let schema = json!({"type": "object", "properties": {"pin": {"writeOnly": true}}});
+    let child = Tool {
+        input_schema: schema.into(),
+        ..double()
+    };
+    let parent = tool(move |cx: Cx| async move {
+        let arguments = RawJson::parse(arguments).expect("it is JSON");
+        let child = cx.spawn("child", &arguments).await?;
+        child.join().await?;
+        Ok(String::new())
+    });
+    let store = Arc::new(MemoryStore::default());
+    let engine = family(&store, parent, child).secret_key(key).start();
+    let engine = engine.await.unwrap();
+    let handle = engine.handle();
+    let id = create(&handle).await;
+    finished(&handle, id).await;
+    let journal = handle.journal(&Owner::local(), id).await.unwrap();
+    let mut entries = journal.iter();
+    let entry = entries.find(|entry| entry.kind == JournalKind::Child);
+    entry.expect("it has a child").input_hash
+}
+
+#[tokio::test]
+async fn the_secrets_of_a_child_cannot_be_guessed_from_its_parents_journal() {
+    let (one, other) = ([1; 32], [2; 32]);
+    let plain = r#"{"n": 1}"#;
+    assert_eq!(digest_of(one, plain).await, digest_of(other, plain).await);
+    let secret = r#"{"n": 1, "pin": "1234"}"#;
+    let kept = digest_of(one, secret).await;
+    assert_eq!(kept, digest_of(one, secret).await, "a replay finds it");
+    assert_ne!(kept, digest_of(other, secret).await);
+}

@@ -1,7 +1,8 @@
 #!lua
 -- The time of the store, and a sign of life: the latest time that the caller has seen (or `0`), how
 -- far back the server's clock must have stepped to be put right, and after how long a silence of
--- everybody there was an outage. Replies with the time, and the end of the last outage.
+-- everybody there was an outage. Replies with the time, the end of the last outage, and which beginning
+-- of a store this is (nothing if there is none).
 --
 -- `clock` keeps the last sign of life of anybody, how much is added to the server's time so that the
 -- store's never goes back, and the end of the last outage.
@@ -27,4 +28,4 @@ if last > 0 and now - last > tonumber(ARGV[3]) then
 end
 -- Written seldom, however many there are to give one.
 if now - last >= 500 then call('HSET', key, 'last', int(now)) end
-return {int(now), int(outage)}
+return {int(now), int(outage), call('HGET', KEYS[1] .. ':meta', 'begun') or ''}

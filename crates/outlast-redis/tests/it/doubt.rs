@@ -34,7 +34,7 @@ impl Ear {
         self.0.lock().unwrap().iter().any(fits)
     }
 
-    async fn hears(&self, what: &str, fits: impl Fn(&Notice) -> bool) {
+    pub(crate) async fn hears(&self, what: &str, fits: impl Fn(&Notice) -> bool) {
         eventually(what, || std::future::ready(self.has(&fits).then_some(()))).await;
     }
 

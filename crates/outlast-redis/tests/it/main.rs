@@ -9,6 +9,7 @@ mod conformance;
 mod cost;
 mod dead;
 mod doubt;
+mod emptied;
 mod failover;
 mod fault;
 mod fleet;

@@ -12,6 +12,7 @@ use outlast_core::{Clock, Error, Phase, TaskId, Timestamp, WorkerId};
 use outlast_redis::{Options, RedisStore};
 
 use crate::cost::{by, done, spec};
+use crate::fleet::Node;
 use crate::proxy::{Lines, Proxy};
 use crate::server::{Server, open};
 
@@ -223,6 +224,101 @@ fn leases_are_renewed_while_the_memory_is_full() {
         server.call(&["CONFIG", "SET", "maxmemory", "1"]);
         let replies = store.heartbeat(vec![lease], by.lease).await.unwrap();
         assert_eq!(replies, [outlast_core::store::BeatReply::Held]);
+    });
+}
+
+#[test]
+fn what_is_over_is_deleted_while_the_memory_is_full() {
+    let server = Server::volatile();
+    let clock = Arc::new(ManualClock::default());
+    let address = server.next_address();
+    let store = open(&address, Arc::clone(&clock) as Arc<dyn Clock>);
+    block_on(async {
+        let by = by();
+        // Due first, and not without room.
+        let mut later = spec();
+        later.run_at = Some(clock.now() + Duration::from_secs(1));
+        let later = store.create(later, None).await.unwrap().task.id();
+        store.create(spec(), None).await.unwrap();
+        let claimed = store.claim(&by, 1).await.unwrap().pop().unwrap();
+        store.finish(&claimed.lease, done(), None).await.unwrap();
+        clock.advance(Duration::from_secs(10 * 24 * 60 * 60));
+        server.call(&["CONFIG", "SET", "maxmemory", "1"]);
+        let error = store.tick(&[], by.lease, 10).await.unwrap_err();
+        assert!(error.to_string().contains("maxmemory"), "{error}");
+        let ended = store.get(claimed.lease.task).await.unwrap();
+        assert!(ended.is_none(), "its retention is over");
+        server.call(&["CONFIG", "SET", "maxmemory", "0"]);
+        store.tick(&[], by.lease, 10).await.unwrap();
+        let task = store.get(later).await.unwrap().unwrap();
+        assert_eq!(task.state.phase, Phase::Queued);
+        check_invariants(&store).await;
+    });
+}
+
+#[test]
+fn a_password_that_is_changed_and_set_back_ends_nothing() {
+    let node = Node::with(&["--save", ""]);
+    let rights = [
+        "~{pw}*",
+        "&{pw}*",
+        "+@all",
+        "-@dangerous",
+        "+info",
+        "+config|get",
+    ];
+    let given = |password: &str| {
+        let mut words = vec!["ACL", "SETUSER", "team", "on", "resetpass", password];
+        words.extend(rights);
+        node.call(&words);
+        node.call(&["CLIENT", "KILL", "USER", "team"]);
+    };
+    given(">old");
+    let address = format!("redis://team:old@127.0.0.1:{}", node.port);
+    let address = format!("{address}?volatile=true&prefix=pw");
+    let store = open(&address, Arc::new(ManualClock::default()));
+    block_on(async {
+        store.create(spec(), None).await.unwrap();
+        let lease = store.claim(&by(), 1).await.unwrap().pop().unwrap().lease;
+        given(">new");
+        eventually("it is noticed", async || {
+            // The first call may meet the connection as it breaks.
+            let error = store.finish(&lease, done(), None).await.unwrap_err();
+            assert!(error.is_retryable(), "it says nothing of the task: {error}");
+            let refused = error.to_string().contains("refuses the user name");
+            refused.then_some(())
+        })
+        .await;
+        // Whoever starts now is told, and does not wait.
+        let late = RedisStore::open(Options::new(&address, "test")).unwrap_err();
+        assert!(late.to_string().contains("refuses the user name"), "{late}");
+        given(">old");
+        eventually("the end is kept", async || {
+            store.finish(&lease, done(), None).await.ok()
+        })
+        .await;
+        check_invariants(&store).await;
+    });
+}
+
+#[test]
+fn a_damaged_lease_takes_no_other_along() {
+    let server = Server::volatile();
+    let store = open(&server.address("torn"), Arc::new(ManualClock::default()));
+    block_on(async {
+        let mut leases = Vec::new();
+        let by = by();
+        for field in ["until", "due", "sequence", "revision"] {
+            store.create(spec(), None).await.unwrap();
+            let lease = store.claim(&by, 1).await.unwrap().pop().unwrap().lease;
+            server.call(&["HSET", &format!("{{torn}}:t:{}", lease.task), field, "x"]);
+            leases.push(lease);
+        }
+        store.create(spec(), None).await.unwrap();
+        leases.push(store.claim(&by, 1).await.unwrap().pop().unwrap().lease);
+        let replies = store.heartbeat(leases, by.lease).await.unwrap();
+        use outlast_core::store::BeatReply::{Held, Lost};
+        assert_eq!(replies, [Lost, Lost, Lost, Lost, Held]);
     });
 }
 

@@ -7,6 +7,7 @@ mod crash;
 mod kill_children;
 mod kill_steps;
 mod many;
+mod outage;
 mod redelivery;
 mod roles;
 mod secured;
