@@ -79,7 +79,7 @@ impl Exchange {
             server: Arc::clone(server),
             session: Arc::clone(session),
             request: request.into(),
-            subject: Subject::Memory,
+            subject: Subject::Memory(server.instance.id()),
         });
     }
 

@@ -252,7 +252,7 @@ impl Connection {
                 if notification.method == INITIALIZED {
                     self.end_handshake().await;
                 }
-                serve::notified(notification, Some(&self.in_flight));
+                let _ = serve::notified(notification, Some(&self.in_flight));
             }
             Message::Response(response) => {
                 if let Some(session) = &self.session {
@@ -479,7 +479,7 @@ impl Peer {
         let request = match Message::parse(message) {
             Ok(Message::Request(request)) => request,
             Ok(Message::Notification(notification)) => {
-                serve::notified(&notification, Some(&self.in_flight));
+                let _ = serve::notified(&notification, Some(&self.in_flight));
                 return None;
             }
             Ok(Message::Response(response)) => {

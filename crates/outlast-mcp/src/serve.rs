@@ -17,7 +17,9 @@ use crate::jsonrpc::{Notification, RequestId, Response, RpcError, code, error_re
 use crate::methods::discover;
 use crate::protocol::{Capabilities, ModernMeta, Params, Version};
 use crate::server::Inner;
-use crate::session::{Busy, InFlight, Introduction, MOST_IN_FLIGHT, QuestionId, Session};
+use crate::session::{
+    Busy, InFlight, Introduction, MOST_IN_FLIGHT, QuestionId, Session, elsewhere, is_pending_id,
+};
 
 /// What a stateless request says about itself.
 ///
@@ -133,23 +135,24 @@ pub(crate) fn ends_handshake(method: &str) -> bool {
     method != "ping"
 }
 
-/// Takes a notification. Nothing is answered, and what is not known is ignored.
-pub(crate) fn notified(notification: &Notification<'_>, in_flight: Option<&InFlight>) {
+/// Takes a notification. Nothing is answered, and what is not known is ignored. Returns the request that is
+/// cancelled if that is not in flight here.
+pub(crate) fn notified(
+    notification: &Notification<'_>,
+    in_flight: Option<&InFlight>,
+) -> Option<RequestId> {
     #[derive(serde::Deserialize)]
     struct Cancelled<'a> {
         #[serde(borrow, rename = "requestId")]
         id: &'a serde_json::value::RawValue,
     }
     if notification.method != "notifications/cancelled" {
-        return;
+        return None;
     }
     let params = Params::parse(notification.params);
     let id = params.and_then(|params| params.read::<Cancelled<'_>>());
-    if let (Ok(Cancelled { id }), Some(in_flight)) = (id, in_flight)
-        && let Some(id) = RequestId::from_json(id)
-    {
-        in_flight.cancel(&id);
-    }
+    let id = RequestId::from_json(id.ok()?.id)?;
+    (!in_flight?.cancel(&id)).then_some(id)
 }
 
 /// Takes a response of a client of the older era: the answer to a question of a task, whichever
@@ -177,9 +180,17 @@ pub(crate) async fn responded(
     {
         return Ok(());
     }
-    let question = id.and_then(|id| QuestionId::open(&server.sealer, &id));
-    let Some(question) = question else {
-        return Ok(());
+    let opened = id.as_deref();
+    let opened = opened.and_then(|id| QuestionId::open(&server.sealer, id));
+    let Some(question) = opened else {
+        return match id.filter(|id| server.config.shared && is_pending_id(id)) {
+            Some(id) => {
+                let (side, now) = (server.side(), server.handle.now());
+                let left = elsewhere::leave_answer(side, now, session, &id, response);
+                left.await.map_err(from_store)
+            }
+            None => Ok(()),
+        };
     };
     let id = question.task;
     let task = match server.handle.get(principal, id).await {

@@ -18,7 +18,7 @@ use crate::protocol::names::META_SERVER_INFO;
 use crate::requests::Requests;
 use crate::retries::Retries;
 use crate::seal::{Purpose, Sealer};
-use crate::session::{self, Couriers, Followed, LatestClient, Registry};
+use crate::session::{self, Couriers, Followed, Instance, LatestClient, Registry};
 use crate::wire::{self, Object};
 
 /// How many entries a page of a list has, where nothing else is set.
@@ -77,6 +77,9 @@ pub struct Config {
     pub allow_address_hosts: bool,
     /// Origins that may call besides the loopback ones, as `scheme://host[:port]`.
     pub allowed_origins: Vec<String>,
+    /// Whether other servers serve the same store, for the same clients: then they tell each other in it
+    /// which of them asks a client, and what came to one of them that another one waits for.
+    pub shared: bool,
 }
 
 impl Config {
@@ -102,6 +105,7 @@ impl Config {
             allowed_hosts: Vec::new(),
             allow_address_hosts: false,
             allowed_origins: Vec::new(),
+            shared: false,
         }
     }
 }
@@ -128,6 +132,8 @@ pub(crate) struct Inner {
     /// How many requests came.
     pub(crate) requests: Requests,
     pub(crate) retries: Retries,
+    /// This server among those of its store.
+    pub(crate) instance: Instance,
     /// The `Implementation` object of this server, as the newer era has it.
     pub(crate) info: RawJson,
     /// The members of `_meta` of every response of the newer era.
@@ -156,6 +162,11 @@ impl Inner {
     /// What is offered now.
     pub(crate) fn offer(&self) -> Arc<Snapshot> {
         self.catalog.current()
+    }
+
+    /// The same, shared.
+    pub(crate) fn store(&self) -> Arc<dyn Side> {
+        Arc::clone(&self.store) as Arc<dyn Side>
     }
 
     /// Where keys and sessions are recorded.
@@ -231,10 +242,15 @@ impl Server {
             followed: Followed::default(),
             requests: Requests::default(),
             retries: Retries::default(),
+            instance: Instance::new(),
             info,
             meta,
             stopping: CancellationToken::new(),
         });
+        if inner.config.shared {
+            let now = inner.handle.now();
+            inner.instance.sign(inner.side(), now).await?;
+        }
         tokio::spawn(session::cry(&inner));
         tokio::spawn(session::sweep(&inner));
         let completed = inner.handle.completed_urls();

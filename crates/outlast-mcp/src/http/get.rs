@@ -14,7 +14,8 @@ use crate::context::from_store;
 use crate::jsonrpc::RpcError;
 use crate::protocol::Version;
 use crate::server::Inner;
-use crate::session::{Outlet, SseStream, StreamKind, lasting};
+use crate::session::lasting::{self, Resumption};
+use crate::session::{Outlet, SseStream, StreamKind};
 
 /// Opens the stream of a session, or goes on with one that broke off.
 pub(super) async fn open(server: Arc<Inner>, principal: Principal, parts: Parts) -> Done {
@@ -41,14 +42,16 @@ pub(super) async fn open(server: Arc<Inner>, principal: Principal, parts: Parts)
         None => None,
         Some((name, after)) => match session.resume_stream(name, after) {
             None => match lasting::resume(&server, &principal, &session, name, after).await {
+                Ok(Resumption::Here(events)) => Some(events),
+                Ok(Resumption::Elsewhere) => return Done::elsewhere(),
                 // On another stream its client would wait for the response for ever.
-                Ok(None) if !SseStream::names_general(name) => {
+                Ok(Resumption::Unknown) if !SseStream::names_general(name) => {
                     let error = RpcError::invalid_request(
                         "Last-Event-ID names no stream of this server; make the request again",
                     );
                     return Done::error(StatusCode::BAD_REQUEST, None, &error);
                 }
-                Ok(resumed) => resumed,
+                Ok(Resumption::Unknown) => None,
                 Err(error) => {
                     let status = StatusCode::INTERNAL_SERVER_ERROR;
                     return Done::error(status, None, &from_store(error));

@@ -23,7 +23,7 @@ use crate::protocol::{Capabilities, ModernMeta, Params, Version, usual};
 use crate::scope;
 use crate::serve::{self, Answer};
 use crate::server::Inner;
-use crate::session::{Lookup, Outlet, Session};
+use crate::session::{Lookup, Outlet, Session, elsewhere};
 
 pub(super) async fn handle<B>(
     server: Arc<Inner>,
@@ -361,7 +361,15 @@ impl Post<'_> {
                 }
             }
             Message::Notification(notification) => {
-                serve::notified(notification, Some(&session.in_flight));
+                let not_here = serve::notified(notification, Some(&session.in_flight));
+                if let Some(id) = not_here.filter(|_| self.server.config.shared) {
+                    let (side, now) = (self.server.side(), self.server.handle.now());
+                    let left = elsewhere::leave_cancellation(side, now, &session, &id);
+                    if let Err(error) = left.await {
+                        let status = StatusCode::INTERNAL_SERVER_ERROR;
+                        return Done::error(status, None, &from_store(error));
+                    }
+                }
             }
             Message::Response(response) => {
                 let taken = serve::responded(self.server, self.principal, &session, response);

@@ -57,6 +57,15 @@ impl Done {
         }
     }
 
+    /// Another server of the store has what is asked for; whoever comes again may come to that one.
+    pub(super) fn elsewhere() -> Self {
+        let error = RpcError::internal("another server has this stream; try again");
+        Self {
+            retry_after: Some(1),
+            ..Self::error(StatusCode::SERVICE_UNAVAILABLE, None, &error)
+        }
+    }
+
     /// The caller may not do this.
     pub(super) fn forbidden(id: Option<&str>, needs: Scope) -> Self {
         Self {

@@ -44,8 +44,15 @@ impl RequestId {
     }
 }
 
+/// The longest id, as JSON. It comes back with the response, and stands sealed in the ids of events, which
+/// clients send in a header.
+pub(crate) const LONGEST: usize = 4096;
+
 /// Whether this JSON text may stand as an id.
 pub(crate) fn is_id(json: &str) -> bool {
+    if json.len() > LONGEST {
+        return false;
+    }
     match json.as_bytes() {
         // An escape may stand for nothing: half of a surrogate pair.
         [b'"', rest @ ..] => !rest.contains(&b'\\') || serde_json::from_str::<String>(json).is_ok(),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::error::RpcError;
-use super::id::is_id;
+use super::id::{LONGEST, is_id};
 
 /// How deep arrays and objects may be nested. Deeper messages are refused before anything looks in.
 pub const MAX_DEPTH: usize = 64;
@@ -186,9 +186,9 @@ impl<'a> Envelope<'a> {
             && !is_id(id.get())
             && (self.method.is_some() || id.get() != "null")
         {
-            return Err(RpcError::invalid_request(
-                r#""id" must be a string or an integer"#,
-            ));
+            return Err(RpcError::invalid_request(format!(
+                "\"id\" must be a string or an integer, of at most {LONGEST} bytes"
+            )));
         }
         if let Some(method) = self.method {
             let method = string(method)

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use outlast_core::status::Era;
 use outlast_engine::{Grantee, Right};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::context::{Context, Reply, from_store};
 use crate::jsonrpc::RpcError;
@@ -17,17 +18,22 @@ use crate::jsonrpc::RpcError;
 struct Share<'a> {
     #[serde(borrow)]
     with: Cow<'a, str>,
-    #[serde(borrow, default)]
-    may: Option<Cow<'a, str>>,
+    /// Required: whoever leaves it out, or writes it wrongly, takes nothing back.
+    #[serde(borrow)]
+    may: &'a RawValue,
 }
 
 pub(crate) async fn handle(cx: &Context<'_>) -> Reply {
     let id = cx.task_id()?;
     let Share { with, may } = cx.params.read()?;
     let with: Grantee = with.parse().map_err(RpcError::invalid_params)?;
-    let may: Option<Right> = may
-        .map(|may| may.parse().map_err(RpcError::invalid_params))
-        .transpose()?;
+    let may: Option<Right> = match may.get() {
+        "null" => None,
+        _ => {
+            let text = cx.named("may", Some(may))?;
+            Some(text.parse().map_err(RpcError::invalid_params)?)
+        }
+    };
     let shared = cx.server.handle.share(cx.principal, id, &with, may);
     shared.await.map_err(from_store)?;
     Ok(match cx.version.era() {

@@ -19,9 +19,12 @@
 //! new task waits until the session has asked about the task, which proves that it knows it, and
 //! otherwise for [`KNOWN_AFTER`].
 //!
+//! Where several servers have one store, a courier of each follows the task, and each question and the progress
+//! is said by the one that has claimed it (`claims`).
+//!
 //! What is told here can be missed; the record is the truth and polling finds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Poll;
@@ -32,6 +35,7 @@ use outlast_core::{InputRequest, Owner, Progress, Task, TaskId, TaskStatus};
 use outlast_engine::Watch;
 use tokio::time::Instant;
 
+use super::claims::Claim;
 use super::couriers::{Asked, FIRST_PAUSE, KNOWN_AFTER, LONGEST_PAUSE, Round, pause_after};
 use super::live::Session;
 use super::messages::{
@@ -52,6 +56,20 @@ const RETURNS_WITHIN: Duration = Duration::from_secs(5);
 /// How long a new sentence about a task waits for the next one: clients show the latest alone. Some
 /// of them never poll once they have been told anything, so every sentence must come in the end.
 const SENTENCE_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a server that could ask others than the caller leaves a question to one that reaches the caller.
+const OTHERS_TURN: Duration = Duration::from_secs(3);
+
+/// When a claim that another server has is looked at again.
+const CLAIM_AGAIN: Duration = Duration::from_secs(2);
+
+/// The claim on the progress of a task.
+const PROGRESS: &str = "progress";
+
+/// The claim on a question.
+fn claim_of(question: &InputRequest) -> String {
+    format!("question/{}", question.key)
+}
 
 /// A courier's whole life.
 pub(super) async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: Arc<Round>) {
@@ -82,10 +100,16 @@ pub(super) async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: 
         origin,
         others_after: None,
         home: None,
+        claims: BTreeMap::new(),
+        claims_after: None,
+        first_seen: BTreeMap::new(),
     };
     loop {
         let seen = round.lock().calls;
         let task = Arc::clone(watch.task());
+        if server.config.shared {
+            courier.meet_others(&task).await;
+        }
         courier.look(&task);
         if task.is_finished() {
             break;
@@ -121,6 +145,12 @@ struct Courier {
     /// Who was asked to send a person to a URL, by the keys of the questions: they alone are told when
     /// that is done (2025-11-25 elicitation, "Completion Notifications for URL Mode").
     sent_to_urls: BTreeMap<String, (Outlet, Arc<Session>)>,
+    /// What this server says and no other one of its store, where there are others.
+    claims: BTreeMap<String, Claim>,
+    /// Another server says something that this one could say; it may have stopped at this moment.
+    claims_after: Option<Instant>,
+    /// When each question was looked at for the first time.
+    first_seen: BTreeMap<String, Instant>,
 }
 
 /// The latest delivery of an open question.
@@ -148,6 +178,12 @@ struct Sent {
 }
 
 impl Sent {
+    /// Whether the client reads there, or has not been away for long.
+    fn is_there(&self) -> bool {
+        let back = |after: Instant| Instant::now() < after;
+        self.outlet.is_open() || self.lost_after.is_none_or(back)
+    }
+
     /// Notes whether somebody reads there.
     fn look(&mut self) {
         if self.outlet.is_open() {
@@ -179,6 +215,65 @@ impl Sent {
 }
 
 impl Courier {
+    /// Claims what this server has a way for, and gives back what it has none for any more.
+    async fn meet_others(&mut self, task: &Arc<Task>) {
+        self.claims_after = None;
+        if task.is_finished() {
+            return;
+        }
+        self.find_home(task);
+        let wanted = self.sayable(task);
+        let (side, instance) = (self.server.store(), &self.server.instance);
+        let now = self.server.handle.now();
+        let claims = std::mem::take(&mut self.claims);
+        for (what, claim) in claims {
+            if wanted.contains(&what) {
+                self.claims.insert(what, claim);
+            } else if let Err(error) = instance.give_back(&*side, now, claim).await {
+                tracing::warn!(%error, "cannot leave a message to the other servers of the store");
+            }
+        }
+        for what in wanted {
+            if self.claims.contains_key(&what) {
+                continue;
+            }
+            match instance.claim(&*side, now, task.id(), &what).await {
+                Ok(Some(claim)) => {
+                    self.claims.insert(what, claim);
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot see which server asks a client; looking again");
+                }
+            }
+            self.claims_after = Some(Instant::now() + CLAIM_AGAIN);
+        }
+    }
+
+    /// What this server could say of the task.
+    fn sayable(&mut self, task: &Arc<Task>) -> BTreeSet<String> {
+        let mut sayable = BTreeSet::new();
+        for input in task.open_inputs() {
+            let question = &input.request;
+            let sent = self.deliveries.get(&question.key);
+            let sent = sent.and_then(|delivery| delivery.at.as_ref());
+            if sent.is_some_and(Sent::is_there) || self.way_for(task, question).is_some() {
+                sayable.insert(claim_of(question));
+            }
+        }
+        let reply_to = task.spec.reply_to.as_ref();
+        if reply_to.is_some_and(|to| to.progress_token.is_some()) && self.own_way(task).is_some() {
+            sayable.insert(PROGRESS.to_owned());
+        }
+        sayable
+    }
+
+    /// Whether this server says this.
+    fn says(&self, what: &str) -> bool {
+        !self.server.config.shared || self.claims.contains_key(what)
+    }
+
     fn look(&mut self, task: &Arc<Task>) {
         self.find_home(task);
         self.hear(task);
@@ -267,6 +362,9 @@ impl Courier {
     }
 
     fn tell_progress(&mut self, task: &Task) {
+        if !self.says(PROGRESS) {
+            return;
+        }
         let progress = &task.state.progress;
         self.told_progress = progress.clone();
         let token = task
@@ -289,6 +387,9 @@ impl Courier {
     }
 
     fn deliver(&mut self, task: &Task, question: &InputRequest) {
+        if !self.says(&claim_of(question)) {
+            return;
+        }
         if let Some(delivery) = self.deliveries.get_mut(&question.key) {
             let early = delivery
                 .again_after
@@ -435,7 +536,10 @@ impl Courier {
         let first = self.origin.session.as_ref();
         let first = first.and_then(|key| self.server.sessions.by_key(key));
         let others = match self.origin.lets_others_answer(&self.server, task, question) {
-            Ok(()) => self.server.sessions.listening(&task.spec.owner),
+            Ok(()) if self.is_others_turn(question) => {
+                self.server.sessions.listening(&task.spec.owner)
+            }
+            Ok(()) => Vec::new(),
             Err(after) => {
                 self.others_after = self.others_after.into_iter().chain(after).min();
                 Vec::new()
@@ -447,6 +551,18 @@ impl Courier {
             .chain(others)
             .filter(|session| can(session))
             .find_map(|session| Some((session.general_for_questions()?, session)))
+    }
+
+    /// Whether any server that has a better way has had the time to take it.
+    fn is_others_turn(&mut self, question: &InputRequest) -> bool {
+        let now = Instant::now();
+        let first = *self.first_seen.entry(question.key.clone()).or_insert(now);
+        let turn = first + OTHERS_TURN;
+        if !self.server.config.shared || now >= turn {
+            return true;
+        }
+        self.others_after = self.others_after.into_iter().chain([turn]).min();
+        false
     }
 
     /// Whether anybody could be told anything.
@@ -502,6 +618,7 @@ impl Courier {
         let next = again
             .chain(first)
             .chain(others)
+            .chain(self.claims_after)
             .chain(lost.flatten())
             .filter(|after| *after > now)
             .min();

@@ -61,11 +61,19 @@ impl InFlight {
     }
 
     /// Cancels a request. Unknown ids are none of our business: the response may have crossed the
-    /// notification.
-    pub(crate) fn cancel(&self, id: &RequestId) {
-        if let Some(ends) = self.lock().get(id) {
+    /// notification. `false` if it is none of these.
+    pub(crate) fn cancel(&self, id: &RequestId) -> bool {
+        let requests = self.lock();
+        let ends = requests.get(id);
+        if let Some(ends) = ends {
             ends.cancelled.cancel();
         }
+        ends.is_some()
+    }
+
+    /// The ids of all of them.
+    pub(crate) fn ids(&self) -> Vec<RequestId> {
+        self.lock().keys().cloned().collect()
     }
 
     /// Ends all of them, because their client has left. To leave is not to cancel: what they asked for is
@@ -124,7 +132,8 @@ mod tests {
             Some(Busy::SameId)
         );
         assert!(requests.begin(RequestId::string("1")).is_ok());
-        requests.cancel(&RequestId::number(1));
+        assert!(requests.cancel(&RequestId::number(1)));
+        assert!(!requests.cancel(&RequestId::number(2)));
         first.ended().await;
         drop(first);
         assert!(requests.begin(RequestId::number(1)).is_ok());

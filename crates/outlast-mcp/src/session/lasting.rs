@@ -30,11 +30,10 @@ use crate::wire;
 const MARK: char = 's';
 
 /// What the response to a request can be written from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Subject {
-    /// From the memory of the process that serves it.
-    #[default]
-    Memory,
+    /// From the memory of this process, the one that serves it.
+    Memory([u8; 8]),
     /// From the task that the call is stored as.
     Call(TaskId),
     /// From the task whose result was asked for.
@@ -46,7 +45,10 @@ pub(crate) fn name(sealer: &Sealer, session: &Identity, subject: Subject, reques
     let mut plain = Vec::with_capacity(25 + request.len());
     plain.extend_from_slice(&session.key);
     match subject {
-        Subject::Memory => plain.push(b'm'),
+        Subject::Memory(instance) => {
+            plain.push(b'm');
+            plain.extend_from_slice(&instance);
+        }
         Subject::Call(task) => {
             plain.push(b'c');
             plain.extend_from_slice(task.as_bytes());
@@ -67,7 +69,10 @@ fn read(sealer: &Sealer, session: &Identity, name: &str) -> Option<(Subject, Str
     let task = rest.split_first_chunk::<16>();
     let task = task.map(|(task, request)| (TaskId::from_bytes(*task), request));
     let (subject, request) = match kind {
-        b'm' => (Subject::Memory, rest),
+        b'm' => {
+            let (instance, request) = rest.split_first_chunk::<8>()?;
+            (Subject::Memory(*instance), request)
+        }
         b'c' => task.map(|(task, request)| (Subject::Call(task), request))?,
         b'r' => task.map(|(task, request)| (Subject::ResultOf(task), request))?,
         _ => return None,
@@ -75,8 +80,17 @@ fn read(sealer: &Sealer, session: &Identity, name: &str) -> Option<(Subject, Str
     Some((subject, String::from_utf8(request.to_vec()).ok()?))
 }
 
-/// Goes on with a stream that this process does not know, for this principal. `None` if the name says
-/// nothing in this session.
+/// What becomes of a stream that this process does not know.
+pub(crate) enum Resumption {
+    /// It goes on here.
+    Here(Events),
+    /// Another server of the store has it, and lives.
+    Elsewhere,
+    /// Its name says nothing in this session.
+    Unknown,
+}
+
+/// Goes on with a stream that this process does not know, for this principal.
 ///
 /// # Errors
 /// The store failed.
@@ -86,12 +100,18 @@ pub(crate) async fn resume(
     session: &Arc<Session>,
     stream: &str,
     after: u64,
-) -> outlast_core::Result<Option<Events>> {
+) -> outlast_core::Result<Resumption> {
     let Some((subject, request)) = read(&server.sealer, &session.identity, stream) else {
-        return Ok(None);
+        return Ok(Resumption::Unknown);
     };
     let watch = match subject {
-        Subject::Memory => None,
+        Subject::Memory(instance) => {
+            let side = server.side();
+            if server.config.shared && server.instance.lives(side, &instance).await? {
+                return Ok(Resumption::Elsewhere);
+            }
+            None
+        }
         Subject::Call(task) | Subject::ResultOf(task) => {
             match server.handle.watch(principal, task).await {
                 Ok(watch) => Some(watch),
@@ -108,7 +128,7 @@ pub(crate) async fn resume(
         );
         let lost = error_response(Some(&request), &lost);
         events.stream.finish(lost.into());
-        return Ok(Some(events));
+        return Ok(Resumption::Here(events));
     };
     let may = server.handle.right(principal, watch.task()).await?;
     let waiter = Waiter {
@@ -125,7 +145,7 @@ pub(crate) async fn resume(
         watch,
     };
     tokio::spawn(resumed.serve(Arc::clone(server), waiter));
-    Ok(Some(events))
+    Ok(Resumption::Here(events))
 }
 
 /// A stream that is to end with the response to a request.
@@ -188,7 +208,7 @@ impl Resumed {
         let related = [(META_RELATED_TASK, &*related)];
         let ours = match self.subject {
             Subject::ResultOf(_) => &related[..],
-            Subject::Call(_) | Subject::Memory => &[],
+            Subject::Call(_) | Subject::Memory(_) => &[],
         };
         let version = session.identity.version;
         Some(wire::response(&self.request, outcome, version, ours))
@@ -213,7 +233,7 @@ mod tests {
         };
         let (own, other) = (session(), session());
         for subject in [
-            Subject::Memory,
+            Subject::Memory([7; 8]),
             Subject::Call(task),
             Subject::ResultOf(task),
         ] {

@@ -4,10 +4,12 @@
 //! survives restarts and is good on every instance. What a session *has* (open streams, requests in
 //! flight, log level) lives here, in the process that serves it.
 
+mod claims;
 mod client;
 mod courier;
 mod couriers;
 mod crier;
+pub(crate) mod elsewhere;
 mod following;
 mod index;
 mod inflight;
@@ -23,6 +25,7 @@ mod registry;
 mod stream;
 mod token;
 
+pub(crate) use claims::Instance;
 pub(crate) use client::LatestClient;
 pub(crate) use couriers::{Attached, Couriers, TRIES, Waiter, notice_tasks, tell_completed_urls};
 pub(crate) use crier::{PROMPTS, RESOURCE_UPDATED, RESOURCES, TOOLS, changed_lists, cry};
@@ -34,6 +37,7 @@ pub(crate) use messages::{
     elicitation_mode, next_value, progress_notification, unstored_params, url_completed, withdrawn,
 };
 pub(crate) use outlet::Outlet;
+pub(crate) use pending::{Awaited, is_pending_id};
 pub(crate) use question::QuestionId;
 pub(crate) use registry::{Change, Lookup, Registry, sweep};
 pub(crate) use stream::{Event, Events, SseStream, StreamKind};

@@ -12,6 +12,17 @@ use tokio::sync::oneshot;
 use crate::jsonrpc::{RequestId, Response, RpcError};
 use crate::seal::random;
 
+/// How the ids of these requests begin.
+const MARK: &str = "call-";
+
+/// Whether this may be the id of such a request, of this process or another.
+pub(crate) fn is_pending_id(id: &str) -> bool {
+    let number = id.strip_prefix(MARK);
+    number.is_some_and(|number| {
+        number.len() == 32 && number.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
 /// The requests of one session.
 #[derive(Default)]
 pub(crate) struct Pending(Mutex<HashMap<String, oneshot::Sender<Result<RawJson, RpcError>>>>);
@@ -30,7 +41,7 @@ impl Pending {
 
     /// A new id, and the response to the request that will carry it.
     pub(crate) fn expect(&self) -> (RequestId, Awaited<'_>) {
-        let id = format!("call-{:032x}", u128::from_be_bytes(random()));
+        let id = format!("{MARK}{:032x}", u128::from_be_bytes(random()));
         let (sender, response) = oneshot::channel();
         self.lock().insert(id.clone(), sender);
         (
@@ -54,6 +65,11 @@ impl Pending {
 }
 
 impl Awaited<'_> {
+    /// The id that the response will have.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The response. `None` if it can no longer come.
     pub(crate) async fn response(&mut self) -> Option<Result<RawJson, RpcError>> {
         (&mut self.response).await.ok()

@@ -15,6 +15,8 @@ use outlast_core::{Level, Owner, Side, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::claims::SIGN;
+use super::elsewhere;
 use super::following::Following;
 use super::index::Index;
 use super::live::Session;
@@ -32,7 +34,7 @@ const SPACE: &str = "mcp-session";
 /// The store's space for sessions that were ended.
 const ENDED: &str = "mcp-session-ended";
 /// How long what was read of a session is taken for what the store holds.
-const FRESH: Duration = Duration::from_secs(5);
+const FRESH: Duration = SIGN;
 /// How many sessions are read again each time without a request of theirs.
 const MOST_AT_ONCE: usize = 500;
 /// How many resources one session may subscribe to.
@@ -368,6 +370,32 @@ impl Registry {
         open
     }
 
+    /// Writes down that this server lives, and looks what the others of its store were told that is for this
+    /// one. What fails now is done the next time.
+    async fn meet_others(&self, server: &Inner) {
+        let (side, now) = (server.side(), server.handle.now());
+        if let Err(error) = server.instance.sign(side, now).await {
+            tracing::warn!(%error, "cannot tell the other servers of the store that this one lives");
+        }
+        let sessions: Vec<_> = self.read().all().cloned().collect();
+        let in_flight = sessions.iter().flat_map(|session| {
+            let ids = session.in_flight.ids().into_iter();
+            ids.map(move |id| (session, id))
+        });
+        for (session, id) in in_flight.take(MOST_AT_ONCE) {
+            match elsewhere::is_cancelled(side, now, session, &id).await {
+                Ok(true) => {
+                    session.in_flight.cancel(&id);
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot see whether a request was cancelled; looking again");
+                    return;
+                }
+            }
+        }
+    }
+
     /// All sessions that can be told something unasked.
     pub(crate) fn reachable(&self) -> Vec<Arc<Session>> {
         let index = self.read();
@@ -409,6 +437,7 @@ pub(crate) fn sweep(server: &Arc<Inner>) -> impl Future<Output = ()> + use<> {
     let server = Arc::downgrade(server);
     async move {
         let mut forgotten = Instant::now();
+        let ended = server.clone();
         while stopping
             .run_until_cancelled(tokio::time::sleep(FRESH))
             .await
@@ -422,6 +451,9 @@ pub(crate) fn sweep(server: &Arc<Inner>) -> impl Future<Output = ()> + use<> {
                 forgotten = now;
                 server.sessions.sweep(now);
             }
+            if server.config.shared {
+                server.sessions.meet_others(&server).await;
+            }
             for session in server.sessions.refresh_listening(server.side()).await {
                 if session.is_initialized_elsewhere() {
                     serve::initialized(&server, &session).await;
@@ -429,6 +461,12 @@ pub(crate) fn sweep(server: &Arc<Inner>) -> impl Future<Output = ()> + use<> {
                 if let Some(reader) = session.reader() {
                     server.followed.resume(&server, &session, &reader);
                 }
+            }
+        }
+        if let Some(server) = ended.upgrade().filter(|server| server.config.shared) {
+            let now = server.handle.now();
+            if let Err(error) = server.instance.sign_off(server.side(), now).await {
+                tracing::debug!(%error, "the other servers of the store learn late that this one has ended");
             }
         }
     }

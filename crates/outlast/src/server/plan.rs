@@ -19,7 +19,7 @@ use super::{Offered, Server, concurrency, secret_key, unix};
 use crate::error::StartError;
 use crate::icon::icons;
 use crate::offer::Catalog;
-use crate::settings::{Listen, Settings};
+use crate::settings::{Listen, Settings, StoreAt};
 
 /// A server that may start, as far as its settings go.
 pub(super) struct Plan {
@@ -159,6 +159,8 @@ impl Server {
         config.allowed_hosts = settings.allowed_hosts.clone().unwrap_or_default();
         config.allow_address_hosts = reachable;
         config.allowed_origins = settings.allowed_origins.clone().unwrap_or_default();
+        let store = settings.store.as_ref();
+        config.shared = store.is_some_and(|store| matches!(store.at(), StoreAt::Redis(_)));
         Ok(config)
     }
 }

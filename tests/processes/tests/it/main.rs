@@ -1,5 +1,6 @@
 //! Durability, shown by killing processes.
 
+mod beside;
 mod commands;
 #[expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 mod copy;

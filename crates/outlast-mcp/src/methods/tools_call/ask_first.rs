@@ -115,6 +115,7 @@ pub(super) async fn collect_waiting(
         }
         let key = question.key.clone();
         let asked = asking::ask(
+            Arc::clone(cx.server),
             Arc::clone(session),
             cx.outlet.clone(),
             TaskId::random(),

@@ -1,17 +1,19 @@
 //! Asking a client of the older era on the call's own stream, for a call that is not a task.
 //!
 //! The question is a request of the server (2025-11-25 elicitation, sampling, roots). Its answer is
-//! waited for in memory: such a call ends with its process anyway.
+//! waited for in memory, and in the store where several servers have one: such a call ends with its process
+//! anyway.
 
 use std::sync::Arc;
 
-use outlast_core::{Answer, InputRequest, TaskId};
+use outlast_core::{Answer, InputRequest, RawJson, TaskId};
 
 use super::request_state::PATIENCE;
 use crate::answers;
-use crate::jsonrpc::{RequestId, request};
+use crate::jsonrpc::{RequestId, RpcError, request};
 use crate::serve;
-use crate::session::{Outlet, Session, TRIES, unstored_params, withdrawn};
+use crate::server::Inner;
+use crate::session::{Awaited, Outlet, Session, TRIES, elsewhere, unstored_params, withdrawn};
 
 /// Sends a question of `run` and waits for what the client says. If the answer does not fit, it is asked again,
 /// [`TRIES`] times in all; then the question counts as dismissed.
@@ -19,6 +21,7 @@ use crate::session::{Outlet, Session, TRIES, unstored_params, withdrawn};
 /// # Cancel safety
 /// Dropped, it tells the client that the question is withdrawn.
 pub(super) async fn ask(
+    server: Arc<Inner>,
     session: Arc<Session>,
     outlet: Outlet,
     run: TaskId,
@@ -35,8 +38,8 @@ pub(super) async fn ask(
             outlet: &outlet,
             id: Some(id),
         };
-        let response = tokio::time::timeout(PATIENCE, awaited.response()).await;
-        let Ok(Some(response)) = response else {
+        let response = response(&server, &session, &mut awaited);
+        let Ok(Some(response)) = tokio::time::timeout(PATIENCE, response).await else {
             return Answer::Expired;
         };
         withdrawn.id = None;
@@ -49,6 +52,30 @@ pub(super) async fn ask(
         }
     }
     Answer::Given(serve::dismissed(&question.method, None))
+}
+
+/// The response to a question, at whichever server it comes. `None` if it can no longer come.
+async fn response(
+    server: &Inner,
+    session: &Session,
+    awaited: &mut Awaited<'_>,
+) -> Option<Result<RawJson, RpcError>> {
+    if !server.config.shared {
+        return awaited.response().await;
+    }
+    let id = awaited.id().to_owned();
+    loop {
+        tokio::select! {
+            response = awaited.response() => return response,
+            () = tokio::time::sleep(elsewhere::LOOK) => {
+                match elsewhere::answer(server.side(), session, &id).await {
+                    Ok(None) => {}
+                    Ok(response) => return response,
+                    Err(error) => tracing::warn!(%error, "cannot look for an answer; looking again"),
+                }
+            }
+        }
+    }
 }
 
 /// Tells the client that nobody waits for its answer any more (2025-11-25 cancellation).

@@ -271,10 +271,14 @@ fn ask_caller(
 ) -> Result<Option<End>, RpcError> {
     if let Some(session) = cx.session {
         for question in questions {
-            let (session, outlet, id) = (Arc::clone(session), cx.outlet.clone(), running.id());
+            let (server, session) = (Arc::clone(cx.server), Arc::clone(session));
+            let (outlet, id) = (cx.outlet.clone(), running.id());
             asked.spawn(async move {
                 let key = question.key.clone();
-                (key, asking::ask(session, outlet, id, question).await)
+                (
+                    key,
+                    asking::ask(server, session, outlet, id, question).await,
+                )
             });
         }
         return Ok(None);
