@@ -123,7 +123,7 @@ impl Server {
         }
         let servers = settings.auth.authorization_servers.clone();
         let options = GateOptions {
-            resource: settings.auth.resource.clone(),
+            resource: resource(settings),
             authorization_servers: servers.unwrap_or_default(),
             name: Some(self.title.clone().unwrap_or_else(|| self.name.clone())),
         };
@@ -156,13 +156,39 @@ impl Server {
         config.max_sessions_per_owner = of_one(config.max_sessions);
         config.max_streams = most(settings.max_streams);
         config.max_streams_per_owner = of_one(config.max_streams);
-        config.allowed_hosts = settings.allowed_hosts.clone().unwrap_or_default();
+        config.allowed_hosts = allowed_hosts(settings);
         config.allow_address_hosts = reachable;
         config.allowed_origins = settings.allowed_origins.clone().unwrap_or_default();
         let store = settings.store.as_ref();
         config.shared = store.is_some_and(|store| matches!(store.at(), StoreAt::Redis(_)));
         Ok(config)
     }
+}
+
+/// The address that OAuth clients know the server by, where one is settled: they refuse what names another than
+/// the one they were given (RFC 9728, section 3.3), so behind a proxy it follows the public one.
+fn resource(settings: &Settings) -> Option<String> {
+    let mcp_path = settings.mcp_path.as_deref();
+    let public = settings.public_url.as_ref().map(|url| {
+        let path = mcp_path.unwrap_or(outlast_http::DEFAULT_MCP_PATH);
+        format!("{}{path}", url.trim_end_matches('/'))
+    });
+    settings.auth.resource.clone().or(public)
+}
+
+/// The names that requests may be for: those allowed, and those that the server is said to be reached by.
+fn allowed_hosts(settings: &Settings) -> Vec<String> {
+    let mut hosts = settings.allowed_hosts.clone().unwrap_or_default();
+    for address in [&settings.public_url, &settings.auth.resource] {
+        let address = address.as_deref().and_then(|address| address.parse().ok());
+        let host = address.as_ref().and_then(http::Uri::host);
+        if let Some(host) = host
+            && !hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
+        {
+            hosts.push(host.to_owned());
+        }
+    }
+    hosts
 }
 
 /// The name is printed, logged and sent to clients.
@@ -205,4 +231,39 @@ pub(super) fn check_default_tool(catalog: &Catalog, settings: &Settings) -> Resu
     Err(StartError::new(format!(
         "the default tool {name:?} {why}: name one that POST /tasks can call"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_reach_the_server_by_is_its_own_name() {
+        let mut settings = Settings::default();
+        assert_eq!(
+            (resource(&settings), allowed_hosts(&settings)),
+            (None, vec![])
+        );
+        settings.public_url = Some("https://tasks.example.org:8443/outlast".into());
+        assert_eq!(
+            resource(&settings).as_deref(),
+            Some("https://tasks.example.org:8443/outlast/mcp")
+        );
+        settings.mcp_path = Some("/tools".into());
+        settings.allowed_hosts = Some(vec!["box.local".into(), "TASKS.example.org".into()]);
+        assert_eq!(
+            resource(&settings).as_deref(),
+            Some("https://tasks.example.org:8443/outlast/tools")
+        );
+        assert_eq!(allowed_hosts(&settings), ["box.local", "TASKS.example.org"]);
+        settings.auth.resource = Some("https://mcp.example.net/mcp".into());
+        assert_eq!(
+            resource(&settings).as_deref(),
+            Some("https://mcp.example.net/mcp")
+        );
+        assert_eq!(
+            allowed_hosts(&settings),
+            ["box.local", "TASKS.example.org", "mcp.example.net"]
+        );
+    }
 }

@@ -257,7 +257,8 @@ pub struct Settings {
     pub mcp_path: Option<String>,
 
     /// How people reach the server, where a proxy in front of it changes the address: links in answers
-    /// begin with it, as `https://tasks.example.org` [default: the address a request came to]
+    /// begin with it, OAuth clients are told it, and its name is an allowed host, as
+    /// `https://tasks.example.org` [default: the address a request came to]
     #[arg(long, env = "OUTLAST_PUBLIC_URL", value_name = "URL", value_parser = values::public_url)]
     #[serde(deserialize_with = "values::public_url_in_file")]
     pub public_url: Option<String>,
