@@ -140,8 +140,9 @@ async fn answer(api: &Api, controls: &Controls) -> Result<Json<QueueList>, Probl
     params(("name" = String, Path, description = "The tool.")),
     responses(
         (status = 200, description = "The queues.", body = QueueList),
-        (status = 400, description = "There is no such tool, or a body, of which it takes none.", body = Problem),
+        (status = 400, description = "There is a body, of which it takes none.", body = Problem),
         (status = 403, description = "This takes an administrator.", body = Problem),
+        (status = 404, description = "There is no such tool.", body = Problem),
     )
 )]
 pub(super) async fn pause(
