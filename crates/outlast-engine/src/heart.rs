@@ -133,11 +133,11 @@ pub(crate) struct Looked {
 /// Does what is due.
 pub(crate) async fn look(shared: &Arc<Shared>) -> Result<Looked, outlast_core::Error> {
     if shared.emptied.swap(false, Ordering::AcqRel) {
-        let declared = declare_again(shared).await;
-        if declared.is_err() {
+        // What is due is done meanwhile: it may be what makes room for it.
+        if let Err(error) = declare_again(shared).await {
+            tracing::warn!(%error, "could not declare limits and schedules again; trying again");
             shared.emptied.store(true, Ordering::Release);
         }
-        declared?;
     }
     let (alive, length) = (alive(shared), shared.settings.lease);
     let ticked = shared.store.tick(&alive, length, BUDGET).await?;
@@ -154,11 +154,12 @@ pub(crate) async fn look(shared: &Arc<Shared>) -> Result<Looked, outlast_core::E
     })
 }
 
-/// Tells a store that has lost everything what this process has declared to it.
-async fn declare_again(shared: &Shared) -> Result<(), outlast_core::Error> {
-    shared.declare_rules().await?;
-    let schedules = shared.declared_schedules();
-    crate::schedule::declare(shared, &schedules).await
+/// Tells a store that has lost everything what this process has declared to it. It takes nothing away: who else is
+/// there has been lost too, so that each process would take itself for the only one.
+async fn declare_again(shared: &Arc<Shared>) -> Result<(), outlast_core::Error> {
+    crew::show(shared).await;
+    shared.declare_rules_again().await?;
+    schedule::declare_again(shared).await
 }
 
 /// Hands what is due to be told to the courier once more: the heart may stop before it has seen how the last

@@ -129,7 +129,22 @@ impl Shared {
             self.note_controls(&there);
             return Ok(());
         }
-        let (tools, order, alone) = (self.tools(), self.order(), self.is_alone().await?);
+        let alone = self.is_alone().await?;
+        self.bring_rules(there, alone).await
+    }
+
+    /// The same for a store that has lost everything: others tell it theirs at the same time.
+    pub(crate) async fn declare_rules_again(&self) -> Result<(), outlast_core::Error> {
+        let there = self.store.controls().await?;
+        if !self.role.declares() {
+            self.note_controls(&there);
+            return Ok(());
+        }
+        self.bring_rules(there, false).await
+    }
+
+    async fn bring_rules(&self, there: Controls, alone: bool) -> Result<(), outlast_core::Error> {
+        let (tools, order) = (self.tools(), self.order());
         let speaks_of_all = alone || !order.rules(ALL_TOOLS).is_empty();
         let declared: Vec<_> = tools
             .iter()

@@ -59,6 +59,8 @@ pub(crate) async fn claim_loop(shared: Arc<Shared>) {
             }
             Err(error) => {
                 drop(slots);
+                // So many may have been too many to be answered in time.
+                most = 1;
                 tracing::warn!(%error, "could not claim; trying again");
                 tokio::time::sleep(BACKOFF).await;
             }

@@ -141,7 +141,13 @@ fn check_sampled(answer: &RawJson) -> Result<(), String> {
     let sampled: Sampled = answer.to().map_err(|error| {
         format!(r#"needs "role", "model" and "content", or an "error": {error}"#)
     })?;
-    let is_block = |block: &Value| block["type"].is_string();
+    let is_block = |block: &Value| match block["type"].as_str() {
+        Some("text") => block["text"].is_string(),
+        Some("tool_use") => {
+            block["id"].is_string() && block["name"].is_string() && block["input"].is_object()
+        }
+        kind => kind.is_some(),
+    };
     let blocks = sampled.content.as_array();
     if blocks.map_or_else(
         || is_block(&sampled.content),
@@ -149,7 +155,7 @@ fn check_sampled(answer: &RawJson) -> Result<(), String> {
     ) {
         Ok(())
     } else {
-        Err(r#"needs "content" of one block or of several, each with a "type""#.into())
+        Err(r#"needs "content" of one block or of several, each as the protocol has it"#.into())
     }
 }
 
@@ -226,7 +232,7 @@ mod tests {
         };
         for good in [
             r#"{"role":"assistant","model":"m","content":{"type":"text","text":"x"}}"#,
-            r#"{"role":"assistant","model":"m","content":[{"type":"tool_use"}],"stopReason":"toolUse"}"#,
+            r#"{"role":"assistant","model":"m","content":[{"type":"tool_use","id":"u","name":"n","input":{}}]}"#,
             r#"{"error":{"code":-1,"message":"no"}}"#,
         ] {
             assert_eq!(verdict("sampling/createMessage", good), Ok(()), "{good}");
@@ -238,6 +244,7 @@ mod tests {
             r#"{"role":"assistant","model":"m","content":"x"}"#,
             r#"{"role":"assistant","model":"m","content":[{"text":"x"}]}"#,
             r#"{"role":"system","model":"m","content":{"type":"text"}}"#,
+            r#"{"role":"assistant","model":"m","content":[{"type":"tool_use","id":"u"}]}"#,
             r#"{"error":"no"}"#,
         ] {
             assert!(verdict("sampling/createMessage", bad).is_err(), "{bad}");

@@ -241,7 +241,7 @@ async fn show_life(living: std::sync::Weak<Shared>) {
         let executor = Arc::clone(&shared.executor);
         drop(shared);
         // At once where it could not for a while: until then others may take it for dead.
-        let signs = signed.is_none_or(|signed| signed.elapsed() >= process::RENEW);
+        let mut signs = signed.is_none_or(|signed| signed.elapsed() >= process::RENEW);
         let shown = async {
             executor.link.beat().await?;
             if executor.link.pulse.found_nothing() {
@@ -255,6 +255,8 @@ async fn show_life(living: std::sync::Weak<Shared>) {
                     executor.link.location
                 );
                 executor.sink.tell([Notice::Missed, Notice::Emptied]);
+                // Its entry is lost too, and whoever starts takes back what no process answers for.
+                signs = true;
             }
             executor.settle_doubt().await?;
             // Looked at only now: a start may have said which worker this is meanwhile, and whoever closes the

@@ -206,8 +206,9 @@ arguments.token = { type = "string", secret = true }
     let server = Server::start(&rig);
     run(&rig, &["resume", "work", "--url", &server.url]);
     let result = run(&rig, &["tasks", "result", id, "--url", &server.url]);
-    let text = String::from_utf8(result.stdout).unwrap();
-    assert_eq!(text, format!("it is {} long\n", SECRET.len()));
+    let text = String::from_utf8_lossy(&result.stdout);
+    let said = String::from_utf8_lossy(&result.stderr);
+    assert_eq!(text, format!("it is {} long\n", SECRET.len()), "{said}");
 }
 
 #[test]

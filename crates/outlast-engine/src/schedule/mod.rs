@@ -159,7 +159,35 @@ pub(crate) async fn declare(shared: &Shared, specs: &[NewSchedule]) -> Result<()
         return Ok(());
     }
     shared.note_declared(specs);
+    make(shared, specs).await?;
+    // In this order: whoever declared one of these has been on the store since before it did.
+    let there = shared.store.schedules().await?;
     let (alone, tools) = (shared.is_alone().await?, shared.tools());
+    for there in there {
+        let named = specs.iter().any(|spec| spec.name == there.spec.name);
+        let ours = alone || tools.get(&there.spec.tool).is_some();
+        if there.spec.declared && !named && ours {
+            shared.store.schedule_delete(&there.spec.name).await?;
+            tracing::info!(
+                schedule = there.spec.name,
+                "removed: it is declared no longer"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Makes again what this process has declared, in a store that has lost it.
+pub(crate) async fn declare_again(shared: &Shared) -> Result<(), Error> {
+    if !shared.role.declares() {
+        return Ok(());
+    }
+    make(shared, &shared.declared_schedules()).await
+}
+
+/// Makes and changes those that are named.
+async fn make(shared: &Shared, specs: &[NewSchedule]) -> Result<(), Error> {
+    let alone = shared.is_alone().await?;
     for spec in specs {
         loop {
             let there = match shared.store.schedule_get(&spec.name).await {
@@ -181,20 +209,6 @@ pub(crate) async fn declare(shared: &Shared, specs: &[NewSchedule]) -> Result<()
                 );
             }
             break;
-        }
-    }
-    // In this order: whoever declared one of these has been on the store since before it did.
-    let there = shared.store.schedules().await?;
-    let alone = shared.is_alone().await?;
-    for there in there {
-        let named = specs.iter().any(|spec| spec.name == there.spec.name);
-        let ours = alone || tools.get(&there.spec.tool).is_some();
-        if there.spec.declared && !named && ours {
-            shared.store.schedule_delete(&there.spec.name).await?;
-            tracing::info!(
-                schedule = there.spec.name,
-                "removed: it is declared no longer"
-            );
         }
     }
     Ok(())

@@ -137,7 +137,7 @@ impl Instance {
         &self,
         side: &dyn Side,
         now: Timestamp,
-        claim: Claim,
+        claim: &Claim,
     ) -> outlast_core::Result<()> {
         let until = Some(now + KEPT);
         side.record_put(CLAIMS, &claim.key, GIVEN_BACK.to_vec(), until)
@@ -172,7 +172,7 @@ mod tests {
         assert!(two.claim(&store, now, task, "q").await.unwrap().is_none());
         assert!(two.claim(&store, now, task, "r").await.unwrap().is_some());
         assert!(one.lives(&store, &two.id()).await.unwrap());
-        one.give_back(&store, now, claimed).await.unwrap();
+        one.give_back(&store, now, &claimed).await.unwrap();
         assert!(two.claim(&store, now, task, "q").await.unwrap().is_some());
         assert!(one.claim(&store, now, task, "q").await.unwrap().is_none());
     }

@@ -107,6 +107,8 @@ pub(super) async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: 
     loop {
         let seen = round.lock().calls;
         let task = Arc::clone(watch.task());
+        // What is found to be somebody else's turn is found again, by whichever of the next two looks first.
+        courier.others_after = None;
         if server.config.shared {
             courier.meet_others(&task).await;
         }
@@ -114,8 +116,14 @@ pub(super) async fn follow(server: Arc<Inner>, owner: Owner, id: TaskId, round: 
         if task.is_finished() {
             break;
         }
-        if !courier.has_somewhere_to_go(&task) && server.couriers.leave(id, &round, seen) {
-            return;
+        if !courier.has_somewhere_to_go(&task) {
+            if server.config.shared {
+                // A way that ended while the store was asked: nobody else may say what is still claimed here.
+                courier.meet_others(&task).await;
+            }
+            if courier.claims.is_empty() && server.couriers.leave(id, &round, seen) {
+                return;
+            }
         }
         if !courier.wait(&mut watch).await {
             break;
@@ -229,8 +237,10 @@ impl Courier {
         for (what, claim) in claims {
             if wanted.contains(&what) {
                 self.claims.insert(what, claim);
-            } else if let Err(error) = instance.give_back(&*side, now, claim).await {
-                tracing::warn!(%error, "cannot leave a message to the other servers of the store");
+            } else if let Err(error) = instance.give_back(&*side, now, &claim).await {
+                tracing::warn!(%error, "cannot leave a message to the other servers of the store; trying again");
+                self.claims.insert(what, claim);
+                self.claims_after = Some(Instant::now() + CLAIM_AGAIN);
             }
         }
         for what in wanted {
@@ -296,7 +306,6 @@ impl Courier {
             .values_mut()
             .filter_map(|delivery| delivery.at.as_mut())
             .for_each(Sent::look);
-        self.others_after = None;
         if !task.is_finished() && Instant::now() >= self.unknown_until {
             let open: Vec<InputRequest> = task
                 .open_inputs()

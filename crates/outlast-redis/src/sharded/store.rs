@@ -130,7 +130,6 @@ impl Store for Sharded {
             claimed: Vec::new(),
         };
         let mut failed = None;
-        let mut answered = false;
         for shard in self.answering(self.next_turn()) {
             let left = limit.saturating_sub(given.claimed.len());
             if left == 0 {
@@ -144,7 +143,6 @@ impl Store for Sharded {
                     continue;
                 }
             };
-            answered = true;
             for one in claimed {
                 self.note(one.lease.task, shard);
                 // Of several suspects only the first may run.
@@ -152,11 +150,11 @@ impl Store for Sharded {
                 given.claimed.push((store, one));
             }
         }
-        if given.claimed.len() == limit {
-            // There may be more in a shard that was not asked.
+        if given.claimed.len() == limit || (failed.is_some() && !given.claimed.is_empty()) {
+            // There may be more in a shard that was not asked, or could not answer.
             self.shards[0].look_for_ready();
         }
-        match failed.filter(|_| !answered) {
+        match failed.filter(|_| given.claimed.is_empty()) {
             Some(error) => Err(error),
             None => Ok(given.take()),
         }

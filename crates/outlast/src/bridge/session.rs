@@ -216,9 +216,11 @@ impl Session {
             self.hear(line);
             return false;
         }
-        let mut for_client = true;
-        for message in messages(line) {
-            for_client &= self.note_response(message.get().as_bytes());
+        let messages = messages(line);
+        // Of a batch the rest is for the client.
+        let mut for_client = messages.is_empty();
+        for message in messages {
+            for_client |= self.note_response(message.get().as_bytes());
         }
         for_client
     }

@@ -1,6 +1,9 @@
 //! Two servers on one Redis behind a balancer that knows nothing of sessions: what one client hears and says
 //! at either of them.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use outlast_processes::{Client, Redis, Server, binary, eventually};
 use serde_json::{Value, json};
 
@@ -102,6 +105,36 @@ fn a_client_is_asked_once() {
         (task["status"] == "completed").then_some(task)
     });
     assert_eq!(ended["taskId"], made);
+}
+
+/// A task over REST, whose maker is nobody that could be asked.
+fn create(server: &Server, tool: &str, arguments: &Value) {
+    let body = json!({"tool": tool, "arguments": arguments}).to_string();
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
+    write!(
+        stream,
+        "POST /tasks HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.0 202"), "{answer}");
+}
+
+#[test]
+fn a_client_that_listens_is_asked_for_a_task_of_no_session() {
+    let pair = Pair::new();
+    let [here, _] = pair.clients();
+    let session = here.legacy_session_with(json!({"elicitation": {}}));
+    let mut listening = listen(&here, &session.expect("a session"));
+    create(
+        &pair.servers[1],
+        "confirm_delete",
+        &json!({"filename": "x"}),
+    );
+    let (_, asked) = until(&mut listening, is_question);
+    assert_eq!(asked["params"]["message"], "Delete x?");
 }
 
 #[test]
