@@ -31,7 +31,7 @@ pub const DEFAULT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The shortest that people may ask a finished task to be kept: whoever waits for a result, or polls for it,
 /// must have the time to fetch it.
-pub const MIN_RETENTION: Duration = Duration::from_secs(60);
+pub const MIN_RETENTION: Duration = Duration::from_secs(1);
 
 /// The longest a finished task is kept, whatever a client asks for.
 pub const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);

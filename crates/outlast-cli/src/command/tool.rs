@@ -2,7 +2,7 @@
 //!
 //! A handler may be called again for the same task at any time: after a crash of the server, after a
 //! clean stop, after the store failed. It therefore begins by looking for a run of the task, and
-//! adopts what it finds; only where there is none does it make one. How it is followed is [`super::run`].
+//! adopts what it finds; only where there is none does it make one. How it is followed stands in `run.rs`.
 //!
 //! Runs are found on the machine where they were made and nowhere else. So before anything is made it is
 //! recorded where ([`Cx::begin_at`]), and a machine that was handed a task which was begun on another does

@@ -493,7 +493,7 @@ mod tests {
             ("--max-sessions", "many", "--max-sessions"),
             ("--shutdown-grace", "10", "90s"),
             ("--retention", "90d", "30 days"),
-            ("--retention", "0s", "at least 1m"),
+            ("--retention", "0s", "at least 1s"),
             ("--detach-after", "soon", "never"),
             ("--heartbeat", "0s", "100ms"),
             ("--lease", "1s", "2s to 1h"),

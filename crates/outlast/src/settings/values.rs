@@ -455,7 +455,7 @@ pub(super) fn retention(text: &str) -> Result<Duration, String> {
     }
     if retention < MIN_RETENTION {
         return Err(format!(
-            "{text:?} is too short: nobody could fetch a result; finished tasks are kept for at least 1m"
+            "{text:?} is too short: nobody could fetch a result; finished tasks are kept for at least 1s"
         ));
     }
     Ok(retention)

@@ -71,7 +71,7 @@ fn impossible_values_are_named() {
         ("retention = \"60d\"", "at most 30d"),
         (
             "retention = \"0s\"",
-            "nobody could fetch a result; at least 1m",
+            "nobody could fetch a result; at least 1s",
         ),
         (
             "log_file = \"{x}.log\"",
