@@ -181,7 +181,9 @@ arguments.token = { type = "string", secret = true }
 "#;
     std::fs::write(rig.file("outlast.toml"), file).unwrap();
     let mut server = Server::start(&rig);
-    run(&rig, &["pause", "work", "--url", &server.url]);
+    // By its socket, where whoever has the store may do everything.
+    let paused = run(&rig, &["pause", "work"]);
+    assert!(paused.status.success(), "{paused:?}");
     let token = format!("token={SECRET}");
     let words = ["call", "work", &token, "--no-wait", "--url", &server.url];
     let called = String::from_utf8(run(&rig, &words).stdout).unwrap();
@@ -204,7 +206,8 @@ arguments.token = { type = "string", secret = true }
     let file = file.replace("sqlite:outlast.db", "sqlite:moved/two.db");
     std::fs::write(rig.file("outlast.toml"), file).unwrap();
     let server = Server::start(&rig);
-    run(&rig, &["resume", "work", "--url", &server.url]);
+    let resumed = run(&rig, &["resume", "work"]);
+    assert!(resumed.status.success(), "{resumed:?}");
     let result = run(&rig, &["tasks", "result", id, "--url", &server.url]);
     let text = String::from_utf8_lossy(&result.stdout);
     let said = String::from_utf8_lossy(&result.stderr);
